@@ -1,1 +1,19 @@
-//! harness
+//! The test harness: real `PostgreSQL`, real nodes, clients, upstreams that misbehave, and the faults between them.
+//!
+//! Reading order: [`wait`] (how tests wait), [`seed`] (where chance comes from), [`fault`] (what lies between regions),
+//! [`upstream`] (what lies behind a node), [`client`] (what lies before it), [`dev`] and [`node`] (whole deployments and
+//! the faults in them), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves).
+//!
+//! It must not know how the product works inside: it uses files, sockets and processes, as an operator would.
+
+pub mod client;
+pub mod dev;
+pub mod fault;
+pub mod history;
+pub mod node;
+pub mod power;
+pub mod process;
+pub mod seed;
+pub mod sql;
+pub mod upstream;
+pub mod wait;

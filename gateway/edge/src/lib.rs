@@ -1,1 +1,34 @@
-//! edge
+//! The data plane: sockets, TLS, and the path of a request from its first byte to its record.
+//!
+//! This crate must not know the database: no SQL, no axum, no control plane. Those hand it values: the next
+//! [`model::snapshot::Snapshot`], and confirmations of the authority lease.
+//!
+//! Reading order: [`serve`] is the request path, one screen. Its stages follow in the order in which it calls them:
+//! [`head`], [`trail`], [`gate`], [`route`], [`authenticate`], [`authorize`], [`limit`], [`validate`], [`region`],
+//! [`forward`]. [`accept`] is what leads to it, [`runtime`] the state that outlives a snapshot.
+
+pub mod accept;
+pub mod authenticate;
+pub mod authorize;
+pub mod body;
+pub mod clock;
+pub mod current;
+pub mod fields;
+pub mod forward;
+pub mod gate;
+pub mod head;
+pub mod health;
+pub mod lease;
+pub mod limit;
+pub mod listener;
+pub mod metrics;
+pub mod pool;
+pub mod refuse;
+pub mod region;
+pub mod route;
+pub mod runtime;
+pub mod serve;
+pub mod tls;
+pub mod trail;
+pub mod validate;
+pub mod watch;

@@ -1,1 +1,30 @@
-//! model
+//! The words that both planes speak: pure values, parsed once at the border.
+//!
+//! This crate knows no I/O, no clock and no async. Both planes compile the same [`document`] with the same
+//! [`compile`] code, so what the admin API accepted is what a node serves.
+//!
+//! Reading order: [`document`] (what an operator writes), [`compile`] (what it means), [`structure`] and
+//! [`authority`] (what a request is decided over), [`snapshot`] (both at one revision), [`problem`] (every way to
+//! say no).
+
+pub mod authority;
+pub mod base62;
+pub mod change;
+pub mod compile;
+pub mod document;
+pub mod duration;
+pub mod host;
+pub mod id;
+pub mod key;
+pub mod limit;
+pub mod openapi;
+pub mod path;
+pub mod problem;
+pub mod seal;
+pub mod secret;
+pub mod shard;
+pub mod snapshot;
+pub mod source;
+pub mod structure;
+pub mod time;
+pub mod trie;

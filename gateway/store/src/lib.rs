@@ -1,1 +1,38 @@
-//! store
+//! `PostgreSQL`, in one place: every statement of the product stands in `queries/`, and nothing else names SQL.
+//!
+//! What it must not know: HTTP, sockets of clients, documents that were not compiled. One primary takes every write
+//! ([`pool::Primary`]); each region reads its own standby ([`pool::Replica`]); using the wrong one is a type error.
+//!
+//! Reading order:
+//! 1. [`error`], [`pool`], [`page`], [`actor`]: the words of every other module;
+//! 2. [`topology`]: which server is the primary, found and never configured; [`domain`] asks the same of other databases;
+//! 3. [`revision`]: what nodes read: heads, whole loads, deltas, hints; `write`: how every control transaction is numbered;
+//! 4. [`apply`]: a document becomes rows; [`tenant`], [`plan`], [`consumer`], [`application`], [`key`], [`operator`]: the
+//!    rows one by one;
+//! 5. [`audit`]: the log, exactly once; [`node`]: who runs;
+//! 6. [`migrate`], [`bootstrap`], [`demo`]: how a database comes to be, and the demo service's own.
+
+pub mod actor;
+pub mod application;
+pub mod apply;
+pub mod audit;
+pub mod bootstrap;
+pub mod consumer;
+pub mod demo;
+pub mod domain;
+pub mod error;
+pub mod key;
+pub mod migrate;
+pub mod node;
+pub mod operator;
+pub mod page;
+pub mod plan;
+pub mod pool;
+pub mod revision;
+pub mod tenant;
+pub mod topology;
+mod wire;
+pub mod write;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,2 @@
+-- Answers when the server is up and the password is the one the directory was made with.
+select 'ok';

@@ -1,0 +1,197 @@
+//! Rows for the loader, in order, verified once more as they are read.
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+pub use crate::spool::Gap;
+use crate::{
+    layout::{self, Chain, Frame, HEADER_BYTES, HeaderFault, SALT_BYTES},
+    scan::{self, Fault, Mark, Step, Verified, Walk},
+    spool::{Segment, Shared, SpoolError, doing},
+};
+
+/// One durable record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Which opening of the spool wrote it.
+    pub incarnation: u64,
+    /// Its number within the incarnation, from 1 without gaps.
+    pub seq: u64,
+    /// What hides the event behind its later commitment.
+    pub salt: [u8; SALT_BYTES],
+    /// The canonical bytes (see [`crate::event::Event::encode`]).
+    pub event: Vec<u8>,
+}
+
+/// What one [`Reader::read`] found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Batch {
+    /// Contiguous rows from `after_seq + 1`.
+    pub rows: Vec<Row>,
+    /// The chain hash of the written batch that holds the last row; without rows, of the one before; zeros at the start.
+    pub chain: Chain,
+    /// Nothing more will follow: the incarnation is dead and its last contiguous row was returned.
+    pub complete: bool,
+    /// The next row is missing, because its segment was damaged or is gone: a person must know. Rows behind the gap can be
+    /// read with `after_seq = gap.through_seq`.
+    pub gap: Option<Gap>,
+}
+
+/// Reads every incarnation in the directory, oldest first; of the live one, only what is durable.
+///
+/// Reading on from where the last call ended is cheap; any other `after_seq` walks its segment from the start. Calls block
+/// on the disk.
+#[derive(Debug)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    cursor: Option<Cursor>,
+}
+
+/// An open segment.
+#[derive(Debug)]
+struct Cursor {
+    incarnation: u64,
+    first_seq: u64,
+    name: String,
+    walk: Walk,
+}
+
+impl Reader {
+    pub(crate) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, cursor: None }
+    }
+
+    /// The incarnations that have rows, oldest first, and the live one.
+    ///
+    /// # Errors
+    /// None today; a reader over a directory that nobody has open will list it.
+    pub fn incarnations(&self) -> Result<Vec<u64>, SpoolError> {
+        let mut found: Vec<u64> = {
+            let catalog = self.shared.catalog.lock();
+            catalog.iter().filter(|segment| segment.has_rows()).map(|segment| segment.incarnation).collect()
+        };
+        found.push(self.shared.incarnation);
+        found.sort_unstable();
+        found.dedup();
+        Ok(found)
+    }
+
+    /// Reads up to `rows_max` rows that follow `after_seq`.
+    ///
+    /// # Errors
+    /// [`SpoolError::Damaged`] when a row that was durable can no longer be read as it was written; [`SpoolError::Io`].
+    pub fn read(&mut self, incarnation: u64, after_seq: u64, rows_max: usize) -> Result<Batch, SpoolError> {
+        let segments = self.shared.catalog.lock().readable(incarnation);
+        let wanted = after_seq.saturating_add(1);
+        let mut batch = Batch { rows: Vec::new(), chain: [0; 32], complete: false, gap: None };
+        let mut next = wanted;
+        let last_seq = segments.last().map_or(0, |segment| segment.last_seq);
+        for (index, segment) in segments.iter().enumerate() {
+            let covers = segment.last_seq >= next || index + 1 == segments.len();
+            if !covers || batch.rows.len() >= rows_max {
+                continue;
+            }
+            if segment.first_seq > next {
+                batch.gap = Some(Gap { incarnation, from_seq: next, through_seq: segment.first_seq - 1 });
+                break;
+            }
+            self.enter(segment, next)?;
+            self.rows(segment, &mut next, rows_max, &mut batch)?;
+        }
+        let is_dead = incarnation != self.shared.incarnation;
+        batch.complete = is_dead && (next > last_seq || batch.gap.is_some());
+        Ok(batch)
+    }
+
+    /// Puts the cursor into `segment`, at or before `next`.
+    fn enter(&mut self, segment: &Segment, next: u64) -> Result<(), SpoolError> {
+        let is_there = self.cursor.as_ref().is_some_and(|cursor| {
+            cursor.incarnation == segment.incarnation
+                && cursor.first_seq == segment.first_seq
+                && cursor.name == segment.name
+                && cursor.walk.mark.seq <= next
+        });
+        if is_there {
+            return Ok(());
+        }
+        let before = self.cursor.take();
+        let storage = &self.shared.storage;
+        let file = storage.open(&self.shared.dir.join(&segment.name)).map_err(doing("open a segment"))?;
+        let damaged = |fault| SpoolError::Damaged { file: segment.name.clone(), offset: 0, fault };
+        let header = match scan::read_header(&*file).map_err(doing("read a segment"))? {
+            Ok(header) => header,
+            Err(HeaderFault::Version(version)) => {
+                return Err(SpoolError::Version { file: segment.name.clone(), version });
+            }
+            Err(HeaderFault::Damaged) => return Err(damaged(Fault::Header)),
+        };
+        if (header.incarnation, header.first_seq) != (segment.incarnation, segment.first_seq) {
+            return Err(damaged(Fault::HeaderName));
+        }
+        // Coming from the segment before, the chain must go on; from the start, it must begin where it says.
+        let expected = if header.first_seq == 1 {
+            Some(header.genesis())
+        } else {
+            let follows = |cursor: &Cursor| {
+                cursor.incarnation == segment.incarnation && cursor.walk.mark.seq == segment.first_seq
+            };
+            before.filter(follows).map(|cursor| cursor.walk.mark.chain)
+        };
+        if expected.is_some_and(|chain| chain != header.previous) {
+            return Err(damaged(Fault::Chain));
+        }
+        let walk = Walk::new(file, &header);
+        let (incarnation, first_seq) = (segment.incarnation, segment.first_seq);
+        self.cursor = Some(Cursor { incarnation, first_seq, name: segment.name.clone(), walk });
+        Ok(())
+    }
+
+    /// Takes rows from the cursor's segment until it ends or `rows_max` is reached; a batch that is taken only in part is
+    /// walked again by the next call.
+    fn rows(
+        &mut self,
+        segment: &Segment,
+        next: &mut u64,
+        rows_max: usize,
+        batch: &mut Batch,
+    ) -> Result<(), SpoolError> {
+        let Some(cursor) = &mut self.cursor else { return Ok(()) };
+        if cursor.walk.mark.at > HEADER_BYTES || cursor.first_seq > 1 {
+            batch.chain = cursor.walk.mark.chain;
+        }
+        while batch.rows.len() < rows_max {
+            let start: Mark = cursor.walk.mark;
+            let verified = match cursor.walk.next(segment.end).map_err(doing("read a segment"))? {
+                Step::Batch(verified) => verified,
+                Step::End if start.at >= segment.end => break,
+                step => {
+                    let fault = if let Step::Fault(fault) = step { fault } else { Fault::Cut };
+                    return Err(SpoolError::Damaged { file: segment.name.clone(), offset: start.at, fault });
+                }
+            };
+            batch.chain = cursor.walk.mark.chain;
+            take(&cursor.walk, &verified, segment.incarnation, next, rows_max, &mut batch.rows);
+            if *next <= verified.last_seq {
+                cursor.walk.rewind(start);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Copies the rows from `next` on out of a verified batch.
+fn take(walk: &Walk, verified: &Verified, incarnation: u64, next: &mut u64, rows_max: usize, rows: &mut Vec<Row>) {
+    let mut bytes = walk.records(verified);
+    while let Ok(Frame::Record { seq, salt, event, bytes: length }) = layout::decode_frame(bytes) {
+        if rows.len() >= rows_max {
+            return;
+        }
+        if seq >= *next {
+            rows.push(Row { incarnation, seq, salt: *salt, event: event.to_vec() });
+            *next = seq.saturating_add(1);
+        }
+        bytes = bytes.get(length..).unwrap_or_default();
+    }
+}

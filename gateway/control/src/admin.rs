@@ -1,0 +1,203 @@
+//! The resources of the admin API, and what their handlers share: how an answer is made, how the store's errors are told.
+
+pub(crate) mod application;
+pub(crate) mod audit;
+pub(crate) mod consumer;
+pub(crate) mod document;
+pub(crate) mod key;
+pub(crate) mod node;
+pub(crate) mod problem;
+pub(crate) mod structure;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use model::{
+    change::Revisions,
+    problem::{Denial, ProblemKind},
+    time::UtcMicros,
+};
+use serde::Serialize;
+use serde_json::{Value, json};
+use store::{
+    error::StoreError,
+    page::{Page, PageRequest},
+};
+use validator::ValidationError;
+
+use crate::{guard::Object, query::Query, refusal::Refusal};
+
+/// An answer with a JSON body.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    status: StatusCode,
+    body: Value,
+    object: Option<String>,
+    location: Option<String>,
+}
+
+impl Reply {
+    /// 200 with a body.
+    pub(crate) fn ok(body: Value) -> Self {
+        Self { status: StatusCode::OK, body, object: None, location: None }
+    }
+
+    /// 201 with a body, and where the new thing stands.
+    pub(crate) fn created(body: Value, location: String) -> Self {
+        Self { status: StatusCode::CREATED, body, object: None, location: Some(location) }
+    }
+
+    /// A page of a list.
+    pub(crate) fn page<T: Serialize>(page: &Page<T>) -> Result<Self, Refusal> {
+        serde_json::to_value(page).map(Self::ok).map_err(|error| unexpected(&error))
+    }
+
+    /// Says what the act was about, for the record.
+    pub(crate) fn about(mut self, object: String) -> Self {
+        self.object = Some(object);
+        self
+    }
+}
+
+impl IntoResponse for Reply {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, axum::Json(self.body)).into_response();
+        if let Some(object) = self.object {
+            response.extensions_mut().insert(Object(object));
+        }
+        if let Some(location) = self.location.and_then(|path| HeaderValue::try_from(path).ok()) {
+            response.headers_mut().insert(header::LOCATION, location);
+        }
+        response
+    }
+}
+
+/// Logs an error that should not happen, and answers 500 without its words.
+pub(crate) fn unexpected(error: &(dyn std::error::Error + 'static)) -> Refusal {
+    tracing::error!(error = chain(error), "the control plane failed");
+    Refusal::internal()
+}
+
+/// What an error of the store means to the client. Its words go to the log only.
+pub(crate) fn store_refusal(error: &StoreError) -> Refusal {
+    match error {
+        StoreError::Unavailable { .. } => {
+            tracing::warn!(error = chain(error), "the control database is not available");
+            Refusal::database()
+        }
+        StoreError::CommitUnknown { .. } => {
+            tracing::error!(error = chain(error), "the outcome of a commit is unknown");
+            let text = "the connection broke during the commit: whether the change was made is not known, so look before you try again";
+            Denial::new(ProblemKind::DatabaseUnavailable, text).retry_after(2).into()
+        }
+        StoreError::Conflict { constraint, .. } => {
+            tracing::info!(error = chain(error), "a write conflicts with what is stored");
+            Denial::new(ProblemKind::ResourceConflict, conflict(constraint)).into()
+        }
+        StoreError::NotFound { what, .. } => Refusal::not_found(what),
+        StoreError::Invalid { .. } => {
+            tracing::info!(error = chain(error), "the store refused a value");
+            Denial::new(ProblemKind::RequestInvalid, "a value cannot be stored: a cursor that is not ours, or a text that is too long").into()
+        }
+        StoreError::Corrupt { .. } | StoreError::Internal { .. } => unexpected(error),
+    }
+}
+
+/// Public words for each constraint that a client can run into.
+fn conflict(constraint: &str) -> &'static str {
+    match constraint {
+        "managed_by" => "it belongs to the gateway file, or to the API, and only that side changes it",
+        name if name.ends_with("_unique") => "a resource with this name exists already",
+        name if name.ends_with("_fk") => "another resource still refers to it, or the one it refers to is gone",
+        _ => "it conflicts with what is stored",
+    }
+}
+
+/// An error and its causes, for the log.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut out = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        out = out + ": " + &cause.to_string();
+        source = cause.source();
+    }
+    out
+}
+
+/// Reads from the primary, so that an operator sees what they just wrote; while it is away, from another server.
+macro_rules! read {
+    ($state:expr, |$reader:ident| $call:expr) => {{
+        let from_primary = match $state.primary() {
+            Ok(primary) => {
+                let $reader = &primary;
+                $call.await
+            }
+            Err(error) => Err(error),
+        };
+        match from_primary {
+            Err(store::error::StoreError::Unavailable { .. }) => match $state.replica() {
+                Ok(replica) => {
+                    let $reader = &replica;
+                    $call.await
+                }
+                Err(error) => Err(error),
+            },
+            answer => answer,
+        }
+        .map_err(|error| $crate::admin::store_refusal(&error))
+    }};
+}
+pub(crate) use read;
+
+/// Takes `limit` and `cursor`.
+pub(crate) fn page_request(query: &mut Query) -> PageRequest {
+    PageRequest { limit: query.limit(), cursor: query.text("cursor") }
+}
+
+/// The revision of a write on the authority lane.
+pub(crate) fn authority_revision(revisions: Revisions) -> Value {
+    json!({ "epoch": revisions.epoch, "authority": revisions.authority })
+}
+
+/// An instant as clients read it: RFC 3339, UTC.
+pub(crate) fn instant(at: UtcMicros) -> Value {
+    Value::String(at.to_string())
+}
+
+/// For validator: a text that a person can read on one line.
+pub(crate) fn printable(text: &str) -> Result<(), ValidationError> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err(ValidationError::new("printable").with_message("must hold a visible character and no control characters".into()));
+    }
+    Ok(())
+}
+
+/// For validator: a name that may stand in labels, URLs and records.
+pub(crate) fn plain_name(text: &str) -> Result<(), ValidationError> {
+    if model::compile::is_name(text) {
+        return Ok(());
+    }
+    let message = "must be 1 to 63 of a-z, 0-9, `-` and `_`, starting with a letter or digit";
+    Err(ValidationError::new("name").with_message(message.into()))
+}
+
+/// The most scopes of one holder, and the longest of them in characters: a key's row stays under 10 KiB.
+const SCOPES_MAX: usize = 64;
+const SCOPE_LEN_MAX: usize = 128;
+
+/// For validator: scopes as RFC 6749 section 3.3 has them, each once.
+pub(crate) fn scope_list(scopes: &[String]) -> Result<(), ValidationError> {
+    let refuse = |message: &'static str| Err(ValidationError::new("scopes").with_message(message.into()));
+    if scopes.len() > SCOPES_MAX {
+        return refuse("must be at most 64 scopes");
+    }
+    let is_token = |byte: u8| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\';
+    for (index, scope) in scopes.iter().enumerate() {
+        if scope.is_empty() || scope.len() > SCOPE_LEN_MAX || !scope.bytes().all(is_token) {
+            return refuse("must hold scopes of 1 to 128 visible ASCII characters without quotes and backslashes");
+        }
+        if scopes.iter().take(index).any(|earlier| earlier == scope) {
+            return refuse("must hold each scope once");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! What stands before every handler: who is it, may they, and is there a place for the record. What a handler gets is a
+//! [`Permit`]; without this layer there is none, and the handler answers 500.
+
+use std::time::Duration;
+
+use audit::event::Outcome;
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::request::Parts;
+use model::problem::{Denial, ProblemKind};
+use store::actor::{Actor, ActorKind};
+
+use crate::{
+    context::Context,
+    operator::{self, Operator, RefusedLogin},
+    policy::{self, Action, Recording},
+    port::{AdminEvent, AuditPlace, AuditUnavailable},
+    refusal::{self, Refusal},
+    state::ControlState,
+};
+
+/// How long an ordinary request may take: some times what the database gives a statement.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long a document may take: to arrive, to compile, to be written.
+const DOCUMENT_DEADLINE: Duration = Duration::from_secs(120);
+
+/// What a log-in is called in the access log.
+const LOGIN: &str = "operator.login";
+
+/// The proof that an operator was found and may do what was asked. Only [`guard`] makes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Permit {
+    operator: Operator,
+}
+
+impl Permit {
+    /// Who acts, for the store.
+    pub(crate) fn actor(&self) -> Actor {
+        Actor { kind: ActorKind::Operator, name: self.operator.name.clone() }
+    }
+}
+
+impl FromRequestParts<ControlState> for Permit {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &ControlState) -> Result<Self, Refusal> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Refusal::internal)
+    }
+}
+
+/// What an act was about. A handler leaves it with its answer, for the record.
+#[derive(Debug, Clone)]
+pub(crate) struct Object(pub(crate) String);
+
+/// What a route stands for.
+#[derive(Debug, Clone)]
+pub(crate) struct Gate {
+    /// The shared state.
+    pub(crate) state: ControlState,
+    /// What the route does.
+    pub(crate) action: Action,
+}
+
+/// Finds the operator, asks the policy, takes the record's place, and only then lets the request through.
+pub(crate) async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    let Gate { state, action } = gate;
+    let Some(context) = request.extensions().get::<Context>().cloned() else { return Refusal::internal().into_response() };
+    let Ok(_slot) = state.in_flight().try_acquire() else {
+        return Refusal::from(Denial::new(ProblemKind::Overloaded, "too many requests are in work").retry_after(1)).into_response();
+    };
+    let opening = opening(&state, &context, &request, action);
+    let operator = match operator::authenticate(&state, request.headers(), context.started).await {
+        Ok(operator) => operator,
+        Err(refused) => return refuse_login(&state, opening, refused),
+    };
+    let event = AdminEvent { actor: Some(operator.name.clone()), token_id: Some(operator.id.to_string()), ..opening };
+    let is_allowed = policy::any_allows(&operator.roles, action);
+    // A refusal by policy is recorded whatever was asked for: it is what an auditor looks for first.
+    let needs_record = !is_allowed || action.recording() == Recording::Required;
+    let trail = match needs_record.then(|| Trail::reserve(&state, event)).transpose() {
+        Ok(trail) => trail,
+        Err(AuditUnavailable) => return Refusal::audit("nothing was done, because it could not be recorded").into_response(),
+    };
+    let response = if is_allowed {
+        request.extensions_mut().insert(Permit { operator });
+        within_deadline(action, next.run(request)).await
+    } else {
+        let text = format!("none of your roles allows `{}`", action.code());
+        Refusal::from(Denial::new(ProblemKind::RoleInsufficient, text)).into_response()
+    };
+    match trail {
+        Some(trail) => trail.settle(response).await,
+        None => response,
+    }
+}
+
+async fn within_deadline(action: Action, work: impl Future<Output = Response>) -> Response {
+    let deadline = match action {
+        Action::DocumentApply | Action::DocumentCheck => DOCUMENT_DEADLINE,
+        Action::StatusRead
+        | Action::NodeRead
+        | Action::StructureRead
+        | Action::ConsumerRead
+        | Action::ConsumerCreate
+        | Action::ConsumerDelete
+        | Action::ApplicationRead
+        | Action::ApplicationCreate
+        | Action::ApplicationDelete
+        | Action::KeyRead
+        | Action::KeyCreate
+        | Action::KeyRevoke
+        | Action::AuditRead => DEADLINE,
+    };
+    tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
+        let text = "the work took too long; whether a change was made is not known, so look before you try again";
+        Refusal::from(Denial::new(ProblemKind::DatabaseUnavailable, text).retry_after(5)).into_response()
+    })
+}
+
+/// The event as far as it is known when the head of the request has arrived.
+fn opening(state: &ControlState, context: &Context, request: &Request, action: Action) -> AdminEvent {
+    AdminEvent {
+        event_id: state.uuid_v7(context.started.wall),
+        at: context.started.wall,
+        request_id: context.request_id.clone(),
+        actor: None,
+        token_id: None,
+        action: action.code(),
+        object: None,
+        method: request.method().to_string(),
+        path: Some(request.uri().path().to_owned()),
+        outcome: Outcome::Unknown,
+        status: None,
+        reason: None,
+        client_address: context.peer.map(|peer| peer.0),
+        duration_us: 0,
+        count: 1,
+    }
+}
+
+/// Records a refused log-in without waiting for the disk: a refusal changes nothing, and must not be slowed by a flood of
+/// its like.
+fn refuse_login(state: &ControlState, opening: AdminEvent, refused: RefusedLogin) -> Response {
+    let RefusedLogin { refusal, token_id } = refused;
+    let is_login = refusal.kind().status() == http::StatusCode::UNAUTHORIZED;
+    let now = state.now();
+    if is_login
+        && let Some(count) = state.refusals().admit(now.boot)
+        && let Ok(place) = state.audit().reserve()
+    {
+        let status = Some(refusal.kind().status().as_u16());
+        let reason = Some(refusal.kind().code());
+        let token_id = token_id.map(|id| id.to_string());
+        drop(place.record(AdminEvent { action: LOGIN, outcome: Outcome::Denied, status, reason, token_id, count, ..opening }));
+    }
+    refusal.into_response()
+}
+
+/// The record of an act, whose place was taken before the act. Dropping it unsettled (the client went away, or a panic)
+/// still writes the record, with an outcome that says so.
+#[derive(Debug)]
+struct Trail {
+    state: ControlState,
+    place: Option<Box<dyn AuditPlace>>,
+    event: Option<AdminEvent>,
+    started: model::time::BootNanos,
+}
+
+impl Trail {
+    fn reserve(state: &ControlState, event: AdminEvent) -> Result<Self, AuditUnavailable> {
+        let place = state.audit().reserve()?;
+        let started = state.now().boot;
+        Ok(Self { state: state.clone(), place: Some(place), event: Some(event), started })
+    }
+
+    /// Writes the record, waits until it is on disk, and only then lets the answer go.
+    async fn settle(mut self, response: Response) -> Response {
+        let Some((place, mut event)) = self.take() else { return Refusal::internal().into_response() };
+        let status = response.status();
+        event.status = Some(status.as_u16());
+        event.reason = refusal::kind_of(&response).map(ProblemKind::code);
+        event.outcome = match () {
+            () if status.is_server_error() => Outcome::Error,
+            () if status.is_client_error() => Outcome::Denied,
+            () => Outcome::Ok,
+        };
+        if let Some(Object(object)) = response.extensions().get::<Object>() {
+            event.object = Some(object.clone());
+        }
+        match place.record(event).await {
+            Ok(()) => response,
+            Err(AuditUnavailable) => Refusal::audit("what was done could not be recorded; look before you try again").into_response(),
+        }
+    }
+
+    fn take(&mut self) -> Option<(Box<dyn AuditPlace>, AdminEvent)> {
+        let mut event = self.event.take()?;
+        event.duration_us = self.state.now().boot.nanos_since(self.started) / 1_000;
+        Some((self.place.take()?, event))
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        if let Some((place, mut event)) = self.take() {
+            // Whether the act took place is not known: its transaction may have been at its commit.
+            event.outcome = if std::thread::panicking() { Outcome::Error } else { Outcome::Unknown };
+            drop(place.record(event));
+        }
+    }
+}

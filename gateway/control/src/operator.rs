@@ -1,0 +1,219 @@
+//! Who is it: an operator token in the Authorization header, checked against the replica of this region.
+//!
+//! Every way to fail looks the same from outside. A valid token is looked up once in five seconds; its secret is checked
+//! each time. An unknown one is looked up each time, and only a few look-ups may wait at once, so that guessing cannot
+//! keep the database's connections from others.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::{HeaderMap, header};
+use model::{
+    key::{Digest, KeyId, Presented, Purpose},
+    problem::{Denial, ProblemKind},
+    time::{BootNanos, Now, UtcMicros},
+};
+use store::operator::OperatorToken;
+use tokio::sync::Semaphore;
+
+use crate::{
+    admin::store_refusal,
+    policy::{self, Role},
+    refusal::Refusal,
+    state::ControlState,
+};
+
+/// How long a token's row is taken for current: a revoked operator is out after that.
+const CACHE_NANOS: u64 = 5_000_000_000;
+
+/// Rows kept at once; more operators than that work together nowhere.
+const CACHE_MAX: usize = 256;
+
+/// Look-ups that may be under way at once.
+const LOOKUPS_MAX: usize = 8;
+
+/// How long a request waits for its turn to be looked up.
+const LOOKUP_WAIT: Duration = Duration::from_secs(2);
+
+/// Refused log-ins that get a record of their own in each second; the others are counted into the next record.
+const REFUSALS_PER_SECOND: u32 = 20;
+
+/// A person who proved to hold an operator token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Operator {
+    /// The token's public id.
+    pub(crate) id: KeyId,
+    /// Whose token it is.
+    pub(crate) name: String,
+    /// What they may be.
+    pub(crate) roles: Vec<Role>,
+}
+
+/// A log-in that was refused, with the token's public id as far as the text had the right form.
+#[derive(Debug)]
+pub(crate) struct RefusedLogin {
+    /// The answer.
+    pub(crate) refusal: Refusal,
+    /// The public id that was presented.
+    pub(crate) token_id: Option<KeyId>,
+}
+
+/// Rows of valid tokens, for a moment.
+#[derive(Debug)]
+pub(crate) struct Operators {
+    cache: Mutex<HashMap<KeyId, Cached>>,
+    lookups: Semaphore,
+}
+
+#[derive(Debug, Clone)]
+struct Cached {
+    read_at: BootNanos,
+    digest: Digest,
+    pepper_version: u16,
+    expires_at: Option<UtcMicros>,
+    operator: Operator,
+}
+
+impl Default for Operators {
+    fn default() -> Self {
+        Self { cache: Mutex::default(), lookups: Semaphore::new(LOOKUPS_MAX) }
+    }
+}
+
+impl Operators {
+    fn cached(&self, id: &KeyId, now: Now) -> Option<Cached> {
+        let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        cache.get(id).filter(|entry| now.boot.nanos_since(entry.read_at) < CACHE_NANOS).cloned()
+    }
+
+    fn keep(&self, entry: Cached, now: Now) {
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if cache.len() >= CACHE_MAX {
+            cache.retain(|_, entry| now.boot.nanos_since(entry.read_at) < CACHE_NANOS);
+        }
+        // Full of fresh entries: then this one is looked up again next time.
+        if cache.len() < CACHE_MAX {
+            cache.insert(entry.operator.id, entry);
+        }
+    }
+
+    /// Lets a test log in without a database.
+    #[cfg(test)]
+    pub(crate) fn keep_for_test(&self, token: OperatorToken, now: Now) {
+        self.keep(Cached::from_row(token, now), now);
+    }
+}
+
+impl Cached {
+    fn from_row(row: OperatorToken, now: Now) -> Self {
+        let roles = policy::roles(&row.role);
+        if roles.is_empty() {
+            tracing::warn!(token.id = %row.id, "an operator token has a role that this version does not know: it grants nothing");
+        }
+        Self {
+            read_at: now.boot,
+            digest: row.digest,
+            pepper_version: row.pepper_version,
+            expires_at: row.expires_at,
+            operator: Operator { id: row.id, name: row.name, roles },
+        }
+    }
+}
+
+/// Finds out who sent a request.
+///
+/// # Errors
+/// 401 in one form for everything that is wrong with the credential; 503 when it cannot be looked up.
+pub(crate) async fn authenticate(state: &ControlState, headers: &HeaderMap, now: Now) -> Result<Operator, RefusedLogin> {
+    let Some(text) = bearer(headers)? else { return Err(missing()) };
+    let Some(presented) = Presented::parse(text).filter(|presented| presented.purpose == Purpose::Operator) else {
+        return Err(invalid(None));
+    };
+    if let Some(entry) = state.operators().cached(&presented.id, now) {
+        return check(state, &presented, Some(&entry), now);
+    }
+    let row = find(state, &presented.id).await.map_err(|refusal| RefusedLogin { refusal, token_id: Some(presented.id) })?;
+    let entry = row.map(|row| Cached::from_row(row, now));
+    let operator = check(state, &presented, entry.as_ref(), now)?;
+    if let Some(entry) = entry {
+        state.operators().keep(entry, now);
+    }
+    Ok(operator)
+}
+
+/// The one bearer token of the Authorization header (RFC 6750 section 2.1).
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, RefusedLogin> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(invalid(None));
+    }
+    let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else { return Err(invalid(None)) };
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(invalid(None)) }
+}
+
+async fn find(state: &ControlState, id: &KeyId) -> Result<Option<OperatorToken>, Refusal> {
+    let turn = tokio::time::timeout(LOOKUP_WAIT, state.operators().lookups.acquire()).await;
+    let Ok(Ok(_turn)) = turn else {
+        return Err(Denial::new(ProblemKind::Overloaded, "too many tokens are being looked up").retry_after(1).into());
+    };
+    let replica = state.replica().map_err(|error| store_refusal(&error))?;
+    store::operator::find(&replica, id).await.map_err(|error| store_refusal(&error))
+}
+
+/// The secret is compared also when the id is unknown, so that both take the same time.
+fn check(state: &ControlState, presented: &Presented<'_>, entry: Option<&Cached>, now: Now) -> Result<Operator, RefusedLogin> {
+    let stored = entry.map(|entry| (entry.pepper_version, &entry.digest));
+    let is_genuine = state.peppers().verify(presented, stored);
+    let operator = entry
+        .filter(|entry| is_genuine && entry.expires_at.is_none_or(|expires_at| now.wall < expires_at))
+        .map(|entry| entry.operator.clone());
+    operator.ok_or_else(|| invalid(Some(presented.id)))
+}
+
+fn missing() -> RefusedLogin {
+    let denial = Denial::new(ProblemKind::CredentialsMissing, "send an operator token: `Authorization: Bearer cw_op_...`");
+    RefusedLogin { refusal: denial.into(), token_id: None }
+}
+
+fn invalid(token_id: Option<KeyId>) -> RefusedLogin {
+    let denial = Denial::new(ProblemKind::CredentialsInvalid, "the operator token is not accepted");
+    RefusedLogin { refusal: denial.into(), token_id }
+}
+
+/// Thins a flood of refused log-ins before it reaches the access log.
+#[derive(Debug, Default)]
+pub(crate) struct LoginRefusals {
+    window: Mutex<Window>,
+}
+
+#[derive(Debug, Default)]
+struct Window {
+    second: u64,
+    recorded: u32,
+    suppressed: u64,
+}
+
+impl LoginRefusals {
+    /// How many refusals the next record stands for; `None` when this one is only counted.
+    pub(crate) fn admit(&self, now: BootNanos) -> Option<u64> {
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        let second = now.0 / 1_000_000_000;
+        if window.second != second {
+            window.second = second;
+            window.recorded = 0;
+        }
+        if window.recorded >= REFUSALS_PER_SECOND {
+            window.suppressed = window.suppressed.saturating_add(1);
+            return None;
+        }
+        window.recorded += 1;
+        Some(std::mem::take(&mut window.suppressed).saturating_add(1))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,138 @@
+//! Who may do what: one table, pure, so that a person can read it and a test can print it.
+
+/// What an operator may be. An operator can be several of these.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Reads the configuration and the state of the nodes.
+    Viewer,
+    /// A viewer who issues and revokes keys.
+    Developer,
+    /// A viewer whose agreement later acts will need; by itself it changes nothing.
+    Approver,
+    /// Runs the gateways: keys, callers, the gateway document. Does not read the access log.
+    Operator,
+    /// A viewer who revokes keys and reads the access log.
+    Security,
+    /// Reads everything, the access log too, and changes nothing.
+    Auditor,
+}
+
+impl Role {
+    /// Every role, in the order of the matrix.
+    pub const ALL: [Self; 6] = [Self::Viewer, Self::Developer, Self::Approver, Self::Operator, Self::Security, Self::Auditor];
+
+    /// The name in the database and on pages.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Developer => "developer",
+            Self::Approver => "approver",
+            Self::Operator => "operator",
+            Self::Security => "security",
+            Self::Auditor => "auditor",
+        }
+    }
+
+    /// Reads a name; an unknown one is no role, so that it grants nothing.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
+}
+
+/// The roles that a stored name stands for. `admin` is what the first operator is: operator and auditor together.
+pub fn roles(name: &str) -> Vec<Role> {
+    match name {
+        "admin" => vec![Role::Operator, Role::Auditor],
+        other => Role::parse(other).into_iter().collect(),
+    }
+}
+
+/// Whether an act leaves a record in the access log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recording {
+    /// It does, and nothing is done when the log cannot take it.
+    Required,
+    /// Reading the configuration is not recorded.
+    None,
+}
+
+macro_rules! actions {
+    ($($(#[$doc:meta])* $variant:ident = $code:literal, $recording:ident;)*) => {
+        /// What can be done through the admin API.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Action { $($(#[$doc])* $variant,)* }
+
+        impl Action {
+            /// Every action, in the order of the matrix.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+
+            /// The stable name, as records carry it.
+            pub const fn code(self) -> &'static str {
+                match self { $(Self::$variant => $code,)* }
+            }
+
+            /// Whether it leaves a record.
+            pub const fn recording(self) -> Recording {
+                match self { $(Self::$variant => Recording::$recording,)* }
+            }
+        }
+    };
+}
+
+actions! {
+    /// Reads what a node says about itself.
+    StatusRead = "status.read", None;
+    /// Reads the registered nodes.
+    NodeRead = "node.read", None;
+    /// Reads tenants, plans, routes, upstreams, regions and APIs.
+    StructureRead = "structure.read", None;
+    /// Compiles a document without writing it.
+    DocumentCheck = "document.check", None;
+    /// Writes a document, or asks what writing it would change.
+    DocumentApply = "document.apply", Required;
+    /// Reads consumers.
+    ConsumerRead = "consumer.read", None;
+    /// Makes a consumer.
+    ConsumerCreate = "consumer.create", Required;
+    /// Removes a consumer.
+    ConsumerDelete = "consumer.delete", Required;
+    /// Reads applications.
+    ApplicationRead = "application.read", None;
+    /// Makes an application.
+    ApplicationCreate = "application.create", Required;
+    /// Removes an application.
+    ApplicationDelete = "application.delete", Required;
+    /// Reads what is known about keys; never a secret.
+    KeyRead = "key.read", None;
+    /// Issues a key.
+    KeyCreate = "key.create", Required;
+    /// Revokes a key.
+    KeyRevoke = "key.revoke", Required;
+    /// Reads the access log.
+    AuditRead = "audit.read", Required;
+}
+
+/// The table.
+pub const fn allows(role: Role, action: Action) -> bool {
+    use Action::{
+        ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead, ConsumerCreate, ConsumerDelete, ConsumerRead,
+        DocumentApply, DocumentCheck, KeyCreate, KeyRead, KeyRevoke, NodeRead, StatusRead, StructureRead,
+    };
+    match action {
+        StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead => true,
+        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete => {
+            matches!(role, Role::Operator)
+        }
+        KeyCreate => matches!(role, Role::Developer | Role::Operator),
+        KeyRevoke => matches!(role, Role::Developer | Role::Operator | Role::Security),
+        AuditRead => matches!(role, Role::Security | Role::Auditor),
+    }
+}
+
+/// True when one of the roles allows the action.
+pub fn any_allows(roles: &[Role], action: Action) -> bool {
+    roles.iter().any(|role| allows(*role, action))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+use std::fmt::Write as _;
+
+use super::{Action, Recording, Role, allows, any_allows, roles};
+
+/// The whole table, for a person to read: a change of policy must change this text.
+const MATRIX: &str = "\
+action              viewer     developer  approver   operator   security   auditor
+status.read         yes        yes        yes        yes        yes        yes
+node.read           yes        yes        yes        yes        yes        yes
+structure.read      yes        yes        yes        yes        yes        yes
+document.check      yes        yes        yes        yes        yes        yes
+document.apply      -          -          -          yes        -          -
+consumer.read       yes        yes        yes        yes        yes        yes
+consumer.create     -          -          -          yes        -          -
+consumer.delete     -          -          -          yes        -          -
+application.read    yes        yes        yes        yes        yes        yes
+application.create  -          -          -          yes        -          -
+application.delete  -          -          -          yes        -          -
+key.read            yes        yes        yes        yes        yes        yes
+key.create          -          yes        -          yes        -          -
+key.revoke          -          yes        -          yes        yes        -
+audit.read          -          -          -          -          yes        yes
+";
+
+fn printed() -> String {
+    let mut out = format!("{:<20}", "action");
+    let mut line = |first: String, cells: Vec<&str>| {
+        let mut text = first;
+        for cell in cells {
+            write!(text, "{cell:<11}").unwrap();
+        }
+        text.trim_end().to_owned() + "\n"
+    };
+    out = line(out, Role::ALL.iter().map(|role| role.as_str()).collect());
+    for action in Action::ALL {
+        let cells = Role::ALL.iter().map(|role| if allows(*role, *action) { "yes" } else { "-" }).collect();
+        out += &line(format!("{:<20}", action.code()), cells);
+    }
+    out
+}
+
+#[test]
+fn the_policy_is_exactly_the_published_matrix() {
+    assert_eq!(printed(), MATRIX);
+}
+
+#[test]
+fn an_auditor_changes_nothing() {
+    let changes = |action: &&Action| action.recording() == Recording::Required && **action != Action::AuditRead;
+
+    assert!(Action::ALL.iter().filter(changes).all(|action| !allows(Role::Auditor, *action)));
+    assert!(allows(Role::Auditor, Action::AuditRead));
+}
+
+#[test]
+fn every_change_and_every_reading_of_the_log_is_recorded() {
+    for action in Action::ALL {
+        let reads = (action.code().ends_with(".read") && *action != Action::AuditRead) || *action == Action::DocumentCheck;
+        assert_eq!(action.recording() == Recording::None, reads, "{}", action.code());
+    }
+}
+
+#[test]
+fn the_first_operator_may_do_everything() {
+    let admin = roles("admin");
+
+    assert!(Action::ALL.iter().all(|action| any_allows(&admin, *action)));
+}
+
+#[test]
+fn an_unknown_role_grants_nothing() {
+    for name in ["", "root", "Operator", "operator ", "*"] {
+        assert!(roles(name).is_empty(), "{name}");
+    }
+    assert!(!any_allows(&[], Action::StatusRead));
+}
+
+#[test]
+fn names_of_roles_and_actions_are_unique_and_read_back() {
+    let mut codes: Vec<_> = Action::ALL.iter().map(|action| action.code()).collect();
+    codes.sort_unstable();
+    codes.dedup();
+
+    assert_eq!(codes.len(), Action::ALL.len());
+    assert!(Role::ALL.iter().all(|role| Role::parse(role.as_str()) == Some(*role)));
+}

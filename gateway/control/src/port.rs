@@ -1,0 +1,171 @@
+//! What the node provides: clocks, randomness, its own state, and the access log.
+
+use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
+
+use audit::event::Outcome;
+use model::time::{Now, UtcMicros};
+use serde::Serialize;
+use uuid::Uuid;
+
+/// Reads both clocks.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// The instant at which it is called.
+    fn now(&self) -> Now;
+}
+
+/// Fills a buffer with random bytes that are fit for keys.
+pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
+
+/// The address a connection came from. The listener puts it into each request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerAddress(pub IpAddr);
+
+/// What the node says about itself.
+pub trait Status: Send + Sync + fmt::Debug {
+    /// Whether the process works at all; `false` asks for a restart.
+    fn live(&self) -> bool;
+
+    /// Whether the node should get traffic, and why not.
+    fn ready(&self) -> Readiness;
+
+    /// Every metric, as OpenMetrics 1.0 text.
+    fn metrics(&self) -> String;
+
+    /// Which node this is, and how far it is.
+    fn node(&self) -> NodeFacts;
+}
+
+/// Whether a node should get traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Readiness {
+    /// False takes the node out of rotation.
+    pub ready: bool,
+    /// It serves, but something needs a person: the database is away, a document did not compile.
+    pub degraded: bool,
+    /// What was looked at.
+    pub checks: Vec<Check>,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What: `database`, `snapshot`, `spool`.
+    pub name: &'static str,
+    /// How it is.
+    pub state: CheckState,
+    /// One sentence for a person; never a credential or an address book.
+    pub detail: String,
+    /// Since when it is so.
+    #[serde(serialize_with = "rfc3339")]
+    pub since: UtcMicros,
+}
+
+/// How a thing that was looked at is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    /// As it should be.
+    Ok,
+    /// Not as it should be, and the node still serves.
+    Degraded,
+    /// The node must not get traffic.
+    Failed,
+}
+
+impl CheckState {
+    /// The word that people see.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Which node this is, and how far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeFacts {
+    /// Its name, unique in the deployment.
+    pub node: String,
+    /// Its region.
+    pub region: String,
+    /// The program's version.
+    pub version: String,
+    /// When this process started.
+    #[serde(serialize_with = "rfc3339")]
+    pub started_at: UtcMicros,
+    /// The configuration's epoch that requests are decided under.
+    pub epoch: u64,
+    /// The authority revision that requests are decided under.
+    pub authority_revision: u64,
+    /// The structural revision that requests are decided under.
+    pub structural_revision: u64,
+    /// Milliseconds since the keys were last confirmed; absent when they never were.
+    pub authority_age_ms: Option<u64>,
+    /// Rows and documents that were skipped because they could not be read.
+    pub quarantined: u64,
+}
+
+/// The access log cannot take a record now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the access log cannot take a record")]
+pub struct AuditUnavailable;
+
+/// The future of a record that is on its way to disk.
+pub type Recorded = Pin<Box<dyn Future<Output = Result<(), AuditUnavailable>> + Send>>;
+
+/// The access log, for acts in the control plane.
+pub trait AuditSink: Send + Sync + fmt::Debug {
+    /// Takes the place of one record before anything is done.
+    ///
+    /// # Errors
+    /// [`AuditUnavailable`]; the act must then be refused.
+    fn reserve(&self) -> Result<Box<dyn AuditPlace>, AuditUnavailable>;
+}
+
+/// A place that was taken for one record. Dropping it gives it back.
+pub trait AuditPlace: Send + fmt::Debug {
+    /// Writes the record. The future is ready when the record is on disk; dropping the future takes nothing back.
+    fn record(self: Box<Self>, event: AdminEvent) -> Recorded;
+}
+
+/// One act in the control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AdminEvent {
+    /// UUIDv7 of the act.
+    pub event_id: Uuid,
+    /// When it began.
+    pub at: UtcMicros,
+    /// What `X-Request-Id` said.
+    pub request_id: String,
+    /// The operator's name; absent for a refused log-in.
+    pub actor: Option<String>,
+    /// The public id of the operator's token, as far as one was presented in good form.
+    pub token_id: Option<String>,
+    /// What was asked for: `key.create`.
+    pub action: &'static str,
+    /// To what: `key:7sEgbYf9hQ2x`.
+    pub object: Option<String>,
+    /// The request method.
+    pub method: String,
+    /// The path without its query; absent when it held a credential.
+    pub path: Option<String>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The status sent to the client; absent when the client had gone.
+    pub status: Option<u16>,
+    /// The problem code of a refusal.
+    pub reason: Option<&'static str>,
+    /// Where the connection came from.
+    pub client_address: Option<IpAddr>,
+    /// Microseconds from the request's head to this record.
+    pub duration_us: u64,
+    /// How many acts of this kind the record stands for: more than one when refused log-ins come as a flood.
+    pub count: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn rfc3339<S: serde::Serializer>(at: &UtcMicros, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(at)
+}

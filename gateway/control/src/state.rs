@@ -1,0 +1,145 @@
+//! What every handler shares.
+
+use std::{fmt, sync::Arc};
+
+use model::{
+    key::Peppers,
+    time::{Now, UtcMicros},
+};
+use store::{
+    error::StoreError,
+    pool::{Primary, Replica},
+    topology::Topology,
+};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+use crate::{
+    operator::{LoginRefusals, Operators},
+    port::{AuditSink, Clock, Random, Status},
+};
+
+/// Requests that may be in work at once. The admin API is used by people and pipelines; more is a runaway script.
+const IN_FLIGHT_MAX: usize = 128;
+
+/// Documents that may be in memory at once, each up to 32 MiB as text and some times that when parsed.
+const DOCUMENTS_MAX: usize = 2;
+
+/// What the node gives to the control plane.
+pub struct Ports {
+    /// The servers of the control database.
+    pub topology: Topology,
+    /// The peppers that operator tokens and new keys are hashed with.
+    pub peppers: Arc<Peppers>,
+    /// Both clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes, fit for keys.
+    pub random: Random,
+    /// What the node says about itself.
+    pub status: Arc<dyn Status>,
+    /// The access log.
+    pub audit: Arc<dyn AuditSink>,
+    /// The name of this node's region, for problem documents.
+    pub region: Arc<str>,
+}
+
+impl fmt::Debug for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ports").field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// What every handler shares. Clones are cheap and share one state.
+#[derive(Clone)]
+pub struct ControlState(Arc<Inner>);
+
+struct Inner {
+    ports: Ports,
+    operators: Operators,
+    refusals: LoginRefusals,
+    in_flight: Semaphore,
+    documents: Arc<Semaphore>,
+}
+
+impl fmt::Debug for ControlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ControlState").field(&self.0.ports).finish()
+    }
+}
+
+impl ControlState {
+    /// Takes the ports.
+    pub fn new(ports: Ports) -> Self {
+        Self(Arc::new(Inner {
+            ports,
+            operators: Operators::default(),
+            refusals: LoginRefusals::default(),
+            in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            documents: Arc::new(Semaphore::new(DOCUMENTS_MAX)),
+        }))
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        self.0.ports.clock.now()
+    }
+
+    pub(crate) fn region(&self) -> &str {
+        &self.0.ports.region
+    }
+
+    pub(crate) fn peppers(&self) -> &Peppers {
+        &self.0.ports.peppers
+    }
+
+    pub(crate) fn status(&self) -> &dyn Status {
+        &*self.0.ports.status
+    }
+
+    pub(crate) fn audit(&self) -> &dyn AuditSink {
+        &*self.0.ports.audit
+    }
+
+    pub(crate) fn operators(&self) -> &Operators {
+        &self.0.operators
+    }
+
+    pub(crate) fn refusals(&self) -> &LoginRefusals {
+        &self.0.refusals
+    }
+
+    pub(crate) fn in_flight(&self) -> &Semaphore {
+        &self.0.in_flight
+    }
+
+    pub(crate) fn documents(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.0.documents)
+    }
+
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.0.ports.topology
+    }
+
+    /// The server that takes writes.
+    pub(crate) fn primary(&self) -> Result<Primary, StoreError> {
+        self.0.ports.topology.primary()
+    }
+
+    /// The server of this region, or another that answers.
+    pub(crate) fn replica(&self) -> Result<Replica, StoreError> {
+        self.0.ports.topology.replica()
+    }
+
+    /// 32 random bytes.
+    pub(crate) fn random32(&self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        (self.0.ports.random)(&mut bytes);
+        bytes
+    }
+
+    /// A UUIDv7 (RFC 9562 section 5.7) of this instant.
+    pub(crate) fn uuid_v7(&self, at: UtcMicros) -> Uuid {
+        let mut random = [0; 10];
+        (self.0.ports.random)(&mut random);
+        uuid::Builder::from_unix_timestamp_millis(u64::try_from(at.0 / 1_000).unwrap_or(0), &random).into_uuid()
+    }
+}

@@ -1,0 +1,91 @@
+//! Decides whether the caller may use the route; the only constructor of [`Permit`].
+
+use std::sync::Arc;
+
+use model::{
+    document::OnStaleDoc,
+    problem::{Denial, ProblemKind},
+    snapshot::Snapshot,
+    structure::{Auth, Plan, Route},
+    time::Now,
+};
+
+use crate::{
+    authenticate::{Authenticated, Principal},
+    limit::Admitted,
+    route::Matched,
+    runtime::Edge,
+};
+
+/// The right to use a route.
+#[derive(Debug)]
+pub struct Permit<'s> {
+    matched: Matched<'s>,
+    principal: Option<Principal>,
+}
+
+impl<'s> Permit<'s> {
+    /// The route.
+    pub const fn route(&self) -> &'s Arc<Route> {
+        self.matched.route()
+    }
+
+    /// The snapshot that the whole request is decided over.
+    pub const fn snapshot(&self) -> &'s Snapshot {
+        self.matched.snapshot()
+    }
+
+    /// Who calls; `None` on routes without authentication.
+    pub const fn principal(&self) -> Option<&Principal> {
+        self.principal.as_ref()
+    }
+
+    /// The caller's plan.
+    pub fn plan(&self) -> Option<&'s Plan> {
+        let name = self.principal.as_ref()?.application.plan.as_ref()?;
+        self.matched.snapshot().structure.plans.get(name)
+    }
+}
+
+/// Checks who may use the route, then scopes.
+///
+/// # Errors
+/// `route-forbidden` or `scope-insufficient`.
+pub fn check(authenticated: Authenticated<'_>) -> Result<Permit<'_>, Denial> {
+    let (matched, principal) = authenticated.into_parts();
+    let route = matched.route();
+    if let Some(principal) = &principal {
+        let allowed = route.allow.as_ref().is_none_or(|allow| {
+            allow.consumers.contains(&*principal.consumer.name) || allow.applications.contains(&*principal.application.name)
+        });
+        if !allowed {
+            return Err(Denial::new(ProblemKind::RouteForbidden, "the key is valid, but its owner may not use this route"));
+        }
+        if let Some(missing) = route.scopes.iter().find(|scope| !principal.scopes.contains(scope)) {
+            return Err(Denial::new(ProblemKind::ScopeInsufficient, format!("the key lacks the scope `{missing}`")));
+        }
+    }
+    Ok(Permit { matched, principal })
+}
+
+/// Checks again, just before dispatch, that the authority behind the decision is still fresh: a slow body must not outlive it.
+///
+/// # Errors
+/// `authority-stale`; `credentials-invalid` when the key was revoked while the body came in.
+pub fn still_fresh(admitted: &Admitted<'_>, edge: &Edge, is_read: bool, now: Now) -> Result<(), Denial> {
+    let permit = admitted.permit();
+    if permit.route().auth == Auth::None {
+        return Ok(());
+    }
+    edge.lease.check(permit.route().keys, is_read, permit.snapshot(), now)?;
+    let Some(principal) = permit.principal() else { return Ok(()) };
+    // Only `deny` routes promise this bound; the others would pay a look-up for nothing.
+    if permit.route().keys.on_stale != OnStaleDoc::Deny {
+        return Ok(());
+    }
+    let current = edge.current.load();
+    let still = current.is_none_or(|snapshot| {
+        snapshot.authority.keys.get(&principal.key_id).is_some_and(|key| key.state == model::change::KeyState::Active && now.wall < key.expires_at)
+    });
+    if still { Ok(()) } else { Err(Denial::new(ProblemKind::CredentialsInvalid, "the key was revoked while the request came in")) }
+}

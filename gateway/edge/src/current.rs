@@ -1,0 +1,73 @@
+//! The published snapshot: one writer, many cores.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use arc_swap::ArcSwapOption;
+use model::{change::Revisions, snapshot::Snapshot};
+use parking_lot::Mutex;
+
+/// The snapshot that new requests are decided over.
+#[derive(Debug, Default)]
+pub struct Current {
+    snapshot: ArcSwapOption<Snapshot>,
+    generation: AtomicU64,
+    publishing: Mutex<()>,
+}
+
+/// An older revision was offered than the one that is being served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("revision {offered:?} is older than the published {published:?}")]
+pub struct OlderRevision {
+    offered: Revisions,
+    published: Revisions,
+}
+
+impl Current {
+    /// Publishes the next snapshot; requests that already run keep theirs.
+    ///
+    /// # Errors
+    /// [`OlderRevision`] when a lane would go back within its epoch, or the epoch itself would.
+    pub fn publish(&self, next: Arc<Snapshot>) -> Result<(), OlderRevision> {
+        let _one_at_a_time = self.publishing.lock();
+        if let Some(now) = self.snapshot.load_full() {
+            let (offered, published) = (next.revisions, now.revisions);
+            let same_epoch = offered.epoch == published.epoch;
+            let back = same_epoch && (offered.authority < published.authority || offered.structural < published.structural);
+            if offered.epoch < published.epoch || back {
+                return Err(OlderRevision { offered, published });
+            }
+        }
+        self.snapshot.store(Some(next));
+        self.generation.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    /// The published snapshot, for readers off the hot path.
+    pub fn load(&self) -> Option<Arc<Snapshot>> {
+        self.snapshot.load_full()
+    }
+}
+
+/// One core's handle: its own reference count, so that cores do not share a cache line for each request.
+#[derive(Debug, Default)]
+pub struct CoreCurrent {
+    seen: Mutex<(u64, Option<Arc<Arc<Snapshot>>>)>,
+}
+
+impl CoreCurrent {
+    /// The snapshot for one request. Only this core touches the outer count.
+    pub fn load(&self, current: &Current) -> Option<Arc<Arc<Snapshot>>> {
+        let generation = current.generation.load(Ordering::Acquire);
+        let mut seen = self.seen.lock();
+        if seen.0 != generation {
+            *seen = (generation, current.load().map(Arc::new));
+        }
+        seen.1.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! Header fields that do not travel: hop-by-hop ones, and those that only the gateway may set.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+
+/// Fields that the gateway alone may set towards services, without the `causeway-` family.
+const RESERVED: [HeaderName; 7] = [
+    HeaderName::from_static("forwarded"),
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("client-cert"),
+    HeaderName::from_static("client-cert-chain"),
+];
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// Removes what a client may not say: hop-by-hop fields (RFC 9110 section 7.6.1) and identity fields.
+pub fn strip_untrusted(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    for name in &RESERVED {
+        headers.remove(name);
+    }
+    strip_prefix(headers, "causeway-");
+}
+
+/// Removes what belongs to one connection only (RFC 9110 section 7.6.1).
+///
+/// `Transfer-Encoding` goes as well: each side frames its own messages. `TE: trailers` stays, because gRPC needs it.
+pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|text| text.split(','))
+            .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+            // Fields that decide framing or routing cannot be named away (RFC 9110 section 7.6.1, last paragraph).
+            .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::HOST | header::AUTHORIZATION | header::CACHE_CONTROL))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
+    }
+    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &header::UPGRADE, &header::TRANSFER_ENCODING, &header::PROXY_AUTHENTICATE, &header::PROXY_AUTHORIZATION] {
+        headers.remove(name);
+    }
+    if let Some(te) = headers.get(header::TE) {
+        if te.as_bytes().eq_ignore_ascii_case(b"trailers") {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        } else {
+            headers.remove(header::TE);
+        }
+    }
+}
+
+/// Removes every field of a family.
+pub fn strip_prefix(headers: &mut HeaderMap, prefix: &str) {
+    // Most requests have none: look before collecting.
+    if !headers.keys().any(|name| name.as_str().starts_with(prefix)) {
+        return;
+    }
+    let family: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with(prefix)).cloned().collect();
+    for name in family {
+        headers.remove(name);
+    }
+}

@@ -1,0 +1,140 @@
+//! The request's head, checked and made normal before anything reads it.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts};
+use model::{
+    host, path,
+    problem::{Denial, ProblemKind},
+};
+
+/// A request's head that is safe to decide over.
+#[derive(Debug)]
+pub struct Head {
+    /// Method, headers, version, extensions. Hop-by-hop and reserved fields are gone.
+    pub parts: Parts,
+    /// The host name in normal form, without port.
+    pub host: String,
+    /// The path in normal form, when it differs from the one in `parts`.
+    normal_path: Option<String>,
+}
+
+impl Head {
+    /// The path in normal form: what is matched, and what the service gets.
+    pub fn path(&self) -> &str {
+        self.normal_path.as_deref().unwrap_or_else(|| self.parts.uri.path())
+    }
+
+    /// The query, without the question mark.
+    pub fn query(&self) -> Option<&str> {
+        self.parts.uri.query()
+    }
+
+    /// The method.
+    pub const fn method(&self) -> &Method {
+        &self.parts.method
+    }
+
+    /// True for methods that change nothing (RFC 9110 section 9.2.1), as far as regions are concerned.
+    pub fn is_read(&self) -> bool {
+        matches!(self.parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+}
+
+/// Checks a head.
+///
+/// # Errors
+/// Everything that two programs on the way could read differently, and credentials in the URL.
+pub fn check(mut parts: Parts, headers_max: usize) -> Result<Head, Denial> {
+    match examine(&parts, headers_max) {
+        Ok((host, normal_path)) => {
+            crate::fields::strip_untrusted(&mut parts.headers);
+            Ok(Head { parts, host, normal_path })
+        }
+        Err(denial) => Err(denial),
+    }
+}
+
+/// Longest request target: browsers and proxies agree on 8,000 or so (RFC 9110 section 4.1 recommends at least that).
+const TARGET_BYTES_MAX: usize = 8_192;
+
+fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>), Denial> {
+    if parts.headers.len() > headers_max {
+        return Err(Denial::new(ProblemKind::HeadersTooLarge, format!("a request has at most {headers_max} header fields")));
+    }
+    if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX) {
+        return Err(Denial::new(ProblemKind::UriTooLong, format!("a request target has at most {TARGET_BYTES_MAX} bytes")));
+    }
+    framing(parts)?;
+    let host = host_of(parts)?;
+    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+        return Err(Denial::new(ProblemKind::MethodNotAllowed, "CONNECT and TRACE are not served"));
+    }
+    if parts.headers.contains_key(header::UPGRADE) && parts.headers.get(header::UPGRADE).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"h2c")) {
+        return Err(Denial::new(ProblemKind::UpgradeUnsupported, "protocol upgrades, WebSocket among them, are not supported yet"));
+    }
+    let expect = parts.headers.get(header::EXPECT);
+    if expect.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Denial::new(ProblemKind::ExpectationFailed, "the only expectation that can be met is 100-continue"));
+    }
+    if holds_credential(parts.uri.path()) || parts.uri.query().is_some_and(holds_credential) {
+        return Err(Denial::new(ProblemKind::CredentialMisplaced, "send the key in the X-Api-Key or Authorization header, and revoke this one: URLs end up in logs"));
+    }
+    match path::normalize(parts.uri.path()) {
+        Ok(Cow::Borrowed(_)) => Ok((host, None)),
+        Ok(Cow::Owned(path)) => Ok((host, Some(path))),
+        Err(error) => Err(Denial::new(ProblemKind::PathInvalid, error.to_string())),
+    }
+}
+
+/// Refuses framing that has more than one reading (RFC 9112 section 6.3); the codec below refuses most of it already.
+fn framing(parts: &Parts) -> Result<(), Denial> {
+    let bad = |detail: &'static str| Err(Denial::new(ProblemKind::RequestMalformed, detail));
+    let lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter().count();
+    let encoded = parts.headers.contains_key(header::TRANSFER_ENCODING);
+    if lengths > 1 {
+        return bad("the Content-Length header is repeated");
+    }
+    if encoded && lengths > 0 {
+        return bad("Content-Length and Transfer-Encoding stand together");
+    }
+    if encoded && parts.version != Version::HTTP_11 {
+        return bad("Transfer-Encoding belongs to HTTP/1.1 alone");
+    }
+    Ok(())
+}
+
+fn host_of(parts: &Parts) -> Result<String, Denial> {
+    let bad = |detail: &'static str| Denial::new(ProblemKind::RequestMalformed, detail);
+    let mut fields = parts.headers.get_all(header::HOST).iter();
+    let field = fields.next();
+    if fields.next().is_some() {
+        return Err(bad("the Host header is repeated"));
+    }
+    let field = field.map(|value| value.to_str().map_err(|_| bad("the Host header is not a host name"))).transpose()?;
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    let text = match (authority, field) {
+        (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => {
+            return Err(bad("the request target and the Host header name different hosts"));
+        }
+        (Some(text), _) | (None, Some(text)) => text,
+        (None, None) => return Err(bad("the request names no host")),
+    };
+    host::normalize(text).map(|host| host.as_str().to_owned()).ok_or_else(|| bad("the Host header is not a host name"))
+}
+
+/// True when a text holds something that looks like one of our keys.
+pub fn holds_credential(text: &str) -> bool {
+    text.contains("cw_") && ["cw_live_", "cw_test_", "cw_op_"].iter().any(|prefix| text.contains(prefix))
+}
+
+/// A request id that the client brought, if it is harmless: 8 to 64 of `A-Za-z0-9._-`.
+pub fn client_request_id(headers: &HeaderMap) -> Option<&str> {
+    let name = const { HeaderName::from_static("x-request-id") };
+    let text = headers.get(name)?.to_str().ok()?;
+    let harmless = (8..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'));
+    (harmless && !holds_credential(text)).then_some(text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+//! The authority lease: until when this node may trust what it knows about keys.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use model::{
+    document::OnStaleDoc,
+    problem::{Denial, ProblemKind},
+    snapshot::Snapshot,
+    structure::KeyFreshness,
+    time::{BootNanos, Now},
+};
+
+/// The start of the newest read of the writer's authority head whose revision this node has applied.
+///
+/// A bound taken from the *start* of the read holds whatever the read itself took (design: consistency, "Revocation
+/// with a bound"). Zero means: nothing confirmed since this process started.
+#[derive(Debug)]
+pub struct Lease {
+    confirmed_at: AtomicU64,
+    /// How old a snapshot from disk may be for `allow` routes, in microseconds.
+    boot_stale_max_micros: i64,
+}
+
+impl Lease {
+    /// A lease that nothing has confirmed yet.
+    pub const fn new(boot_stale_max_micros: i64) -> Self {
+        Self { confirmed_at: AtomicU64::new(0), boot_stale_max_micros }
+    }
+
+    /// Notes a confirmation. An earlier instant than the one known changes nothing.
+    pub fn confirm(&self, started_at: BootNanos) {
+        self.confirmed_at.fetch_max(started_at.0, Ordering::Release);
+    }
+
+    /// Nanoseconds since the newest confirmation; `None` before the first.
+    pub fn staleness_nanos(&self, now: BootNanos) -> Option<u64> {
+        match self.confirmed_at.load(Ordering::Acquire) {
+            0 => None,
+            at => Some(now.nanos_since(BootNanos(at))),
+        }
+    }
+
+    /// Lets a request pass that may rely on what this node knows, by its route's policy.
+    ///
+    /// # Errors
+    /// `authority-stale` when it may not.
+    pub fn check(&self, policy: KeyFreshness, is_read: bool, snapshot: &Snapshot, now: Now) -> Result<(), Denial> {
+        let staleness = self.staleness_nanos(now.boot);
+        if staleness.is_some_and(|nanos| nanos <= policy.max_staleness_nanos) {
+            return Ok(());
+        }
+        let allowed = match policy.on_stale {
+            OnStaleDoc::Deny => false,
+            OnStaleDoc::Allow => true,
+            OnStaleDoc::AllowReads => is_read,
+        };
+        // A clock set back makes the age negative: then nothing is known about it, and it counts as too old.
+        let boot_too_old = staleness.is_none()
+            && snapshot.booted_from.is_some_and(|sealed| !(0..=self.boot_stale_max_micros).contains(&now.wall.0.saturating_sub(sealed.0)));
+        if allowed && !boot_too_old {
+            return Ok(());
+        }
+        Err(Denial::new(ProblemKind::AuthorityStale, "this region cannot confirm right now that keys are still valid; try again").retry_after(1))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,51 @@
+use std::sync::Arc;
+
+use model::{change::Revisions, time::UtcMicros};
+
+use super::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn check(confirmed: Option<u64>, booted_from: Option<i64>, on_stale: OnStaleDoc, is_read: bool) -> bool {
+    let lease = Lease::new(24 * 3_600_000_000);
+    if let Some(at) = confirmed {
+        lease.confirm(BootNanos(at * SECOND));
+    }
+    let snapshot = Snapshot {
+        revisions: Revisions::default(),
+        structure: Arc::default(),
+        authority: Arc::default(),
+        writers: Arc::default(),
+        booted_from: booted_from.map(UtcMicros),
+    };
+    let now = Now { wall: UtcMicros(1_000_000_000_000), boot: BootNanos(1_000 * SECOND) };
+    lease.check(KeyFreshness { max_staleness_nanos: 2 * SECOND, on_stale }, is_read, &snapshot, now).is_ok()
+}
+
+#[test]
+fn a_confirmed_lease_serves_within_its_bound_and_then_by_policy() {
+    assert!(check(Some(998), None, OnStaleDoc::Deny, false));
+    assert!(!check(Some(997), None, OnStaleDoc::Deny, true));
+    assert!(check(Some(997), None, OnStaleDoc::Allow, false));
+    assert!(check(Some(997), None, OnStaleDoc::AllowReads, true));
+    assert!(!check(Some(997), None, OnStaleDoc::AllowReads, false));
+}
+
+#[test]
+fn a_snapshot_from_disk_carries_no_lease() {
+    let (recent, day_old, future) = (Some(1_000_000_000_000 - 5), Some(1_000_000_000_000 - 25 * 3_600_000_000), Some(1_000_000_000_009));
+
+    assert!(!check(None, recent, OnStaleDoc::Deny, true));
+    assert!(check(None, recent, OnStaleDoc::Allow, false));
+    assert!(!check(None, day_old, OnStaleDoc::Allow, false), "older than boot_stale_max");
+    assert!(!check(None, future, OnStaleDoc::Allow, false), "a clock that was set back proves nothing");
+}
+
+#[test]
+fn a_confirmation_never_goes_back() {
+    let lease = Lease::new(0);
+    lease.confirm(BootNanos(10));
+    lease.confirm(BootNanos(5));
+
+    assert_eq!(lease.staleness_nanos(BootNanos(12)), Some(2));
+}

@@ -1,0 +1,182 @@
+//! Admits a permitted request against its route's limits; the only constructor of [`Admitted`].
+
+use std::{collections::HashMap, fmt::Write as _, net::IpAddr, num::NonZeroU32};
+
+use http::{HeaderMap, HeaderValue};
+use model::{
+    document::ByDoc,
+    key::KeyId,
+    limit::{Cell, Quota, Verdict},
+    problem::{Denial, ProblemKind},
+    structure::{LimitSource, RouteLimit},
+    time::BootNanos,
+};
+use parking_lot::RwLock;
+use uuid::Uuid;
+
+use crate::{authorize::Permit, gate::Prefix};
+
+const SHARDS: usize = 64;
+/// Cells in one shard: four million in all. Beyond, a sweep makes room, or the subject shares a cell with others.
+const CELLS_PER_SHARD: usize = 65_536;
+
+/// Who is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Subject {
+    Key(KeyId),
+    Owner(Uuid),
+    Address(IpAddr),
+    /// Shared by all for whom there was no room: limits get stricter under a flood, never looser.
+    Overflow,
+}
+
+/// The counters of all limits, by limit and subject; they survive reloads.
+#[derive(Debug)]
+pub struct Cells {
+    shards: Box<[RwLock<HashMap<(u64, Subject), Cell>>]>,
+    hasher: std::hash::RandomState,
+}
+
+impl Default for Cells {
+    fn default() -> Self {
+        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect(), hasher: std::hash::RandomState::new() }
+    }
+}
+
+impl Cells {
+    fn with<R>(&self, key: (u64, Subject), now: BootNanos, act: impl Fn(&Cell) -> R) -> Option<R> {
+        use std::hash::BuildHasher;
+        let index = usize::try_from(self.hasher.hash_one(key)).unwrap_or(0) % SHARDS;
+        let shard = self.shards.get(index)?;
+        if let Some(cell) = shard.read().get(&key) {
+            return Some(act(cell));
+        }
+        let mut cells = shard.write();
+        if cells.len() >= CELLS_PER_SHARD {
+            cells.retain(|_, cell| !cell.is_idle(now));
+        }
+        let key = if cells.len() >= CELLS_PER_SHARD { (key.0, Subject::Overflow) } else { key };
+        Some(act(cells.entry(key).or_default()))
+    }
+
+    /// Forgets cells that hold no debt.
+    pub fn sweep(&self, now: BootNanos) {
+        for shard in &self.shards {
+            shard.write().retain(|_, cell| !cell.is_idle(now));
+        }
+    }
+
+    /// How many cells there are.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().len()).sum()
+    }
+
+    /// True when nothing is counted.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A request that may go on, and what its limits said.
+#[derive(Debug)]
+pub struct Admitted<'s> {
+    permit: Permit<'s>,
+}
+
+impl<'s> Admitted<'s> {
+    /// The permit that was admitted.
+    pub const fn permit(&self) -> &Permit<'s> {
+        &self.permit
+    }
+}
+
+/// What the limits said, for the headers of any response that follows.
+#[derive(Debug, Default)]
+pub struct LimitFacts {
+    policy: String,
+    state: String,
+    /// The limit that refused.
+    pub refused_by: Option<std::sync::Arc<str>>,
+}
+
+impl LimitFacts {
+    /// Writes `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11).
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
+        if self.policy.is_empty() {
+            return;
+        }
+        for (name, text) in [("ratelimit-policy", &self.policy), ("ratelimit", &self.state)] {
+            if let Ok(value) = HeaderValue::from_str(text) {
+                headers.insert(name, value);
+            }
+        }
+    }
+
+    fn add(&mut self, name: &str, quota: &Quota, verdict: Verdict) {
+        let (remaining, seconds) = match verdict {
+            Verdict::Admitted { remaining: 0, .. } => (0, seconds(quota.interval_nanos)),
+            Verdict::Admitted { remaining, full_after_nanos } => (remaining, seconds(full_after_nanos)),
+            Verdict::Refused { retry_after_nanos } => (0, seconds(retry_after_nanos)),
+        };
+        let comma = if self.policy.is_empty() { "" } else { ", " };
+        // Writing to a string cannot fail.
+        write!(self.policy, "{comma}\"{name}\";q={};w={}", quota.burst, quota.window_seconds()).ok();
+        write!(self.state, "{comma}\"{name}\";r={remaining};t={seconds}").ok();
+    }
+}
+
+fn seconds(nanos: u64) -> u64 {
+    nanos.div_ceil(1_000_000_000).max(1)
+}
+
+/// Charges all limits of the route, or none.
+///
+/// # Errors
+/// `quota-exceeded` with the seconds until the limit that refused admits again.
+pub fn admit<'s>(permit: Permit<'s>, cells: &Cells, address: IpAddr, now: BootNanos, facts: &mut LimitFacts) -> Result<Admitted<'s>, Denial> {
+    let mut charged: Vec<(&RouteLimit, Quota)> = Vec::new();
+    let mut refused: Option<(&RouteLimit, u64)> = None;
+    for limit in &permit.route().limits {
+        let Some(quota) = quota(limit, &permit) else { continue };
+        let key = (limit.scope, subject(limit, &permit, address));
+        let verdict = if refused.is_none() { cells.with(key, now, |cell| cell.charge(&quota, now)) } else { cells.with(key, now, |cell| cell.peek(&quota, now)) };
+        let Some(verdict) = verdict else { continue };
+        facts.add(&limit.name, &quota, verdict);
+        match verdict {
+            Verdict::Admitted { .. } if refused.is_none() => charged.push((limit, quota)),
+            Verdict::Refused { retry_after_nanos } if refused.is_none_or(|(_, nanos)| nanos < retry_after_nanos) => {
+                refused = Some((limit, retry_after_nanos));
+            }
+            Verdict::Admitted { .. } | Verdict::Refused { .. } => {}
+        }
+    }
+    let Some((limit, nanos)) = refused else { return Ok(Admitted { permit }) };
+    for (charged, quota) in charged {
+        cells.with((charged.scope, subject(charged, &permit, address)), now, |cell| cell.refund(&quota));
+    }
+    facts.refused_by = Some(std::sync::Arc::clone(&limit.name));
+    let seconds = seconds(nanos);
+    Err(Denial::new(ProblemKind::QuotaExceeded, format!("the limit `{}` is used up; it admits again in {seconds} s", limit.name)).retry_after(seconds))
+}
+
+fn quota(limit: &RouteLimit, permit: &Permit<'_>) -> Option<Quota> {
+    match &limit.source {
+        LimitSource::Fixed(quota) => Some(*quota),
+        LimitSource::Plan(name) => match permit.plan() {
+            Some(plan) => plan.limits.get(name).copied(),
+            // A caller without a plan has not bought anything: one request a minute keeps mistakes visible.
+            None => model::limit::Rate::parse("1/m").map(|rate| Quota::new(rate, NonZeroU32::new(1))),
+        },
+    }
+}
+
+fn subject(limit: &RouteLimit, permit: &Permit<'_>, address: IpAddr) -> Subject {
+    match (limit.by, permit.principal()) {
+        (ByDoc::Key, Some(principal)) => Subject::Key(principal.key_id),
+        (ByDoc::Application, Some(principal)) => Subject::Owner(principal.application_id.uuid()),
+        (ByDoc::Consumer, Some(principal)) => Subject::Owner(principal.consumer_id.uuid()),
+        // IPv6 clients own a /64; counting single addresses would count nothing.
+        (ByDoc::Address, _) | (_, None) if address.is_ipv6() => Subject::Address(Prefix::of(address).address()),
+        (ByDoc::Address, _) | (_, None) => Subject::Address(address),
+    }
+}

@@ -1,0 +1,65 @@
+//! Turns a denial into a response: RFC 9457 problem+json, with the fields that help the caller's next step.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use model::problem::{Blame, Denial, ProblemKind};
+
+use crate::body::ReplyBody;
+
+/// Sent with every response, so that a ticket can quote it.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The region whose service answered.
+pub const REGION: HeaderName = HeaderName::from_static("causeway-region");
+/// Says how far an answer may be behind.
+pub const STALENESS: HeaderName = HeaderName::from_static("causeway-staleness");
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// The response for a denial. `limits` are the rate-limit fields that the request had earned before.
+pub fn response(denial: &Denial, request_id: &str, region: &str, limits: impl FnOnce(&mut HeaderMap)) -> Response<ReplyBody> {
+    let body = Bytes::from(denial.to_json(request_id, region).to_string());
+    let mut response = Response::new(ReplyBody::Whole(None));
+    *response.status_mut() = denial.kind.status();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    if let Some(seconds) = denial.retry_after_seconds {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    if denial.kind.status() == http::StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"causeway\""));
+    }
+    if !denial.allow.is_empty() {
+        let text = denial.allow.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(header::ALLOW, value);
+        }
+    }
+    if let Some(value) = proxy_status(denial.kind) {
+        headers.insert(PROXY_STATUS, HeaderValue::from_static(value));
+    }
+    limits(headers);
+    *response.body_mut() = ReplyBody::Whole(Some(body));
+    response
+}
+
+/// `Proxy-Status` (RFC 9209): who failed, for errors that the gateway made.
+fn proxy_status(kind: ProblemKind) -> Option<&'static str> {
+    let value = match kind {
+        ProblemKind::UpstreamUnreachable => "causeway; error=connection_refused",
+        ProblemKind::UpstreamMalformed => "causeway; error=http_protocol_error",
+        ProblemKind::UpstreamTimeout => "causeway; error=http_response_timeout",
+        ProblemKind::RegionUnavailable => "causeway; error=destination_unavailable",
+        ProblemKind::Overloaded => "causeway; error=connection_limit_reached",
+        ProblemKind::Internal => "causeway; error=proxy_internal_error",
+        ProblemKind::AuthorityStale | ProblemKind::AuditUnavailable | ProblemKind::NotReady => "causeway; error=proxy_configuration_error",
+        ProblemKind::HostUnknown | ProblemKind::RouteNotFound => "causeway; error=destination_not_found",
+        kind if kind.blame() == Blame::Client => "causeway; error=http_request_denied",
+        _ => return None,
+    };
+    Some(value)
+}

@@ -1,0 +1,64 @@
+//! Finds the route of a request; the only constructor of [`Matched`].
+
+use std::sync::Arc;
+
+use http::Method;
+use model::{
+    problem::{Denial, ProblemKind},
+    snapshot::Snapshot,
+    structure::Route,
+};
+
+use crate::head::Head;
+
+/// A request whose route is known.
+#[derive(Debug)]
+pub struct Matched<'s> {
+    snapshot: &'s Snapshot,
+    route: &'s Arc<Route>,
+}
+
+impl<'s> Matched<'s> {
+    /// The snapshot that the whole request is decided over.
+    pub const fn snapshot(&self) -> &'s Snapshot {
+        self.snapshot
+    }
+
+    /// The route.
+    pub const fn route(&self) -> &'s Arc<Route> {
+        self.route
+    }
+}
+
+/// Finds the most specific route for host, path, method and headers.
+///
+/// # Errors
+/// `host-unknown`, `route-not-found`, or `method-not-allowed` with the methods that would be.
+pub fn find<'s>(snapshot: &'s Snapshot, head: &Head) -> Result<Matched<'s>, Denial> {
+    let Some(table) = snapshot.structure.hosts.find(&head.host) else {
+        return Err(Denial::new(ProblemKind::HostUnknown, "no tenant has this host name"));
+    };
+    let mut allowed: Vec<Method> = Vec::new();
+    let route = table.trie.find(head.path(), |route| fits(route, head, &mut allowed));
+    match route {
+        Some(route) => Ok(Matched { snapshot, route }),
+        None if allowed.is_empty() => Err(Denial::new(ProblemKind::RouteNotFound, "nothing is served under this path")),
+        None => Err(Denial::new(ProblemKind::MethodNotAllowed, "the path exists, but not with this method").allowing(allowed)),
+    }
+}
+
+fn fits(route: &Route, head: &Head, allowed: &mut Vec<Method>) -> bool {
+    let headers = route.headers.iter().all(|(name, value)| head.parts.headers.get_all(name).iter().any(|field| field.as_bytes() == &**value));
+    if !headers {
+        return false;
+    }
+    let method = route.methods.is_empty() || route.methods.contains(head.method());
+    if !method {
+        for method in &route.methods {
+            if !allowed.contains(method) {
+                allowed.push(method.clone());
+            }
+        }
+    }
+    method
+}

@@ -1,0 +1,129 @@
+//! State that outlives a snapshot: shared by all cores ([`Edge`]), or one core's own ([`Core`]).
+//!
+//! It is keyed by ids, never by positions in a snapshot, so that a reload refills no bucket and forgets no failure.
+
+use std::{sync::Arc, time::Duration};
+
+use audit::spool::Lane;
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
+use model::{key::Peppers, snapshot::Snapshot, time::Now};
+use uuid::Uuid;
+
+use crate::{
+    clock::Clock,
+    current::{CoreCurrent, Current},
+    gate::PeerGate,
+    health::HealthTable,
+    lease::Lease,
+    limit::Cells,
+    metrics::Counters,
+    pool::Pools,
+};
+
+/// Limits of a node, from its file.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Connections that a core accepts at once.
+    pub connections_max: usize,
+    /// To finish a TLS handshake.
+    pub handshake_timeout: Duration,
+    /// To send a request's head, from its first byte or from the end of the one before.
+    pub head_timeout: Duration,
+    /// To make progress while a response waits to be read by the client, or a body waits to be sent by it.
+    pub stall_timeout: Duration,
+    /// To keep a connection open on which nothing happens.
+    pub idle_timeout: Duration,
+    /// Bytes of a request's head.
+    pub head_bytes_max: u32,
+    /// Header fields of a request.
+    pub headers_max: usize,
+    /// Streams of one HTTP/2 connection.
+    pub streams_max: u32,
+    /// To wait for a record to be on disk.
+    pub audit_timeout: Duration,
+    /// Requests in flight to one target, for each core.
+    pub in_flight_max: usize,
+    /// To finish what runs when the node stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            connections_max: 20_000,
+            handshake_timeout: Duration::from_secs(10),
+            head_timeout: Duration::from_secs(15),
+            stall_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            head_bytes_max: 32 << 10,
+            headers_max: 100,
+            streams_max: 128,
+            audit_timeout: Duration::from_millis(250),
+            in_flight_max: 4_096,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What all cores of a node share.
+#[derive(Debug)]
+pub struct Edge {
+    /// The clocks.
+    pub clock: Clock,
+    /// This node's region.
+    pub region: Arc<str>,
+    /// This node's name.
+    pub node: Arc<str>,
+    /// The published snapshot.
+    pub current: Current,
+    /// Until when keys may be trusted.
+    pub lease: Lease,
+    /// What key digests are made with.
+    pub peppers: Peppers,
+    /// Counters of the rate limits.
+    pub cells: Cells,
+    /// The gate in front of all cryptography.
+    pub gate: PeerGate,
+    /// Which targets failed.
+    pub health: HealthTable,
+    /// The node's limits.
+    pub settings: Settings,
+}
+
+/// One core: its own snapshot handle, audit lane, connections and counters.
+#[derive(Debug)]
+pub struct Core {
+    /// What all cores share.
+    pub edge: Arc<Edge>,
+    /// Where records go.
+    pub lane: Lane,
+    /// Connections to services.
+    pub pools: Pools,
+    /// What this core counted.
+    pub counters: Arc<Counters>,
+    current: CoreCurrent,
+    random: SystemRandom,
+}
+
+impl Core {
+    /// Makes a core's state.
+    pub fn new(edge: Arc<Edge>, lane: Lane, counters: Arc<Counters>) -> Self {
+        Self { pools: Pools::default(), current: CoreCurrent::default(), random: SystemRandom::new(), edge, lane, counters }
+    }
+
+    /// The snapshot for one request; `None` until the node has one.
+    pub fn snapshot(&self) -> Option<Arc<Arc<Snapshot>>> {
+        self.current.load(&self.edge.current)
+    }
+
+    /// A fresh UUIDv7 (RFC 9562 section 5.7) from the time that the request already has.
+    pub fn uuid(&self, now: Now) -> Uuid {
+        let mut random = [0_u8; 10];
+        // A source that fails leaves zeros: ids may then repeat within a millisecond, which records survive.
+        if self.random.fill(&mut random).is_err() {
+            tracing::error!("the random source failed while an id was made");
+        }
+        let millis = u64::try_from(now.wall.0 / 1_000).unwrap_or(0);
+        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+    }
+}

@@ -1,0 +1,192 @@
+//! The request path, read top to bottom.
+//!
+//! Each stage takes the proof that the stage before it made, and returns the next proof or a [`Denial`]; skipping one does
+//! not compile. [`handle`] wraps the stages with what every request gets: a reserved record, an id, a response.
+
+use std::{convert::Infallible, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
+
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response};
+use hyper::body::{Body, Frame, Incoming};
+use model::{
+    document::AuditDoc,
+    problem::{Denial, ProblemKind},
+    snapshot::Snapshot,
+};
+
+use crate::{
+    authenticate, authorize,
+    body::{ReplyBody, ReplyStream},
+    forward::{self, Exchange},
+    head::{self, Head},
+    limit::{self, LimitFacts},
+    refuse, region, route,
+    runtime::Core,
+    tls::Peer,
+    trail::{self, Trail},
+    validate::{self, Findings},
+};
+
+/// Decides over one request and brings the service's answer back.
+async fn respond(core: &Core, snapshot: &Snapshot, peer: &Peer, head: Head, body: Incoming, trail: &mut Trail, limits: &mut LimitFacts) -> Result<Exchange, Denial> {
+    let edge = &*core.edge;
+    let now = trail.started();
+    let is_read = head.is_read();
+
+    let matched = route::find(snapshot, &head)?;
+    trail.matched(&matched)?;
+
+    let mut key_seen = None;
+    let authenticated = authenticate::verify(matched, &head, edge, now, &mut key_seen);
+    trail.key_seen(key_seen);
+    let permit = authorize::check(authenticated.inspect(|known| trail.principal(known.principal()))?)?;
+
+    let admitted = limit::admit(permit, &edge.cells, peer.address, now.boot, limits);
+    trail.limited_by(limits.refused_by.clone());
+    let admitted = admitted?;
+
+    let mut findings = Findings::default();
+    let body = validate::request(&admitted, &head, body, edge.settings.stall_timeout, &mut findings).await;
+    trail.findings(findings);
+    let body = body?;
+
+    let target = region::choose(&admitted, &head, edge, &core.pools, now.boot)?;
+    if target.may_be_stale() {
+        trail.consistency("writer region down, served by a replica that may be behind");
+    }
+
+    authorize::still_fresh(&admitted, edge, is_read, edge.clock.now())?; // a slow body must not outlive its authority
+    if trail.durability() == AuditDoc::Strict {
+        trail.intent().await?;
+    }
+    let mut exchange = forward::send(&admitted, &target, head, body, core, trail).await?;
+    if target.may_be_stale() {
+        exchange.response.headers_mut().insert(refuse::STALENESS, HeaderValue::from_static("unknown"));
+    }
+    Ok(exchange)
+}
+
+/// Serves one request: a cheap gate, a reserved record, the stages, and the release of the response.
+///
+/// # Errors
+/// Never: every failure is a response.
+///
+/// # Cancel
+/// Dropping the future (the client hung up) records an abort.
+pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>) -> Result<Response<ReplyBody>, Infallible> {
+    let now = core.edge.clock.now();
+    if let Err(denial) = core.edge.gate.check(peer.address, now.boot) {
+        // The one exception to "each request makes a record": a flood is recorded as a number (see `accept::sweep`).
+        core.counters.refused(denial.kind);
+        return Ok(refuse::response(&denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
+    }
+    let Some(snapshot) = core.snapshot() else {
+        let denial = Denial::new(ProblemKind::NotReady, "this node has no configuration yet").retry_after(2);
+        core.counters.refused(denial.kind);
+        return Ok(refuse::response(&denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
+    };
+    let (parts, body) = request.into_parts();
+    let mut trail = match Trail::start(&core, &peer, &parts, &snapshot, now) {
+        Ok(trail) => trail,
+        Err(denial) => {
+            core.counters.refused(denial.kind);
+            return Ok(refuse::response(&denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
+        }
+    };
+    let mut limits = LimitFacts::default();
+    let outcome = match head::check(parts, core.edge.settings.headers_max) {
+        Err(denial) => Err(denial),
+        Ok(head) => {
+            let stages = respond(&core, &snapshot, &peer, head, body, &mut trail, &mut limits);
+            AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| {
+                tracing::error!(request.id = trail.request_id(), "a stage panicked; the request is answered with 500");
+                Err(Denial::new(ProblemKind::Internal, "the gateway failed; the request may have been processed"))
+            })
+        }
+    };
+    Ok(match outcome {
+        Ok(exchange) => release(&core, exchange, trail, &limits).await,
+        Err(denial) => refuse_recorded(&core, &peer, &denial, trail, &limits).await,
+    })
+}
+
+/// Releases a service's response once its record is on disk.
+async fn release(core: &Arc<Core>, exchange: Exchange, mut trail: Trail, limits: &LimitFacts) -> Response<ReplyBody> {
+    let Exchange { response, connection, meter } = exchange;
+    let (mut parts, mut body) = response.into_parts();
+    forward::clean_response(&mut parts.headers);
+    if let Ok(value) = HeaderValue::from_str(trail.request_id()) {
+        parts.headers.insert(refuse::REQUEST_ID, value);
+    }
+    if let Some(value) = trail.target_region().and_then(|region| HeaderValue::from_str(region).ok()) {
+        parts.headers.insert(refuse::REGION, value);
+    }
+    limits.write_headers(&mut parts.headers);
+
+    let (first, is_whole) = first_frame(&mut body).await;
+    let sizes = is_whole.then(|| (meter.bytes(), first.as_ref().map_or(0, data_len)));
+    let receipt = trail.outcome(parts.status.as_u16(), None, sizes);
+    if trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
+        trail.abandon();
+        let denial = trail::unavailable();
+        core.counters.refused(denial.kind);
+        return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
+    }
+    core.counters.served(trail.route_name(), parts.status, trail.now().boot.nanos_since(trail.started().boot));
+    let body = if is_whole {
+        if meter.progress() == crate::body::Progress::Complete {
+            connection.give_back(trail.now().boot);
+        }
+        ReplyBody::Whole(first.and_then(|frame| frame.into_data().ok()))
+    } else {
+        let stall = core.edge.settings.stall_timeout.max(trail.idle_timeout());
+        ReplyBody::Stream(Box::new(ReplyStream::new(first, body, connection, meter, trail, stall)))
+    };
+    Response::from_parts(parts, body)
+}
+
+/// Answers a refusal; refusals are on disk before they are told, too.
+async fn refuse_recorded(core: &Arc<Core>, peer: &Peer, denial: &Denial, mut trail: Trail, limits: &LimitFacts) -> Response<ReplyBody> {
+    if matches!(denial.kind, ProblemKind::CredentialsInvalid | ProblemKind::CredentialsMissing | ProblemKind::HostUnknown | ProblemKind::RouteNotFound) {
+        core.edge.gate.failed(peer.address, trail.started().boot);
+    }
+    core.counters.refused(denial.kind);
+    let receipt = trail.outcome(denial.kind.status().as_u16(), Some(denial.kind), Some((0, 0)));
+    if denial.kind != ProblemKind::AuditUnavailable && trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
+        let denial = trail::unavailable();
+        return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
+    }
+    refuse::response(denial, trail.request_id(), &core.edge.region, |headers| limits.write_headers(headers))
+}
+
+async fn is_durable(core: &Core, receipt: audit::spool::Receipt) -> bool {
+    match tokio::time::timeout(core.edge.settings.audit_timeout, receipt.durable()).await {
+        Ok(Ok(_seq)) => true,
+        Ok(Err(_)) => false,
+        Err(_) => {
+            tracing::warn!("a record did not reach the disk in time; its response is withheld");
+            false
+        }
+    }
+}
+
+/// Looks once whether the body is already at hand: then one record tells everything, and one write sends it.
+async fn first_frame(body: &mut Incoming) -> (Option<Frame<bytes::Bytes>>, bool) {
+    if body.is_end_stream() {
+        return (None, true);
+    }
+    let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
+    match polled {
+        std::task::Poll::Ready(Some(Ok(frame))) => {
+            let is_whole = frame.is_data() && body.is_end_stream();
+            (Some(frame), is_whole)
+        }
+        std::task::Poll::Ready(None) => (None, true),
+        // An error shows again when the stream is polled.
+        std::task::Poll::Ready(Some(Err(_))) | std::task::Poll::Pending => (None, false),
+    }
+}
+
+fn data_len(frame: &Frame<bytes::Bytes>) -> u64 {
+    frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,384 @@
+//! The record of one request: its place is reserved before the request acts, and dropping it writes it.
+//!
+//! A client that hangs up, a stage that panics, an upstream that dies: each ends in a drop, and a drop records. There is
+//! exactly one outcome record for each request, and one close record where the body streamed.
+
+use std::{net::IpAddr, sync::Arc};
+
+use audit::{
+    event::{Class, Decision, Event, Outcome, Personal, Phase},
+    spool::{Durability, Receipt, Reservation},
+};
+use http::{HeaderName, HeaderValue, Method, header, request::Parts};
+use model::{
+    change::Revisions,
+    document::AuditDoc,
+    key::KeyId,
+    problem::{Denial, ProblemKind},
+    snapshot::Snapshot,
+    structure::Route,
+    time::Now,
+};
+use uuid::Uuid;
+
+use crate::{
+    authenticate::Principal,
+    head,
+    route::Matched,
+    runtime::{Core, Edge},
+    tls::{Peer, Protocol},
+    validate::Findings,
+};
+
+/// Longest path and host that a record keeps, in bytes.
+const TEXT_BYTES_MAX: usize = 1_024;
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// The record of one request on its way.
+#[derive(Debug)]
+pub struct Trail {
+    core: Arc<Core>,
+    reservation: Reservation,
+    facts: Box<Facts>,
+}
+
+/// What the record will say; apart from the reservation, so that both can be used at once.
+#[derive(Debug)]
+struct Facts {
+    edge: Arc<Edge>,
+    peer: Arc<Peer>,
+    stage: Stage,
+    event_id: Uuid,
+    request_id: Box<str>,
+    started: Now,
+    method: Method,
+    host: Box<str>,
+    path: Box<str>,
+    user_agent: Option<HeaderValue>,
+    traceparent: Option<HeaderValue>,
+    revisions: Revisions,
+    route: Option<Arc<Route>>,
+    principal: Option<Principal>,
+    key_seen: Option<KeyId>,
+    operation: Option<String>,
+    note: Option<&'static str>,
+    limiter: Option<Arc<str>>,
+    target: Option<(Arc<str>, Box<str>)>,
+    upstream_us: Option<u64>,
+    upstream_status: Option<u16>,
+    reason: Option<ProblemKind>,
+    status: u16,
+    sent: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// No outcome is recorded yet.
+    Deciding,
+    /// The outcome is recorded, the body goes on.
+    Streaming,
+    /// Everything is recorded.
+    Done,
+}
+
+impl Trail {
+    /// Reserves the places of a request's records.
+    ///
+    /// # Errors
+    /// `audit-unavailable`: then the request must not be processed.
+    pub fn start(core: &Arc<Core>, peer: &Arc<Peer>, parts: &Parts, snapshot: &Snapshot, now: Now) -> Result<Self, Denial> {
+        let reservation = core.lane.reserve(Durability::Durable, 2).map_err(|_| unavailable())?;
+        let event_id = core.uuid(now);
+        let request_id = head::client_request_id(&parts.headers).map_or_else(|| event_id.to_string().into_boxed_str(), Into::into);
+        let path = parts.uri.path();
+        let host = parts.uri.host().or_else(|| parts.headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
+        Ok(Self {
+            core: Arc::clone(core),
+            reservation,
+            facts: Box::new(Facts {
+            edge: Arc::clone(&core.edge),
+            peer: Arc::clone(peer),
+            stage: Stage::Deciding,
+            event_id,
+            request_id,
+            started: now,
+            method: parts.method.clone(),
+            host: cut(host).into(),
+            // A credential in the path must not reach the log.
+            path: if head::holds_credential(path) { "[redacted: holds a credential]".into() } else { cut(path).into() },
+            user_agent: parts.headers.get(header::USER_AGENT).cloned(),
+            traceparent: parts.headers.get(TRACEPARENT).filter(|value| value.len() <= 64).cloned(),
+            revisions: snapshot.revisions,
+            route: None,
+            principal: None,
+            key_seen: None,
+            operation: None,
+            note: None,
+            limiter: None,
+            target: None,
+            upstream_us: None,
+            upstream_status: None,
+            reason: None,
+            status: 0,
+            sent: 0,
+            }),
+        })
+    }
+
+    /// The id that the client sees.
+    pub fn request_id(&self) -> &str {
+        &self.facts.request_id
+    }
+
+    /// Where the request came from.
+    pub fn client_address(&self) -> IpAddr {
+        self.facts.peer.address
+    }
+
+    /// When the request's head was complete.
+    pub const fn started(&self) -> Now {
+        self.facts.started
+    }
+
+    /// Reads the clocks.
+    pub fn now(&self) -> Now {
+        self.core.edge.clock.now()
+    }
+
+    /// The matched route's name, for counters.
+    pub fn route_name(&self) -> Option<&Arc<str>> {
+        self.facts.route.as_ref().map(|route| &route.name)
+    }
+
+    /// The region that the request went to.
+    pub fn target_region(&self) -> Option<&str> {
+        self.facts.target.as_ref().map(|(region, _)| &**region)
+    }
+
+    /// The longest wait for a piece of the service's body.
+    pub fn idle_timeout(&self) -> std::time::Duration {
+        self.facts.route.as_ref().map_or(std::time::Duration::from_secs(60), |route| route.upstream.idle_timeout)
+    }
+
+    /// What must be on disk before a response is released.
+    pub fn durability(&self) -> AuditDoc {
+        self.facts.route.as_ref().map_or(AuditDoc::Durable, |route| route.audit)
+    }
+
+    /// Notes the route, and reserves what its durability class needs.
+    ///
+    /// # Errors
+    /// `audit-unavailable`.
+    pub fn matched(&mut self, matched: &Matched<'_>) -> Result<(), Denial> {
+        self.facts.route = Some(Arc::clone(matched.route()));
+        let again = match matched.route().audit {
+            AuditDoc::Durable => return Ok(()),
+            AuditDoc::Buffered => self.core.lane.reserve(Durability::Buffered, 2),
+            AuditDoc::Strict | AuditDoc::Replicated => self.core.lane.reserve(Durability::Strict, 3),
+        };
+        self.reservation = again.map_err(|_| unavailable())?;
+        Ok(())
+    }
+
+    /// Notes the id of a well-formed key, whether it is valid or not.
+    pub const fn key_seen(&mut self, key: Option<KeyId>) {
+        self.facts.key_seen = key;
+    }
+
+    /// Notes who calls.
+    pub fn principal(&mut self, principal: Option<&Principal>) {
+        self.facts.principal = principal.cloned();
+    }
+
+    /// Notes the limit that refused.
+    pub fn limited_by(&mut self, limiter: Option<Arc<str>>) {
+        self.facts.limiter = limiter;
+    }
+
+    /// Notes what validation found.
+    pub fn findings(&mut self, findings: Findings) {
+        self.facts.operation = findings.operation;
+        if findings.reported {
+            self.facts.note = Some("request-invalid, reported only");
+        }
+    }
+
+    /// Notes where the request goes.
+    pub fn target(&mut self, region: &Arc<str>, address: &str) {
+        self.facts.target = Some((Arc::clone(region), address.into()));
+    }
+
+    /// Notes that the route's consistency promise could not be kept, and what was done instead.
+    pub const fn consistency(&mut self, note: &'static str) {
+        self.facts.note = Some(note);
+    }
+
+    /// Notes what the service answered.
+    pub const fn upstream_answered(&mut self, status: u16, took_us: u64) {
+        self.facts.upstream_status = Some(status);
+        self.facts.upstream_us = Some(took_us);
+    }
+
+    /// Notes how much of the body has left, for the record of an abort.
+    pub const fn sent(&mut self, bytes: u64) {
+        self.facts.sent = bytes;
+    }
+
+    /// Writes the intent of a request on a `strict` route, and waits until it is on disk.
+    ///
+    /// # Errors
+    /// `audit-unavailable`: then nothing may be sent to the service.
+    pub async fn intent(&mut self) -> Result<(), Denial> {
+        let receipt = self.write(Phase::Intent, Outcome::Unknown, self.now(), None, None);
+        match tokio::time::timeout(self.core.edge.settings.audit_timeout, receipt.durable()).await {
+            Ok(Ok(_seq)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(unavailable()),
+        }
+    }
+
+    /// Writes the outcome. With `whole` sizes the body is at hand, and no close record follows.
+    pub fn outcome(&mut self, status: u16, reason: Option<ProblemKind>, whole: Option<(u64, u64)>) -> Receipt {
+        self.facts.status = status;
+        self.facts.reason = reason;
+        self.facts.stage = if whole.is_some() { Stage::Done } else { Stage::Streaming };
+        let outcome = match reason {
+            None => Outcome::Ok,
+            Some(kind) if kind.status().is_server_error() => Outcome::Error,
+            Some(_) => Outcome::Denied,
+        };
+        self.write(Phase::Outcome, outcome, self.now(), whole.map(|(request, _)| request), whole.map(|(_, response)| response))
+    }
+
+    /// Gives up on a response whose record could not be made durable: nothing more is written.
+    pub const fn abandon(&mut self) {
+        self.facts.stage = Stage::Done;
+    }
+
+    /// Writes the close record of a body that streamed, once.
+    pub fn close(&mut self, outcome: Outcome, response_bytes: u64, request_bytes: u64) {
+        if self.facts.stage != Stage::Streaming {
+            return;
+        }
+        self.facts.stage = Stage::Done;
+        drop(self.write(Phase::Close, outcome, self.now(), Some(request_bytes), Some(response_bytes)));
+    }
+
+    fn write(&mut self, phase: Phase, outcome: Outcome, now: Now, request_bytes: Option<u64>, response_bytes: Option<u64>) -> Receipt {
+        let address = AddressText::of(self.facts.peer.address);
+        let mut event = self.facts.event(phase, outcome, now, &address);
+        event.request_bytes = request_bytes;
+        event.response_bytes = response_bytes;
+        self.reservation.record(&event)
+    }
+}
+
+impl Facts {
+    fn event<'f>(&'f self, phase: Phase, outcome: Outcome, now: Now, address: &'f AddressText) -> Event<'f> {
+        let edge = &self.edge;
+        let mut event = Event::new(Class::Access, phase, self.event_id, now.wall.0, &edge.region, &edge.node, &self.request_id);
+        event.outcome = outcome;
+        event.decision = if outcome == Outcome::Denied { Decision::Deny } else { Decision::Allow };
+        event.severity = if outcome == Outcome::Error { 3 } else { 1 };
+        self.describe_caller(&mut event);
+        event.method = Some(self.method.as_str());
+        event.host = Some(&self.host);
+        event.path = Some(&self.path);
+        event.scheme = Some("https");
+        event.protocol = Some(match self.peer.protocol {
+            Protocol::Http1 => "h1",
+            Protocol::Http2 => "h2",
+        });
+        event.route = self.route.as_ref().map(|route| &*route.name);
+        event.upstream = self.route.as_ref().map(|route| &*route.upstream.name);
+        event.api_operation = self.operation.as_deref();
+        event.consistency = self.note;
+        event.limiter = self.limiter.as_deref();
+        event.target_region = self.target.as_ref().map(|(region, _)| &**region);
+        event.upstream_address = self.target.as_ref().map(|(_, address)| &**address);
+        event.upstream_us = self.upstream_us;
+        event.upstream_status = self.upstream_status;
+        event.reason = self.reason.map(ProblemKind::code);
+        event.status = (self.status != 0).then_some(self.status);
+        event.epoch = Some(self.revisions.epoch);
+        event.authority_revision = Some(self.revisions.authority);
+        event.structural_revision = Some(self.revisions.structural);
+        event.duration_us = Some(now.boot.nanos_since(self.started.boot) / 1_000);
+        event.personal = Personal { client_address: Some(address.as_str()), user_agent: text(self.user_agent.as_ref()) };
+        event.traceparent = text(self.traceparent.as_ref());
+        event
+    }
+
+    fn describe_caller<'t>(&'t self, event: &mut Event<'t>) {
+        event.tenant = self.route.as_ref().map(|route| &*route.tenant);
+        if let Some(principal) = &self.principal {
+            event.consumer = Some(&principal.consumer.name);
+            event.application = Some(&principal.application.name);
+            event.principal_kind = Some("key");
+            event.auth_method = Some("api_key");
+        }
+        event.key_id = self.principal.as_ref().map(|principal| principal.key_id.as_str()).or_else(|| self.key_seen.as_ref().map(KeyId::as_str));
+        event.tls_version = Some(self.peer.tls.version);
+        event.tls_cipher = Some(self.peer.tls.cipher);
+        event.tls_group = Some(self.peer.tls.group);
+        event.sni = self.peer.tls.server_name.as_deref();
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        let panicked = std::thread::panicking();
+        match self.facts.stage {
+            Stage::Done => {}
+            Stage::Deciding => {
+                let outcome = if panicked { Outcome::Error } else { Outcome::Aborted };
+                self.facts.stage = Stage::Done;
+                drop(self.write(Phase::Outcome, outcome, self.now(), None, Some(0)));
+                self.core.counters.aborted();
+            }
+            Stage::Streaming => {
+                self.close(if panicked { Outcome::Error } else { Outcome::Aborted }, self.facts.sent, 0);
+                self.core.counters.aborted();
+            }
+        }
+    }
+}
+
+/// The refusal when the log cannot take a record.
+pub fn unavailable() -> Denial {
+    Denial::new(ProblemKind::AuditUnavailable, "the access log cannot take this request's record; nothing is served unrecorded").retry_after(5)
+}
+
+fn cut(text: &str) -> &str {
+    let mut end = text.len().min(TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+fn text(value: Option<&HeaderValue>) -> Option<&str> {
+    value.and_then(|value| value.to_str().ok())
+}
+
+/// An address as text, without an allocation.
+struct AddressText {
+    bytes: [u8; 46],
+    len: usize,
+}
+
+impl AddressText {
+    fn of(address: IpAddr) -> Self {
+        use std::io::Write;
+        let mut out = Self { bytes: [0; 46], len: 0 };
+        let mut rest = out.bytes.as_mut_slice();
+        // 45 bytes hold the longest IPv6 address.
+        let written = write!(rest, "{address}").is_ok();
+        let left = rest.len();
+        out.len = if written { 46 - left } else { 0 };
+        out
+    }
+
+    fn as_str(&self) -> &str {
+        self.bytes.get(..self.len).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,160 @@
+//! What travels from the control plane to the nodes: rows of the authority lane, as the change log carries them.
+//!
+//! Each is a whole row, so applying one twice changes nothing. A node that cannot read one quarantines its entity.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::{
+    id::{ApplicationId, ConsumerId},
+    key::KeyId,
+    time::UtcMicros,
+};
+
+/// Which sequence of revisions a change belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lane {
+    /// Keys, consumers, applications: applied row by row, at once.
+    Authority,
+    /// Routes, upstreams, plans, tenants, APIs: compiled whole.
+    Structural,
+}
+
+impl Lane {
+    /// The name in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Authority => "authority",
+            Self::Structural => "structural",
+        }
+    }
+}
+
+/// The number of the last change of each lane, and the epoch in which they were given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Revisions {
+    /// Rises at each promotion of the control database.
+    pub epoch: u64,
+    /// Head of the authority lane.
+    pub authority: u64,
+    /// Head of the structural lane.
+    pub structural: u64,
+}
+
+/// One change of the authority lane.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum AuthorityChange {
+    /// A key was made or changed.
+    Key(KeyRow),
+    /// A key is gone.
+    KeyRemoved {
+        /// Which.
+        id: KeyId,
+    },
+    /// An application was made or changed.
+    Application(ApplicationRow),
+    /// An application is gone.
+    ApplicationRemoved {
+        /// Which.
+        id: ApplicationId,
+    },
+    /// A consumer was made or changed.
+    Consumer(ConsumerRow),
+    /// A consumer is gone.
+    ConsumerRemoved {
+        /// Which.
+        id: ConsumerId,
+    },
+}
+
+/// Whether a key may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// It may.
+    Active,
+    /// Not until it is enabled again.
+    Disabled,
+    /// Never again.
+    Revoked,
+}
+
+impl KeyState {
+    /// The name in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// Reads the name in the database.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Active, Self::Disabled, Self::Revoked].into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// A key as nodes receive it. It holds nothing that authenticates: the digest needs the pepper.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct KeyRow {
+    /// The public id.
+    pub id: KeyId,
+    /// The application that holds it.
+    pub application: ApplicationId,
+    /// HMAC of the secret, in hexadecimal.
+    #[serde(with = "hex32")]
+    pub digest: [u8; 32],
+    /// The pepper version of the digest.
+    pub pepper_version: u16,
+    /// Its own scopes; the application's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<String>>,
+    /// Whether it may be used.
+    pub state: KeyState,
+    /// When it stops being valid.
+    pub expires_at: UtcMicros,
+}
+
+/// An application as nodes receive it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ApplicationRow {
+    /// Its id.
+    pub id: ApplicationId,
+    /// Its name.
+    pub name: String,
+    /// The consumer it belongs to.
+    pub consumer: ConsumerId,
+    /// The name of its plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Scopes of keys that have none of their own.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+}
+
+/// A consumer as nodes receive it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ConsumerRow {
+    /// Its id.
+    pub id: ConsumerId,
+    /// Its name.
+    pub name: String,
+    /// The name of its tenant.
+    pub tenant: String,
+}
+
+mod hex32 {
+    use super::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8; 32], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&data_encoding::HEXLOWER.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(de::Error::custom)?;
+        bytes.try_into().map_err(|_| de::Error::custom("a digest has 32 bytes"))
+    }
+}

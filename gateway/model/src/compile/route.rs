@@ -1,0 +1,317 @@
+//! Compiles one route.
+
+use std::{
+    collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::{HeaderName, Method};
+
+use super::{Compiled, Errors, Tenants, is_name, quota};
+use crate::{
+    document::{
+        AllowDoc, AuditDoc, AuthDoc, ConsistencyDoc, ConsistencyFullDoc, ElseDoc, KeysDoc, LimitDoc, OnStaleDoc, PresetDoc, ReadModeDoc, ReadsDoc,
+        RouteDoc, ValidationDoc,
+    },
+    duration::Span,
+    host::HostPattern,
+    openapi::Api,
+    structure::{Allow, Auth, KeyFreshness, LimitSource, Plan, Reads, Route, RouteLimit, Upstream},
+    trie::Pattern,
+};
+
+/// The largest body a route takes unless it says otherwise: what most JSON APIs need, and what streams anyway.
+const BODY_BYTES_DEFAULT: u64 = 10 << 20;
+/// The largest body of a route with a schema: such bodies are held in memory while they are checked.
+const BODY_BYTES_CHECKED_MAX: u64 = 16 << 20;
+/// Limits a route may have: each costs a look-up per request and a pair of header members.
+const LIMITS_MAX: usize = 8;
+
+pub(super) struct Context<'a> {
+    pub(super) tenants: &'a Tenants,
+    pub(super) plans: &'a HashMap<Arc<str>, Plan>,
+    pub(super) apis: &'a HashMap<Arc<str>, Option<Arc<Api>>>,
+    pub(super) upstreams: &'a HashMap<Arc<str>, Arc<Upstream>>,
+}
+
+pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, errors: &mut Errors) -> Option<Compiled> {
+    let at = format!("routes[{index}]");
+    let before = errors.0.len();
+    let tenant_hosts = hosts(doc, &at, context.tenants, errors);
+    let pattern = match Pattern::parse(&doc.matches.path) {
+        Ok(pattern) => Some(pattern),
+        Err(error) => {
+            errors.add(format!("{at}.match.path"), format!("`{}`: {error}", doc.matches.path));
+            None
+        }
+    };
+    let methods = methods(doc, &at, errors);
+    let headers = headers(doc, &at, errors);
+    let auth = auth(&doc.auth, &format!("{at}.auth"), errors);
+    let api = doc.api.as_ref().and_then(|name| match context.apis.get(name.as_str()) {
+        Some(api) => api.clone(),
+        None => {
+            errors.unknown(format!("{at}.api"), "API", name, context.apis.keys().map(|known| &**known));
+            None
+        }
+    });
+    let upstream = context.upstreams.get(doc.upstream.as_str());
+    if upstream.is_none() {
+        errors.unknown(format!("{at}.upstream"), "upstream", &doc.upstream, context.upstreams.keys().map(|known| &**known));
+    }
+    let limits = limits(doc, &at, auth, context, errors);
+    let (keys, reads, get_writes) = consistency(&doc.consistency, &at, errors);
+    unsupported(doc, &at, errors);
+    access(doc, &at, auth, errors);
+    let body_bytes_max = doc.body_max.map_or(BODY_BYTES_DEFAULT, |bytes| bytes.0);
+    if api.is_some() && body_bytes_max > BODY_BYTES_CHECKED_MAX {
+        errors.add(format!("{at}.body_max"), "bodies that are checked against a schema are held in memory: at most 16MiB");
+    }
+    if errors.0.len() > before {
+        return None;
+    }
+    let (tenant, hosts) = tenant_hosts?;
+    let upstream = Arc::clone(upstream?);
+    let timeout = doc.timeout.map_or(upstream.connect_timeout + upstream.response_timeout + Duration::from_secs(5), |span| span.0);
+    let route = Arc::new(Route {
+        name: Arc::from(doc.name.as_str()),
+        tenant,
+        pattern: doc.matches.path.as_str().into(),
+        methods,
+        headers,
+        auth,
+        scopes: doc.scopes.iter().map(|scope| scope.as_str().into()).collect(),
+        allow: doc.allow.as_ref().map(allow),
+        limits,
+        keys,
+        reads,
+        get_writes,
+        audit: doc.audit,
+        api,
+        enforce: doc.validation == ValidationDoc::Enforce,
+        upstream,
+        rewrite: doc.rewrite.as_ref().map(|doc| (doc.strip_prefix.as_str().into(), doc.add_prefix.as_str().into())),
+        body_bytes_max,
+        timeout,
+    });
+    Some(Compiled { index, hosts, pattern: pattern?, route })
+}
+
+fn hosts(doc: &RouteDoc, at: &str, tenants: &Tenants, errors: &mut Errors) -> Option<(Arc<str>, Vec<HostPattern>)> {
+    let Some(wanted) = &doc.matches.host else {
+        let mut all = tenants.iter();
+        return match (all.next(), all.next()) {
+            (Some((tenant, hosts)), None) => Some((Arc::clone(tenant), hosts.clone())),
+            _ => {
+                errors.add(format!("{at}.match.host"), "say which host the route serves: there is not exactly one tenant");
+                None
+            }
+        };
+    };
+    let mut owner: Option<&Arc<str>> = None;
+    for host in wanted.as_slice() {
+        let found = tenants.iter().find(|(_, hosts)| hosts.iter().any(|pattern| pattern == host || covers(pattern, host)));
+        match (found, owner) {
+            (None, _) => errors.add_with_help(
+                format!("{at}.match.host"),
+                format!("host `{host}` belongs to no tenant"),
+                Some("add it to the `hosts` of a tenant".to_owned()),
+            ),
+            (Some((tenant, _)), Some(other)) if tenant != other => {
+                errors.add(format!("{at}.match.host"), format!("host `{host}` belongs to tenant `{tenant}`, the others to `{other}`: make two routes"));
+            }
+            (Some((tenant, _)), _) => owner = Some(tenant),
+        }
+    }
+    Some((Arc::clone(owner?), wanted.as_slice().to_vec()))
+}
+
+fn covers(pattern: &HostPattern, host: &HostPattern) -> bool {
+    pattern.is_wildcard() && host.name().strip_suffix(pattern.name()).is_some_and(|rest| rest.ends_with('.'))
+}
+
+fn methods(doc: &RouteDoc, at: &str, errors: &mut Errors) -> Box<[Method]> {
+    let mut out = Vec::new();
+    for (position, text) in doc.matches.methods.iter().enumerate() {
+        match Method::from_bytes(text.as_bytes()) {
+            Ok(method) if method != Method::CONNECT && text.bytes().all(|byte| byte.is_ascii_uppercase()) => out.push(method),
+            _ => errors.add(format!("{at}.match.methods[{position}]"), format!("`{text}` is not a method that can be routed; write GET, POST, ..")),
+        }
+    }
+    out.into()
+}
+
+fn headers(doc: &RouteDoc, at: &str, errors: &mut Errors) -> Box<[(HeaderName, Box<[u8]>)]> {
+    let mut out = Vec::new();
+    for (name, value) in &doc.matches.headers {
+        match HeaderName::from_bytes(name.as_bytes()) {
+            Ok(header) => out.push((header, value.as_bytes().into())),
+            Err(_) => errors.add(format!("{at}.match.headers.{name}"), format!("`{name}` is not a header name")),
+        }
+    }
+    out.into()
+}
+
+fn auth(doc: &AuthDoc, at: &str, errors: &mut Errors) -> Auth {
+    let names: Vec<&str> = match doc {
+        AuthDoc::Method(name) => vec![name.as_str()],
+        AuthDoc::AnyOf(any) => any.any_of.iter().map(|value| value.as_str().unwrap_or("jwt")).collect(),
+    };
+    match names.as_slice() {
+        ["api_key"] => return Auth::ApiKey,
+        ["none"] if matches!(doc, AuthDoc::Method(_)) => return Auth::None,
+        [] => errors.add(at, "name at least one method, such as `api_key`"),
+        names => match names.iter().find(|name| !matches!(**name, "api_key" | "none" | "jwt" | "mtls")) {
+            Some(name) => errors.unknown(at, "authentication method", name, ["api_key", "none"]),
+            None => errors.add(at, "this release authenticates with `api_key` alone, or with `none`; other methods come later and are refused until then"),
+        },
+    }
+    Auth::ApiKey
+}
+
+fn limits(doc: &RouteDoc, at: &str, auth: Auth, context: &Context<'_>, errors: &mut Errors) -> Box<[RouteLimit]> {
+    let mut out: Vec<RouteLimit> = Vec::new();
+    if doc.limits.len() > LIMITS_MAX {
+        errors.add(format!("{at}.limits"), format!("a route has at most {LIMITS_MAX} limits"));
+    }
+    for (position, limit) in doc.limits.iter().enumerate() {
+        let path = format!("{at}.limits[{position}]");
+        if !is_name(&limit.name) {
+            errors.add(format!("{path}.name"), format!("`{}` is not a name: use 1 to 63 of a-z, 0-9, `-` and `_`", limit.name));
+        }
+        if out.iter().any(|other| *other.name == *limit.name) {
+            errors.add(format!("{path}.name"), format!("the limit `{}` stands twice on this route", limit.name));
+        }
+        if auth == Auth::None && limit.by != crate::document::ByDoc::Address {
+            errors.add_with_help(format!("{path}.by"), "a route without authentication can only count addresses", Some("write `by: address`".to_owned()));
+        }
+        if limit.scope.as_deref().is_some_and(|scope| scope != "local") || limit.bound.is_some() {
+            errors.add(&path, "limits count per node in this release; `scope: global` and `bound` come later and are refused until then");
+        }
+        if let Some(source) = limit_source(limit, &path, context.plans, errors) {
+            out.push(RouteLimit { name: Arc::from(limit.name.as_str()), scope: limit_scope(doc, limit), by: limit.by, source });
+        }
+    }
+    out.into()
+}
+
+/// A limit from a plan is shared by every route that names it; any other belongs to its route.
+fn limit_scope(doc: &RouteDoc, limit: &LimitDoc) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    match &limit.from {
+        Some(from) => ("plan", from.as_str()).hash(&mut hasher),
+        None => ("route", doc.name.as_str(), limit.name.as_str()).hash(&mut hasher),
+    }
+    limit.by.hash(&mut hasher);
+    hasher.finish()
+}
+
+fn limit_source(limit: &LimitDoc, path: &str, plans: &HashMap<Arc<str>, Plan>, errors: &mut Errors) -> Option<LimitSource> {
+    match (&limit.rate, &limit.from) {
+        (Some(rate), None) => quota(*rate, limit.burst, path, errors).map(LimitSource::Fixed),
+        (None, Some(from)) => {
+            let name = from.strip_prefix("plan.").filter(|name| is_name(name));
+            match name {
+                Some(name) if plans.values().any(|plan| plan.limits.contains_key(name)) => Some(LimitSource::Plan(name.into())),
+                Some(name) => {
+                    errors.add(format!("{path}.from"), format!("no plan has a limit named `{name}`"));
+                    None
+                }
+                None => {
+                    errors.add(format!("{path}.from"), format!("`{from}` is not `plan.<limit>`"));
+                    None
+                }
+            }
+        }
+        _ => {
+            errors.add(path, "a limit has either a `rate` or a `from`");
+            None
+        }
+    }
+}
+
+fn consistency(doc: &ConsistencyDoc, at: &str, errors: &mut Errors) -> (KeyFreshness, Reads, bool) {
+    let full = match doc {
+        ConsistencyDoc::Preset(preset) => preset_policy(*preset),
+        ConsistencyDoc::Full(full) => full.clone(),
+    };
+    if full.keys.max_staleness.0 < Duration::from_millis(500) {
+        errors.add_with_help(
+            format!("{at}.consistency.keys.max_staleness"),
+            "a bound below 500ms cannot be confirmed often enough",
+            Some("write at least 500ms; 2s holds across continents".to_owned()),
+        );
+    }
+    if (full.reads.mode == ReadModeDoc::Bounded) != full.reads.max.is_some() {
+        errors.add(format!("{at}.consistency.reads"), "`max` belongs to `mode: bounded`, and that mode needs it");
+    }
+    let keys = KeyFreshness {
+        max_staleness_nanos: u64::try_from(full.keys.max_staleness.0.as_nanos()).unwrap_or(u64::MAX),
+        on_stale: full.keys.on_stale,
+    };
+    let reads = Reads {
+        mode: full.reads.mode,
+        wait: full.reads.wait.map_or(Duration::from_millis(100), |span| span.0),
+        otherwise: full.reads.otherwise.unwrap_or(ElseDoc::Primary),
+    };
+    (keys, reads, full.get_writes)
+}
+
+fn preset_policy(preset: PresetDoc) -> ConsistencyFullDoc {
+    let seconds = |n| Span(Duration::from_secs(n));
+    let (keys, on_stale, mode, max, otherwise) = match preset {
+        PresetDoc::Finance => (2, OnStaleDoc::Deny, ReadModeDoc::Strong, None, ElseDoc::Refuse),
+        PresetDoc::Health => (10, OnStaleDoc::Deny, ReadModeDoc::Bounded, Some(seconds(10)), ElseDoc::Refuse),
+        PresetDoc::Social => (300, OnStaleDoc::Allow, ReadModeDoc::ReadYourWrites, None, ElseDoc::Stale),
+    };
+    ConsistencyFullDoc {
+        keys: KeysDoc { max_staleness: seconds(keys), on_stale },
+        reads: ReadsDoc { mode, max, wait: None, otherwise: Some(otherwise) },
+        get_writes: false,
+    }
+}
+
+fn unsupported(doc: &RouteDoc, at: &str, errors: &mut Errors) {
+    if doc.idempotency.is_some() {
+        errors.add(format!("{at}.idempotency"), "idempotency comes with a later release and is refused until then; remove it");
+    }
+    if doc.audit == AuditDoc::Replicated {
+        errors.add(format!("{at}.audit"), "`replicated` comes with a later release and is refused until then; use `strict`");
+    }
+    if let Some(rewrite) = &doc.rewrite {
+        for (name, value) in [("strip_prefix", &rewrite.strip_prefix), ("add_prefix", &rewrite.add_prefix)] {
+            if !value.is_empty() && (!value.starts_with('/') || value.ends_with('/') || crate::path::normalize(value).is_err()) {
+                errors.add(format!("{at}.rewrite.{name}"), format!("`{value}` is not a path prefix: it starts with a slash and does not end with one"));
+            }
+        }
+        if !doc.matches.path.starts_with(&rewrite.strip_prefix) {
+            errors.add(format!("{at}.rewrite.strip_prefix"), "the route's path does not start with this prefix");
+        }
+    }
+}
+
+fn access(doc: &RouteDoc, at: &str, auth: Auth, errors: &mut Errors) {
+    for (position, scope) in doc.scopes.iter().enumerate() {
+        if !is_scope(scope) {
+            errors.add(format!("{at}.scopes[{position}]"), format!("`{scope}` is not a scope (RFC 6749 section 3.3)"));
+        }
+    }
+    if auth == Auth::None && (!doc.scopes.is_empty() || doc.allow.is_some()) {
+        errors.add(format!("{at}.auth"), "a route without authentication cannot ask for scopes or name who may use it");
+    }
+    if doc.allow.as_ref().is_some_and(|allow| allow.consumers.is_empty() && allow.applications.is_empty()) {
+        errors.add(format!("{at}.allow"), "an empty list would refuse everybody; leave `allow` out, or name a consumer or application");
+    }
+}
+
+/// True for a scope token (RFC 6749 section 3.3), at most 64 bytes.
+pub(crate) fn is_scope(scope: &str) -> bool {
+    (1..=64).contains(&scope.len()) && scope.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+fn allow(doc: &AllowDoc) -> Allow {
+    let set = |names: &[String]| names.iter().map(|name| name.as_str().into()).collect();
+    Allow { consumers: set(&doc.consumers), applications: set(&doc.applications) }
+}

@@ -1,0 +1,527 @@
+//! The gateway document: what a deployment serves, as an operator writes it and as the database keeps it.
+//!
+//! Strict: an unknown key or an unknown value of an enumeration is refused. Everything here is only syntax; what it
+//! means, and whether it can be served, is decided by [`crate::compile`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    duration::{Bytes, Span},
+    host::HostPattern,
+    limit::Rate,
+};
+
+/// A whole document.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// The document format: 1.
+    pub version: u32,
+    /// Regions in which gateways run.
+    #[serde(default)]
+    pub regions: Vec<RegionDoc>,
+    /// Databases of fronted services: they say where writes go.
+    #[serde(default)]
+    pub domains: Vec<DomainDoc>,
+    /// Owners of host names.
+    #[serde(default)]
+    pub tenants: Vec<TenantDoc>,
+    /// Named limits that applications share.
+    #[serde(default)]
+    pub plans: Vec<PlanDoc>,
+    /// OpenAPI documents.
+    #[serde(default)]
+    pub apis: Vec<ApiDoc>,
+    /// Organizations or persons that call.
+    #[serde(default)]
+    pub consumers: Vec<ConsumerDoc>,
+    /// Applications of consumers: they hold keys.
+    #[serde(default)]
+    pub applications: Vec<ApplicationDoc>,
+    /// Fronted services.
+    #[serde(default)]
+    pub upstreams: Vec<UpstreamDoc>,
+    /// What is served.
+    #[serde(default)]
+    pub routes: Vec<RouteDoc>,
+}
+
+/// A region.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionDoc {
+    /// Its name: lower-case letters, digits and hyphens.
+    pub name: String,
+    /// Where the region's gateways answer, for people and for forwarding between regions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<url::Url>,
+}
+
+/// A fronted service's database cluster.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DomainDoc {
+    /// Its name, at most four characters are carried in tokens later, so keep it short.
+    pub name: String,
+    /// Its servers; which one is the primary is found, never configured.
+    pub servers: Vec<ServerDoc>,
+}
+
+/// One database server of a domain.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerDoc {
+    /// `host:port`.
+    pub address: String,
+    /// The region whose services read it.
+    pub region: String,
+}
+
+/// A tenant.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TenantDoc {
+    /// Its name.
+    pub name: String,
+    /// Host names that belong to it alone.
+    pub hosts: Vec<HostPattern>,
+}
+
+/// A plan.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanDoc {
+    /// Its name.
+    pub name: String,
+    /// Limits that routes refer to with `from: plan.<name>`.
+    #[serde(default)]
+    pub limits: BTreeMap<String, PlanLimitDoc>,
+}
+
+/// One limit of a plan.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlanLimitDoc {
+    /// Requests in a period.
+    pub rate: Rate,
+    /// Requests that may come at once; the rate's count when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+}
+
+/// An API description.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiDoc {
+    /// Its name.
+    pub name: String,
+    /// The OpenAPI 3.0 or 3.1 document: inline, or the name of a YAML or JSON file next to the gateway file, which
+    /// `causeway` reads before the document travels.
+    pub openapi: serde_json::Value,
+}
+
+/// A consumer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumerDoc {
+    /// Its name, unique in the deployment.
+    pub name: String,
+    /// The tenant it belongs to; needed when there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+}
+
+/// An application.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplicationDoc {
+    /// Its name, unique in the deployment.
+    pub name: String,
+    /// The consumer it belongs to.
+    pub consumer: String,
+    /// The plan whose limits apply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Scopes that its keys have unless they say otherwise.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+}
+
+/// A fronted service.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamDoc {
+    /// Its name.
+    pub name: String,
+    /// Its database: the region of that database's primary takes the writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// Where it runs.
+    pub regions: BTreeMap<String, UpstreamRegionDoc>,
+    /// Deadlines of one exchange.
+    #[serde(default)]
+    pub timeouts: TimeoutsDoc,
+}
+
+/// A fronted service in one region.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UpstreamRegionDoc {
+    /// Base URLs, `http://host:port`.
+    pub targets: Vec<String>,
+    /// Only for services without a `domain`: which region takes the writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub role: Option<RoleDoc>,
+}
+
+/// Whether a region takes writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RoleDoc {
+    /// Takes writes and reads.
+    Writer,
+    /// Takes reads.
+    Reader,
+}
+
+/// Deadlines of one exchange with a service.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutsDoc {
+    /// To open a connection.
+    pub connect: Span,
+    /// From the last byte of the request to the head of the response.
+    pub response: Span,
+    /// Between two pieces of a body, in both directions.
+    pub idle: Span,
+}
+
+impl Default for TimeoutsDoc {
+    fn default() -> Self {
+        let span = |text| Span::parse(text).unwrap_or(Span(std::time::Duration::from_secs(30)));
+        // A connection inside a continent opens in well under a second; 30 s is what most services promise.
+        Self { connect: span("2s"), response: span("30s"), idle: span("60s") }
+    }
+}
+
+/// A route.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RouteDoc {
+    /// Its name.
+    pub name: String,
+    /// Which requests it takes.
+    #[serde(rename = "match")]
+    pub matches: MatchDoc,
+    /// The API description that requests must follow.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
+    /// Whether requests that break the description are refused or only counted.
+    #[serde(default)]
+    pub validation: ValidationDoc,
+    /// How callers prove who they are.
+    #[serde(default)]
+    pub auth: AuthDoc,
+    /// Scopes that a caller needs, all of them.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Who may use the route; everybody with a valid credential of the tenant when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<AllowDoc>,
+    /// Limits, checked together.
+    #[serde(default)]
+    pub limits: Vec<LimitDoc>,
+    /// What may be served from which knowledge.
+    #[serde(default)]
+    pub consistency: ConsistencyDoc,
+    /// Comes with the idempotency feature; refused until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<serde_json::Value>,
+    /// What must be on disk before a response is released.
+    #[serde(default)]
+    pub audit: AuditDoc,
+    /// The service that answers.
+    pub upstream: String,
+    /// Replaces the matched literal prefix of the path.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<RewriteDoc>,
+    /// The largest body the route takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body_max: Option<Bytes>,
+    /// From the request's head to the response's head, everything included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Span>,
+}
+
+/// Which requests a route takes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MatchDoc {
+    /// One host name, or several; all hosts of the only tenant when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<OneOrMany<HostPattern>>,
+    /// A path pattern: `/orders/{id}`, `/orders/**`.
+    pub path: String,
+    /// Methods; all when absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    /// Headers that must have exactly these values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+}
+
+/// One value or a list of them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMany<T> {
+    /// One.
+    One(T),
+    /// A list.
+    Many(Vec<T>),
+}
+
+impl<T> OneOrMany<T> {
+    /// The values.
+    pub fn as_slice(&self) -> &[T] {
+        match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values,
+        }
+    }
+}
+
+/// What happens to a request that breaks the description.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ValidationDoc {
+    /// It is refused with 422.
+    #[default]
+    Enforce,
+    /// It passes; the record says that it broke the description.
+    Report,
+}
+
+/// How callers prove who they are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AuthDoc {
+    /// One method by name.
+    Method(String),
+    /// Any of several.
+    AnyOf(AnyOfDoc),
+}
+
+/// Any of several methods.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnyOfDoc {
+    /// The methods.
+    pub any_of: Vec<serde_json::Value>,
+}
+
+impl Default for AuthDoc {
+    fn default() -> Self {
+        Self::Method("api_key".to_owned())
+    }
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AllowDoc {
+    /// Names of consumers.
+    #[serde(default)]
+    pub consumers: Vec<String>,
+    /// Names of applications.
+    #[serde(default)]
+    pub applications: Vec<String>,
+}
+
+/// A limit of a route.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitDoc {
+    /// Its name, in the headers that clients see.
+    pub name: String,
+    /// Requests in a period; or `from`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
+    /// Requests that may come at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub burst: Option<u32>,
+    /// `plan.<limit>`: the rate stands in the caller's plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// Who is counted.
+    #[serde(default)]
+    pub by: ByDoc,
+    /// `local`: each node counts for itself. `global` comes later and is refused until then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// `hard` and `soft` come with `global`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<String>,
+}
+
+/// Who is counted by a limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ByDoc {
+    /// Each key.
+    #[default]
+    Key,
+    /// All keys of an application together.
+    Application,
+    /// All applications of a consumer together.
+    Consumer,
+    /// Each client address.
+    Address,
+}
+
+/// What may be served from which knowledge: a preset, or both parts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ConsistencyDoc {
+    /// `finance`, `health` or `social`.
+    Preset(PresetDoc),
+    /// In full.
+    Full(ConsistencyFullDoc),
+}
+
+impl Default for ConsistencyDoc {
+    fn default() -> Self {
+        Self::Full(ConsistencyFullDoc::default())
+    }
+}
+
+/// Three common choices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PresetDoc {
+    /// Keys at most 2 s old or deny; strong reads.
+    Finance,
+    /// Keys at most 10 s old or deny; bounded reads or refuse.
+    Health,
+    /// Keys at most 300 s old, then allow; read your writes, or stale.
+    Social,
+}
+
+/// Both parts of a consistency policy.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConsistencyFullDoc {
+    /// How old the knowledge about keys may be.
+    #[serde(default)]
+    pub keys: KeysDoc,
+    /// Which replica may answer a read.
+    #[serde(default)]
+    pub reads: ReadsDoc,
+    /// Sends reads to the writer region too, for services whose GET writes.
+    #[serde(default)]
+    pub get_writes: bool,
+}
+
+/// How old the knowledge about keys may be.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeysDoc {
+    /// The bound.
+    pub max_staleness: Span,
+    /// What happens past it.
+    pub on_stale: OnStaleDoc,
+}
+
+impl Default for KeysDoc {
+    fn default() -> Self {
+        Self { max_staleness: Span(std::time::Duration::from_secs(300)), on_stale: OnStaleDoc::Deny }
+    }
+}
+
+/// What happens when keys cannot be confirmed within the bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStaleDoc {
+    /// 503 until they can.
+    Deny,
+    /// Known keys are served.
+    Allow,
+    /// Known keys may read.
+    AllowReads,
+}
+
+/// Which replica may answer a read.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReadsDoc {
+    /// The promise.
+    pub mode: ReadModeDoc,
+    /// For `bounded`: how old an answer may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<Span>,
+    /// How long to wait for a replica that is behind.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait: Option<Span>,
+    /// What happens when waiting did not help.
+    #[serde(rename = "else", skip_serializing_if = "Option::is_none")]
+    pub otherwise: Option<ElseDoc>,
+}
+
+impl Default for ReadsDoc {
+    fn default() -> Self {
+        Self { mode: ReadModeDoc::Eventual, max: None, wait: None, otherwise: None }
+    }
+}
+
+/// What a read is promised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReadModeDoc {
+    /// The writer region answers.
+    Strong,
+    /// A replica at most `max` behind answers.
+    Bounded,
+    /// A replica that has the caller's own writes answers.
+    ReadYourWrites,
+    /// Any replica answers.
+    Eventual,
+}
+
+/// What happens when no replica may answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ElseDoc {
+    /// The writer region answers.
+    Primary,
+    /// The read is refused.
+    Refuse,
+    /// A replica that is behind answers, and says so.
+    Stale,
+}
+
+/// What must be on disk before a response is released.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuditDoc {
+    /// Nothing: the record is queued.
+    Buffered,
+    /// The record of the outcome.
+    #[default]
+    Durable,
+    /// A record of the intent before the service is called, and the record of the outcome.
+    Strict,
+    /// Comes later; refused until then.
+    Replicated,
+}
+
+/// Replaces a prefix of the path.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RewriteDoc {
+    /// What the path must start with.
+    pub strip_prefix: String,
+    /// What takes its place; nothing when absent.
+    #[serde(default)]
+    pub add_prefix: String,
+}

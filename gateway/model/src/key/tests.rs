@@ -1,0 +1,74 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::secret::SecretKey;
+
+fn peppers() -> Peppers {
+    Peppers::new([(1, SecretKey::new([7; 32])), (2, SecretKey::new([8; 32]))]).unwrap()
+}
+
+fn issued(random: u8) -> Issued {
+    issue(Purpose::Live, &peppers(), &[random; 32], &[random; 32]).unwrap()
+}
+
+#[test]
+fn the_checksum_is_crc32_ieee() {
+    assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
+}
+
+#[test]
+fn an_issued_key_has_the_documented_form_and_verifies() {
+    let key = issued(3);
+    let text = key.text.expose_secret();
+
+    assert_eq!(text.len(), 8 + 12 + 1 + 43 + 6);
+    let presented = Presented::parse(text).unwrap();
+    assert_eq!((presented.purpose, presented.id), (Purpose::Live, key.id));
+    assert!(peppers().verify(&presented, Some((key.pepper_version, &key.digest))));
+}
+
+#[test]
+fn another_keys_digest_an_unknown_id_and_an_unknown_pepper_are_refused() {
+    let (key, other) = (issued(3), issued(4));
+    let presented = Presented::parse(key.text.expose_secret()).unwrap();
+
+    assert!(!peppers().verify(&presented, Some((other.pepper_version, &other.digest))));
+    assert!(!peppers().verify(&presented, None));
+    assert!(!peppers().verify(&presented, Some((9, &key.digest))));
+    assert!(!peppers().verify(&presented, Some((1, &key.digest))), "the pepper version is part of the digest");
+}
+
+#[test]
+fn every_single_changed_character_is_dropped_without_a_look_up() {
+    let text = issued(9).text.expose_secret().to_owned();
+    for index in 0..text.len() {
+        let mut bytes = text.clone().into_bytes();
+        bytes[index] = if bytes[index] == b'x' { b'y' } else { b'x' };
+        let changed = String::from_utf8(bytes).unwrap();
+        assert!(Presented::parse(&changed).is_none(), "{index}");
+    }
+}
+
+#[test]
+fn secrets_do_not_show_in_debug_output() {
+    let key = issued(5);
+    let secret = &key.text.expose_secret()[21..64];
+
+    for shown in [format!("{key:?}"), format!("{:?}", Presented::parse(key.text.expose_secret()).unwrap()), format!("{:?}", peppers())] {
+        assert!(!shown.contains(secret), "{shown}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn parsing_never_panics(text in ".{0,120}") {
+        let _unused = Presented::parse(&text).is_some();
+    }
+
+    #[test]
+    fn base62_round_trips(bytes in any::<[u8; 32]>()) {
+        let text = base62::encode_256(&bytes);
+        prop_assert_eq!(text.len(), base62::DIGITS_256);
+        prop_assert_eq!(base62::decode_256(&text), Some(bytes));
+    }
+}

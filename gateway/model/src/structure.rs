@@ -1,0 +1,222 @@
+//! The compiled structure: routes, services, plans and regions with every reference resolved.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use http::Method;
+
+use crate::{
+    document::{AuditDoc, ByDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
+    limit::Quota,
+    openapi::Api,
+    trie::Trie,
+};
+
+/// Everything that requests are matched against, except authority.
+#[derive(Debug, Default)]
+pub struct Structure {
+    /// Route tables by host.
+    pub hosts: HostTable,
+    /// Routes, in document order.
+    pub routes: Vec<Arc<Route>>,
+    /// Services, in document order.
+    pub upstreams: Vec<Arc<Upstream>>,
+    /// Plans by name.
+    pub plans: HashMap<Arc<str>, Plan>,
+    /// Names of the regions, in document order.
+    pub regions: Vec<Arc<str>>,
+    /// Domains by name, for the monitors.
+    pub domains: Vec<Domain>,
+}
+
+/// Tables by host: exact names first, then the longest wildcard.
+#[derive(Debug, Default)]
+pub struct HostTable {
+    /// Tables by exact name.
+    pub exact: HashMap<Box<str>, Arc<RouteTable>>,
+    /// Tables by the name after `*.`.
+    pub wildcard: HashMap<Box<str>, Arc<RouteTable>>,
+}
+
+impl HostTable {
+    /// The table for a host name.
+    pub fn find(&self, host: &str) -> Option<&Arc<RouteTable>> {
+        if let Some(table) = self.exact.get(host) {
+            return Some(table);
+        }
+        if self.wildcard.is_empty() {
+            return None;
+        }
+        host.match_indices('.').find_map(|(at, _)| self.wildcard.get(host.get(at + 1..)?))
+    }
+}
+
+/// The routes of one host.
+#[derive(Debug)]
+pub struct RouteTable {
+    /// The owner of the host.
+    pub tenant: Arc<str>,
+    /// Routes by path.
+    pub trie: Trie<Arc<Route>>,
+}
+
+/// A route, ready to decide.
+#[derive(Debug)]
+pub struct Route {
+    /// Its name, which is also its id for people, labels and records.
+    pub name: Arc<str>,
+    /// The owner.
+    pub tenant: Arc<str>,
+    /// The path pattern as written.
+    pub pattern: Box<str>,
+    /// Methods it takes; every method when empty.
+    pub methods: Box<[Method]>,
+    /// Headers that must have these values; names in lower case.
+    pub headers: Box<[(http::HeaderName, Box<[u8]>)]>,
+    /// How callers prove who they are.
+    pub auth: Auth,
+    /// Scopes that a caller needs, all of them.
+    pub scopes: Box<[Box<str>]>,
+    /// Who may use it; `None` means everybody of the tenant.
+    pub allow: Option<Allow>,
+    /// Limits, checked together.
+    pub limits: Box<[RouteLimit]>,
+    /// How old the knowledge about keys may be.
+    pub keys: KeyFreshness,
+    /// Which replica may answer a read.
+    pub reads: Reads,
+    /// Reads go to the writer region too.
+    pub get_writes: bool,
+    /// What must be on disk before a response is released.
+    pub audit: AuditDoc,
+    /// The API description.
+    pub api: Option<Arc<Api>>,
+    /// Whether requests that break the description are refused.
+    pub enforce: bool,
+    /// The service.
+    pub upstream: Arc<Upstream>,
+    /// Prefix to cut and prefix to add.
+    pub rewrite: Option<(Box<str>, Box<str>)>,
+    /// The largest body, in bytes.
+    pub body_bytes_max: u64,
+    /// From the request's head to the response's head.
+    pub timeout: Duration,
+}
+
+/// How callers prove who they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Auth {
+    /// Not at all.
+    None,
+    /// With an API key.
+    ApiKey,
+}
+
+/// Who may use a route.
+#[derive(Debug)]
+pub struct Allow {
+    /// Names of consumers.
+    pub consumers: HashSet<Box<str>>,
+    /// Names of applications.
+    pub applications: HashSet<Box<str>>,
+}
+
+/// A limit of a route.
+#[derive(Debug)]
+pub struct RouteLimit {
+    /// Its name, in the headers that clients see.
+    pub name: Arc<str>,
+    /// Tells this limit's cells from those of any other limit.
+    pub scope: u64,
+    /// Who is counted.
+    pub by: ByDoc,
+    /// Where the quota stands.
+    pub source: LimitSource,
+}
+
+/// Where a quota stands.
+#[derive(Debug)]
+pub enum LimitSource {
+    /// In the route.
+    Fixed(Quota),
+    /// In the caller's plan, under this name.
+    Plan(Box<str>),
+}
+
+/// How old the knowledge about keys may be.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyFreshness {
+    /// The bound in nanoseconds of the boot clock.
+    pub max_staleness_nanos: u64,
+    /// What happens past it.
+    pub on_stale: OnStaleDoc,
+}
+
+/// Which replica may answer a read.
+#[derive(Debug, Clone, Copy)]
+pub struct Reads {
+    /// The promise.
+    pub mode: ReadModeDoc,
+    /// How long to wait.
+    pub wait: Duration,
+    /// What happens when waiting did not help.
+    pub otherwise: ElseDoc,
+}
+
+/// A plan.
+#[derive(Debug)]
+pub struct Plan {
+    /// Limits by name.
+    pub limits: HashMap<Box<str>, Quota>,
+}
+
+/// A domain: a fronted service's database cluster.
+#[derive(Debug)]
+pub struct Domain {
+    /// Its name.
+    pub name: Arc<str>,
+    /// `host:port` and region of each server.
+    pub servers: Vec<(Box<str>, Arc<str>)>,
+}
+
+/// A fronted service.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its database, which says where writes go.
+    pub domain: Option<Arc<str>>,
+    /// The region that takes writes when there is no domain.
+    pub writer: Option<Arc<str>>,
+    /// Where it runs, in the order of the region names.
+    pub regions: Vec<UpstreamRegion>,
+    /// To open a connection.
+    pub connect_timeout: Duration,
+    /// From the end of the request to the head of the response.
+    pub response_timeout: Duration,
+    /// Between two pieces of a body.
+    pub idle_timeout: Duration,
+}
+
+/// A fronted service in one region.
+#[derive(Debug)]
+pub struct UpstreamRegion {
+    /// The region.
+    pub region: Arc<str>,
+    /// Its endpoints.
+    pub targets: Vec<Arc<Target>>,
+}
+
+/// One endpoint.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Target {
+    /// `host:port` to connect to.
+    pub address: Box<str>,
+    /// What the `Host` header says: `host`, with the port unless it is 80.
+    pub authority: Box<str>,
+    /// A path prefix, without a trailing slash; usually empty.
+    pub base_path: Box<str>,
+}

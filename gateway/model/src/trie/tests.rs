@@ -1,0 +1,37 @@
+use super::*;
+
+fn trie(patterns: &[&'static str]) -> Trie<&'static str> {
+    let mut trie = Trie::default();
+    for pattern in patterns {
+        trie.insert(&Pattern::parse(pattern).unwrap(), *pattern);
+    }
+    trie
+}
+
+#[test]
+fn the_most_specific_pattern_wins() {
+    let trie = trie(&["/**", "/a/**", "/a/{x}", "/a/b", "/a/{x}/c", "/a/b/{y}", "/"]);
+    for (path, expected) in [
+        ("/", "/"), ("/z", "/**"), ("/z/y/x", "/**"), ("/a", "/a/**"), ("/a/", "/a/**"), ("/a/b", "/a/b"), ("/a/q", "/a/{x}"),
+        ("/a/q/", "/a/**"), ("/a/b/c", "/a/b/{y}"), ("/a/q/c", "/a/{x}/c"), ("/a/q/d", "/a/**"),
+    ] {
+        assert_eq!(trie.find(path, |_| true), Some(&expected), "{path}");
+    }
+}
+
+#[test]
+fn the_search_goes_back_when_a_candidate_does_not_fit() {
+    let trie = trie(&["/a/b/{y}", "/a/{x}/c", "/a/**"]);
+
+    assert_eq!(trie.find("/a/b/c", |value| *value != "/a/b/{y}"), Some(&"/a/{x}/c"));
+    assert_eq!(trie.find("/a/b/c", |value| value.ends_with("**")), Some(&"/a/**"));
+    assert_eq!(trie.find("/a/b/c", |_| false), None);
+}
+
+#[test]
+fn patterns_that_cannot_be_read_are_refused() {
+    for text in ["", "a", "/**/a", "/{}", "/x{y}", "/{a}{b}", "/a/*", "/../b", "/a//b", "/%41"] {
+        assert!(Pattern::parse(text).is_err(), "{text}");
+    }
+    assert_eq!(Pattern::parse("/a/{x}").unwrap().shape(), Pattern::parse("/a/{other}").unwrap().shape());
+}

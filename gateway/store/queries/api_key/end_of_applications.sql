@@ -1,0 +1,1 @@
+delete from api_key where application_id = any($1) returning key_id

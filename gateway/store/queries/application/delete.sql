@@ -1,0 +1,1 @@
+delete from application where application_id = any($1)

@@ -1,0 +1,1 @@
+select audit_partitions($1) as "days!", now() as "now!"

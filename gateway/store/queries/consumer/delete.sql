@@ -1,0 +1,1 @@
+delete from consumer where consumer_id = $1

@@ -1,0 +1,23 @@
+-- One statement, so one moment: the heads, and the authority changes after a revision up to that head.
+with head as (
+    select
+        max(epoch) as epoch,
+        max(rev) filter (where lane = 'authority') as authority,
+        max(rev) filter (where lane = 'structural') as structural
+    from control_head
+)
+select
+    head.epoch as "head_epoch!",
+    head.authority as "head_authority!",
+    head.structural as "head_structural!",
+    log.epoch as "epoch?",
+    log.rev as "rev?",
+    log.ordinal as "ordinal?",
+    log.n_rows as "n_rows?",
+    log.kind as "kind?",
+    log.entity as "entity?",
+    log.body as "body?"
+from head
+left join control_log as log on log.lane = 'authority' and log.rev > $1 and log.rev <= head.authority
+order by log.rev, log.ordinal
+limit $2

@@ -1,0 +1,9 @@
+select
+    wanted.kind as "kind!",
+    wanted.name as "name!",
+    current.managed_by as "managed_by?",
+    current.body is distinct from wanted.body as "changed!",
+    current.position is distinct from wanted.position as "moved!"
+from jsonb_to_recordset($1) as wanted (kind text, name text, position integer, body jsonb)
+left join gateway_resource as current on current.kind = wanted.kind and current.name = wanted.name
+order by wanted.kind, wanted.position

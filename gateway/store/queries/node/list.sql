@@ -1,0 +1,4 @@
+select name, region, incarnation, epoch, authority, structural, nack_structural, nack_message, last_seen
+from node
+order by last_seen desc, name
+limit 1000

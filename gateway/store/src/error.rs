@@ -1,0 +1,130 @@
+//! What can go wrong between us and a database, in the terms that a caller acts on.
+
+use sqlx::error::ErrorKind;
+
+/// A read or write that did not happen as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No server answered in time, or none is known to be what was asked for. Trying later can help.
+    #[error("the database is unavailable: {reason}")]
+    Unavailable {
+        /// What was missing, for the log.
+        reason: &'static str,
+        /// The driver's error, if one was involved.
+        #[source]
+        source: Option<sqlx::Error>,
+    },
+    /// The connection broke while a commit was under way: the write may have happened or not. Read before trying again.
+    #[error("the outcome of the commit is unknown")]
+    CommitUnknown {
+        /// The driver's error.
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The write contradicts what is there: a name that is taken, a row that others still refer to.
+    #[error("the write conflicts with what is stored ({constraint}): {detail}")]
+    Conflict {
+        /// The constraint's name, stable: `api_key_pk`, `application_name_unique`, `application_plan_fk`, `managed_by`.
+        constraint: String,
+        /// What and with what, in words that contain names but no secrets.
+        detail: String,
+    },
+    /// There is no such row.
+    #[error("there is no {what} `{name}`")]
+    NotFound {
+        /// The kind of thing: `key`, `application`.
+        what: &'static str,
+        /// What was asked for.
+        name: String,
+    },
+    /// The value cannot be stored, or a cursor is not one of ours: the caller's mistake.
+    #[error("the value is refused: {message}")]
+    Invalid {
+        /// What is wrong with it.
+        message: String,
+    },
+    /// A stored row has content that this version cannot read.
+    #[error("the stored {what} cannot be read: {message}")]
+    Corrupt {
+        /// Which row.
+        what: String,
+        /// Why.
+        message: String,
+    },
+    /// Anything else: a mistake of ours, or a database that is not what the migrations made.
+    #[error("the database refused a statement")]
+    Internal {
+        /// The driver's error.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+impl StoreError {
+    /// An error for something that is not there.
+    pub(crate) fn not_found(what: &'static str, name: impl Into<String>) -> Self {
+        Self::NotFound { what, name: name.into() }
+    }
+
+    /// An error for a refused value.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid { message: message.into() }
+    }
+
+    /// An error for a server that is not there.
+    pub(crate) fn unavailable(reason: &'static str) -> Self {
+        Self::Unavailable { reason, source: None }
+    }
+
+    /// What a failed COMMIT means: the server's own refusal is a refusal; anything else leaves the outcome open (T6).
+    pub(crate) fn at_commit(source: sqlx::Error) -> Self {
+        match source {
+            refused @ sqlx::Error::Database(_) => Self::from(refused),
+            source => Self::CommitUnknown { source },
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(source: sqlx::Error) -> Self {
+        let sqlx::Error::Database(refusal) = &source else {
+            return from_driver(source);
+        };
+        let constraint = refusal.constraint().unwrap_or("unnamed").to_owned();
+        match refusal.kind() {
+            ErrorKind::UniqueViolation => Self::Conflict { constraint, detail: "it exists already".to_owned() },
+            ErrorKind::ForeignKeyViolation => {
+                Self::Conflict { constraint, detail: "another row refers to it, or the row it refers to is gone".to_owned() }
+            }
+            ErrorKind::NotNullViolation | ErrorKind::CheckViolation => Self::Invalid { message: format!("it breaks the rule {constraint}") },
+            _ => from_state(source),
+        }
+    }
+}
+
+/// Errors that the server told us, by SQLSTATE.
+fn from_state(source: sqlx::Error) -> StoreError {
+    let code = source.as_database_error().and_then(|refusal| refusal.code()).unwrap_or_default().into_owned();
+    match code.as_str() {
+        // Serialization failure, deadlock, lock timeout, cancelled by statement_timeout or by a conflict on a standby.
+        "40001" | "40P01" | "55P03" | "57014" => StoreError::Unavailable { reason: "a statement did not finish in time", source: Some(source) },
+        // The server is starting, stopping, full, or refuses writes because it is a standby.
+        "57P01" | "57P02" | "57P03" | "53300" | "53400" | "25006" => StoreError::Unavailable { reason: "the server does not take statements", source: Some(source) },
+        // U+0000 in a text or a document; text that is too long; a number out of range.
+        "22P05" | "22021" | "22001" | "22003" => StoreError::Invalid { message: "it holds a character or a number that the database cannot store".to_owned() },
+        _ => StoreError::Internal { source },
+    }
+}
+
+/// Errors of the driver and of the network.
+fn from_driver(source: sqlx::Error) -> StoreError {
+    match source {
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => StoreError::Unavailable { reason: "no connection became free in time", source: Some(source) },
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
+            StoreError::Unavailable { reason: "the connection failed", source: Some(source) }
+        }
+        sqlx::Error::ColumnDecode { index, source } => StoreError::Corrupt { what: format!("column {index}"), message: source.to_string() },
+        sqlx::Error::Decode(source) => StoreError::Corrupt { what: "value".to_owned(), message: source.to_string() },
+        source => StoreError::Internal { source },
+    }
+}

@@ -1,0 +1,114 @@
+//! Connections: the wrong pool is a type error.
+
+use std::time::Duration;
+
+use model::secret::SecretText;
+use sqlx::{
+    ConnectOptions, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// How long a caller waits for a connection.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(2);
+/// Connections that nobody used for so long are closed.
+const IDLE_MAX: Duration = Duration::from_mins(5);
+
+/// The server that takes writes.
+#[derive(Debug, Clone)]
+pub struct Primary(PgPool);
+
+/// A server that may be behind.
+#[derive(Debug, Clone)]
+pub struct Replica(PgPool);
+
+impl Primary {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self(pool)
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        &self.0
+    }
+}
+
+impl Replica {
+    pub(crate) fn new(pool: PgPool) -> Self {
+        Self(pool)
+    }
+}
+
+mod sealed {
+    /// Keeps other crates from making readers, and from reaching the pool of one.
+    pub trait Pooled: Sync {
+        fn reader_pool(&self) -> &sqlx::PgPool;
+    }
+}
+
+pub(crate) use sealed::Pooled;
+
+/// A server that reads may use: a [`Primary`] or a [`Replica`].
+pub trait Reader: Pooled {}
+
+impl Pooled for Primary {
+    fn reader_pool(&self) -> &PgPool {
+        &self.0
+    }
+}
+
+impl Pooled for Replica {
+    fn reader_pool(&self) -> &PgPool {
+        &self.0
+    }
+}
+
+impl Reader for Primary {}
+impl Reader for Replica {}
+
+/// Who connects, and to which database.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// The database.
+    pub name: String,
+    /// The role.
+    pub user: String,
+    /// The role's password.
+    pub password: SecretText,
+}
+
+/// The server is not `host:port`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not `host:port`")]
+pub struct AddressError(pub String);
+
+/// Options for one server. They are built, never parsed from a connection string: sqlx ignores the keys it does not know
+/// (`target_session_attrs`), which would send writes anywhere (T10).
+pub(crate) fn options(address: &str, credentials: &Credentials) -> Result<PgConnectOptions, AddressError> {
+    let refused = || AddressError(address.to_owned());
+    let (host, port) = address.rsplit_once(':').ok_or_else(refused)?;
+    let port: u16 = port.parse().map_err(|_| refused())?;
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    if host.is_empty() {
+        return Err(refused());
+    }
+    Ok(PgConnectOptions::new_without_pgpass()
+        .host(host)
+        .port(port)
+        .database(&credentials.name)
+        .username(&credentials.user)
+        .password(credentials.password.expose_secret())
+        .application_name("causeway")
+        // No statement of ours needs 5 s; one that does is stuck. A transaction left open would hold back vacuum.
+        .options([("statement_timeout", "5s"), ("lock_timeout", "4s"), ("idle_in_transaction_session_timeout", "10s")])
+        .disable_statement_logging())
+}
+
+/// A pool that connects when it is first used.
+pub(crate) fn lazy(options: PgConnectOptions, connections_max: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections_max.max(1))
+        .acquire_timeout(ACQUIRE_WITHIN)
+        .idle_timeout(IDLE_MAX)
+        // A ping before each use doubles the round trips; a connection that died shows in the statement itself.
+        .test_before_acquire(false)
+        .connect_lazy_with(options)
+}

@@ -1,0 +1,173 @@
+//! How every control transaction is numbered.
+//!
+//! It locks the head of each lane that it may change, authority first; collects what it changes; and at the end raises the
+//! head, writes the log and sends one notification a lane, just before it commits. The lock lasts until then, so revisions
+//! become visible in their order; a rollback leaves no gap.
+
+use model::{
+    change::{AuthorityChange, Lane, Revisions},
+    id::ApplicationId,
+    key::KeyId,
+};
+use sqlx::{PgTransaction, query_file, query_file_scalar};
+use uuid::Uuid;
+
+use crate::{actor::Actor, error::StoreError, pool::Primary, revision, wire};
+
+/// What a write made, and the heads after it: a node that has applied them knows the change.
+#[derive(Debug, Clone)]
+pub struct Written<T> {
+    /// What was made.
+    pub item: T,
+    /// The heads after the write.
+    pub revisions: Revisions,
+}
+
+/// Which lanes a transaction may change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lanes {
+    /// Keys, consumers, applications.
+    Authority,
+    /// Both: authority is locked first.
+    Both,
+}
+
+/// What happened to an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    Put,
+    /// Only its place in the document changed.
+    Move,
+    Remove,
+}
+
+impl Op {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Put => "put",
+            Self::Move => "move",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+/// One row of the log to be.
+#[derive(Debug)]
+struct Entry {
+    lane: Lane,
+    kind: &'static str,
+    entity: String,
+    op: Op,
+    body: serde_json::Value,
+}
+
+/// A control transaction. Dropping it rolls back.
+#[derive(Debug)]
+pub(crate) struct ControlWrite {
+    pub(crate) tx: PgTransaction<'static>,
+    actor: String,
+    entries: Vec<Entry>,
+}
+
+impl ControlWrite {
+    /// Begins, and takes the locks of the lanes.
+    pub(crate) async fn begin(primary: &Primary, lanes: Lanes, actor: &Actor) -> Result<Self, StoreError> {
+        let mut tx = primary.pool().begin().await?;
+        let both = [Lane::Authority.as_str().to_owned(), Lane::Structural.as_str().to_owned()];
+        let (wanted, rest) = match lanes {
+            Lanes::Authority => both.split_at(1),
+            Lanes::Both => both.split_at(2),
+        };
+        let heads = query_file!("queries/control_head/lock.sql", wanted).fetch_all(&mut *tx).await?;
+        let here = heads.first().ok_or_else(|| wire::corrupt("control_head", "the lane has no row"))?;
+        let (timeline, system_identifier) = (here.timeline_now, here.system_identifier_now);
+        if here.timeline != Some(timeline) || here.system_identifier != Some(system_identifier) {
+            // The first write on this server since it was promoted or made. In the one order, so after authority.
+            query_file!("queries/control_head/lock.sql", rest).fetch_all(&mut *tx).await?;
+            query_file!("queries/control_head/start_epoch.sql", timeline, system_identifier).execute(&mut *tx).await?;
+        }
+        Ok(Self { tx, actor: actor.to_string(), entries: Vec::new() })
+    }
+
+    /// Notes a change of the authority lane.
+    pub(crate) fn authority(&mut self, change: &AuthorityChange) -> Result<(), StoreError> {
+        let (kind, entity, op) = match change {
+            AuthorityChange::Key(row) => ("key", row.id.to_string(), Op::Put),
+            AuthorityChange::KeyRemoved { id } => ("key", id.to_string(), Op::Remove),
+            AuthorityChange::Application(row) => ("application", row.id.to_string(), Op::Put),
+            AuthorityChange::ApplicationRemoved { id } => ("application", id.to_string(), Op::Remove),
+            AuthorityChange::Consumer(row) => ("consumer", row.id.to_string(), Op::Put),
+            AuthorityChange::ConsumerRemoved { id } => ("consumer", id.to_string(), Op::Remove),
+        };
+        let body = serde_json::to_value(change).map_err(|error| wire::corrupt("change", error.to_string()))?;
+        self.entries.push(Entry { lane: Lane::Authority, kind, entity, op, body });
+        Ok(())
+    }
+
+    /// Notes a change of the structural lane; `body` is the document's entry, null when it is removed.
+    pub(crate) fn structural(&mut self, kind: &'static str, name: &str, op: Op, body: serde_json::Value) {
+        self.entries.push(Entry { lane: Lane::Structural, kind, entity: name.to_owned(), op, body });
+    }
+
+    /// The heads as this transaction sees them.
+    pub(crate) async fn heads(&mut self) -> Result<Revisions, StoreError> {
+        revision::heads_on(&mut self.tx).await
+    }
+
+    /// Deletes these applications and their keys, and notes it; returns the keys that ended.
+    pub(crate) async fn remove_applications(&mut self, ids: &[Uuid]) -> Result<Vec<KeyId>, StoreError> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let ended = query_file_scalar!("queries/api_key/end_of_applications.sql", ids).fetch_all(&mut *self.tx).await?;
+        let mut keys = Vec::with_capacity(ended.len());
+        for text in ended {
+            let id = KeyId::parse(&text).ok_or_else(|| wire::corrupt("key id", text))?;
+            self.authority(&AuthorityChange::KeyRemoved { id })?;
+            keys.push(id);
+        }
+        query_file!("queries/application/delete.sql", ids).execute(&mut *self.tx).await?;
+        for id in ids {
+            self.authority(&AuthorityChange::ApplicationRemoved { id: ApplicationId::new(*id) })?;
+        }
+        Ok(keys)
+    }
+
+    /// Gives each lane that changed its revision, and commits. Without any change nothing is written.
+    pub(crate) async fn commit(mut self) -> Result<Revisions, StoreError> {
+        for lane in [Lane::Authority, Lane::Structural] {
+            self.number(lane).await?;
+        }
+        let revisions = self.heads().await?;
+        self.tx.commit().await.map_err(StoreError::at_commit)?;
+        Ok(revisions)
+    }
+
+    /// Takes everything back.
+    pub(crate) async fn rollback(self) -> Result<(), StoreError> {
+        Ok(self.tx.rollback().await?)
+    }
+
+    async fn number(&mut self, lane: Lane) -> Result<(), StoreError> {
+        let rows: Vec<_> = (1_u32..)
+            .zip(self.entries.iter().filter(|entry| entry.lane == lane))
+            .map(|(ordinal, entry)| {
+                serde_json::json!({
+                    "ordinal": ordinal, "kind": entry.kind, "entity": entry.entity, "op": entry.op.as_str(), "body": entry.body,
+                })
+            })
+            .collect();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let n_rows = i32::try_from(rows.len()).map_err(|_| StoreError::invalid("too many changes at once"))?;
+        let head = query_file!("queries/control_head/advance.sql", lane.as_str()).fetch_one(&mut *self.tx).await?;
+        let rows = serde_json::Value::Array(rows);
+        query_file!("queries/control_log/insert.sql", head.rev, lane.as_str(), head.epoch, n_rows, self.actor, rows)
+            .execute(&mut *self.tx)
+            .await?;
+        let hint = format!("{}:{}:{}", lane.as_str(), head.epoch, head.rev);
+        query_file!("queries/control_head/notify.sql", hint).execute(&mut *self.tx).await?;
+        Ok(())
+    }
+}
