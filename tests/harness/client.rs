@@ -43,13 +43,8 @@ pub fn install_provider() {
 pub fn http(ca: &Path, version: Version) -> Result<reqwest::Client> {
     install_provider();
     let pem = std::fs::read(ca).with_context(|| format!("cannot read {}", ca.display()))?;
-    let roots = reqwest::Certificate::from_pem_bundle(&pem)
-        .with_context(|| format!("{} holds no certificate", ca.display()))?;
-    let builder = reqwest::Client::builder()
-        .tls_certs_only(roots)
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .timeout(REQUEST_WITHIN);
+    let roots = reqwest::Certificate::from_pem_bundle(&pem).with_context(|| format!("{} holds no certificate", ca.display()))?;
+    let builder = reqwest::Client::builder().tls_certs_only(roots).redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(REQUEST_WITHIN);
     let builder = match version {
         Version::Http1 => builder.http1_only(),
         Version::Http2 => builder.http2_prior_knowledge(),
@@ -92,25 +87,16 @@ impl RawTls {
     pub async fn connect(address: SocketAddr, name: &str, ca: &Path, alpn: &str) -> Result<Self> {
         install_provider();
         let mut roots = rustls::RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(ca)
-            .with_context(|| format!("cannot read {}", ca.display()))?
-        {
+        for certificate in CertificateDer::pem_file_iter(ca).with_context(|| format!("cannot read {}", ca.display()))? {
             roots.add(certificate?)?;
         }
-        let mut config = rustls::ClientConfig::builder()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let mut config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         let name = ServerName::try_from(name.to_owned())?;
-        let tcp = TcpStream::connect(address)
-            .await
-            .with_context(|| format!("cannot connect to {address}"))?;
+        let tcp = TcpStream::connect(address).await.with_context(|| format!("cannot connect to {address}"))?;
         tcp.set_nodelay(true)?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, tcp).await?;
-        Ok(Self {
-            stream,
-            left: Vec::new(),
-        })
+        Ok(Self { stream, left: Vec::new() })
     }
 
     /// Writes bytes as they are.
@@ -128,9 +114,7 @@ impl RawTls {
     /// # Errors
     /// When the connection ends before the answer does, when the answer is malformed, or when the time is over.
     pub async fn answer(&mut self, limit: Duration) -> Result<RawAnswer> {
-        tokio::time::timeout(limit, self.read_answer())
-            .await
-            .with_context(|| format!("no whole answer within {} ms", limit.as_millis()))?
+        tokio::time::timeout(limit, self.read_answer()).await.with_context(|| format!("no whole answer within {} ms", limit.as_millis()))?
     }
 
     /// Whether the server ends the connection within `limit`; what it still sends is read and dropped.
@@ -155,17 +139,11 @@ impl RawTls {
         let headers = lines
             .filter(|line| !line.is_empty())
             .map(|line| {
-                let (name, value) = line
-                    .split_once(':')
-                    .with_context(|| format!("{line:?} is no header"))?;
+                let (name, value) = line.split_once(':').with_context(|| format!("{line:?} is no header"))?;
                 Ok((name.to_ascii_lowercase(), value.trim().to_owned()))
             })
             .collect::<Result<Vec<_>>>()?;
-        let mut answer = RawAnswer {
-            status,
-            headers,
-            body: Vec::new(),
-        };
+        let mut answer = RawAnswer { status, headers, body: Vec::new() };
         answer.body = self.body(&answer).await?;
         Ok(answer)
     }
@@ -179,8 +157,7 @@ impl RawTls {
             loop {
                 let line = String::from_utf8(self.until(b"\r\n").await?)?;
                 let size = line.trim().split(';').next().unwrap_or_default();
-                let size = usize::from_str_radix(size, 16)
-                    .with_context(|| format!("{line:?} is no chunk size"))?;
+                let size = usize::from_str_radix(size, 16).with_context(|| format!("{line:?} is no chunk size"))?;
                 let chunk = self.exactly(size + 2).await?;
                 body.extend_from_slice(chunk.get(..size).unwrap_or_default());
                 if size == 0 {

@@ -139,12 +139,7 @@ impl Dev {
         };
         let ready: Ready = serde_json::from_slice(&bytes).context("the ready file is malformed")?;
         let child = dev.child.take().context("the process was lost")?;
-        let dev = Self {
-            ready,
-            child,
-            log,
-            dir: None,
-        };
+        let dev = Self { ready, child, log, dir: None };
         ensure!(dev.child.id() == dev.ready.dev_pid, "dev_pid is not the process that was started");
         Ok(dev)
     }
@@ -199,16 +194,11 @@ impl Dev {
         let process = self.process()?;
         let family = process.descendants();
         process.signal(Signal::INT);
-        let (status, _) = wait::some("the end of causeway dev", STOP_WITHIN, async || {
-            self.child.try_wait().ok().flatten()
-        })
-        .await
-        .with_context(|| tail(&self.log))?;
-        let left: Vec<String> = family
-            .iter()
-            .filter(|process| process.is_alive())
-            .map(|process| format!("{} ({})", process.pid(), process.command()))
-            .collect();
+        let (status, _) = wait::some("the end of causeway dev", STOP_WITHIN, async || self.child.try_wait().ok().flatten())
+            .await
+            .with_context(|| tail(&self.log))?;
+        let left: Vec<String> =
+            family.iter().filter(|process| process.is_alive()).map(|process| format!("{} ({})", process.pid(), process.command())).collect();
         ensure!(left.is_empty(), "causeway dev left processes behind: {}", left.join(", "));
         ensure!(status.success(), "causeway dev ended with {status}:\n{}", tail(&self.log));
         Ok(())
@@ -279,18 +269,8 @@ fn end(child: &mut Child) {
 /// When it is not there; the message says how to build it.
 pub fn binary() -> Result<PathBuf> {
     let own = std::env::current_exe().context("this program does not know its place")?;
-    let found = own
-        .ancestors()
-        .skip(1)
-        .take(2)
-        .map(|dir| dir.join("causeway"))
-        .find(|path| path.is_file());
-    found.with_context(|| {
-        format!(
-            "no `causeway` beside {}; build it first: cargo build --profile quick -p app",
-            own.display()
-        )
-    })
+    let found = own.ancestors().skip(1).take(2).map(|dir| dir.join("causeway")).find(|path| path.is_file());
+    found.with_context(|| format!("no `causeway` beside {}; build it first: cargo build --profile quick -p app", own.display()))
 }
 
 fn tail(log: &Path) -> String {

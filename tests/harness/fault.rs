@@ -114,20 +114,13 @@ impl Proxy {
     /// # Errors
     /// When no port can be bound.
     pub async fn to(target: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .context("the fault proxy cannot bind a port")?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("the fault proxy cannot bind a port")?;
         let port = listener.local_addr().context("no local address")?.port();
         let (plan, watched) = watch::channel(Plan::default());
         let counts = Arc::new(Counts::default());
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, target, watched, Arc::clone(&counts)));
-        Ok(Self {
-            port,
-            plan,
-            counts,
-            _tasks: tasks,
-        })
+        Ok(Self { port, plan, counts, _tasks: tasks })
     }
 
     /// The same for a port of 127.0.0.1.
@@ -196,10 +189,7 @@ impl Proxy {
     /// Ends every fault, the delay too.
     pub fn heal(&self) {
         self.change(|plan| {
-            *plan = Plan {
-                cuts: plan.cuts,
-                ..Plan::default()
-            };
+            *plan = Plan { cuts: plan.cuts, ..Plan::default() };
         });
     }
 
@@ -223,12 +213,7 @@ impl Proxy {
 }
 
 /// Accepts for as long as the proxy lives, closing and opening the port as the plan says.
-async fn accept(
-    listener: TcpListener,
-    target: SocketAddr,
-    mut plan: watch::Receiver<Plan>,
-    counts: Arc<Counts>,
-) {
+async fn accept(listener: TcpListener, target: SocketAddr, mut plan: watch::Receiver<Plan>, counts: Arc<Counts>) {
     let Ok(address) = listener.local_addr() else {
         return;
     };
@@ -272,12 +257,7 @@ async fn next(listener: Option<&TcpListener>) -> TcpStream {
 }
 
 /// Carries one connection until both sides have ended, one has failed, or a cut comes.
-async fn carry(
-    mut near: TcpStream,
-    target: SocketAddr,
-    mut plan: watch::Receiver<Plan>,
-    counts: Arc<Counts>,
-) {
+async fn carry(mut near: TcpStream, target: SocketAddr, mut plan: watch::Receiver<Plan>, counts: Arc<Counts>) {
     let born = *plan.borrow();
     // Whatever ends a connection early must look like a reset, not like an orderly end.
     let reset = |stream: &TcpStream| drop(stream.set_zero_linger());
@@ -297,18 +277,8 @@ async fn carry(
         let opened = tokio::time::Instant::now() + born.up.delay + born.down.delay;
         let (near_reader, near_writer) = near.split();
         let (far_reader, far_writer) = far.split();
-        let up = line::Line {
-            direction: Direction::Up,
-            plan: plan.clone(),
-            opened,
-            delivered: &counts.up_bytes,
-        };
-        let down = line::Line {
-            direction: Direction::Down,
-            plan: plan.clone(),
-            opened,
-            delivered: &counts.down_bytes,
-        };
+        let up = line::Line { direction: Direction::Up, plan: plan.clone(), opened, delivered: &counts.up_bytes };
+        let down = line::Line { direction: Direction::Down, plan: plan.clone(), opened, delivered: &counts.down_bytes };
         tokio::select! {
             ended = async { tokio::try_join!(up.carry(near_reader, far_writer), down.carry(far_reader, near_writer)) } =>
                 ended.is_ok(),

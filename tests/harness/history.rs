@@ -55,16 +55,12 @@ pub fn monotonic_reads(history: &[Op]) -> Vec<Violation> {
 /// Reads that miss a write, of any session, acknowledged more than `bound` before the read began.
 pub fn bounded_staleness(history: &[Op], bound: Duration) -> Vec<Violation> {
     let bound_us = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
-    let floor = |read: &Op, op: &Op| {
-        op.action == Action::Write && op.ended_us.saturating_add(bound_us) < read.began_us
-    };
+    let floor = |read: &Op, op: &Op| op.action == Action::Write && op.ended_us.saturating_add(bound_us) < read.began_us;
     broken(history, floor)
 }
 
 fn session_floor(history: &[Op], by: Action) -> Vec<Violation> {
-    broken(history, |read, op| {
-        op.action == by && op.session == read.session && op.ended_us <= read.began_us
-    })
+    broken(history, |read, op| op.action == by && op.session == read.session && op.ended_us <= read.began_us)
 }
 
 /// For each read, the strongest operation on the same item that `floor` selects; a violation when the read shows less.
@@ -83,10 +79,7 @@ fn broken(history: &[Op], floor: impl Fn(&Op, &Op) -> bool) -> Vec<Violation> {
                 .filter(|(other, op)| *other != at && floor(read, op))
                 .max_by_key(|(_, op)| op.version);
             if let Some((promised_by, _)) = strongest.filter(|(_, op)| op.version > read.version) {
-                violations.push(Violation {
-                    promised_by,
-                    broken_by: at,
-                });
+                violations.push(Violation { promised_by, broken_by: at });
             }
         }
     }
@@ -124,10 +117,7 @@ impl AuditVerdict {
 ///
 /// A record without an answer is lawful: the answer may have been lost on its way.
 pub fn audit(acknowledged: &[String], recorded: &BTreeMap<String, u64>) -> AuditVerdict {
-    let mut verdict = AuditVerdict {
-        acknowledged: acknowledged.len() as u64,
-        ..AuditVerdict::default()
-    };
+    let mut verdict = AuditVerdict { acknowledged: acknowledged.len() as u64, ..AuditVerdict::default() };
     for id in acknowledged {
         if !recorded.contains_key(id) {
             verdict.missing.push(id.clone());
@@ -167,7 +157,5 @@ pub fn falls_back(sights: &[Sight], settled: Served) -> Vec<usize> {
     let Some(first) = first else {
         return Vec::new();
     };
-    (first..sights.len())
-        .filter(|at| sights.get(*at).is_some_and(|sight| sight.served != settled))
-        .collect()
+    (first..sights.len()).filter(|at| sights.get(*at).is_some_and(|sight| sight.served != settled)).collect()
 }

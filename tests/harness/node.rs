@@ -80,8 +80,7 @@ impl Node {
     /// # Errors
     /// When the file cannot be read or written, or when `edit` changed nothing: a fault that was not made proves nothing.
     pub fn reconfigure(&mut self, edit: impl FnOnce(&str) -> String) -> Result<()> {
-        let text = std::fs::read_to_string(&self.config)
-            .with_context(|| format!("cannot read {}", self.config.display()))?;
+        let text = std::fs::read_to_string(&self.config).with_context(|| format!("cannot read {}", self.config.display()))?;
         let edited = edit(&text);
         ensure!(edited != text, "the edit of {} changed nothing", self.config.display());
         let path = self.region.node_config.with_extension("edited.yaml");
@@ -135,26 +134,18 @@ impl Node {
         for variable in &self.environment {
             let mut parts = variable.as_bytes().splitn(2, |byte| *byte == b'=');
             if let (Some(name), Some(value)) = (parts.next(), parts.next()) {
-                command.env(
-                    OsString::from_vec(name.to_vec()),
-                    OsString::from_vec(value.to_vec()),
-                );
+                command.env(OsString::from_vec(name.to_vec()), OsString::from_vec(value.to_vec()));
             }
         }
-        let child = command
-            .stdout(output.try_clone()?)
-            .stderr(output)
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.to_string_lossy()))?;
+        let child =
+            command.stdout(output.try_clone()?).stderr(output).spawn().with_context(|| format!("cannot start {}", program.to_string_lossy()))?;
         let outer = Process::of(child.id())?;
         self.child = Some(child);
         self.process = match under {
             Under::Bare => outer,
             Under::Trace(_) => self.traced(outer).await?,
         };
-        self.wait_live()
-            .await
-            .with_context(|| std::fs::read_to_string(&log).unwrap_or_default())
+        self.wait_live().await.with_context(|| std::fs::read_to_string(&log).unwrap_or_default())
     }
 
     /// What the last traced run wrote and synced; call it after the node has ended.
@@ -182,9 +173,7 @@ impl Node {
     async fn traced(&self, tracer: Process) -> Result<Process> {
         let program = self.arguments.first().cloned().unwrap_or_default();
         let found = wait::some("the traced node", LIVE_WITHIN, async || {
-            tracer.descendants().into_iter().find(|process| {
-                process.arguments().is_ok_and(|words| words.first() == Some(&program))
-            })
+            tracer.descendants().into_iter().find(|process| process.arguments().is_ok_and(|words| words.first() == Some(&program)))
         })
         .await?;
         Ok(found.0)
@@ -194,10 +183,7 @@ impl Node {
     fn arguments(&self) -> Vec<OsString> {
         let original = self.region.node_config.as_os_str();
         let present = self.config.as_os_str();
-        self.arguments
-            .iter()
-            .map(|word| if word == original { present.to_owned() } else { word.clone() })
-            .collect()
+        self.arguments.iter().map(|word| if word == original { present.to_owned() } else { word.clone() }).collect()
     }
 
     fn base(&self) -> PathBuf {
@@ -208,10 +194,7 @@ impl Node {
         let Some(child) = &mut self.child else {
             return Ok(());
         };
-        wait::until("the end of the node's tracer", Duration::from_secs(20), async || {
-            matches!(child.try_wait(), Ok(Some(_)))
-        })
-        .await?;
+        wait::until("the end of the node's tracer", Duration::from_secs(20), async || matches!(child.try_wait(), Ok(Some(_)))).await?;
         self.child = None;
         Ok(())
     }
@@ -256,23 +239,11 @@ impl Topology {
         let to_primary = Proxy::to_port(writer.postgres_port).await?;
 
         stream_through(&reader, replication.port())?;
-        wait::until("replication through the proxy", LIVE_WITHIN, async || {
-            replication.connections() > 0
-        })
-        .await?;
-        let mut topology = Self {
-            writer: Node::adopt(&dev, &writer)?,
-            reader: Node::adopt(&dev, &reader)?,
-            replication,
-            to_primary,
-            database,
-            dev,
-        };
+        wait::until("replication through the proxy", LIVE_WITHIN, async || replication.connections() > 0).await?;
+        let mut topology = Self { writer: Node::adopt(&dev, &writer)?, reader: Node::adopt(&dev, &reader)?, replication, to_primary, database, dev };
         let port = topology.to_primary.port();
         topology.reader.kill().await?;
-        topology
-            .reader
-            .reconfigure(|text| with_port(text, writer.postgres_port, port))?;
+        topology.reader.reconfigure(|text| with_port(text, writer.postgres_port, port))?;
         topology.reader.start(Under::Bare).await?;
         Ok(topology)
     }
@@ -329,20 +300,14 @@ fn stream_through(reader: &RegionReady, port: u16) -> Result<()> {
     let conninfo = sql::conninfo(&conf).context("the standby names no primary")?;
     let (head, rest) = conninfo.split_once("port=").context("the standby names no port")?;
     let (_, tail) = rest.split_once(' ').context("the standby names nothing after the port")?;
-    append(
-        &reader.postgres_data_dir.join("postgresql.auto.conf"),
-        &format!("primary_conninfo = '{head}port={port} {tail}'\n"),
-    )?;
+    append(&reader.postgres_data_dir.join("postgresql.auto.conf"), &format!("primary_conninfo = '{head}port={port} {tail}'\n"))?;
     Process::of(reader.postgres_pid)?.signal(Signal::HUP);
     Ok(())
 }
 
 fn append(path: &Path, text: &str) -> Result<()> {
     use std::io::Write;
-    let mut file = std::fs::OpenOptions::new()
-        .append(true)
-        .open(path)
-        .with_context(|| format!("cannot write {}", path.display()))?;
+    let mut file = std::fs::OpenOptions::new().append(true).open(path).with_context(|| format!("cannot write {}", path.display()))?;
     file.write_all(text.as_bytes())?;
     Ok(())
 }
@@ -355,8 +320,7 @@ fn with_port(text: &str, from: u16, to: u16) -> String {
     while let Some(at) = rest.find(&from) {
         let (before, after) = rest.split_at(at);
         let after = after.get(from.len()..).unwrap_or_default();
-        let is_whole = !before.ends_with(|c: char| c.is_ascii_digit())
-            && !after.starts_with(|c: char| c.is_ascii_digit());
+        let is_whole = !before.ends_with(|c: char| c.is_ascii_digit()) && !after.starts_with(|c: char| c.is_ascii_digit());
         edited.push_str(before);
         edited.push_str(&if is_whole { to.to_string() } else { from.clone() });
         rest = after;

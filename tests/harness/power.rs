@@ -23,8 +23,7 @@ use line::{Call, Ended, Line};
 ///
 /// Sequential `write` is left out: a node writes sockets with it, and tracing them would be the load. A spool that used it
 /// would show no write at all, which the claim refuses ([`Counts::writes`]).
-const TRACED: &str =
-    "openat,pwrite64,pwritev,pwritev2,fdatasync,fsync,rename,renameat,renameat2,unlink,unlinkat";
+const TRACED: &str = "openat,pwrite64,pwritev,pwritev2,fdatasync,fsync,rename,renameat,renameat2,unlink,unlinkat";
 
 /// Whether the traced program's `fdatasync` does anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,10 +46,7 @@ pub fn strace() -> Result<PathBuf> {
 
 /// The arguments of `strace` that come before the traced program; the trace goes to `output`.
 pub fn arguments(output: &Path, fdatasync: Fdatasync) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = ["-f", "--seccomp-bpf", "-y", "-v", "-s", "0", "-o"]
-        .into_iter()
-        .map(OsString::from)
-        .collect();
+    let mut arguments: Vec<OsString> = ["-f", "--seccomp-bpf", "-y", "-v", "-s", "0", "-o"].into_iter().map(OsString::from).collect();
     arguments.push(output.into());
     arguments.push("-e".into());
     arguments.push(format!("trace={TRACED}").into());
@@ -120,8 +116,7 @@ impl SyncTrace {
     pub fn parse(text: &str) -> Result<Self> {
         let mut trace = Self::default();
         for (number, text) in text.lines().enumerate() {
-            let line = line::parse(text)
-                .with_context(|| format!("line {} of the trace: {text}", number + 1))?;
+            let line = line::parse(text).with_context(|| format!("line {} of the trace: {text}", number + 1))?;
             trace.apply(number, line);
         }
         // A call that never came back may have written any part of its range.
@@ -163,8 +158,7 @@ impl SyncTrace {
             // Only what is there can be lost: a call cut short may not have lengthened the file.
             let end = range.end.min(file.metadata()?.len());
             if range.start < end {
-                zero(&file, range.start..end)
-                    .with_context(|| format!("cannot drop bytes of {}", path.display()))?;
+                zero(&file, range.start..end).with_context(|| format!("cannot drop bytes of {}", path.display()))?;
                 loss.bytes += end - range.start;
                 soiled.insert(path);
             }
@@ -253,8 +247,7 @@ impl SyncTrace {
                 self.dirty.remove(file);
             }
         }
-        self.unnamed
-            .retain(|path, created| path.parent() != Some(file) || *created > began);
+        self.unnamed.retain(|path, created| path.parent() != Some(file) || *created > began);
     }
 }
 

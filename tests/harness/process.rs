@@ -31,10 +31,7 @@ impl Process {
     /// When there is none.
     pub fn of(pid: u32) -> Result<Self> {
         let stat = stat(pid).with_context(|| format!("there is no process {pid}"))?;
-        Ok(Self {
-            pid,
-            started_ticks: stat.started_ticks,
-        })
+        Ok(Self { pid, started_ticks: stat.started_ticks })
     }
 
     /// Its number.
@@ -44,9 +41,7 @@ impl Process {
 
     /// Whether it still runs; a zombie does not.
     pub fn is_alive(self) -> bool {
-        stat(self.pid).is_some_and(|stat| {
-            stat.started_ticks == self.started_ticks && stat.state != 'Z' && stat.state != 'X'
-        })
+        stat(self.pid).is_some_and(|stat| stat.started_ticks == self.started_ticks && stat.state != 'Z' && stat.state != 'X')
     }
 
     /// Sends a signal; a process that has ended is left alone.
@@ -97,17 +92,9 @@ impl Process {
     /// The children, their children and so on, itself not included.
     pub fn descendants(self) -> Vec<Self> {
         let mut children: HashMap<u32, Vec<Self>> = HashMap::new();
-        for pid in std::fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        {
+        for pid in std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()) {
             if let Some(stat) = stat(pid) {
-                let child = Self {
-                    pid,
-                    started_ticks: stat.started_ticks,
-                };
+                let child = Self { pid, started_ticks: stat.started_ticks };
                 children.entry(stat.parent).or_default().push(child);
             }
         }
@@ -145,9 +132,5 @@ fn stat(pid: u32) -> Option<Stat> {
     let state = fields.next()?.chars().next()?;
     let parent = fields.next()?.parse().ok()?;
     let started_ticks = fields.nth(17)?.parse().ok()?;
-    Some(Stat {
-        state,
-        parent,
-        started_ticks,
-    })
+    Some(Stat { state, parent, started_ticks })
 }

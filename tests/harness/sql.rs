@@ -22,23 +22,14 @@ impl Sql {
     pub fn open(port: u16, standby_data_dir: &Path) -> Result<Self> {
         let conf = std::fs::read_to_string(standby_data_dir.join("postgresql.conf"))
             .with_context(|| format!("cannot read the configuration in {}", standby_data_dir.display()))?;
-        let password = conninfo(&conf)
-            .and_then(password)
-            .context("the standby's configuration names no password")?;
-        Ok(Self {
-            psql: Binaries::find(None)?.program("psql"),
-            port,
-            password,
-        })
+        let password = conninfo(&conf).and_then(password).context("the standby's configuration names no password")?;
+        Ok(Self { psql: Binaries::find(None)?.program("psql"), port, password })
     }
 
     /// The same for another server of the deployment.
     #[must_use]
     pub fn on(&self, port: u16) -> Self {
-        Self {
-            port,
-            ..self.clone()
-        }
+        Self { port, ..self.clone() }
     }
 
     /// Runs statements and returns the bare rows, columns separated by `|`.
@@ -57,11 +48,7 @@ impl Sql {
             .output()
             .await
             .context("cannot start psql")?;
-        ensure!(
-            output.status.success(),
-            "psql failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        ensure!(output.status.success(), "psql failed: {}", String::from_utf8_lossy(&output.stderr).trim());
         let text = String::from_utf8_lossy(&output.stdout);
         Ok(text.lines().map(str::to_owned).collect())
     }

@@ -78,10 +78,7 @@ pub enum Ending {
 impl Behavior {
     /// 200 with a body.
     pub fn ok(body: impl Into<Bytes>) -> Self {
-        Self::Answer {
-            status: StatusCode::OK,
-            body: body.into(),
-        }
+        Self::Answer { status: StatusCode::OK, body: body.into() }
     }
 
     /// Closes after the request, without an answer.
@@ -96,33 +93,21 @@ impl Behavior {
 
     /// Promises 100 bytes, sends 10, and closes.
     pub fn promises_too_much() -> Self {
-        Self::raw(
-            "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n0123456789",
-            Ending::Close,
-        )
+        Self::raw("HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n0123456789", Ending::Close)
     }
 
     /// Promises 4 bytes, and sends a second answer behind them on the same connection.
     pub fn sends_more_than_promised() -> Self {
-        Self::raw(
-            "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n0123HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nstolen",
-            Ending::Silence,
-        )
+        Self::raw("HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n0123HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nstolen", Ending::Silence)
     }
 
     /// A chunked body that ends in the middle of a chunk.
     pub fn truncated() -> Self {
-        Self::raw(
-            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nA\r\nhalf",
-            Ending::Close,
-        )
+        Self::raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\nA\r\nhalf", Ending::Close)
     }
 
     fn raw(bytes: &'static str, then: Ending) -> Self {
-        Self::Raw {
-            bytes: Bytes::from_static(bytes.as_bytes()),
-            then,
-        }
+        Self::Raw { bytes: Bytes::from_static(bytes.as_bytes()), then }
     }
 }
 
@@ -147,22 +132,12 @@ impl Recorder {
     /// # Errors
     /// When no port can be bound.
     pub async fn start(behavior: Behavior) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0))
-            .await
-            .context("the upstream cannot bind a port")?;
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("the upstream cannot bind a port")?;
         let address = listener.local_addr().context("no local address")?;
-        let state = Arc::new(Mutex::new(State {
-            behavior,
-            seen: Vec::new(),
-            connections: 0,
-        }));
+        let state = Arc::new(Mutex::new(State { behavior, seen: Vec::new(), connections: 0 }));
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, Arc::clone(&state)));
-        Ok(Self {
-            address,
-            state,
-            _tasks: tasks,
-        })
+        Ok(Self { address, state, _tasks: tasks })
     }
 
     /// Where it listens.
@@ -221,33 +196,17 @@ async fn serve(stream: TcpStream, connection: u64, state: Arc<Mutex<State>>) {
         async move { answer(request, connection, &state, &side_door).await }
     });
     // A client that breaks off is a case under test and not an error here.
-    drop(
-        hyper::server::conn::http1::Builder::new()
-            .half_close(true)
-            .serve_connection(TokioIo::new(stream), service)
-            .await,
-    );
+    drop(hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(TokioIo::new(stream), service).await);
 }
 
 type Answer = Response<BoxBody<Bytes, Infallible>>;
 
-async fn answer(
-    request: Request<Incoming>,
-    connection: u64,
-    state: &Mutex<State>,
-    side_door: &TcpStream,
-) -> Result<Answer> {
+async fn answer(request: Request<Incoming>, connection: u64, state: &Mutex<State>, side_door: &TcpStream) -> Result<Answer> {
     let (head, body) = request.into_parts();
     let body = read(body).await;
     let behavior = {
         let mut state = lock(state);
-        state.seen.push(Seen {
-            connection,
-            method: head.method,
-            target: head.uri.to_string(),
-            headers: head.headers,
-            body,
-        });
+        state.seen.push(Seen { connection, method: head.method, target: head.uri.to_string(), headers: head.headers, body });
         state.behavior.clone()
     };
     match behavior {
@@ -256,11 +215,7 @@ async fn answer(
             *response.status_mut() = status;
             Ok(response)
         }
-        Behavior::Slow {
-            before_head,
-            before_piece,
-            pieces,
-        } => {
+        Behavior::Slow { before_head, before_piece, pieces } => {
             tokio::time::sleep(before_head).await;
             let pieces = stream::unfold(pieces.into_iter(), move |mut left| async move {
                 let piece = left.next()?;

@@ -14,11 +14,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(5);
 ///
 /// # Errors
 /// When it does not hold in time; the message names `what`.
-pub async fn until(
-    what: &str,
-    limit: Duration,
-    mut condition: impl AsyncFnMut() -> bool,
-) -> Result<Duration> {
+pub async fn until(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> bool) -> Result<Duration> {
     let found = some(what, limit, async || condition().await.then_some(())).await;
     found.map(|((), took)| took)
 }
@@ -27,11 +23,7 @@ pub async fn until(
 ///
 /// # Errors
 /// When nothing is found in time; the message names `what`.
-pub async fn some<T>(
-    what: &str,
-    limit: Duration,
-    mut probe: impl AsyncFnMut() -> Option<T>,
-) -> Result<(T, Duration)> {
+pub async fn some<T>(what: &str, limit: Duration, mut probe: impl AsyncFnMut() -> Option<T>) -> Result<(T, Duration)> {
     let began = Instant::now();
     let looking = async {
         let mut ticks = tokio::time::interval(LOOK_EVERY);

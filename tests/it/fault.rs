@@ -32,10 +32,7 @@ impl Line {
                 });
             }
         });
-        Self {
-            proxy,
-            _echo: tasks,
-        }
+        Self { proxy, _echo: tasks }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -166,9 +163,7 @@ async fn refused_port_refuses_and_serves_again_when_healed() {
     line.proxy.heal();
 
     assert_eq!(lives_on, b"old");
-    wait::until("a connection", LIMIT, async || TcpStream::connect(address).await.is_ok())
-        .await
-        .unwrap();
+    wait::until("a connection", LIMIT, async || TcpStream::connect(address).await.is_ok()).await.unwrap();
 }
 
 #[tokio::test]
@@ -179,9 +174,7 @@ async fn held_direction_is_silent_until_it_is_released() {
 
     line.proxy.hold(Direction::Down);
     stream.write_all(b"late").await.unwrap();
-    wait::until("the echo to have it", LIMIT, async || line.proxy.bytes(Direction::Up) == 8)
-        .await
-        .unwrap();
+    wait::until("the echo to have it", LIMIT, async || line.proxy.bytes(Direction::Up) == 8).await.unwrap();
     let mut back = [0; 4];
     let silent = timeout(Duration::from_millis(200), stream.read_exact(&mut back)).await;
     line.proxy.release(Direction::Down);

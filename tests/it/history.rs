@@ -6,14 +6,7 @@ use std::time::Duration;
 use harness::history::{self, Action, Op, Served, Sight, Violation};
 
 fn op(session: u32, action: Action, version: u64, began_us: u64, ended_us: u64) -> Op {
-    Op {
-        session,
-        action,
-        item: 1,
-        version,
-        began_us,
-        ended_us,
-    }
+    Op { session, action, item: 1, version, began_us, ended_us }
 }
 
 fn write(session: u32, version: u64, began: u64, ended: u64) -> Op {
@@ -25,10 +18,7 @@ fn read(session: u32, version: u64, began: u64, ended: u64) -> Op {
 }
 
 fn violation(promised_by: usize, broken_by: usize) -> Violation {
-    Violation {
-        promised_by,
-        broken_by,
-    }
+    Violation { promised_by, broken_by }
 }
 
 #[test]
@@ -72,10 +62,7 @@ fn read_that_goes_back_is_found() {
 fn read_beyond_the_bound_is_found_and_one_within_it_is_not() {
     let history = [write(1, 1, 0, 1000), read(2, 0, 1400, 1500), read(2, 0, 1501, 1600)];
 
-    assert_eq!(
-        history::bounded_staleness(&history, Duration::from_micros(500)),
-        [violation(0, 2)]
-    );
+    assert_eq!(history::bounded_staleness(&history, Duration::from_micros(500)), [violation(0, 2)]);
 }
 
 #[test]
@@ -110,10 +97,7 @@ fn key_that_is_accepted_again_after_its_refusal_is_found() {
     let sights = |text: &str| -> Vec<Sight> {
         text.chars()
             .enumerate()
-            .map(|(at, c)| Sight {
-                began: Duration::from_millis(at as u64),
-                served: if c == '+' { Served::Yes } else { Served::No },
-            })
+            .map(|(at, c)| Sight { began: Duration::from_millis(at as u64), served: if c == '+' { Served::Yes } else { Served::No } })
             .collect()
     };
 

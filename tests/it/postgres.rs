@@ -38,11 +38,9 @@ async fn standby_shows_what_the_primary_committed_and_both_keep_it_over_a_restar
     let ports = (first.port(), second.port());
 
     ask(&first, "create table t (n int); insert into t values (41)").await.unwrap();
-    wait::until("the row on the standby", Duration::from_secs(10), async || {
-        ask(&second, "select n from t").await.ok().as_deref() == Some("41")
-    })
-    .await
-    .unwrap();
+    wait::until("the row on the standby", Duration::from_secs(10), async || ask(&second, "select n from t").await.ok().as_deref() == Some("41"))
+        .await
+        .unwrap();
     second.stop(Stop::Fast).await.unwrap();
     first.stop(Stop::Immediate).await.unwrap();
     first.start().await.unwrap();
@@ -66,11 +64,9 @@ async fn data_is_kept_between_runs_and_the_standby_is_not_copied_again() {
     let first = primary(dir.path(), 0).await.unwrap();
     let second = standby(dir.path(), &first).await.unwrap();
 
-    wait::until("the row on the standby", Duration::from_secs(10), async || {
-        ask(&second, "select n from t").await.ok().as_deref() == Some("7")
-    })
-    .await
-    .unwrap();
+    wait::until("the row on the standby", Duration::from_secs(10), async || ask(&second, "select n from t").await.ok().as_deref() == Some("7"))
+        .await
+        .unwrap();
     let now = std::fs::metadata(dir.path().join("standby/data/PG_VERSION")).unwrap();
     assert_eq!(made.modified().unwrap(), now.modified().unwrap());
 }
@@ -88,10 +84,7 @@ async fn standby_of_another_cluster_is_made_anew() {
     let second = standby(dir.path(), &first).await.unwrap();
 
     let identifier = "select system_identifier from pg_control_system()";
-    assert_eq!(
-        ask(&first, identifier).await.unwrap(),
-        ask(&second, identifier).await.unwrap()
-    );
+    assert_eq!(ask(&first, identifier).await.unwrap(), ask(&second, identifier).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,10 +142,7 @@ async fn taken_port_is_named_in_the_refusal() {
 
     let refused = primary(dir.path(), port).await.unwrap_err();
 
-    assert!(
-        format!("{refused:#}").contains(&format!("port {port} is taken")),
-        "{refused:#}"
-    );
+    assert!(format!("{refused:#}").contains(&format!("port {port} is taken")), "{refused:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,9 +151,7 @@ async fn directory_of_another_password_is_refused_with_the_remedy() {
     drop(primary(dir.path(), 0).await.unwrap());
 
     let binaries = Binaries::find(None).unwrap();
-    let refused = Cluster::primary(&binaries, &dir.path().join("primary"), 0, "other", Fsync::Off)
-        .await
-        .unwrap_err();
+    let refused = Cluster::primary(&binaries, &dir.path().join("primary"), 0, "other", Fsync::Off).await.unwrap_err();
 
     assert!(format!("{refused:#}").contains("another password"), "{refused:#}");
 }
@@ -197,8 +185,5 @@ fn missing_binaries_are_refused_with_the_package_to_install() {
 
     let refused = Binaries::find(Some(dir.path())).unwrap_err();
 
-    assert!(
-        format!("{refused:#}").contains("apt-get install postgresql-15"),
-        "{refused:#}"
-    );
+    assert!(format!("{refused:#}").contains("apt-get install postgresql-15"), "{refused:#}");
 }

@@ -11,11 +11,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn family_is_found_and_its_end_is_noticed() {
-    let mut shell = Command::new("sh")
-        .args(["-c", "sleep 1000 & sleep 1000; true"])
-        .stdin(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut shell = Command::new("sh").args(["-c", "sleep 1000 & sleep 1000; true"]).stdin(Stdio::null()).spawn().unwrap();
     let process = Process::of(shell.id()).unwrap();
 
     let (family, _) = wait::some("two children", LIMIT, async || {

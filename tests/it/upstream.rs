@@ -61,10 +61,7 @@ async fn close_early_answers_nothing_and_reset_is_a_reset() {
 
 #[tokio::test]
 async fn lies_about_length_are_written_as_told() {
-    let cases = [
-        (Behavior::promises_too_much(), "content-length: 100\r\n\r\n0123456789"),
-        (Behavior::truncated(), "A\r\nhalf"),
-    ];
+    let cases = [(Behavior::promises_too_much(), "content-length: 100\r\n\r\n0123456789"), (Behavior::truncated(), "A\r\nhalf")];
 
     for (behavior, end) in cases {
         let upstream = Recorder::start(behavior).await.unwrap();

@@ -1,1 +1,137 @@
-fn main(){}
+//! `prove`: counted claims about a running deployment, one line each.
+//!
+//! ```text
+//! claim=<slug> n=<N> failures=<F> key=value..
+//! claim=<slug> skipped=<reason>
+//! ```
+//!
+//! The exit status is 1 on any failure. With `--mutant NAME` the deployment is spoiled in a way that the claim must notice: the run
+//! must fail, and the line says `caught=yes` or `caught=no`. Sentences about single failures go to standard error.
+//!
+//! Reading order: [`claim`] (what a claim is), [`api`] (how a deployment is used), then one module a claim.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "its lines are its product")]
+
+mod api;
+mod audit_crash;
+mod claim;
+mod figures;
+mod limit_headers;
+mod outage;
+mod propagation;
+mod validation;
+
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use harness::seed::Random;
+
+use claim::{Claim, Context, Verdict};
+
+/// Runs counted claims against real deployments.
+#[derive(Debug, Parser)]
+#[command(name = "prove")]
+struct Arguments {
+    /// The claims to run; all when none is named.
+    claims: Vec<String>,
+    /// Trials of each claim; each claim has its own default.
+    #[arg(long)]
+    n: Option<u64>,
+    /// Regions of the deployment.
+    #[arg(long, default_value_t = 2)]
+    regions: u32,
+    /// Decides every choice that a run makes; printed with each line.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Spoils the deployment by the named mutant; the run must fail.
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Lists the claims with their mutants and ends.
+    #[arg(long)]
+    list: bool,
+}
+
+/// Every claim, in the order in which a whole run takes them.
+const CLAIMS: [Claim; 6] = [audit_crash::CLAIM, propagation::KEY, propagation::REVOCATION, outage::CLAIM, limit_headers::CLAIM, validation::CLAIM];
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("prove: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether every claim held.
+fn run(arguments: &Arguments) -> Result<bool> {
+    if arguments.list {
+        for claim in &CLAIMS {
+            println!("{:<24} n={:<4} mutants={:<18} {}", claim.slug, claim.trials, claim.mutants.join(","), claim.promise);
+        }
+        return Ok(true);
+    }
+    let chosen = choose(&arguments.claims, arguments.mutant.as_deref())?;
+    let seed = arguments.seed.unwrap_or_else(Random::fresh_seed);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("no runtime")?;
+    let mut held = true;
+    for claim in chosen {
+        if arguments.regions != 2 {
+            println!("claim={} skipped=\"a deployment has 2 regions, not {}\"", claim.slug, arguments.regions);
+            continue;
+        }
+        if let Some(reason) = (claim.obstacle)() {
+            println!("claim={} skipped={reason:?}", claim.slug);
+            continue;
+        }
+        let mut context =
+            Context { trials: arguments.n.unwrap_or(claim.trials).max(1), seed, random: Random::new(seed), mutant: arguments.mutant.clone() };
+        let mut verdict = Verdict::default();
+        // A run that cannot be carried out has shown nothing, so it counts as a failure and never as a success.
+        if let Err(error) = runtime.block_on((claim.run)(&mut context, &mut verdict)) {
+            verdict.broke_off(&format!("{error:#}"));
+        }
+        println!("{}", line(claim, &context, &verdict));
+        held &= verdict.failures() == 0;
+    }
+    Ok(held)
+}
+
+fn choose(names: &[String], mutant: Option<&str>) -> Result<Vec<&'static Claim>> {
+    const ALL: &[Claim] = &CLAIMS;
+    let mut chosen = Vec::new();
+    for name in names {
+        let found = ALL.iter().find(|claim| claim.slug == name);
+        chosen.push(found.with_context(|| format!("there is no claim {name}; see --list"))?);
+    }
+    if names.is_empty() {
+        chosen.extend(ALL);
+    }
+    let Some(mutant) = mutant else {
+        return Ok(chosen);
+    };
+    if let Some(claim) = chosen.iter().find(|claim| !names.is_empty() && !claim.mutants.contains(&mutant)) {
+        bail!("claim {} has no mutant {mutant}; see --list", claim.slug);
+    }
+    chosen.retain(|claim| claim.mutants.contains(&mutant));
+    if chosen.is_empty() {
+        bail!("no claim has a mutant {mutant}; see --list");
+    }
+    Ok(chosen)
+}
+
+fn line(claim: &Claim, context: &Context, verdict: &Verdict) -> String {
+    let mut line = format!("claim={} n={} failures={} seed={}", claim.slug, verdict.trials(), verdict.failures(), context.seed);
+    if let Some(mutant) = &context.mutant {
+        // A run that broke off has not caught anything: the mutant must be seen by a check.
+        let caught = if verdict.is_caught() { "yes" } else { "no" };
+        line = format!("{line} mutant={mutant} caught={caught}");
+    }
+    for (name, value) in verdict.figures() {
+        line = format!("{line} {name}={value}");
+    }
+    line
+}

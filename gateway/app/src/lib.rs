@@ -1,2 +1,24 @@
-//! app
+//! The one binary: the command line, and the wiring of a node. No business rules live here.
+//!
+//! Reading order: [`cli`] names every verb; [`node`] wires a serving node; [`follow`] brings configuration from the
+//! database to the data plane; [`load`] brings audit records from the data plane to the database; [`dev`] is a whole
+//! deployment on one machine.
+
+pub mod boot;
+pub mod certs;
+pub mod cli;
+pub mod config;
+pub mod control_listener;
+pub mod dev;
+pub mod domains;
+pub mod expose;
+pub mod facts;
+pub mod follow;
+pub mod load;
+pub mod node;
 pub mod postgres;
+pub mod sealed;
+pub mod status;
+pub mod task;
+pub mod telemetry;
+pub mod wire;

@@ -73,29 +73,19 @@ pub struct Upstream {
 impl Upstream {
     /// Follows a server directly.
     pub fn of(primary: &Cluster) -> Self {
-        Self {
-            port: primary.port,
-            stream_port: primary.port,
-            password: primary.password.clone(),
-        }
+        Self { port: primary.port, stream_port: primary.port, password: primary.password.clone() }
     }
 
     /// Follows the same server, streaming through another port (a fault proxy's).
     #[must_use]
     pub fn via(self, stream_port: u16) -> Self {
-        Self {
-            stream_port,
-            ..self
-        }
+        Self { stream_port, ..self }
     }
 }
 
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Upstream")
-            .field("port", &self.port)
-            .field("stream_port", &self.stream_port)
-            .finish_non_exhaustive()
+        f.debug_struct("Upstream").field("port", &self.port).field("stream_port", &self.stream_port).finish_non_exhaustive()
     }
 }
 
@@ -127,13 +117,7 @@ impl Cluster {
     ///
     /// # Cancel
     /// A dropped future stops what it had started.
-    pub async fn primary(
-        binaries: &Binaries,
-        dir: &Path,
-        port: u16,
-        superuser_password: &str,
-        fsync: Fsync,
-    ) -> Result<Self> {
+    pub async fn primary(binaries: &Binaries, dir: &Path, port: u16, superuser_password: &str, fsync: Fsync) -> Result<Self> {
         let password = Zeroizing::new(superuser_password.to_owned());
         let mut cluster = Self::open(binaries, dir, password, fsync, None)?;
         let existed = cluster.is_made()?;
@@ -142,14 +126,9 @@ impl Cluster {
         }
         cluster.start_on(port).await?;
         if existed {
-            let pong = cluster
-                .run("postgres", &[], include_str!("postgres/ping.sql"))
-                .await;
+            let pong = cluster.run("postgres", &[], include_str!("postgres/ping.sql")).await;
             pong.with_context(|| {
-                format!(
-                    "the database in {} was made with another password; remove that directory to start afresh",
-                    cluster.dir.display()
-                )
+                format!("the database in {} was made with another password; remove that directory to start afresh", cluster.dir.display())
             })?;
         }
         Ok(cluster)
@@ -165,19 +144,9 @@ impl Cluster {
     ///
     /// # Cancel
     /// A dropped future stops what it had started.
-    pub async fn standby(
-        binaries: &Binaries,
-        dir: &Path,
-        port: u16,
-        upstream: &Upstream,
-        slot: &str,
-        fsync: Fsync,
-    ) -> Result<Self> {
+    pub async fn standby(binaries: &Binaries, dir: &Path, port: u16, upstream: &Upstream, slot: &str, fsync: Fsync) -> Result<Self> {
         let lawful = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        ensure!(
-            !slot.is_empty() && slot.len() <= 63 && slot.chars().all(lawful),
-            "{slot:?} is no replication slot name: use a-z, 0-9 and _"
-        );
+        ensure!(!slot.is_empty() && slot.len() <= 63 && slot.chars().all(lawful), "{slot:?} is no replication slot name: use a-z, 0-9 and _");
         let follows = Some((upstream.clone(), slot.to_owned()));
         let mut cluster = Self::open(binaries, dir, upstream.password.clone(), fsync, follows)?;
         let source = Source { binaries, upstream };
@@ -211,19 +180,12 @@ impl Cluster {
 
     /// A connection string for the superuser: `postgres://postgres:<password>@127.0.0.1:<port>/<database>`.
     pub fn url(&self, database: &str) -> String {
-        format!(
-            "postgres://{SUPERUSER}:{}@127.0.0.1:{}/{}",
-            percent(&self.password),
-            self.port,
-            percent(database)
-        )
+        format!("postgres://{SUPERUSER}:{}@127.0.0.1:{}/{}", percent(&self.password), self.port, percent(database))
     }
 
     /// Whether the postmaster runs, as far as this process has heard.
     pub fn is_running(&self) -> bool {
-        self.child
-            .as_ref()
-            .is_some_and(|child| child.ended().is_none())
+        self.child.as_ref().is_some_and(|child| child.ended().is_none())
     }
 
     /// A future that resolves when the postmaster has ended, by whatever hand; at once when it is stopped.
@@ -241,21 +203,8 @@ impl Cluster {
     ///
     /// # Errors
     /// When the server does not answer or refuses a statement; the message is the server's.
-    pub async fn run(
-        &self,
-        database: &str,
-        variables: &[(&str, &str)],
-        statements: &str,
-    ) -> Result<String> {
-        psql(
-            &self.binaries,
-            self.port,
-            &self.password,
-            database,
-            variables,
-            statements,
-        )
-        .await
+    pub async fn run(&self, database: &str, variables: &[(&str, &str)], statements: &str) -> Result<String> {
+        psql(&self.binaries, self.port, &self.password, database, variables, statements).await
     }
 
     /// Stops the server, harder step by step when it does not obey, and returns when it has ended.
@@ -306,20 +255,12 @@ impl Cluster {
         let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = child.ended() {
-                bail!(
-                    "PostgreSQL ended while starting ({status}):\n{}",
-                    self.log_tail()
-                );
+                bail!("PostgreSQL ended while starting ({status}):\n{}", self.log_tail());
             }
             if lock_file(&self.data).is_some_and(|(pid, ready)| ready && pid == child.pid()) {
                 return Ok(());
             }
-            ensure!(
-                Instant::now() < deadline,
-                "PostgreSQL was not ready within {} s:\n{}",
-                limit.as_secs(),
-                self.log_tail()
-            );
+            ensure!(Instant::now() < deadline, "PostgreSQL was not ready within {} s:\n{}", limit.as_secs(), self.log_tail());
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
@@ -328,10 +269,7 @@ impl Cluster {
     async fn start_on(&mut self, port: u16) -> Result<()> {
         end_orphan(&self.data).await?;
         if port != 0 {
-            ensure!(
-                std::net::TcpListener::bind(("127.0.0.1", port)).is_ok(),
-                "port {port} is taken; choose another, or 0 for a free one"
-            );
+            ensure!(std::net::TcpListener::bind(("127.0.0.1", port)).is_ok(), "port {port} is taken; choose another, or 0 for a free one");
             self.port = port;
             return self.launch().await;
         }
@@ -340,8 +278,7 @@ impl Cluster {
             match self.launch().await {
                 Ok(()) => break,
                 // Another program was quicker.
-                Err(error)
-                    if tried < PORT_TRIES && format!("{error:#}").contains("could not bind") => {}
+                Err(error) if tried < PORT_TRIES && format!("{error:#}").contains("could not bind") => {}
                 Err(error) => return Err(error),
             }
         }
@@ -350,10 +287,7 @@ impl Cluster {
 
     async fn launch(&mut self) -> Result<()> {
         self.launch.give(&self.data)?;
-        let follows = self
-            .follows
-            .as_ref()
-            .map(|(upstream, slot)| (upstream, slot.as_str()));
+        let follows = self.follows.as_ref().map(|(upstream, slot)| (upstream, slot.as_str()));
         let conf = conf::text(self.port, self.fsync, follows);
         self.write(&self.data.join("postgresql.conf"), &conf)?;
         self.write(&self.data.join("pg_hba.conf"), conf::HBA)?;
@@ -368,8 +302,7 @@ impl Cluster {
             };
             // Backends of a postmaster that was killed end within moments; until then their memory blocks a start.
             let text = format!("{error:#}");
-            let lingering = text.contains("pre-existing shared memory block")
-                || text.contains("Is another postmaster");
+            let lingering = text.contains("pre-existing shared memory block") || text.contains("Is another postmaster");
             if lingering && Instant::now() < deadline {
                 tokio::time::sleep(LOOK_EVERY * 10).await;
                 continue;
@@ -404,11 +337,7 @@ impl Cluster {
 
 impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster")
-            .field("data", &self.data)
-            .field("port", &self.port)
-            .field("pid", &self.pid())
-            .finish_non_exhaustive()
+        f.debug_struct("Cluster").field("data", &self.data).field("port", &self.port).field("pid", &self.pid()).finish_non_exhaustive()
     }
 }
 
@@ -432,20 +361,13 @@ impl Drop for Cluster {
 }
 
 fn free_port() -> Result<u16> {
-    let listener =
-        std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
     Ok(listener.local_addr().context("no local address")?.port())
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986 §2.3.
 fn percent(text: &str) -> String {
     text.bytes()
-        .map(|byte| {
-            if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
+        .map(|byte| if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }

@@ -11,7 +11,7 @@ mod recovery;
 mod shared;
 mod space;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod writer;
 
 use std::{io, path::PathBuf, sync::Arc, time::Duration};
@@ -210,6 +210,11 @@ impl Spool {
         let (shared, writer, lock) = shared::start(config.checked()?, storage)?;
         let handle = Handle { shared, thread: Mutex::new(None), lock: Mutex::new(Some(lock)) };
         Ok((Self { handle: Arc::new(handle) }, writer))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn handle_shared(&self) -> &Shared {
+        &self.handle.shared
     }
 
     /// What was found when the spool was opened.

@@ -1,7 +1,5 @@
 //! Query parameters: each at most once, none unknown, each with a range.
 
-use std::str::FromStr;
-
 use http::Uri;
 use model::openapi::{FieldError, Location, Place};
 
@@ -54,11 +52,6 @@ impl Query {
             self.errors.push(wrong(name, "type", must));
         }
         value
-    }
-
-    /// Takes a parameter that has a text form of its own.
-    pub(crate) fn parse<T: FromStr>(&mut self, name: &str, must: &str) -> Option<T> {
-        self.read(name, must, |text| text.parse().ok())
     }
 
     /// Takes `limit`: 1 to 200 items.

@@ -1,1 +1,6 @@
+//! The router without a database: everything that is decided before one is asked.
 
+mod answers;
+mod credentials;
+mod fixture;
+mod records;

@@ -68,6 +68,9 @@ async fn checked_body(route: &Route, rule: &BodyRule, head: &Head, body: Incomin
         return Ok(ValidBody::Empty);
     }
     let content_type = head.parts.headers.get(header::CONTENT_TYPE).map(|value| value.to_str().unwrap_or("?"));
+    if rule.streams(content_type) {
+        return Ok(stream(body));
+    }
     if !rule.accepts(content_type) {
         return Err(Denial::new(ProblemKind::ContentTypeUnsupported, "the operation takes application/json"));
     }

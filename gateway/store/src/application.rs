@@ -1,20 +1,28 @@
 //! Applications of consumers: they hold keys and a plan.
 
 use model::{
+    change::{ApplicationRow, AuthorityChange},
     id::{ApplicationId, ConsumerId},
     time::UtcMicros,
 };
 use serde::Serialize;
+use sqlx::{PgConnection, query_file, query_file_as};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
     actor::Actor,
-    consumer::Deleted,
+    consumer::{Deleted, refuse_file},
     error::StoreError,
-    page::{Page, PageRequest},
+    page::{Page, PageRequest, Place},
     pool::{Primary, Reader},
     tenant::ManagedBy,
-    write::Written,
+    wire,
+    write::{ControlWrite, Lanes, Written},
 };
+
+/// How many names an error lists.
+const NAMES_MAX: usize = 20;
 
 /// An application.
 #[derive(Debug, Clone, Serialize)]
@@ -83,7 +91,14 @@ pub struct ApplicationFilter {
 /// # Errors
 /// [`StoreError`].
 pub async fn list(reader: &impl Reader, filter: &ApplicationFilter, page: &PageRequest) -> Result<Page<ApplicationInfo>, StoreError> {
-    todo!()
+    let place = page.place()?;
+    let (at, after) = (place.as_ref().map(|place| place.at), place.as_ref().map(Place::uuid).transpose()?);
+    let consumer = filter.consumer.map(ConsumerId::uuid);
+    let rows = query_file_as!(Row, "queries/application/list.sql", consumer, filter.tenant.as_deref(), at, after, page.rows())
+        .fetch_all(reader.reader_pool())
+        .await?;
+    let items = rows.into_iter().map(Row::into_info).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::cut(page, items, |info| (info.created_at, info.id.uuid().to_string())))
 }
 
 /// One application.
@@ -91,7 +106,8 @@ pub async fn list(reader: &impl Reader, filter: &ApplicationFilter, page: &PageR
 /// # Errors
 /// [`StoreError::NotFound`].
 pub async fn get(reader: &impl Reader, id: ApplicationId) -> Result<ApplicationInfo, StoreError> {
-    todo!()
+    let mut connection = reader.reader_pool().acquire().await?;
+    find(&mut connection, Some(id.uuid()), None).await?.ok_or_else(|| StoreError::not_found("application", id.to_string()))
 }
 
 /// One application by name.
@@ -99,7 +115,8 @@ pub async fn get(reader: &impl Reader, id: ApplicationId) -> Result<ApplicationI
 /// # Errors
 /// [`StoreError::NotFound`].
 pub async fn by_name(reader: &impl Reader, name: &str) -> Result<ApplicationInfo, StoreError> {
-    todo!()
+    let mut connection = reader.reader_pool().acquire().await?;
+    find(&mut connection, None, Some(name)).await?.ok_or_else(|| StoreError::not_found("application", name))
 }
 
 /// The application for a key that names none: the only one, or the one named `default`.
@@ -107,7 +124,14 @@ pub async fn by_name(reader: &impl Reader, name: &str) -> Result<ApplicationInfo
 /// # Errors
 /// [`NoDefault`], which names the choices.
 pub async fn default_application(reader: &impl Reader) -> Result<ApplicationInfo, NoDefault> {
-    todo!()
+    let rows = query_file!("queries/application/default.sql").fetch_all(reader.reader_pool()).await.map_err(StoreError::from)?;
+    match rows.as_slice() {
+        [] => Err(NoDefault::NoApplication),
+        [first, rest @ ..] if rest.is_empty() || first.name == "default" => {
+            Ok(get(reader, ApplicationId::new(first.application_id)).await?)
+        }
+        rows => Err(NoDefault::Ambiguous { names: rows.iter().take(NAMES_MAX).map(|row| row.name.clone()).collect() }),
+    }
 }
 
 /// Makes an application that the API rules.
@@ -115,7 +139,31 @@ pub async fn default_application(reader: &impl Reader) -> Result<ApplicationInfo
 /// # Errors
 /// [`StoreError::Conflict`] when the name is taken, [`StoreError::NotFound`] without such a consumer or plan.
 pub async fn create(primary: &Primary, new: NewApplication<'_>, actor: &Actor) -> Result<Written<ApplicationInfo>, StoreError> {
-    todo!()
+    let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
+    let plan = match new.plan {
+        Some(name) => Some(
+            query_file!("queries/plan/by_name.sql", name)
+                .fetch_optional(&mut *write.tx)
+                .await?
+                .ok_or_else(|| StoreError::not_found("plan", name))?
+                .id,
+        ),
+        None => None,
+    };
+    let id = Uuid::now_v7();
+    query_file!("queries/application/insert.sql", id, new.name, new.consumer.uuid(), plan, new.scopes)
+        .execute(&mut *write.tx)
+        .await
+        .map_err(|error| missing_consumer(error, new.consumer))?;
+    write.authority(&AuthorityChange::Application(ApplicationRow {
+        id: ApplicationId::new(id),
+        name: new.name.to_owned(),
+        consumer: new.consumer,
+        plan: new.plan.map(str::to_owned),
+        scopes: new.scopes.to_vec(),
+    }))?;
+    let item = find(&mut write.tx, Some(id), None).await?.ok_or_else(|| StoreError::not_found("application", new.name))?;
+    Ok(Written { item, revisions: write.commit().await? })
 }
 
 /// Deletes an application that the API rules; its keys end.
@@ -123,5 +171,55 @@ pub async fn create(primary: &Primary, new: NewApplication<'_>, actor: &Actor) -
 /// # Errors
 /// [`StoreError::NotFound`]; [`StoreError::Conflict`] with the constraint `managed_by` when it belongs to the file.
 pub async fn delete(primary: &Primary, id: ApplicationId, actor: &Actor) -> Result<Written<Deleted>, StoreError> {
-    todo!()
+    let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
+    let found = find(&mut write.tx, Some(id.uuid()), None).await?.ok_or_else(|| StoreError::not_found("application", id.to_string()))?;
+    refuse_file("application", &found.name, found.managed_by)?;
+    let keys_revoked = write.remove_applications(&[id.uuid()]).await?;
+    let item = Deleted { applications: vec![found.name], keys_revoked };
+    Ok(Written { item, revisions: write.commit().await? })
+}
+
+/// The foreign key says it, without another look-up.
+fn missing_consumer(error: sqlx::Error, consumer: ConsumerId) -> StoreError {
+    match StoreError::from(error) {
+        StoreError::Conflict { constraint, .. } if constraint == "application_consumer_fk" => {
+            StoreError::not_found("consumer", consumer.to_string())
+        }
+        other => other,
+    }
+}
+
+async fn find(connection: &mut PgConnection, id: Option<Uuid>, name: Option<&str>) -> Result<Option<ApplicationInfo>, StoreError> {
+    let row = query_file_as!(Row, "queries/application/find.sql", id, name).fetch_optional(connection).await?;
+    row.map(Row::into_info).transpose()
+}
+
+/// A row of `application`, with the names of what it refers to.
+#[derive(Debug)]
+struct Row {
+    id: Uuid,
+    name: String,
+    consumer_id: Uuid,
+    consumer_name: String,
+    tenant: String,
+    plan: Option<String>,
+    scopes: Vec<String>,
+    managed_by: String,
+    created_at: OffsetDateTime,
+}
+
+impl Row {
+    fn into_info(self) -> Result<ApplicationInfo, StoreError> {
+        Ok(ApplicationInfo {
+            id: ApplicationId::new(self.id),
+            name: self.name,
+            consumer: ConsumerId::new(self.consumer_id),
+            consumer_name: self.consumer_name,
+            tenant: self.tenant,
+            plan: self.plan,
+            scopes: self.scopes,
+            managed_by: wire::managed_by(&self.managed_by)?,
+            created_at: UtcMicros::from_datetime(self.created_at),
+        })
+    }
 }

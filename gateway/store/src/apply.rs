@@ -1,8 +1,16 @@
 //! A compiled document becomes rows, in one transaction.
 
+mod callers;
+mod resources;
+
 use model::{change::Revisions, document::Document, key::KeyId};
 
-use crate::{actor::Actor, error::StoreError, pool::Primary};
+use crate::{
+    actor::Actor,
+    error::StoreError,
+    pool::Primary,
+    write::{ControlWrite, Lanes},
+};
 
 /// Whether an apply is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +45,23 @@ pub enum ResourceKind {
     Application,
 }
 
+impl ResourceKind {
+    /// The name in the database.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Region => "region",
+            Self::Domain => "domain",
+            Self::Tenant => "tenant",
+            Self::Plan => "plan",
+            Self::Api => "api",
+            Self::Upstream => "upstream",
+            Self::Route => "route",
+            Self::Consumer => "consumer",
+            Self::Application => "application",
+        }
+    }
+}
+
 /// One resource in a report.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 pub struct ResourceName {
@@ -47,7 +72,7 @@ pub struct ResourceName {
 }
 
 /// What an apply did, or would do.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ApplyReport {
     /// New resources.
     pub created: Vec<ResourceName>,
@@ -72,11 +97,67 @@ impl ApplyReport {
 
 /// Makes the rows that are managed by the file equal to the document: creates, updates, and prunes its own.
 ///
-/// The caller has compiled the document: nothing here judges it.
+/// One transaction, authority locked first, at most one revision a lane; a document that changes nothing gets none. The
+/// caller has compiled the document: nothing here judges it.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] with the constraint `managed_by` when a name of the document belongs to the API, or with the
 /// name of a foreign key when something to be pruned is still used by a row of the API.
 pub async fn apply(primary: &Primary, document: &Document, mode: Mode, actor: &Actor) -> Result<ApplyReport, StoreError> {
-    todo!()
+    let mut write = ControlWrite::begin(primary, Lanes::Both, actor).await?;
+    let mut report = ApplyReport::default();
+    // What others refer to comes first and goes last.
+    let wanted = resources::Wanted::from_document(document)?;
+    resources::put(&mut write, &wanted, &mut report).await?;
+    callers::put(&mut write, document, &mut report).await?;
+    callers::prune(&mut write, document, &mut report).await?;
+    resources::prune(&mut write, &wanted, &mut report).await?;
+    match mode {
+        Mode::Commit => report.revisions = write.commit().await?,
+        Mode::DryRun => {
+            report.revisions = write.heads().await?;
+            write.rollback().await?;
+        }
+    }
+    Ok(report)
+}
+
+/// How a wanted row compares with the stored one.
+#[derive(Debug)]
+struct Comparison {
+    kind: ResourceKind,
+    name: String,
+    /// Who rules the stored row; absent when there is none.
+    managed_by: Option<String>,
+    changed: bool,
+    /// Only its place in the document differs.
+    moved: bool,
+}
+
+/// What is to be done about a wanted row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Todo {
+    Write,
+    Move,
+    Nothing,
+}
+
+impl Comparison {
+    /// Enters the row into the report, and says what is to be done.
+    ///
+    /// # Errors
+    /// The stored row belongs to the API.
+    fn judge(&self, report: &mut ApplyReport) -> Result<Todo, StoreError> {
+        let (section, todo) = match self.managed_by.as_deref() {
+            None => (&mut report.created, Todo::Write),
+            Some("file") if self.changed => (&mut report.updated, Todo::Write),
+            Some("file") => (&mut report.unchanged, if self.moved { Todo::Move } else { Todo::Nothing }),
+            Some(_) => {
+                let detail = format!("{} `{}` belongs to the API; give the one in the document another name", self.kind.as_str(), self.name);
+                return Err(StoreError::Conflict { constraint: "managed_by".to_owned(), detail });
+            }
+        };
+        section.push(ResourceName { kind: self.kind, name: self.name.clone() });
+        Ok(todo)
+    }
 }

@@ -1,13 +1,18 @@
 //! The audit log in the database: loaded exactly once, searched newest first.
 
+mod copy;
+mod extract;
+mod load;
+mod query;
+
 use model::time::UtcMicros;
 use serde::Serialize;
 
-use crate::{
-    error::StoreError,
-    page::{Page, PageRequest},
-    pool::{Primary, Reader},
+pub use self::{
+    load::{load, watermark},
+    query::query,
 };
+use crate::error::StoreError;
 
 /// How far the log of one incarnation of one node is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,20 +87,4 @@ pub struct AuditItem {
     pub at: UtcMicros,
     /// The event; absent when its bytes cannot be read (they are kept).
     pub event: Option<serde_json::Value>,
-}
-
-/// How far the log of this incarnation is loaded; nothing when it is unknown.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn watermark(primary: &Primary, node: &str, incarnation: u64) -> Result<Watermark, StoreError> {
-    todo!()
-}
-
-/// Events, newest first.
-///
-/// # Errors
-/// [`StoreError`].
-pub async fn query(reader: &impl Reader, filter: &AuditFilter, page: &PageRequest) -> Result<Page<AuditItem>, StoreError> {
-    todo!()
 }

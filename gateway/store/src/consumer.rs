@@ -1,15 +1,24 @@
 //! Consumers: the organizations and persons that call.
 
-use model::{id::ConsumerId, key::KeyId, time::UtcMicros};
+use model::{
+    change::{AuthorityChange, ConsumerRow},
+    id::ConsumerId,
+    key::KeyId,
+    time::UtcMicros,
+};
 use serde::Serialize;
+use sqlx::{PgConnection, query_file, query_file_as};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
     actor::Actor,
     error::StoreError,
-    page::{Page, PageRequest},
+    page::{Page, PageRequest, Place},
     pool::{Primary, Reader},
     tenant::ManagedBy,
-    write::Written,
+    wire,
+    write::{ControlWrite, Lanes, Written},
 };
 
 /// A consumer.
@@ -50,7 +59,12 @@ pub struct Deleted {
 /// # Errors
 /// [`StoreError`].
 pub async fn list(reader: &impl Reader, tenant: Option<&str>, page: &PageRequest) -> Result<Page<ConsumerInfo>, StoreError> {
-    todo!()
+    let place = page.place()?;
+    let (at, after) = (place.as_ref().map(|place| place.at), place.as_ref().map(Place::uuid).transpose()?);
+    let rows =
+        query_file_as!(Row, "queries/consumer/list.sql", tenant, at, after, page.rows()).fetch_all(reader.reader_pool()).await?;
+    let items = rows.into_iter().map(Row::into_info).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::cut(page, items, |info| (info.created_at, info.id.uuid().to_string())))
 }
 
 /// One consumer.
@@ -58,7 +72,8 @@ pub async fn list(reader: &impl Reader, tenant: Option<&str>, page: &PageRequest
 /// # Errors
 /// [`StoreError::NotFound`].
 pub async fn get(reader: &impl Reader, id: ConsumerId) -> Result<ConsumerInfo, StoreError> {
-    todo!()
+    let mut connection = reader.reader_pool().acquire().await?;
+    find(&mut connection, Some(id.uuid()), None).await?.ok_or_else(|| StoreError::not_found("consumer", id.to_string()))
 }
 
 /// One consumer by name.
@@ -66,7 +81,8 @@ pub async fn get(reader: &impl Reader, id: ConsumerId) -> Result<ConsumerInfo, S
 /// # Errors
 /// [`StoreError::NotFound`].
 pub async fn by_name(reader: &impl Reader, name: &str) -> Result<ConsumerInfo, StoreError> {
-    todo!()
+    let mut connection = reader.reader_pool().acquire().await?;
+    find(&mut connection, None, Some(name)).await?.ok_or_else(|| StoreError::not_found("consumer", name))
 }
 
 /// Makes a consumer that the API rules.
@@ -75,7 +91,20 @@ pub async fn by_name(reader: &impl Reader, name: &str) -> Result<ConsumerInfo, S
 /// [`StoreError::Conflict`] when the name is taken, [`StoreError::NotFound`] without such a tenant,
 /// [`StoreError::Invalid`] when no tenant is named and there is not exactly one.
 pub async fn create(primary: &Primary, new: NewConsumer<'_>, actor: &Actor) -> Result<Written<ConsumerInfo>, StoreError> {
-    todo!()
+    let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
+    let tenants = query_file!("queries/tenant/choose.sql", new.tenant).fetch_all(&mut *write.tx).await?;
+    let tenant = match (tenants.as_slice(), new.tenant) {
+        ([only], _) => only,
+        ([], Some(name)) => return Err(StoreError::not_found("tenant", name)),
+        ([], None) => return Err(StoreError::invalid("there is no tenant yet")),
+        (_, _) => return Err(StoreError::invalid("say which tenant the consumer belongs to: there are several")),
+    };
+    let id = Uuid::now_v7();
+    query_file!("queries/consumer/insert.sql", id, new.name, tenant.tenant_id).execute(&mut *write.tx).await?;
+    let row = ConsumerRow { id: ConsumerId::new(id), name: new.name.to_owned(), tenant: tenant.name.clone() };
+    write.authority(&AuthorityChange::Consumer(row))?;
+    let item = find(&mut write.tx, Some(id), None).await?.ok_or_else(|| StoreError::not_found("consumer", new.name))?;
+    Ok(Written { item, revisions: write.commit().await? })
 }
 
 /// Deletes a consumer that the API rules, with its applications; their keys end.
@@ -84,5 +113,55 @@ pub async fn create(primary: &Primary, new: NewConsumer<'_>, actor: &Actor) -> R
 /// [`StoreError::NotFound`]; [`StoreError::Conflict`] with the constraint `managed_by` when it, or an application of it,
 /// belongs to the file.
 pub async fn delete(primary: &Primary, id: ConsumerId, actor: &Actor) -> Result<Written<Deleted>, StoreError> {
-    todo!()
+    let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
+    let consumer = find(&mut write.tx, Some(id.uuid()), None).await?.ok_or_else(|| StoreError::not_found("consumer", id.to_string()))?;
+    refuse_file("consumer", &consumer.name, consumer.managed_by)?;
+    let applications = query_file!("queries/application/of_consumer.sql", id.uuid()).fetch_all(&mut *write.tx).await?;
+    for application in &applications {
+        refuse_file("application", &application.name, wire::managed_by(&application.managed_by)?)?;
+    }
+    let ids: Vec<Uuid> = applications.iter().map(|application| application.application_id).collect();
+    let keys_revoked = write.remove_applications(&ids).await?;
+    query_file!("queries/consumer/delete.sql", id.uuid()).execute(&mut *write.tx).await?;
+    write.authority(&AuthorityChange::ConsumerRemoved { id })?;
+    let item = Deleted { applications: applications.into_iter().map(|application| application.name).collect(), keys_revoked };
+    Ok(Written { item, revisions: write.commit().await? })
+}
+
+/// Refuses to change through the API what the file rules: the next apply would undo it.
+pub(crate) fn refuse_file(what: &str, name: &str, managed_by: ManagedBy) -> Result<(), StoreError> {
+    match managed_by {
+        ManagedBy::Api => Ok(()),
+        ManagedBy::File => Err(StoreError::Conflict {
+            constraint: "managed_by".to_owned(),
+            detail: format!("{what} `{name}` belongs to the gateway file; remove it there and apply"),
+        }),
+    }
+}
+
+async fn find(connection: &mut PgConnection, id: Option<Uuid>, name: Option<&str>) -> Result<Option<ConsumerInfo>, StoreError> {
+    let row = query_file_as!(Row, "queries/consumer/find.sql", id, name).fetch_optional(connection).await?;
+    row.map(Row::into_info).transpose()
+}
+
+/// A row of `consumer`, with its tenant's name.
+#[derive(Debug)]
+struct Row {
+    id: Uuid,
+    name: String,
+    tenant: String,
+    managed_by: String,
+    created_at: OffsetDateTime,
+}
+
+impl Row {
+    fn into_info(self) -> Result<ConsumerInfo, StoreError> {
+        Ok(ConsumerInfo {
+            id: ConsumerId::new(self.id),
+            name: self.name,
+            tenant: self.tenant,
+            managed_by: wire::managed_by(&self.managed_by)?,
+            created_at: UtcMicros::from_datetime(self.created_at),
+        })
+    }
 }

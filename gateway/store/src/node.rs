@@ -2,8 +2,13 @@
 
 use model::{change::Revisions, time::UtcMicros};
 use serde::Serialize;
+use sqlx::query_file;
 
-use crate::{error::StoreError, pool::{Primary, Reader}};
+use crate::{
+    error::StoreError,
+    pool::{Primary, Reader},
+    wire,
+};
 
 /// Why a node does not serve the newest structural revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -51,13 +56,47 @@ pub struct NodeInfo {
 /// # Errors
 /// [`StoreError`].
 pub async fn heartbeat(primary: &Primary, report: &NodeReport) -> Result<(), StoreError> {
-    todo!()
+    let nack = report.nack.as_ref();
+    query_file!(
+        "queries/node/heartbeat.sql",
+        report.name,
+        report.region,
+        wire::bigint(report.incarnation)?,
+        wire::bigint(report.revisions.epoch)?,
+        wire::bigint(report.revisions.authority)?,
+        wire::bigint(report.revisions.structural)?,
+        nack.map(|nack| wire::bigint(nack.structural)).transpose()?,
+        nack.map(|nack| nack.message.as_str())
+    )
+    .execute(primary.pool())
+    .await?;
+    Ok(())
 }
 
-/// All nodes, by name; the 1,000 that reported last.
+/// The 1,000 nodes that reported last, newest first.
 ///
 /// # Errors
 /// [`StoreError`].
 pub async fn list(reader: &impl Reader) -> Result<Vec<NodeInfo>, StoreError> {
-    todo!()
+    let rows = query_file!("queries/node/list.sql").fetch_all(reader.reader_pool()).await?;
+    let mut nodes = Vec::with_capacity(rows.len());
+    for row in rows {
+        let nack = match (row.nack_structural, row.nack_message) {
+            (Some(structural), Some(message)) => Some(Nack { structural: wire::count(structural, "refused revision")?, message }),
+            _ => None,
+        };
+        nodes.push(NodeInfo {
+            name: row.name,
+            region: row.region,
+            incarnation: wire::count(row.incarnation, "incarnation")?,
+            revisions: Revisions {
+                epoch: wire::count(row.epoch, "epoch")?,
+                authority: wire::count(row.authority, "authority revision")?,
+                structural: wire::count(row.structural, "structural revision")?,
+            },
+            nack,
+            last_seen: UtcMicros::from_datetime(row.last_seen),
+        });
+    }
+    Ok(nodes)
 }

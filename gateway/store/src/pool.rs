@@ -98,7 +98,13 @@ pub(crate) fn options(address: &str, credentials: &Credentials) -> Result<PgConn
         .password(credentials.password.expose_secret())
         .application_name("causeway")
         // No statement of ours needs 5 s; one that does is stuck. A transaction left open would hold back vacuum.
-        .options([("statement_timeout", "5s"), ("lock_timeout", "4s"), ("idle_in_transaction_session_timeout", "10s")])
+        .options([
+            ("statement_timeout", "5s"),
+            ("lock_timeout", "4s"),
+            ("idle_in_transaction_session_timeout", "10s"),
+            // Searches have many optional filters: a generic plan could not use the index of the one that is given.
+            ("plan_cache_mode", "force_custom_plan"),
+        ])
         .disable_statement_logging())
 }
 

@@ -2,11 +2,15 @@
 
 use model::{document::TenantDoc, id::TenantId, time::UtcMicros};
 use serde::Serialize;
+use sqlx::query_file_as;
+use time::OffsetDateTime;
+use uuid::Uuid;
 
 use crate::{
     error::StoreError,
-    page::{Page, PageRequest},
+    page::{Page, PageRequest, Place},
     pool::Reader,
+    wire,
 };
 
 /// Who rules a row: only that side may change it.
@@ -39,8 +43,11 @@ pub struct TenantInfo {
 /// # Errors
 /// [`StoreError`].
 pub async fn list(reader: &impl Reader, page: &PageRequest) -> Result<Page<TenantInfo>, StoreError> {
-    let _: Option<TenantDoc> = None;
-    todo!()
+    let place = page.place()?;
+    let (at, after) = (place.as_ref().map(|place| place.at), place.as_ref().map(Place::uuid).transpose()?);
+    let rows = query_file_as!(Row, "queries/tenant/list.sql", at, after, page.rows()).fetch_all(reader.reader_pool()).await?;
+    let items = rows.into_iter().map(Row::into_info).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::cut(page, items, |info| (info.created_at, info.id.uuid().to_string())))
 }
 
 /// One tenant by name.
@@ -48,5 +55,29 @@ pub async fn list(reader: &impl Reader, page: &PageRequest) -> Result<Page<Tenan
 /// # Errors
 /// [`StoreError::NotFound`].
 pub async fn get(reader: &impl Reader, name: &str) -> Result<TenantInfo, StoreError> {
-    todo!()
+    let row = query_file_as!(Row, "queries/tenant/by_name.sql", name).fetch_optional(reader.reader_pool()).await?;
+    row.ok_or_else(|| StoreError::not_found("tenant", name))?.into_info()
+}
+
+/// A row of `tenant`.
+#[derive(Debug)]
+struct Row {
+    id: Uuid,
+    name: String,
+    body: serde_json::Value,
+    managed_by: String,
+    created_at: OffsetDateTime,
+}
+
+impl Row {
+    fn into_info(self) -> Result<TenantInfo, StoreError> {
+        let body: TenantDoc = serde_json::from_value(self.body).map_err(|error| wire::corrupt("tenant", error.to_string()))?;
+        Ok(TenantInfo {
+            id: TenantId::new(self.id),
+            name: self.name,
+            hosts: body.hosts,
+            managed_by: wire::managed_by(&self.managed_by)?,
+            created_at: UtcMicros::from_datetime(self.created_at),
+        })
+    }
 }

@@ -1,0 +1,9 @@
+//! Promises of the store, against a real PostgreSQL that the tests start for themselves.
+
+mod apply;
+mod audit;
+mod fixture;
+mod key;
+mod lists;
+mod revision;
+mod servers;

@@ -1,14 +1,27 @@
 //! Which server is the primary: found by asking, never configured.
 
+pub(crate) mod probe;
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use model::secret::SecretText;
-use tokio::sync::watch;
+use sqlx::{PgPool, postgres::PgConnectOptions};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval, timeout},
+};
 
+use self::probe::{Probe, Sample, choose_primary, cluster_of};
 use crate::{
     error::StoreError,
-    pool::{AddressError, Primary, Replica},
+    pool::{self, AddressError, Credentials, Primary, Replica},
 };
+
+/// How often each server is asked.
+const POLL: Duration = Duration::from_millis(250);
 
 /// One database server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +90,22 @@ pub struct View {
 
 /// The servers of the control database and what each of them is. Clones share one state.
 #[derive(Debug, Clone)]
-pub struct Topology {}
+pub struct Topology(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    here_region: String,
+    servers: Vec<Known>,
+    view: watch::Sender<Arc<View>>,
+}
+
+/// A server of the configuration, with its connections.
+#[derive(Debug)]
+struct Known {
+    server: Server,
+    options: PgConnectOptions,
+    pool: PgPool,
+}
 
 impl Topology {
     /// Prepares; nothing connects yet.
@@ -85,12 +113,50 @@ impl Topology {
     /// # Errors
     /// An address that is not `host:port`.
     pub fn new(config: &DatabaseConfig, here_region: &str) -> Result<Self, AddressError> {
-        todo!()
+        let credentials = Credentials { name: config.name.clone(), user: config.user.clone(), password: config.password.clone() };
+        let mut servers = Vec::with_capacity(config.servers.len());
+        for server in &config.servers {
+            let options = pool::options(&server.address, &credentials)?;
+            let pool = pool::lazy(options.clone(), config.pool_max);
+            servers.push(Known { server: server.clone(), options, pool });
+        }
+        let unknown = servers.iter().map(|known| unreachable(&known.server)).collect();
+        let view = watch::Sender::new(Arc::new(View { servers: unknown, primary: None }));
+        Ok(Self(Arc::new(Shared { here_region: here_region.to_owned(), servers, view })))
     }
 
     /// Polls every server each 250 ms, for as long as the future lives; it never returns.
     pub async fn watch(&self) {
-        todo!()
+        let polls = self.0.servers.iter().enumerate().map(|(index, known)| self.poll(index, known));
+        join_all(polls).await;
+        // Without any server there is nothing to poll, and still nothing to return.
+        std::future::pending::<()>().await;
+    }
+
+    async fn poll(&self, index: usize, known: &Known) {
+        let mut probe = Probe::new(known.options.clone());
+        let mut ticks = interval(POLL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let sample = probe.sample().await;
+            self.record(index, &known.server, sample);
+        }
+    }
+
+    /// Puts a sample into the view; followers hear of it when a state or the primary changed, not of each position.
+    fn record(&self, index: usize, server: &Server, sample: Option<Sample>) {
+        self.0.view.send_if_modified(|view| {
+            let next = with_sample(view, index, server, sample);
+            let states = |view: &View| view.servers.iter().map(|server| server.state).collect::<Vec<_>>();
+            let changed = view.primary != next.primary || states(view) != states(&next);
+            if changed {
+                let primary = next.primary.and_then(|index| next.servers.get(index)).map_or("none", |server| &server.address);
+                tracing::info!(database.primary = primary, "the state of the database servers changed; the primary is {primary}");
+            }
+            *view = Arc::new(next);
+            changed
+        });
     }
 
     /// The server that takes writes now.
@@ -98,32 +164,102 @@ impl Topology {
     /// # Errors
     /// [`StoreError::Unavailable`] while none is known.
     pub fn primary(&self) -> Result<Primary, StoreError> {
-        todo!()
+        let index = self.0.view.borrow().primary;
+        index
+            .and_then(|index| self.0.servers.get(index))
+            .map(|known| Primary::new(known.pool.clone()))
+            .ok_or_else(|| StoreError::unavailable("no primary is known"))
     }
 
-    /// The server of this region, else the nearest that answers.
+    /// A standby of this region, else this region's primary, else the nearest server that answers.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] while none is known.
     pub fn replica(&self) -> Result<Replica, StoreError> {
-        todo!()
+        let view = self.view();
+        let reachable = view.servers.iter().zip(&self.0.servers).filter(|(seen, _)| seen.state != ServerState::Unreachable);
+        let nearest = reachable.min_by_key(|(seen, _)| {
+            let is_here = seen.region == self.0.here_region;
+            (!is_here, is_here && seen.state == ServerState::Primary, seen.rtt_us)
+        });
+        nearest
+            .map(|(_, known)| Replica::new(known.pool.clone()))
+            .ok_or_else(|| StoreError::unavailable("no server answers"))
     }
 
     /// What is known about each server.
     pub fn view(&self) -> Arc<View> {
-        todo!()
+        Arc::clone(&self.0.view.borrow())
     }
 
     /// Follows the view; it is marked changed when a server's state or the primary changes, not at each poll.
     pub fn changed(&self) -> watch::Receiver<Arc<View>> {
-        todo!()
+        self.0.view.subscribe()
     }
 
-    /// Waits until a primary is known.
+    /// Waits until a primary is known. Somebody must be polling, see [`Self::watch`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] after `deadline`.
     pub async fn wait_primary(&self, deadline: Duration) -> Result<Primary, StoreError> {
-        todo!()
+        let mut changes = self.changed();
+        match timeout(deadline, changes.wait_for(|view| view.primary.is_some())).await {
+            Ok(Ok(_)) => self.primary(),
+            Ok(Err(_)) | Err(_) => Err(StoreError::unavailable("no primary was found in time")),
+        }
     }
+}
+
+fn unreachable(server: &Server) -> ServerView {
+    ServerView {
+        address: server.address.clone(),
+        region: server.region.clone(),
+        state: ServerState::Unreachable,
+        lsn: None,
+        lag_bytes: None,
+        system_identifier: None,
+        timeline: None,
+        rtt_us: None,
+    }
+}
+
+/// The view with one server's newest sample; who is the primary, and how far the others are behind it, is found anew.
+fn with_sample(view: &View, index: usize, server: &Server, sample: Option<Sample>) -> View {
+    let mut servers = view.servers.clone();
+    if let Some(slot) = servers.get_mut(index) {
+        *slot = match sample {
+            None => unreachable(server),
+            Some(sample) => ServerView {
+                state: if sample.in_recovery { ServerState::Standby } else { ServerState::Primary },
+                lsn: sample.lsn,
+                system_identifier: Some(sample.system_identifier),
+                timeline: sample.timeline,
+                rtt_us: Some(sample.rtt_us),
+                ..unreachable(server)
+            },
+        };
+    }
+    let samples: Vec<Option<Sample>> = servers.iter().map(as_sample).collect();
+    let primary = choose_primary(&samples, view.primary);
+    let cluster = cluster_of(&samples, primary);
+    let head = primary.and_then(|index| servers.get(index)).and_then(|server| server.lsn);
+    for server in &mut servers {
+        if server.system_identifier != cluster {
+            // Another cluster answers at this address: nothing may be read there.
+            server.state = ServerState::Unreachable;
+        }
+        server.lag_bytes = head.zip(server.lsn).map(|(head, lsn)| head.saturating_sub(lsn));
+    }
+    View { servers, primary }
+}
+
+fn as_sample(server: &ServerView) -> Option<Sample> {
+    Some(Sample {
+        // A primary says its timeline; a standby has none to say.
+        in_recovery: server.timeline.is_none(),
+        lsn: server.lsn,
+        timeline: server.timeline,
+        system_identifier: server.system_identifier?,
+        rtt_us: server.rtt_us?,
+    })
 }

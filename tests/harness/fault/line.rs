@@ -35,11 +35,7 @@ impl Line<'_> {
     ///
     /// # Errors
     /// When either side fails.
-    pub(super) async fn carry(
-        mut self,
-        mut from: ReadHalf<'_>,
-        mut to: WriteHalf<'_>,
-    ) -> std::io::Result<()> {
+    pub(super) async fn carry(mut self, mut from: ReadHalf<'_>, mut to: WriteHalf<'_>) -> std::io::Result<()> {
         let mut random = Random::new(Random::fresh_seed());
         let mut waiting: VecDeque<Due> = VecDeque::new();
         let mut in_flight = 0_usize;

@@ -9,20 +9,11 @@ use anyhow::{Context, Result, bail};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
     /// A call that began and ended without another thread's line between.
-    Whole {
-        call: Call,
-        ended: Ended,
-    },
+    Whole { call: Call, ended: Ended },
     /// A call that is under way.
-    Begun {
-        thread: u32,
-        call: Call,
-    },
+    Begun { thread: u32, call: Call },
     /// The end of a call that was under way.
-    Resumed {
-        thread: u32,
-        ended: Ended,
-    },
+    Resumed { thread: u32, ended: Ended },
     /// Signals, exits, and calls that do not matter here.
     Other,
 }
@@ -77,10 +68,7 @@ pub(super) fn parse(text: &str) -> Result<Line> {
     }
     if let Some(resumed) = rest.strip_prefix("<... ") {
         let (_, result) = resumed.rsplit_once(") ").context("no end of the call")?;
-        return Ok(Line::Resumed {
-            thread,
-            ended: ended(result)?,
-        });
+        return Ok(Line::Resumed { thread, ended: ended(result)? });
     }
     if let Some(begun) = rest.strip_suffix("<unfinished ...>") {
         let call = call(begun.trim_end().trim_end_matches(','))?;
@@ -131,21 +119,12 @@ fn call(text: &str) -> Result<Call> {
             let (offset, _) = last_number(rest)?;
             write(arguments, offset, vector_bytes(arguments)?)
         }
-        "fdatasync" | "fsync" => Ok(Call::Sync {
-            file: descriptor(arguments)?,
-        }),
-        "openat" if arguments.contains("O_CREAT") && arguments.contains("O_EXCL") => {
-            Ok(Call::Create {
-                file: joined(arguments)?.0,
-            })
-        }
+        "fdatasync" | "fsync" => Ok(Call::Sync { file: descriptor(arguments)? }),
+        "openat" if arguments.contains("O_CREAT") && arguments.contains("O_EXCL") => Ok(Call::Create { file: joined(arguments)?.0 }),
         "rename" => {
             let (from, rest) = quoted(arguments)?;
             let (to, _) = quoted(rest)?;
-            Ok(Call::Rename {
-                from: from.into(),
-                to: to.into(),
-            })
+            Ok(Call::Rename { from: from.into(), to: to.into() })
         }
         "renameat" | "renameat2" => {
             let (from, rest) = joined(arguments)?;
@@ -153,22 +132,15 @@ fn call(text: &str) -> Result<Call> {
             let (to, _) = joined(rest)?;
             Ok(Call::Rename { from, to })
         }
-        "unlink" => Ok(Call::Unlink {
-            file: quoted(arguments)?.0.into(),
-        }),
-        "unlinkat" => Ok(Call::Unlink {
-            file: joined(arguments)?.0,
-        }),
+        "unlink" => Ok(Call::Unlink { file: quoted(arguments)?.0.into() }),
+        "unlinkat" => Ok(Call::Unlink { file: joined(arguments)?.0 }),
         "openat" => Ok(Call::Nothing),
         other => bail!("{other} is not a traced call"),
     }
 }
 
 fn write(arguments: &str, offset: u64, length: u64) -> Result<Call> {
-    Ok(Call::Write {
-        file: descriptor(arguments)?,
-        bytes: offset..offset.saturating_add(length),
-    })
+    Ok(Call::Write { file: descriptor(arguments)?, bytes: offset..offset.saturating_add(length) })
 }
 
 /// The path in `7</path>, ..` or `7</path>(deleted), ..`.

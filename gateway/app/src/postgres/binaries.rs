@@ -9,13 +9,7 @@ use anyhow::{Context, Result, bail};
 const MAJOR_MIN: u32 = 15;
 
 /// The programs that a private cluster needs, all of one version.
-const NEEDED: [&str; 5] = [
-    "initdb",
-    "postgres",
-    "pg_basebackup",
-    "pg_controldata",
-    "psql",
-];
+const NEEDED: [&str; 5] = ["initdb", "postgres", "pg_basebackup", "pg_controldata", "psql"];
 
 /// What to do when no usable server is installed.
 const REMEDY: &str = "install the server binaries with `apt-get install postgresql-15`, or name their directory in \
@@ -37,8 +31,7 @@ impl Binaries {
     /// install.
     pub fn find(explicit: Option<&Path>) -> Result<Self> {
         if let Some(dir) = explicit {
-            return Self::at(dir)
-                .with_context(|| format!("{} is not usable; {REMEDY}", dir.display()));
+            return Self::at(dir).with_context(|| format!("{} is not usable; {REMEDY}", dir.display()));
         }
 
         let mut refusals = Vec::new();
@@ -51,10 +44,7 @@ impl Binaries {
         if refusals.is_empty() {
             bail!("no PostgreSQL server found; {REMEDY}");
         }
-        bail!(
-            "no usable PostgreSQL server found ({}); {REMEDY}",
-            refusals.join("; ")
-        );
+        bail!("no usable PostgreSQL server found ({}); {REMEDY}", refusals.join("; "));
     }
 
     /// The directory that holds the programs.
@@ -79,20 +69,13 @@ impl Binaries {
                 bail!("has no `{name}`");
             }
         }
-        let output = Command::new(dir.join("postgres"))
-            .arg("--version")
-            .output()
-            .context("cannot run `postgres --version`")?;
+        let output = Command::new(dir.join("postgres")).arg("--version").output().context("cannot run `postgres --version`")?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let major = parse_major(&text)
-            .with_context(|| format!("`postgres --version` answered {:?}", text.trim()))?;
+        let major = parse_major(&text).with_context(|| format!("`postgres --version` answered {:?}", text.trim()))?;
         if major < MAJOR_MIN {
             bail!("is PostgreSQL {major}; {MAJOR_MIN} or newer is needed");
         }
-        Ok(Self {
-            dir: dir.to_owned(),
-            major,
-        })
+        Ok(Self { dir: dir.to_owned(), major })
     }
 }
 

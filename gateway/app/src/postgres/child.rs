@@ -49,16 +49,9 @@ impl Launch {
     /// # Errors
     /// As root, when the unprivileged user cannot reach `dir` and no capability can be kept to let it.
     pub(super) fn into_dir(dir: &Path) -> Result<Self> {
-        let setpriv = SETPRIV
-            .iter()
-            .map(PathBuf::from)
-            .find(|path| path.is_file());
+        let setpriv = SETPRIV.iter().map(PathBuf::from).find(|path| path.is_file());
         if !rustix::process::geteuid().is_root() {
-            return Ok(Self {
-                user: None,
-                setpriv,
-                capability: None,
-            });
+            return Ok(Self { user: None, setpriv, capability: None });
         }
 
         let user = unprivileged()?;
@@ -66,16 +59,10 @@ impl Launch {
             (None, _) => None,
             // A checkout under /root (mode 0700) is usual in containers: the server keeps the one right to walk
             // through directories instead of our loosening the owner's modes.
-            (Some(ancestor), Some(_)) => {
-                Some(bounding_capability().with_context(|| refusal(&ancestor, &user))?)
-            }
+            (Some(ancestor), Some(_)) => Some(bounding_capability().with_context(|| refusal(&ancestor, &user))?),
             (Some(ancestor), None) => bail!(refusal(&ancestor, &user)),
         };
-        Ok(Self {
-            user: Some(user),
-            setpriv,
-            capability,
-        })
+        Ok(Self { user: Some(user), setpriv, capability })
     }
 
     /// Prepares a program that ends by itself (`initdb`, `pg_basebackup`).
@@ -88,15 +75,13 @@ impl Launch {
         let Some(user) = &self.user else {
             return Ok(());
         };
-        let metadata = std::fs::symlink_metadata(path)
-            .with_context(|| format!("cannot look at {}", path.display()))?;
+        let metadata = std::fs::symlink_metadata(path).with_context(|| format!("cannot look at {}", path.display()))?;
         if metadata.uid() != user.uid || metadata.gid() != user.gid {
             std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))
                 .with_context(|| format!("cannot change the owner of {}", path.display()))?;
         }
         if metadata.is_dir() {
-            let entries = std::fs::read_dir(path)
-                .with_context(|| format!("cannot list {}", path.display()))?;
+            let entries = std::fs::read_dir(path).with_context(|| format!("cannot list {}", path.display()))?;
             for entry in entries {
                 self.give(&entry?.path())?;
             }
@@ -108,10 +93,7 @@ impl Launch {
         let mut command = match &self.setpriv {
             Some(setpriv) if bond == Bond::Parent || self.capability.is_some() => {
                 let mut command = Command::new(setpriv);
-                command
-                    .args(self.setpriv_arguments(bond))
-                    .arg("--")
-                    .arg(program);
+                command.args(self.setpriv_arguments(bond)).arg("--").arg(program);
                 command
             }
             _ => {
@@ -171,35 +153,15 @@ impl Child {
     ///
     /// # Errors
     /// When the program cannot be started.
-    pub(super) async fn start(
-        launch: &Launch,
-        program: &Path,
-        arguments: &[OsString],
-        log: std::fs::File,
-    ) -> Result<Self> {
+    pub(super) async fn start(launch: &Launch, program: &Path, arguments: &[OsString], log: std::fs::File) -> Result<Self> {
         let mut command = launch.command(program, Bond::Parent);
-        command
-            .args(arguments)
-            .stdout(
-                log.try_clone()
-                    .context("cannot duplicate the log's descriptor")?,
-            )
-            .stderr(log);
+        command.args(arguments).stdout(log.try_clone().context("cannot duplicate the log's descriptor")?).stderr(log);
         let (started, hear) = oneshot::channel();
         let (exited, exit) = watch::channel(None);
-        std::thread::Builder::new()
-            .name("postmaster".into())
-            .spawn(move || nurse(command, started, &exited))
-            .context("cannot start a thread")?;
-        let (pid, handle) = hear
-            .await
-            .context("the postmaster's thread ended early")?
-            .with_context(|| format!("cannot start {}", program.display()))?;
-        Ok(Self {
-            pid,
-            handle: Arc::new(handle),
-            exit,
-        })
+        std::thread::Builder::new().name("postmaster".into()).spawn(move || nurse(command, started, &exited)).context("cannot start a thread")?;
+        let (pid, handle) =
+            hear.await.context("the postmaster's thread ended early")?.with_context(|| format!("cannot start {}", program.display()))?;
+        Ok(Self { pid, handle: Arc::new(handle), exit })
     }
 
     pub(super) fn pid(&self) -> u32 {
@@ -235,11 +197,7 @@ impl Child {
 
 type Started = std::io::Result<(u32, OwnedFd)>;
 
-fn nurse(
-    mut command: Command,
-    started: oneshot::Sender<Started>,
-    exited: &watch::Sender<Option<ExitStatus>>,
-) {
+fn nurse(mut command: Command, started: oneshot::Sender<Started>, exited: &watch::Sender<Option<ExitStatus>>) {
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
@@ -249,11 +207,7 @@ fn nurse(
     };
     let opened = handle_of(child.id());
     let lost = opened.is_err();
-    if started
-        .send(opened.map(|handle| (child.id(), handle)))
-        .is_err()
-        || lost
-    {
+    if started.send(opened.map(|handle| (child.id(), handle))).is_err() || lost {
         // Nobody will ever own it: end it here rather than leave an orphan.
         drop(child.kill());
     }
@@ -272,10 +226,8 @@ pub(super) fn send(handle: &OwnedFd, signal: Signal) {
 
 /// Opens a descriptor for a process that cannot have been reaped yet.
 pub(super) fn handle_of(pid: u32) -> std::io::Result<OwnedFd> {
-    let pid = i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-        .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+    let pid =
+        i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
     Ok(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)
 }
 
@@ -283,9 +235,7 @@ fn unprivileged() -> Result<User> {
     let passwd = std::fs::read_to_string("/etc/passwd").context("cannot read /etc/passwd")?;
     find_user(&passwd, "postgres")
         .or_else(|| find_user(&passwd, "nobody"))
-        .context(
-            "PostgreSQL refuses to run as root, and neither user `postgres` nor `nobody` exists; run as an ordinary user",
-        )
+        .context("PostgreSQL refuses to run as root, and neither user `postgres` nor `nobody` exists; run as an ordinary user")
 }
 
 fn find_user(passwd: &str, name: &str) -> Option<User> {
@@ -302,14 +252,11 @@ fn find_user(passwd: &str, name: &str) -> Option<User> {
 
 /// The first directory on the way to `dir` that `user` may not search.
 fn unreachable(dir: &Path, user: &User) -> Result<Option<PathBuf>> {
-    let dir = dir
-        .canonicalize()
-        .with_context(|| format!("cannot resolve {}", dir.display()))?;
+    let dir = dir.canonicalize().with_context(|| format!("cannot resolve {}", dir.display()))?;
     let mut ancestors: Vec<&Path> = dir.ancestors().skip(1).collect();
     ancestors.reverse();
     for ancestor in ancestors {
-        let metadata = std::fs::metadata(ancestor)
-            .with_context(|| format!("cannot look at {}", ancestor.display()))?;
+        let metadata = std::fs::metadata(ancestor).with_context(|| format!("cannot look at {}", ancestor.display()))?;
         let mode = metadata.permissions().mode();
         let bit = if metadata.uid() == user.uid {
             0o100
@@ -327,14 +274,9 @@ fn unreachable(dir: &Path, user: &User) -> Result<Option<PathBuf>> {
 
 fn bounding_capability() -> Option<&'static str> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("CapBnd:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("CapBnd:"))?;
     let bits = u64::from_str_radix(line.trim(), 16).ok()?;
-    CAPABILITIES
-        .iter()
-        .find(|(bit, _)| bits & (1 << bit) != 0)
-        .map(|(_, name)| *name)
+    CAPABILITIES.iter().find(|(bit, _)| bits & (1 << bit) != 0).map(|(_, name)| *name)
 }
 
 fn refusal(ancestor: &Path, user: &User) -> String {

@@ -55,10 +55,7 @@ log_checkpoints = off
             super::SUPERUSER,
             conninfo_quote(&upstream.password),
         );
-        for (name, value) in [
-            ("primary_conninfo", conninfo.as_str()),
-            ("primary_slot_name", slot),
-        ] {
+        for (name, value) in [("primary_conninfo", conninfo.as_str()), ("primary_slot_name", slot)] {
             text.push_str(name);
             text.push_str(" = ");
             text.push_str(&guc_quote(value));

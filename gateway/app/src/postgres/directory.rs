@@ -32,18 +32,14 @@ pub(super) async fn end_orphan(data: &Path) -> Result<()> {
             super::child::send(&handle, step);
             let deadline = Instant::now() + STOP_STEP;
             while Instant::now() < deadline {
-                let alive =
-                    std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data);
+                let alive = std::fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd == data);
                 if !alive {
                     return forget(data);
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         }
-        bail!(
-            "PostgreSQL process {pid}, left by an earlier run in {}, does not end",
-            data.display()
-        );
+        bail!("PostgreSQL process {pid}, left by an earlier run in {}, does not end", data.display());
     }
     forget(data)
 }
@@ -51,18 +47,14 @@ pub(super) async fn end_orphan(data: &Path) -> Result<()> {
 fn forget(data: &Path) -> Result<()> {
     let file = data.join("postmaster.pid");
     match std::fs::remove_file(&file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", file.display()))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove {}", file.display())),
         _ => Ok(()),
     }
 }
 
 pub(super) fn remove(dir: &Path) -> Result<()> {
     match std::fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", dir.display()))
-        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).with_context(|| format!("cannot remove {}", dir.display())),
         _ => Ok(()),
     }
 }

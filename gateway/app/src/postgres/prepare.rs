@@ -20,9 +20,7 @@ impl Cluster {
         follows: Option<(Upstream, String)>,
     ) -> Result<Self> {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        let dir = dir
-            .canonicalize()
-            .with_context(|| format!("cannot resolve {}", dir.display()))?;
+        let dir = dir.canonicalize().with_context(|| format!("cannot resolve {}", dir.display()))?;
         let launch = Launch::into_dir(&dir)?;
         let lock = std::fs::OpenOptions::new()
             .create(true)
@@ -38,18 +36,7 @@ impl Cluster {
             );
         }
         let data = dir.join("data");
-        Ok(Self {
-            binaries: binaries.clone(),
-            launch,
-            dir,
-            data,
-            port: 0,
-            password,
-            fsync,
-            follows,
-            child: None,
-            _lock: lock,
-        })
+        Ok(Self { binaries: binaries.clone(), launch, dir, data, port: 0, password, fsync, follows, child: None, _lock: lock })
     }
 
     /// Whether usable data is there.
@@ -75,13 +62,11 @@ impl Cluster {
         let secret = self.dir.join("password");
         self.write(&secret, &format!("{}\n", self.password.as_str()))?;
         let mut command = self.launch.tool(&self.binaries.program("initdb"));
-        command
-            .arg("--pgdata")
-            .arg(&fresh)
-            .arg("--pwfile")
-            .arg(&secret)
-            .args(["--username", SUPERUSER, "--auth=scram-sha-256"])
-            .args(["--encoding=UTF8", "--no-locale", "--no-instructions"]);
+        command.arg("--pgdata").arg(&fresh).arg("--pwfile").arg(&secret).args(["--username", SUPERUSER, "--auth=scram-sha-256"]).args([
+            "--encoding=UTF8",
+            "--no-locale",
+            "--no-instructions",
+        ]);
         if self.fsync == Fsync::Off {
             command.arg("--no-sync");
         }
@@ -121,8 +106,7 @@ impl Cluster {
 
     pub(super) fn adopt(&self, fresh: &Path) -> Result<()> {
         remove(&self.data)?;
-        std::fs::rename(fresh, &self.data)
-            .with_context(|| format!("cannot name {}", self.data.display()))
+        std::fs::rename(fresh, &self.data).with_context(|| format!("cannot name {}", self.data.display()))
     }
 
     /// Whether this copy can go on following: same cluster, not ahead on a timeline of its own, still a standby.
@@ -148,11 +132,7 @@ impl Cluster {
     pub(super) fn write(&self, path: &Path, text: &str) -> Result<()> {
         let written = (|| {
             drop(std::fs::remove_file(path));
-            let mut file = std::fs::OpenOptions::new()
-                .create_new(true)
-                .write(true)
-                .mode(0o600)
-                .open(path)?;
+            let mut file = std::fs::OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
             std::io::Write::write_all(&mut file, text.as_bytes())
         })();
         written.with_context(|| format!("cannot write {}", path.display()))?;
@@ -169,33 +149,21 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// Makes the slot when it is missing; true when it was there already.
     pub(super) async fn ensure_slot(&self, slot: &str) -> Result<bool> {
-        let text = self
-            .ask(&[("slot", slot)], include_str!("ensure_slot.sql"))
-            .await?;
+        let text = self.ask(&[("slot", slot)], include_str!("ensure_slot.sql")).await?;
         Ok(text.trim() == "kept")
     }
 
     /// The system identifier and the timeline.
     pub(super) async fn identity(&self) -> Result<(u64, u64)> {
         let text = self.ask(&[], include_str!("identity.sql")).await?;
-        let parsed = text
-            .trim()
-            .split_once(' ')
-            .and_then(|(id, timeline)| Some((id.parse().ok()?, timeline.parse().ok()?)));
+        let parsed = text.trim().split_once(' ').and_then(|(id, timeline)| Some((id.parse().ok()?, timeline.parse().ok()?)));
         parsed.with_context(|| format!("the upstream's identity reads {text:?}"))
     }
 
     pub(super) async fn ask(&self, variables: &[(&str, &str)], statements: &str) -> Result<String> {
         let Upstream { port, password, .. } = self.upstream;
-        psql(
-            self.binaries,
-            *port,
-            password,
-            "postgres",
-            variables,
-            statements,
-        )
-        .await
-        .with_context(|| format!("the upstream on port {port} does not answer"))
+        psql(self.binaries, *port, password, "postgres", variables, statements)
+            .await
+            .with_context(|| format!("the upstream on port {port} does not answer"))
     }
 }

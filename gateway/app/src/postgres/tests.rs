@@ -4,10 +4,7 @@ use zeroize::Zeroizing;
 #[test]
 fn version_lines_of_packages_and_betas_are_read() {
     let cases = [
-        (
-            "postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n",
-            Some(15),
-        ),
+        ("postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)\n", Some(15)),
         ("postgres (PostgreSQL) 17beta1\n", Some(17)),
         ("postgres (PostgreSQL) 9.6.24\n", Some(9)),
         ("postgres (EnterpriseDB) 15.1\n", None),
@@ -21,20 +18,13 @@ fn version_lines_of_packages_and_betas_are_read() {
 
 #[test]
 fn password_with_quotes_reaches_the_server_unchanged() {
-    let upstream = Upstream {
-        port: 1,
-        stream_port: 2,
-        password: Zeroizing::new(r"a'b\c".to_owned()),
-    };
+    let upstream = Upstream { port: 1, stream_port: 2, password: Zeroizing::new(r"a'b\c".to_owned()) };
 
     let text = conf::text(5, Fsync::On, Some((&upstream, "s")));
 
     // libpq reads `a\'b\\c` as the password; the configuration file doubles each quote and backslash once more.
     assert!(text.contains(r"password=''a\\''b\\\\c''"), "{text}");
-    assert!(
-        text.contains("port=2 "),
-        "streaming goes through the proxy's port"
-    );
+    assert!(text.contains("port=2 "), "streaming goes through the proxy's port");
 }
 
 #[test]

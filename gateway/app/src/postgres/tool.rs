@@ -18,17 +18,7 @@ pub(super) async fn psql(
 ) -> Result<String> {
     let mut command = tokio::process::Command::new(binaries.program("psql"));
     command
-        .args([
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-            "-w",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-f",
-            "-",
-        ])
+        .args(["-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-f", "-"])
         .args(["-h", "127.0.0.1", "-U", SUPERUSER, "-d", database, "-p"])
         .arg(port.to_string());
     for (name, value) in variables {
@@ -50,26 +40,13 @@ pub(super) async fn psql(
         drop(stdin.write_all(statements.as_bytes()).await);
     }
     let output = child.wait_with_output().await.context("psql was lost")?;
-    ensure!(
-        output.status.success(),
-        "psql failed: {}",
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
+    ensure!(output.status.success(), "psql failed: {}", String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Runs a program to its end and returns its standard output.
 pub(super) async fn finish(command: Command, name: &str) -> Result<String> {
-    let output = tokio::process::Command::from(command)
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("cannot start {name}"))?;
-    ensure!(
-        output.status.success(),
-        "{name} failed ({}): {}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr).trim()
-    );
+    let output = tokio::process::Command::from(command).kill_on_drop(true).output().await.with_context(|| format!("cannot start {name}"))?;
+    ensure!(output.status.success(), "{name} failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

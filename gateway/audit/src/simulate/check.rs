@@ -2,7 +2,7 @@
 //! what is left.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
@@ -175,6 +175,7 @@ impl World {
         }
         let mut reader = spool.reader();
         let mut missing = self.acknowledged.clone();
+        let mut seen = BTreeSet::new();
         for incarnation in reader.incarnations().map_err(|error| error.to_string())? {
             let watermark = self.watermarks.get(&incarnation).copied().unwrap_or(0);
             let mut after = watermark;
@@ -183,6 +184,9 @@ impl World {
                 self.compare(incarnation, after, &batch.rows)?;
                 for row in &batch.rows {
                     missing.remove(&(incarnation, row.seq));
+                    if !seen.insert(event_id(&row.event)) {
+                        return Err(format!("seq {} of incarnation {incarnation} is a record that is there already", row.seq));
+                    }
                 }
                 if batch.gap.is_some() {
                     return Err(format!("incarnation {incarnation} has a gap after {after}"));

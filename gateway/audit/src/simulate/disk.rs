@@ -186,6 +186,8 @@ impl SimDisk {
             disk.is_off = true;
         }
         let done = operation(&mut disk);
+        // A lock among the answers takes the disk's mutex when it goes.
+        drop(disk);
         if is_last { Err(io::Error::other("power went out")) } else { done }
     }
 
@@ -339,7 +341,12 @@ impl Storage for SimDisk {
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
-        self.operate(None, |disk| Ok(self.handle(disk.find(&name_of(path))?, disk.life)))
+        // Like reading, it has no effect that power loss could tear, so it does not burn the fuse.
+        let disk = self.disk.lock();
+        if disk.is_off {
+            return Err(io::Error::other("no power"));
+        }
+        Ok(self.handle(disk.find(&name_of(path))?, disk.life))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -399,7 +406,6 @@ impl StorageFile for SimFile {
     }
 
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize> {
-        // Reading has no effect that power loss could tear, so it does not burn the fuse.
         let mut disk = self.disk.disk.lock();
         if disk.is_off || disk.life != self.life {
             return Err(io::Error::other("no power"));

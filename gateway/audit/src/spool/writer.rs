@@ -111,6 +111,7 @@ impl Writer {
         writer.provision()?;
         if !writer.spares.is_empty() {
             writer.rotate()?;
+            writer.provision()?;
         }
         Ok(writer)
     }

@@ -24,7 +24,7 @@ audit.read          -          -          -          -          yes        yes
 
 fn printed() -> String {
     let mut out = format!("{:<20}", "action");
-    let mut line = |first: String, cells: Vec<&str>| {
+    let line = |first: String, cells: Vec<&str>| {
         let mut text = first;
         for cell in cells {
             write!(text, "{cell:<11}").unwrap();

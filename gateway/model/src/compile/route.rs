@@ -140,6 +140,10 @@ fn methods(doc: &RouteDoc, at: &str, errors: &mut Errors) -> Box<[Method]> {
             _ => errors.add(format!("{at}.match.methods[{position}]"), format!("`{text}` is not a method that can be routed; write GET, POST, ..")),
         }
     }
+    // HEAD asks what GET would answer (RFC 9110 section 9.3.2): it must meet the same rules, not a less specific route's.
+    if out.contains(&Method::GET) && !out.contains(&Method::HEAD) {
+        out.push(Method::HEAD);
+    }
     out.into()
 }
 
@@ -286,8 +290,10 @@ fn unsupported(doc: &RouteDoc, at: &str, errors: &mut Errors) {
                 errors.add(format!("{at}.rewrite.{name}"), format!("`{value}` is not a path prefix: it starts with a slash and does not end with one"));
             }
         }
-        if !doc.matches.path.starts_with(&rewrite.strip_prefix) {
-            errors.add(format!("{at}.rewrite.strip_prefix"), "the route's path does not start with this prefix");
+        match doc.matches.path.strip_prefix(&rewrite.strip_prefix) {
+            None => errors.add(format!("{at}.rewrite.strip_prefix"), "the route's path does not start with this prefix"),
+            Some(rest) if !rest.is_empty() && !rest.starts_with('/') => errors.add(format!("{at}.rewrite.strip_prefix"), "a prefix is cut by whole segments"),
+            Some(_) => {}
         }
     }
 }

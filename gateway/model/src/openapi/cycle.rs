@@ -4,13 +4,13 @@
 //! the same value (`A: {$ref: A}`) never ends, and a long chain there multiplies with the depth of the value.
 
 use super::Errors;
-use super::schema::Root;
+use super::schema::{LEVELS_MAX, Link, Root};
 
-/// Schemas that may apply to one value in a chain. With 64 levels of value this stays far below a 2 MiB stack.
-const CHAIN_MAX: usize = 32;
+/// References that may be followed for one value, all branches together. A large `oneOf` has some hundred.
+const SCHEMAS_MAX: usize = 4_096;
 
-/// Reports every root that is on such a loop, and the first that starts a chain that is too long. Returns whether there
-/// is no loop.
+/// Reports every root that is on such a loop, and a root that starts a chain that is too long. Returns whether there is
+/// no loop.
 pub(super) fn check(roots: &[Root], errors: &mut Errors) -> bool {
     let order = Order::of(roots);
     let is_acyclic = order.looping.is_empty();
@@ -20,21 +20,46 @@ pub(super) fn check(roots: &[Root], errors: &mut Errors) -> bool {
             errors.add(root.pointer.clone(), "the schema refers to itself for the same value", help);
         }
     }
-    let mut chains = vec![0_usize; roots.len()];
+    let mut weights = vec![Weight::default(); roots.len()];
     for number in order.sorted {
-        let Some(root) = roots.get(number) else { continue };
-        let links = root.same_value.iter();
-        let longest = links.map(|(next, depth)| depth + chains.get(*next).copied().unwrap_or(0)).max().unwrap_or(0);
-        if longest > CHAIN_MAX {
-            let message = format!("more than {CHAIN_MAX} schemas apply to the same value in a chain");
-            errors.add(root.pointer.clone(), message, "flatten the chain of `$ref` and `allOf`");
-            break;
-        }
-        if let Some(chain) = chains.get_mut(number) {
-            *chain = longest;
+        let whole = roots.get(number).into_iter().flat_map(|root| &root.links).filter(|link| link.is_whole);
+        let weight = Weight::of(whole, &weights);
+        if let Some(slot) = weights.get_mut(number) {
+            *slot = weight;
         }
     }
+    let heavy = roots.iter().map(|root| (root, Weight::of(&root.links, &weights)));
+    // What leads into a chain that is too long is too long as well; one report is enough.
+    if let Some((root, _)) = heavy.clone().find(|(_, weight)| weight.levels > LEVELS_MAX) {
+        let message = format!("more than {LEVELS_MAX} schemas apply to the same value in a chain");
+        errors.add(root.pointer.clone(), message, "flatten the chain of `$ref` and `allOf`");
+    }
+    if let Some((root, _)) = heavy.clone().find(|(_, weight)| weight.n_schemas > SCHEMAS_MAX) {
+        let message = format!("more than {SCHEMAS_MAX} schemas apply to the same value");
+        errors.add(root.pointer.clone(), message, "refer to each schema once");
+    }
     is_acyclic
+}
+
+/// What following references costs for one value.
+#[derive(Debug, Clone, Copy, Default)]
+struct Weight {
+    /// Of the longest chain.
+    levels: usize,
+    /// Of all chains together: `A: [B, B]`, `B: [C, C]`, .. doubles at each step.
+    n_schemas: usize,
+}
+
+impl Weight {
+    fn of<'l, L: IntoIterator<Item = &'l Link>>(links: L, weights: &[Self]) -> Self {
+        let mut weight = Self::default();
+        for link in links {
+            let target = weights.get(link.target).copied().unwrap_or_default();
+            weight.levels = weight.levels.max(link.levels + target.levels);
+            weight.n_schemas = weight.n_schemas.saturating_add(target.n_schemas).saturating_add(1);
+        }
+        weight
+    }
 }
 
 /// The roots in such an order that each comes after those it refers to, and the roots for which there is no such order.
@@ -45,8 +70,8 @@ struct Order {
 
 impl Order {
     fn of(roots: &[Root]) -> Self {
-        let forward: Vec<Vec<usize>> =
-            roots.iter().map(|root| root.same_value.iter().map(|(next, _)| *next).collect()).collect();
+        let whole = |root: &Root| root.links.iter().filter(|link| link.is_whole).map(|link| link.target).collect();
+        let forward: Vec<Vec<usize>> = roots.iter().map(whole).collect();
         let mut backward = vec![Vec::new(); roots.len()];
         for (number, nexts) in forward.iter().enumerate() {
             for next in nexts {

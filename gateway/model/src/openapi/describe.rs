@@ -153,7 +153,8 @@ fn ty(kind: &TypeKind) -> String {
     match kind {
         TypeKind::Single(name) => format!("must be of type {name}"),
         TypeKind::Multiple(names) => {
-            let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+            let mut names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+            names.sort_by_key(|name| name == "null");
             format!("must be of type {}", names.join(" or "))
         }
     }

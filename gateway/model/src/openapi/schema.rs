@@ -3,6 +3,8 @@
 //! Every place that a request rule or a `$ref` names becomes a *root*: a schema of its own, which others refer to by
 //! number. So a pointer into the middle of another schema, a loop of references and a shared component are one case.
 
+mod version_30;
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value, json};
@@ -10,10 +12,14 @@ use serde_json::{Map, Value, json};
 use super::keyword::{Dialect, Holds, holds};
 use super::pointer::Path;
 use super::reference::References;
-use super::{ApiError, Errors, rule};
+use super::{Errors, rule};
 
 /// The keyword that our translation adds for `int32` and `int64`, which JSON Schema does not know.
 pub(super) const INTEGER_FORMAT: &str = "x-causeway-format";
+
+/// Schemas that may apply to one value, each inside of the one before or referred to by it. Real documents have a handful;
+/// with 64 levels of value this many stay far below a 2 MiB stack.
+pub(super) const LEVELS_MAX: usize = 32;
 
 const DIALECTS: [&str; 2] =
     ["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/base"];
@@ -38,8 +44,35 @@ pub(super) struct Root {
     pub(super) pointer: String,
     /// The translation; `true` until it is made.
     pub(super) schema: Value,
-    /// The roots it applies to the very same value, and how deep in itself.
-    pub(super) same_value: Vec<(usize, usize)>,
+    /// The roots that it refers to.
+    pub(super) links: Vec<Link>,
+}
+
+/// A reference from one root to another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Link {
+    pub(super) target: usize,
+    /// Whether the target applies to the value of the root itself, not to a part of it.
+    pub(super) is_whole: bool,
+    /// Schemas of the root, this reference included, that apply to the same value as the target.
+    pub(super) levels: usize,
+}
+
+/// Where the translation is inside of a root.
+#[derive(Debug, Clone, Copy)]
+struct Here {
+    /// As in [`Link`].
+    is_whole: bool,
+    /// Schemas above this one that apply to the same value.
+    levels: usize,
+}
+
+impl Here {
+    const PART: Self = Self { is_whole: false, levels: 0 };
+
+    fn below(self) -> Self {
+        Self { levels: self.levels + 1, ..self }
+    }
 }
 
 impl<'d> Schemas<'d> {
@@ -84,7 +117,7 @@ impl<'d> Schemas<'d> {
             return *number;
         }
         let number = self.roots.len();
-        self.roots.push(Root { pointer: pointer.to_owned(), schema: Value::Bool(true), same_value: Vec::new() });
+        self.roots.push(Root { pointer: pointer.to_owned(), schema: Value::Bool(true), links: Vec::new() });
         self.by_pointer.insert(pointer.to_owned(), number);
         number
     }
@@ -94,16 +127,16 @@ impl<'d> Schemas<'d> {
         let meta = jsonschema::draft202012::meta::validator();
         while let Some(root) = self.roots.get(self.n_translated) {
             let pointer = root.pointer.clone();
-            let mut same_value = Vec::new();
+            let mut links = Vec::new();
             if let Some(source) = self.references.at(&pointer) {
-                let schema = self.schema(source, Path::Start(&pointer), Some(0), &mut same_value);
+                let schema = self.schema(source, Path::Start(&pointer), Here { is_whole: true, levels: 0 }, &mut links);
                 for error in meta.iter_errors(&schema) {
                     let place = format!("{pointer}{}", error.instance_path().as_str());
                     self.errors.add(place, rule::meta_message(&error), None);
                 }
                 if let Some(root) = self.roots.get_mut(self.n_translated) {
                     root.schema = schema;
-                    root.same_value = same_value;
+                    root.links = links;
                 }
             }
             self.n_translated += 1;
@@ -111,15 +144,13 @@ impl<'d> Schemas<'d> {
         self.is_acyclic = super::cycle::check(&self.roots, &mut self.errors);
     }
 
-    /// Translates one schema. `depth` counts the schemas above it in its root that apply to the same value; `None` when
-    /// it applies to a part of the value.
-    fn schema(
-        &mut self,
-        source: &Value,
-        at: Path<'_>,
-        depth: Option<usize>,
-        same_value: &mut Vec<(usize, usize)>,
-    ) -> Value {
+    /// Translates one schema.
+    fn schema(&mut self, source: &Value, at: Path<'_>, here: Here, links: &mut Vec<Link>) -> Value {
+        if here.levels > LEVELS_MAX {
+            let message = format!("more than {LEVELS_MAX} schemas for the same value are nested");
+            self.errors.add(at.pointer(), message, "flatten them");
+            return Value::Bool(true);
+        }
         let keywords = match source {
             Value::Object(keywords) => keywords,
             Value::Bool(any) if self.dialect == Dialect::V31 || matches!(at, Path::Key(_, "additionalProperties")) => {
@@ -139,25 +170,24 @@ impl<'d> Schemas<'d> {
                     target.insert(keyword.clone(), value.clone());
                 }
                 Ok(Holds::Schema) => {
-                    let schema = self.schema(value, at, None, same_value);
+                    let schema = self.schema(value, at, Here::PART, links);
                     target.insert(keyword.clone(), schema);
                 }
                 Ok(Holds::SameSchema) => {
-                    let schema = self.schema(value, at, depth.map(|depth| depth + 1), same_value);
+                    let schema = self.schema(value, at, here.below(), links);
                     target.insert(keyword.clone(), schema);
                 }
-                Ok(Holds::List) => self.list(keyword, value, at, None, same_value, &mut target),
-                Ok(Holds::SameList) => {
-                    self.list(keyword, value, at, depth.map(|depth| depth + 1), same_value, &mut target);
+                Ok(Holds::List) => self.list(keyword, value, at, Here::PART, links, &mut target),
+                Ok(Holds::SameList) => self.list(keyword, value, at, here.below(), links, &mut target),
+                Ok(Holds::Map) => self.map(keyword, value, at, Here::PART, links, &mut target),
+                Ok(Holds::SameMap) => self.map(keyword, value, at, here.below(), links, &mut target),
+                Ok(Holds::Special) if matches!(keyword.as_str(), "$ref" | "$dynamicRef") => {
+                    if let Some(number) = self.reference(keyword, value, keywords, at) {
+                        links.push(Link { target: number, is_whole: here.is_whole, levels: here.levels + 1 });
+                        target.insert("$ref".to_owned(), json!(local(number)));
+                    }
                 }
-                Ok(Holds::Map) => self.map(keyword, value, at, None, same_value, &mut target),
-                Ok(Holds::SameMap) => {
-                    self.map(keyword, value, at, depth.map(|depth| depth + 1), same_value, &mut target);
-                }
-                Ok(Holds::Special) => {
-                    let edge = depth.map(|depth| (depth, &mut *same_value));
-                    self.special(keyword, value, keywords, at, edge, &mut target);
-                }
+                Ok(Holds::Special) => self.special(keyword, value, keywords, at, &mut target),
                 Err(help) => self.errors.add(at.pointer(), format!("the keyword `{keyword}` is not supported"), help),
             }
         }
@@ -176,14 +206,14 @@ impl<'d> Schemas<'d> {
         keyword: &str,
         value: &Value,
         at: Path<'_>,
-        depth: Option<usize>,
-        same_value: &mut Vec<(usize, usize)>,
+        here: Here,
+        links: &mut Vec<Link>,
         target: &mut Map<String, Value>,
     ) {
         let Some(items) = value.as_array() else {
             return self.errors.add(at.pointer(), format!("`{keyword}` must be a list of schemas"), None);
         };
-        let schemas = items.iter().enumerate().map(|(i, item)| self.schema(item, at.index(i), depth, same_value));
+        let schemas = items.iter().enumerate().map(|(i, item)| self.schema(item, at.index(i), here, links));
         let schemas = Value::Array(schemas.collect());
         target.insert(keyword.to_owned(), schemas);
     }
@@ -193,8 +223,8 @@ impl<'d> Schemas<'d> {
         keyword: &str,
         value: &Value,
         at: Path<'_>,
-        depth: Option<usize>,
-        same_value: &mut Vec<(usize, usize)>,
+        here: Here,
+        links: &mut Vec<Link>,
         target: &mut Map<String, Value>,
     ) {
         let Some(members) = value.as_object() else {
@@ -205,7 +235,7 @@ impl<'d> Schemas<'d> {
             if keyword == "patternProperties" {
                 self.check_pattern(name, at.key(name));
             }
-            let schema = self.schema(schema, at.key(name), depth, same_value);
+            let schema = self.schema(schema, at.key(name), here, links);
             schemas.insert(name.clone(), schema);
         }
         target.insert(keyword.to_owned(), Value::Object(schemas));
@@ -217,11 +247,9 @@ impl<'d> Schemas<'d> {
         value: &Value,
         siblings: &Map<String, Value>,
         at: Path<'_>,
-        edge: Option<(usize, &mut Vec<(usize, usize)>)>,
         target: &mut Map<String, Value>,
     ) {
         match keyword {
-            "$ref" | "$dynamicRef" => self.reference(keyword, value, siblings, at, edge, target),
             "type" => self.ty(value, siblings, at, target),
             "nullable" => self.nullable(value, siblings, at),
             "required" => {
@@ -254,122 +282,35 @@ impl<'d> Schemas<'d> {
         }
     }
 
+    /// Returns the number of the root that a reference leads to.
     fn reference(
         &mut self,
         keyword: &str,
         value: &Value,
         siblings: &Map<String, Value>,
         at: Path<'_>,
-        edge: Option<(usize, &mut Vec<(usize, usize)>)>,
-        target: &mut Map<String, Value>,
-    ) {
+    ) -> Option<usize> {
+        let pointer = at.pointer();
         let Some(reference) = value.as_str() else {
-            return self.errors.add(at.pointer(), format!("`{keyword}` must be a string"), None);
+            self.errors.add(pointer, format!("`{keyword}` must be a string"), None);
+            return None;
         };
         if keyword == "$dynamicRef" && (self.references.has_embedded_resources() || siblings.contains_key("$ref")) {
             let help = "write `$ref`, or remove every `$id`";
-            return self.errors.add(at.pointer(), "`$dynamicRef` beside `$id` or `$ref` is not supported", help);
+            self.errors.add(pointer, "`$dynamicRef` beside `$id` or `$ref` is not supported", help);
+            return None;
         }
-        if self.dialect == Dialect::V30 {
-            let overruled = siblings.keys().find(|key| {
-                *key != "$ref" && holds(Dialect::V30, key) != Ok(Holds::Annotation)
-            });
-            if let Some(overruled) = overruled {
-                let message = format!("OpenAPI 3.0 ignores `{overruled}` beside `$ref`");
-                self.errors.add(at.pointer(), message, "put the `$ref` into `allOf`, beside the other keywords");
-            }
+        let is_ignored = |key: &&String| *key != "$ref" && holds(Dialect::V30, key) != Ok(Holds::Annotation);
+        if let Some(ignored) = siblings.keys().find(is_ignored).filter(|_| self.dialect == Dialect::V30) {
+            let message = format!("OpenAPI 3.0 ignores `{ignored}` beside `$ref`");
+            self.errors.add(pointer.clone(), message, "put the `$ref` into `allOf`, beside the other keywords");
         }
-        let pointer = at.pointer();
         let holder = pointer.strip_suffix(&format!("/{keyword}")).unwrap_or(&pointer);
         match self.references.resolve(holder, reference) {
-            Ok(found) => {
-                let number = self.root(&found);
-                if let Some((depth, same_value)) = edge {
-                    same_value.push((number, depth + 1));
-                }
-                target.insert("$ref".to_owned(), json!(local(number)));
-            }
-            Err(error) => self.errors.add(pointer, error.to_string(), error.help()),
-        }
-    }
-
-    fn ty(&mut self, value: &Value, siblings: &Map<String, Value>, at: Path<'_>, target: &mut Map<String, Value>) {
-        let is_nullable = self.dialect == Dialect::V30 && siblings.get("nullable") == Some(&Value::Bool(true));
-        let is_single = value.as_str().is_some_and(|name| name != "null");
-        if self.dialect == Dialect::V30 && !is_single {
-            let help = "OpenAPI 3.0 has one type a schema: use `nullable` or `oneOf`, or declare `openapi: 3.1.0`";
-            return self.errors.add(at.pointer(), "`type` must be the name of one type other than null", help);
-        }
-        let value = if is_nullable { json!([value, "null"]) } else { value.clone() };
-        target.insert("type".to_owned(), value);
-    }
-
-    fn nullable(&mut self, value: &Value, siblings: &Map<String, Value>, at: Path<'_>) {
-        match value {
-            Value::Bool(false) => {}
-            Value::Bool(true) if siblings.contains_key("type") => {}
-            Value::Bool(true) => {
-                let help = "add the `type` beside it; a list of allowed values must name null as well";
-                self.errors.add(at.pointer(), "`nullable` has no meaning without `type` beside it", help);
-            }
-            Value::Null | Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_) => {
-                self.errors.add(at.pointer(), "`nullable` must be true or false", None);
-            }
-        }
-    }
-
-    /// In `OpenAPI 3.0` a read-only property is required of responses only (Schema Object, `readOnly`).
-    fn required(&self, value: &Value, siblings: &Map<String, Value>, at: Path<'_>) -> Value {
-        let (Dialect::V30, Some(names)) = (self.dialect, value.as_array()) else { return value.clone() };
-        let properties = siblings.get("properties");
-        let is_read_only = |name: &Value| {
-            let property = name.as_str().and_then(|name| properties?.get(name));
-            property.is_some_and(|property| self.is_read_only(property, at))
-        };
-        Value::Array(names.iter().filter(|name| !is_read_only(name)).cloned().collect())
-    }
-
-    fn is_read_only(&self, property: &Value, at: Path<'_>) -> bool {
-        let mut schema = property;
-        for _ in 0..super::CHAIN_MAX {
-            let Some(reference) = schema.get("$ref").and_then(Value::as_str) else { break };
-            let target = self.references.resolve(&at.pointer(), reference).ok();
-            match target.and_then(|pointer| self.references.at(&pointer)) {
-                Some(next) => schema = next,
-                None => return false,
-            }
-        }
-        schema.get("readOnly") == Some(&Value::Bool(true))
-    }
-
-    fn exclusive(
-        &mut self,
-        keyword: &str,
-        value: &Value,
-        siblings: &Map<String, Value>,
-        at: Path<'_>,
-        target: &mut Map<String, Value>,
-    ) {
-        if self.dialect == Dialect::V31 {
-            target.insert(keyword.to_owned(), value.clone());
-            return;
-        }
-        let limit = if keyword == "exclusiveMinimum" { "minimum" } else { "maximum" };
-        match (value, siblings.get(limit)) {
-            (Value::Bool(false), _) => {}
-            (Value::Bool(true), Some(bound)) => {
-                target.insert(keyword.to_owned(), bound.clone());
-            }
-            (Value::Bool(true), None) => {
-                self.errors.add(at.pointer(), format!("`{keyword}` has no meaning without `{limit}`"), None);
-            }
-            _ => {
-                let help = format!("OpenAPI 3.0 writes `{limit}: 5` and `{keyword}: true`");
-                self.errors.push(ApiError {
-                    pointer: at.pointer(),
-                    message: format!("`{keyword}` must be true or false"),
-                    help: Some(help),
-                });
+            Ok(found) => Some(self.root(&found)),
+            Err(error) => {
+                self.errors.add(pointer, error.to_string(), error.help());
+                None
             }
         }
     }
@@ -379,7 +320,7 @@ impl<'d> Schemas<'d> {
             self.patterns_seen.insert(pattern.to_owned());
             return;
         }
-        let help = "look-around and back-references cannot be matched in linear time: write the pattern without them";
+        let help = "write it without look-around and back-references, and with smaller repetition counts";
         self.errors.add(at.pointer(), "the pattern cannot be compiled to a matcher of linear time", help);
     }
 }

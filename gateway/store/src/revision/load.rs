@@ -15,7 +15,7 @@ use super::{BadRow, FullLoad, StructureLoad, heads_on};
 use crate::{error::StoreError, pool::Reader};
 
 /// The statement that begins the transaction: every later statement sees the same moment.
-const BEGIN: &str = "begin isolation level repeatable read read only";
+const BEGIN: &str = include_str!("../../queries/transaction/begin_read.sql");
 
 /// Everything, in one REPEATABLE READ transaction on one server (T7).
 ///

@@ -13,9 +13,11 @@ fn changed(openapi: &str, pointer: &str, value: Value) -> Value {
     } }));
     let (holder, name) = pointer.rsplit_once('/').expect("a pointer has a slash");
     let name = name.replace("~1", "/");
-    match document.pointer_mut(holder).expect("the holder exists") {
-        Value::Array(items) => items.push(value),
-        holder => holder[name] = value,
+    let holder = document.pointer_mut(holder).expect("the holder exists");
+    if let Value::Array(items) = holder {
+        items.push(value);
+    } else {
+        holder[name] = value;
     }
     document
 }

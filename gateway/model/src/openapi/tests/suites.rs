@@ -37,8 +37,8 @@ fn run(folder: &Path, openapi: &str) -> Score {
     files.sort_by_key(fs::DirEntry::file_name);
     for file in files.iter().filter(|file| file.path().extension().is_some_and(|extension| extension == "json")) {
         let name = file.file_name().to_string_lossy().trim_end_matches(".json").to_owned();
-        let text = fs::read_to_string(file.path()).expect("the file is readable");
-        let groups: Vec<Value> = serde_json::from_str(&text).expect("the file is JSON");
+        let content = fs::read_to_string(file.path()).expect("the file is readable");
+        let groups: Vec<Value> = serde_json::from_str(&content).expect("the file is JSON");
         for group in &groups {
             let title = format!("{name}: {}", group["description"].as_str().unwrap_or_default());
             let mut schema = group["schema"].clone();
@@ -63,8 +63,7 @@ fn run(folder: &Path, openapi: &str) -> Score {
                 if errors.is_empty() == test["valid"].as_bool().unwrap_or_default() {
                     score.n_passed += 1;
                 } else {
-                    let test = test["description"].as_str().unwrap_or_default();
-                    score.different.insert(format!("{title}: {test} -- {errors:?}"));
+                    score.different.insert(format!("{title}: {} -- {errors:?}", test["description"]));
                 }
             }
         }

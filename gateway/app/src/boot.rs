@@ -1,0 +1,87 @@
+//! What a process reads before it starts: files and the environment. Nothing else reads the environment.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use model::{
+    key::Peppers,
+    secret::{SecretKey, SecretText},
+    source,
+};
+
+use crate::{
+    cli::diagnostics::Diagnostic,
+    config::{NodeConfig, SecretRef, SecretsConfig},
+};
+
+/// Reads a node file.
+///
+/// # Errors
+/// With file, line, column and remedy.
+pub fn node_config(path: &Path) -> Result<NodeConfig> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the node file {}", path.display()))?;
+    let mut config = parse_node(path, &text).map_err(|found| {
+        let renderer = annotate_snippets::Renderer::plain();
+        anyhow::anyhow!("the node file has mistakes\n{}", found.iter().map(|mistake| mistake.render(&renderer)).collect::<Vec<_>>().join("\n"))
+    })?;
+    let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let base = std::path::absolute(base).context("cannot find the node file's folder")?;
+    config.resolve_paths(&base);
+    Ok(config)
+}
+
+/// Every mistake in a node file's text.
+pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
+    parse_node(file, text).err().unwrap_or_default()
+}
+
+fn parse_node(file: &Path, text: &str) -> Result<NodeConfig, Vec<Diagnostic>> {
+    let (config, positions) = source::read::<NodeConfig>(text)
+        .map_err(|error| vec![Diagnostic::at(file, text, (error.line, error.column), error.message).with_help(error.help)])?;
+    let found: Vec<Diagnostic> =
+        config.mistakes().into_iter().map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path)).collect();
+    if found.is_empty() { Ok(config) } else { Err(found) }
+}
+
+/// Reads a secret by its reference.
+///
+/// # Errors
+/// Names the secret and where it was looked for; never shows what was found there.
+pub fn secret(what: &str, reference: &SecretRef) -> Result<SecretText> {
+    let text = match reference {
+        SecretRef::File(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read the {what} from {}", path.display()))?,
+        SecretRef::Env(name) => environment(name).with_context(|| format!("the {what} should stand in the environment variable {name}, which is not set"))?,
+    };
+    let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
+    if text.is_empty() {
+        bail!("the {what} is empty");
+    }
+    Ok(SecretText::new(text))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the environment")]
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Reads a 32-byte key in hexadecimal.
+///
+/// # Errors
+/// As [`secret`], and when it is not 64 hexadecimal digits.
+pub fn secret_key(what: &str, reference: &SecretRef) -> Result<SecretKey> {
+    let text = secret(what, reference)?;
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.expose_secret().as_bytes()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(SecretKey::new).with_context(|| format!("the {what} must be 32 bytes, written as 64 hexadecimal digits"))
+}
+
+/// Loads the peppers.
+///
+/// # Errors
+/// As [`secret_key`].
+pub fn peppers(config: &SecretsConfig) -> Result<Peppers> {
+    let mut versions = Vec::new();
+    for pepper in &config.peppers {
+        versions.push((pepper.version, secret_key(&format!("pepper {}", pepper.version), &pepper.key)?));
+    }
+    Peppers::new(versions).context("no pepper is configured")
+}

@@ -1,0 +1,304 @@
+//! The node file (`node.yaml`): what one process is.
+//!
+//! Strict: an unknown key or value is refused with its line. Relative paths start at the file's folder.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use model::duration::{Bytes, Span};
+use serde::{Deserialize, Serialize};
+
+/// A whole node file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodeConfig {
+    /// The file format: 1.
+    pub version: u32,
+    /// This node's name, unique in the deployment.
+    pub node: String,
+    /// The region that it runs in.
+    pub region: String,
+    /// Where clients connect.
+    pub data: ListenerConfig,
+    /// Where operators connect: admin API, health, metrics.
+    pub control: ListenerConfig,
+    /// The control database.
+    pub database: DatabaseConfig,
+    /// How to ask the databases of fronted services where their primary is.
+    #[serde(default)]
+    pub domains: Vec<DomainConfig>,
+    /// The audit log's files.
+    pub spool: SpoolConfig,
+    /// Where the sealed snapshot lies.
+    pub state: PathBuf,
+    /// Secrets, by reference.
+    pub secrets: SecretsConfig,
+    /// Threads of the data plane; as many as the machine has cores when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cores: Option<usize>,
+    /// How old a snapshot from disk may be for routes that allow it.
+    #[serde(default = "boot_stale_max")]
+    pub boot_stale_max: Span,
+    /// Limits of the listeners.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// How log lines look.
+    #[serde(default)]
+    pub log: LogFormat,
+}
+
+fn boot_stale_max() -> Span {
+    Span(std::time::Duration::from_secs(24 * 3_600))
+}
+
+/// A listener with its certificate.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListenerConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// The certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM, by reference.
+    pub key: SecretRef,
+}
+
+/// A secret by reference: `file:PATH` or `env:NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum SecretRef {
+    /// The content of a file; a trailing newline is cut.
+    File(PathBuf),
+    /// An environment variable.
+    Env(String),
+}
+
+impl TryFrom<String> for SecretRef {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("file:").filter(|path| !path.is_empty()) {
+            return Ok(Self::File(path.into()));
+        }
+        if let Some(name) = text.strip_prefix("env:").filter(|name| !name.is_empty()) {
+            return Ok(Self::Env(name.to_owned()));
+        }
+        // The text is not repeated: it may be the secret itself.
+        Err("a secret is given by reference: write `file:PATH` or `env:NAME`, never the secret itself".to_owned())
+    }
+}
+
+impl From<SecretRef> for String {
+    fn from(secret: SecretRef) -> Self {
+        match secret {
+            SecretRef::File(path) => format!("file:{}", path.display()),
+            SecretRef::Env(name) => format!("env:{name}"),
+        }
+    }
+}
+
+/// The control database.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// The database's name.
+    pub name: String,
+    /// The role.
+    pub user: String,
+    /// The role's password.
+    pub password: SecretRef,
+    /// Its servers; which one is the primary is found.
+    pub servers: Vec<ServerConfig>,
+    /// Connections to each server at most.
+    #[serde(default = "pool_max")]
+    pub pool_max: u32,
+}
+
+const fn pool_max() -> u32 {
+    10
+}
+
+/// One database server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServerConfig {
+    /// `host:port`.
+    pub address: String,
+    /// The region that reads it.
+    pub region: String,
+}
+
+/// How to ask a fronted service's database where its primary is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DomainConfig {
+    /// The domain's name in the gateway file.
+    pub name: String,
+    /// The database to connect to.
+    pub database: String,
+    /// The role; it needs no more than the right to connect.
+    pub user: String,
+    /// The role's password.
+    pub password: SecretRef,
+}
+
+/// The audit log's files.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpoolConfig {
+    /// The folder; each node needs its own.
+    pub dir: PathBuf,
+    /// The most that the files may take; at 95 % requests are refused.
+    #[serde(default = "spool_max")]
+    pub max: Bytes,
+    /// The size of one file.
+    #[serde(default = "segment")]
+    pub segment: Bytes,
+}
+
+const fn spool_max() -> Bytes {
+    Bytes(1 << 30)
+}
+
+const fn segment() -> Bytes {
+    Bytes(64 << 20)
+}
+
+/// Secrets, by reference.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretsConfig {
+    /// What key digests are made with, oldest first; 32 bytes in hexadecimal each.
+    pub peppers: Vec<PepperConfig>,
+    /// What the snapshot on disk is sealed with; 32 bytes in hexadecimal.
+    pub snapshot_key: SecretRef,
+}
+
+/// One pepper version.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PepperConfig {
+    /// Its number.
+    pub version: u16,
+    /// Its bytes.
+    pub key: SecretRef,
+}
+
+/// Limits of the listeners; each has a default that suits most nodes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Open connections, for each core.
+    pub connections: usize,
+    /// TLS handshakes a second from one address, with twice as many at once.
+    pub handshakes_per_address: u32,
+    /// Refused requests a second from one /24 or /64, with ten times as many at once; beyond, it is refused unread.
+    pub failures_per_prefix: u32,
+    /// To send a request's head.
+    pub head_timeout: Span,
+    /// To make progress with a body or with reading a response.
+    pub stall_timeout: Span,
+    /// To keep a connection open on which nothing happens.
+    pub idle_timeout: Span,
+    /// To finish what runs when the node stops.
+    pub drain_timeout: Span,
+    /// To wait for a record to be on disk.
+    pub audit_timeout: Span,
+    /// Size of a request's head.
+    pub head: Bytes,
+    /// Header fields of a request.
+    pub headers: usize,
+    /// Streams of one HTTP/2 connection.
+    pub streams: u32,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let edge = edge::runtime::Settings::default();
+        Self {
+            connections: edge.connections_max,
+            handshakes_per_address: 500,
+            failures_per_prefix: 50,
+            head_timeout: Span(edge.head_timeout),
+            stall_timeout: Span(edge.stall_timeout),
+            idle_timeout: Span(edge.idle_timeout),
+            drain_timeout: Span(edge.drain_timeout),
+            audit_timeout: Span(edge.audit_timeout),
+            head: Bytes(u64::from(edge.head_bytes_max)),
+            headers: edge.headers_max,
+            streams: edge.streams_max,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For machines.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+impl NodeConfig {
+    /// Makes relative paths absolute, starting at the file's folder.
+    pub fn resolve_paths(&mut self, base: &Path) {
+        let absolute = |path: &mut PathBuf| *path = base.join(&*path);
+        for listener in [&mut self.data, &mut self.control] {
+            absolute(&mut listener.certificate);
+        }
+        absolute(&mut self.spool.dir);
+        absolute(&mut self.state);
+        for secret in self.secrets_mut() {
+            if let SecretRef::File(path) = secret {
+                *path = base.join(&*path);
+            }
+        }
+    }
+
+    fn secrets_mut(&mut self) -> Vec<&mut SecretRef> {
+        let mut all = vec![&mut self.data.key, &mut self.control.key, &mut self.database.password, &mut self.secrets.snapshot_key];
+        all.extend(self.domains.iter_mut().map(|domain| &mut domain.password));
+        all.extend(self.secrets.peppers.iter_mut().map(|pepper| &mut pepper.key));
+        all
+    }
+
+    /// What can be said against the file without looking at the machine: paths into the document, and sentences.
+    pub fn mistakes(&self) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        let mut say = |path: &str, message: String| found.push((path.to_owned(), message));
+        if self.version != 1 {
+            say("version", format!("version {} is not known; this program reads version 1", self.version));
+        }
+        for (path, name) in [("node", &self.node), ("region", &self.region)] {
+            if !model::compile::is_name(name) {
+                say(path, format!("`{name}` is not a name: use 1 to 63 of a-z, 0-9, `-` and `_`"));
+            }
+        }
+        if self.database.servers.is_empty() {
+            say("database.servers", "the control database needs at least one server".to_owned());
+        }
+        if self.secrets.peppers.is_empty() {
+            say("secrets.peppers", "at least one pepper is needed to check keys".to_owned());
+        }
+        let mut versions: Vec<u16> = self.secrets.peppers.iter().map(|pepper| pepper.version).collect();
+        versions.sort_unstable();
+        if versions.windows(2).any(|pair| pair.first() == pair.last()) {
+            say("secrets.peppers", "a pepper version stands twice".to_owned());
+        }
+        if self.spool.segment.0 < 1 << 20 || self.spool.max.0 < self.spool.segment.0.saturating_mul(3) {
+            say("spool.max", "the spool needs room for at least three segments of at least 1MiB".to_owned());
+        }
+        if self.limits.handshakes_per_address == 0 || self.limits.failures_per_prefix == 0 || self.limits.connections == 0 {
+            say("limits", "a limit of 0 would refuse everything".to_owned());
+        }
+        if self.data.listen.port() != 0 && self.data.listen == self.control.listen {
+            say("control.listen", "data and control need different ports".to_owned());
+        }
+        found
+    }
+}

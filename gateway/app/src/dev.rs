@@ -1,0 +1,357 @@
+//! `causeway dev`: a whole deployment on one machine, for trying and for tests.
+//!
+//! It only writes files and starts processes: PostgreSQL with a streaming standby, two nodes, a demo service in each
+//! region. The nodes are ordinary `causeway serve` processes and know nothing of it.
+
+pub mod child;
+pub mod demo;
+pub mod files;
+pub mod probe;
+pub mod ready;
+pub mod tour;
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use model::{
+    key::{self, Peppers, Purpose},
+    secret::{SecretKey, SecretText},
+    time::UtcMicros,
+};
+use store::{
+    actor::{Actor, ActorKind},
+    bootstrap::{self, Which},
+    pool::{Credentials, Primary},
+    topology::{DatabaseConfig, Server, Topology},
+};
+
+use self::{
+    child::Process,
+    files::{Layout, REGIONS, RegionPorts},
+    ready::{Ready, ReadyRegion},
+};
+use crate::{
+    boot,
+    postgres::{Binaries, Cluster, Fsync, Stop, Upstream},
+    wire,
+};
+
+/// What `causeway dev` was asked for.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where state is kept between runs; a temporary folder that goes away when absent.
+    pub data: Option<PathBuf>,
+    /// The first of the ports; 0 takes free ones.
+    pub port: u16,
+    /// Where to write what scripts need.
+    pub ready_file: Option<PathBuf>,
+}
+
+/// How long all processes may take to answer.
+const UP_WITHIN: Duration = Duration::from_secs(60);
+
+/// Runs a deployment until `stop` resolves.
+///
+/// # Errors
+/// When a part does not start; the parts that had started are stopped.
+pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<()> {
+    let clock = edge::clock::Clock;
+    let started = clock.boot();
+    if let Some(file) = &options.ready_file {
+        // An old file must not be taken for this run's.
+        match std::fs::remove_file(file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(|| format!("cannot replace the ready file {}", file.display())),
+            _ => {}
+        }
+    }
+    let temporary = options.data.is_none();
+    let root = options.data.clone().unwrap_or_else(|| std::env::temp_dir().join(format!("causeway-dev-{}", std::process::id())));
+    let layout = Layout::new(&root)?;
+    let mut deployment = None;
+    let mut stop = std::pin::pin!(stop);
+    let result = tokio::select! {
+        started = Deployment::start(&layout, options.port) => match started {
+            Ok(started) => { deployment = Some(started); Ok(true) }
+            Err(error) => Err(error),
+        },
+        () = stop.as_mut() => Ok(false),
+    };
+    let outcome = match (&mut deployment, result) {
+        (Some(running), Ok(true)) => {
+            let announced = announce(&layout, running, &options, clock.boot().nanos_since(started) / 1_000_000);
+            match announced {
+                Ok(()) => running.watch(stop).await,
+                Err(error) => Err(error),
+            }
+        }
+        (_, Ok(_)) => Ok(()),
+        (_, Err(error)) => Err(error),
+    };
+    if let Some(deployment) = deployment {
+        deployment.stop().await;
+    }
+    if temporary && outcome.is_ok() {
+        std::fs::remove_dir_all(&root).ok();
+    }
+    outcome
+}
+
+fn announce(layout: &Layout, deployment: &Deployment, options: &Options, took_ms: u64) -> Result<()> {
+    let ca = layout.path("certs/ca.pem");
+    if let Some(file) = &options.ready_file {
+        deployment.ready(layout, &ca).write(file)?;
+    }
+    let [eu, us] = deployment.ports;
+    let tour = tour::Tour {
+        program: &std::env::current_exe()?,
+        ca: &ca,
+        key_file: &layout.path("api-key"),
+        token_file: &layout.path("operator-token"),
+        data: &layout.path(""),
+        data_ports: [eu.data, us.data],
+        control_ports: [eu.control, us.control],
+        took_ms: took_ms.into(),
+    };
+    crate::cli::say(&tour.text());
+    Ok(())
+}
+
+/// Everything that runs.
+struct Deployment {
+    ports: [RegionPorts; 2],
+    primary: Cluster,
+    standby: Cluster,
+    demos: Vec<Process>,
+    nodes: Vec<Process>,
+    api_key: String,
+    operator_token: String,
+}
+
+impl Deployment {
+    async fn start(layout: &Layout, port: u16) -> Result<Self> {
+        let binaries = Binaries::find(boot::environment("CAUSEWAY_PG_BIN").map(PathBuf::from).as_deref())?;
+        let superuser = layout.secret("postgres-superuser")?;
+        let mut ports = ports(port)?;
+        let [eu, us] = &mut ports;
+        crate::cli::progress("starting PostgreSQL: a primary and a streaming standby");
+        let primary = Cluster::primary(&binaries, &layout.path("postgres/primary"), eu.postgres, &superuser, Fsync::On).await?;
+        let standby = Cluster::standby(&binaries, &layout.path("postgres/standby"), us.postgres, &Upstream::of(&primary), "us_east", Fsync::On).await?;
+        (eu.postgres, us.postgres) = (primary.port(), standby.port());
+        crate::cli::progress("preparing databases, certificates and secrets");
+        layout.certificates()?;
+        layout.secret("snapshot-key")?;
+        let peppers = Peppers::new([(1, secret_key(&layout.secret("pepper-1")?)?)]).context("no pepper")?;
+        let topology = databases(layout, &primary, &standby, &superuser).await?;
+        let tasks = crate::task::Tasks::default();
+        let watched = topology.clone();
+        tasks.spawn("topology", async move { watched.watch().await });
+        let control = topology.wait_primary(Duration::from_secs(20)).await.context("the private PostgreSQL primary was not found")?;
+        store::migrate::migrate(&control).await?;
+        let gateway = layout.write_gateway(&ports)?;
+        apply(&control, &gateway).await?;
+        let operator_token = operator_token(layout, &control, &peppers).await?;
+        let api_key = api_key(layout, &control, &peppers).await?;
+        tasks.stop(Duration::from_secs(1)).await;
+        crate::cli::progress("starting two nodes and their demo services");
+        let (mut demos, mut nodes) = (Vec::new(), Vec::new());
+        for (region, own) in REGIONS.iter().zip(&ports) {
+            demos.push(start_demo(layout, region, own)?);
+            let node_file = layout.write_node(region, &ports)?;
+            let node_file = node_file.to_str().context("the data folder's path is not UTF-8")?;
+            nodes.push(Process::start(&format!("node {region}"), &["serve", "--config", node_file], &layout.path(&format!("logs/{region}.log")))?);
+        }
+        let mut deployment = Self { ports, primary, standby, demos, nodes, api_key, operator_token };
+        deployment.wait_up(layout).await?;
+        Ok(deployment)
+    }
+
+    /// Waits until both regions serve a call with the key.
+    async fn wait_up(&mut self, layout: &Layout) -> Result<()> {
+        let probe = probe::Probe::new(&layout.path("certs/ca.pem"))?;
+        let up = async {
+            let mut pulse = tokio::time::interval(Duration::from_millis(25));
+            loop {
+                pulse.tick().await;
+                for process in self.nodes.iter_mut().chain(&mut self.demos) {
+                    process.check()?;
+                }
+                let mut all = true;
+                for ports in &self.ports {
+                    for path in ["/demo/v1/finance/echo", "/demo/v1/eventual/region"] {
+                        all &= matches!(probe.status(ports.data, path, Some(&self.api_key)).await, Ok(status) if status.is_success());
+                    }
+                    all &= matches!(probe.status(ports.control, "/readyz", None).await, Ok(status) if status.is_success());
+                }
+                if all {
+                    return Ok(());
+                }
+            }
+        };
+        match tokio::time::timeout(UP_WITHIN, up).await {
+            Ok(result) => result,
+            Err(_) => bail!("the nodes did not serve within {} s; their logs are in {}", UP_WITHIN.as_secs(), layout.path("logs").display()),
+        }
+    }
+
+    fn ready(&self, layout: &Layout, ca: &Path) -> Ready {
+        let clusters = [&self.primary, &self.standby];
+        let regions = REGIONS.iter().zip(&self.ports).zip(&self.nodes).zip(clusters).enumerate().map(|(index, (((name, ports), node), cluster))| ReadyRegion {
+            name,
+            role: if index == 0 { "writer" } else { "reader" },
+            data: format!("https://127.0.0.1:{}", ports.data),
+            control: format!("https://127.0.0.1:{}", ports.control),
+            node_pid: node.pid(),
+            node_config: layout.node_file(name),
+            spool_dir: layout.spool(name),
+            postgres_port: cluster.port(),
+            postgres_pid: cluster.pid(),
+            postgres_data_dir: cluster.data_dir().to_owned(),
+        });
+        Ready { regions: regions.collect(), ca: ca.to_owned(), api_key: self.api_key.clone(), operator_token: self.operator_token.clone(), dev_pid: std::process::id() }
+    }
+
+    /// Says when a process is gone, until `stop` resolves.
+    async fn watch(&mut self, stop: impl Future<Output = ()>) -> Result<()> {
+        let (primary, standby) = (self.primary.gone(), self.standby.gone());
+        let databases = async {
+            let name = tokio::select! { _ = primary => "the primary", _ = standby => "the standby" };
+            crate::cli::progress(&format!("{name}'s PostgreSQL server is gone; it is not started again"));
+            std::future::pending::<()>().await;
+        };
+        let processes = futures_util::future::join_all(self.nodes.iter_mut().chain(&mut self.demos).map(async |process| {
+            let text = process.gone().await;
+            crate::cli::progress(&text);
+        }));
+        tokio::select! {
+            () = stop => {}
+            () = async { processes.await; std::future::pending::<()>().await } => {}
+            () = databases => {}
+        }
+        Ok(())
+    }
+
+    async fn stop(mut self) {
+        crate::cli::progress("stopping");
+        let patience = Duration::from_secs(10);
+        futures_util::future::join_all(self.nodes.iter_mut().map(|node| node.stop(patience))).await;
+        futures_util::future::join_all(self.demos.iter_mut().map(|demo| demo.stop(patience))).await;
+        for (name, cluster) in [("standby", &mut self.standby), ("primary", &mut self.primary)] {
+            if let Err(error) = cluster.stop(Stop::Fast).await {
+                crate::cli::progress(&format!("the {name} did not stop: {error:#}"));
+            }
+        }
+        crate::cli::progress("stopped");
+    }
+}
+
+/// Chooses the ports: a block that starts at `first`, or free ones.
+fn ports(first: u16) -> Result<[RegionPorts; 2]> {
+    if first == 0 {
+        // Held until all are chosen, so that none is given twice.
+        let mut held = Vec::new();
+        for _ in 0..6 {
+            held.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?);
+        }
+        let mut free = held.iter().map(|listener| listener.local_addr().map(|address| address.port()));
+        let mut next = || free.next().context("no free port")?.context("no free port");
+        let mut region = || anyhow::Ok(RegionPorts { data: next()?, control: next()?, demo: next()?, postgres: 0 });
+        return Ok([region()?, region()?]);
+    }
+    let at = |offset: u16| first.checked_add(offset).context("the first port is too high");
+    let ports = [
+        RegionPorts { data: at(0)?, control: at(1)?, demo: at(4)?, postgres: at(6)? },
+        RegionPorts { data: at(2)?, control: at(3)?, demo: at(5)?, postgres: at(7)? },
+    ];
+    for port in ports.iter().flat_map(|ports| [ports.data, ports.control, ports.demo, ports.postgres]) {
+        ensure!(
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok(),
+            "port {port} is taken. Is another `causeway dev` running? Choose other ports with `--port N` (eight from N on), or free ones with `--port 0`"
+        );
+    }
+    Ok(ports)
+}
+
+async fn databases(layout: &Layout, primary: &Cluster, standby: &Cluster, superuser: &str) -> Result<Topology> {
+    let address = format!("127.0.0.1:{}", primary.port());
+    let admin = Credentials { name: "postgres".to_owned(), user: crate::postgres::SUPERUSER.to_owned(), password: SecretText::new(superuser.to_owned()) };
+    let control_password = SecretText::new(layout.secret("causeway-password")?);
+    let demo_password = SecretText::new(layout.secret("demo-password")?);
+    bootstrap::create_if_missing(&address, &admin, Which::Causeway, &control_password).await?;
+    bootstrap::create_if_missing(&address, &admin, Which::Demo, &demo_password).await?;
+    let demo = store::demo::DemoDatabase::connect(&address, &Credentials { name: "demo".to_owned(), user: "demo".to_owned(), password: demo_password }, 1)?;
+    demo.migrate().await?;
+    let server = |cluster: &Cluster, region: &str| Server { address: format!("127.0.0.1:{}", cluster.port()), region: region.to_owned() };
+    let [eu, us] = REGIONS;
+    let config = DatabaseConfig {
+        name: "causeway".to_owned(),
+        user: "causeway".to_owned(),
+        password: control_password,
+        servers: vec![server(primary, eu), server(standby, us)],
+        pool_max: 4,
+    };
+    Ok(Topology::new(&config, eu)?)
+}
+
+async fn apply(control: &Primary, gateway: &Path) -> Result<()> {
+    let loaded = crate::cli::check::gateway(gateway).map_err(|found| anyhow::anyhow!("the demo's gateway file does not compile: {found:?}"))?;
+    store::apply::apply(control, &loaded.document, store::apply::Mode::Commit, &actor()).await?;
+    Ok(())
+}
+
+fn actor() -> Actor {
+    Actor { kind: ActorKind::Cli, name: "causeway dev".to_owned() }
+}
+
+fn secret_key(hex: &str) -> Result<SecretKey> {
+    let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.map(SecretKey::new).context("a secret in the data folder is damaged; remove the folder to start afresh")
+}
+
+/// Makes a credential from fresh randomness.
+pub(crate) fn issue(purpose: Purpose, peppers: &Peppers) -> key::Issued {
+    let random = wire::random();
+    loop {
+        let (mut secret, mut id) = ([0_u8; 32], [0_u8; 32]);
+        random(&mut secret);
+        random(&mut id);
+        if let Some(issued) = key::issue(purpose, peppers, &secret, &id) {
+            return issued;
+        }
+    }
+}
+
+async fn operator_token(layout: &Layout, control: &Primary, peppers: &Peppers) -> Result<String> {
+    let path = layout.path("operator-token");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        return Ok(text);
+    }
+    let token = crate::cli::admin::create_operator(control, peppers, "dev", "admin").await?;
+    crate::certs::private(&path, token.expose_secret())?;
+    Ok(token.expose_secret().to_owned())
+}
+
+async fn api_key(layout: &Layout, control: &Primary, peppers: &Peppers) -> Result<String> {
+    let path = layout.path("api-key");
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        return Ok(text);
+    }
+    let issued = issue(Purpose::Live, peppers);
+    let application = store::application::default_application(control).await?;
+    let expires_at = UtcMicros(edge::clock::Clock.wall().0).plus_seconds(365 * 86_400);
+    let new = store::key::NewKey { issued: &issued, name: "dev", application: application.id, scopes: None, expires_at };
+    store::key::create(control, new, &actor()).await?;
+    crate::certs::private(&path, issued.text.expose_secret())?;
+    Ok(issued.text.expose_secret().to_owned())
+}
+
+fn start_demo(layout: &Layout, region: &str, ports: &RegionPorts) -> Result<Process> {
+    let (listen, database) = (format!("127.0.0.1:{}", ports.demo), format!("127.0.0.1:{}", ports.postgres));
+    let password = layout.path("secrets/demo-password");
+    let password = format!("file:{}", password.display());
+    let arguments = ["demo-service", "--listen", &listen, "--region", region, "--database", &database, "--password", &password];
+    Process::start(&format!("demo service {region}"), &arguments, &layout.path(&format!("logs/demo-{region}.log")))
+}

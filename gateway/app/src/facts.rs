@@ -1,0 +1,105 @@
+//! What a node knows about itself, for `/readyz`, `/status` and `/metrics`.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use model::time::UtcMicros;
+use parking_lot::Mutex;
+use store::error::StoreError;
+
+/// A structural revision that this node cannot serve.
+#[derive(Debug, Clone)]
+pub struct Nack {
+    /// Which.
+    pub structural: u64,
+    /// The first reason.
+    pub message: String,
+}
+
+/// How far the loader is.
+#[derive(Debug, Clone, Default)]
+pub struct LoaderFacts {
+    /// Records in the database, of the live incarnation.
+    pub loaded_seq: u64,
+    /// Why it does not go on.
+    pub stuck: Option<String>,
+    /// Records it cannot load because they are missing on disk.
+    pub gaps: u64,
+}
+
+/// Values that tasks write and pages read.
+#[derive(Debug)]
+pub struct Facts {
+    /// When the process started.
+    pub started_at: UtcMicros,
+    /// Rows that could not be read.
+    pub quarantined: AtomicU64,
+    /// The structural revision that does not compile here.
+    pub nack: Mutex<Option<Nack>>,
+    /// The last known writer region of each domain.
+    pub known_writers: Mutex<HashMap<Arc<str>, Arc<str>>>,
+    /// The snapshot could not be written to disk.
+    pub seal_failed: AtomicBool,
+    /// The audit loader.
+    pub loader: Mutex<LoaderFacts>,
+    /// The node is stopping.
+    pub draining: AtomicBool,
+    primary_answered_at: AtomicI64,
+    replica_answered_at: AtomicI64,
+    database_error: Mutex<Option<(UtcMicros, String)>>,
+}
+
+impl Facts {
+    /// Facts of a process that starts now.
+    pub fn new(started_at: UtcMicros) -> Arc<Self> {
+        Arc::new(Self {
+            started_at,
+            quarantined: AtomicU64::new(0),
+            nack: Mutex::default(),
+            known_writers: Mutex::default(),
+            seal_failed: AtomicBool::new(false),
+            loader: Mutex::default(),
+            draining: AtomicBool::new(false),
+            primary_answered_at: AtomicI64::new(0),
+            replica_answered_at: AtomicI64::new(0),
+            database_error: Mutex::default(),
+        })
+    }
+
+    /// The primary answered.
+    pub fn database_answered(&self, now: UtcMicros) {
+        self.primary_answered_at.store(now.0, Ordering::Relaxed);
+    }
+
+    /// The server that this region reads answered.
+    pub fn replica_answered(&self, now: UtcMicros) {
+        self.replica_answered_at.store(now.0, Ordering::Relaxed);
+        if self.database_error.lock().take().is_some() {
+            tracing::info!("the control database answers again");
+        }
+    }
+
+    /// The database did not answer; the first time is logged, the rest is counted by the clock.
+    pub fn database_failed(&self, error: &StoreError, now: UtcMicros) {
+        let mut known = self.database_error.lock();
+        if known.is_none() {
+            tracing::warn!(error = error as &dyn std::error::Error, "the control database does not answer; serving goes on by each route's policy");
+            *known = Some((now, "the control database does not answer".to_owned()));
+        }
+    }
+
+    /// Since when the database has not answered.
+    pub fn database_down_since(&self) -> Option<UtcMicros> {
+        self.database_error.lock().as_ref().map(|(at, _)| *at)
+    }
+
+    /// When the primary answered last; zero before the first time.
+    pub fn primary_answered_at(&self) -> UtcMicros {
+        UtcMicros(self.primary_answered_at.load(Ordering::Relaxed))
+    }
+}

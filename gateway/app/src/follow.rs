@@ -1,0 +1,432 @@
+//! Follows the control database: polls the region's replica, publishes snapshots, confirms the authority lease.
+//!
+//! Polling is the truth; a notification only makes it earlier. Two lanes: authority rows apply at once, one by one, and a
+//! bad one is skipped; the structure is compiled whole, and one that does not compile leaves the last good in place. No
+//! content of any row ends the process.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use edge::runtime::Edge;
+use model::{
+    authority::Authority,
+    change::{AuthorityChange, Revisions},
+    compile,
+    document::Document,
+    key::KeyId,
+    snapshot::Snapshot,
+    structure::Structure,
+    time::{BootNanos, UtcMicros},
+};
+use store::{
+    error::StoreError,
+    pool::Reader,
+    revision::{self, BadRow, Change, Delta, FullLoad},
+    topology::Topology,
+};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    domains::Writers,
+    facts::{Facts, Nack},
+    sealed::{self, Sealed},
+};
+
+/// How often the replica is asked for its heads.
+const POLL: Duration = Duration::from_millis(50);
+/// How long a replica may be behind a known revision before the primary is asked instead.
+const REPLICA_PATIENCE_NANOS: u64 = 100_000_000;
+/// How long a start waits for the database before it uses what lies on disk.
+const START_PATIENCE: Duration = Duration::from_secs(2);
+/// How often the snapshot on disk is renewed though nothing changed, so that its age tells the truth.
+const RESEAL_NANOS: u64 = 60_000_000_000;
+/// Shortest time between two snapshots on disk.
+const SEAL_NANOS: u64 = 250_000_000;
+
+/// A head of the writer's authority lane, with the instant at which its read began.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe {
+    /// When the read began.
+    pub started_at: BootNanos,
+    /// What it saw.
+    pub heads: Revisions,
+}
+
+/// Follows the control database for one node.
+#[derive(Debug)]
+pub struct Follower {
+    /// What the cores share.
+    pub edge: Arc<Edge>,
+    /// The control database.
+    pub topology: Topology,
+    /// The snapshot on disk.
+    pub sealed: Sealed,
+    /// What status pages tell.
+    pub facts: Arc<Facts>,
+    /// Where the primaries of the domains are.
+    pub writers: watch::Receiver<Writers>,
+    /// The document in force, for the domain monitors.
+    pub document: watch::Sender<Arc<Document>>,
+}
+
+/// What is applied.
+#[derive(Debug)]
+struct Applied {
+    revisions: Revisions,
+    document: Arc<Document>,
+    structure: Arc<Structure>,
+    authority: Arc<Authority>,
+    booted_from: Option<UtcMicros>,
+    /// The newest structural revision that was looked at, compiled or not.
+    structural_seen: u64,
+}
+
+/// A revision that is known to exist, but has not been applied.
+#[derive(Debug, Clone, Copy)]
+struct Awaited {
+    revision: u64,
+    since: BootNanos,
+}
+
+impl Follower {
+    /// Runs for as long as the node does.
+    pub async fn run(self, mut probes: mpsc::Receiver<Probe>, mut hints: mpsc::Receiver<u64>) {
+        let mut applied = self.start().await;
+        let mut writers = self.writers.clone();
+        let mut unconfirmed: Vec<Probe> = Vec::new();
+        let mut awaited: Option<Awaited> = None;
+        let mut sealing = Sealing::default();
+        let mut pulse = tokio::time::interval(POLL);
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            let mut is_due = true;
+            tokio::select! {
+                _ = pulse.tick() => {}
+                Some(probe) = probes.recv() => {
+                    is_due = self.note(&mut applied, &mut unconfirmed, &mut awaited, probe);
+                }
+                Some(revision) = hints.recv() => self.await_revision(&applied, &mut awaited, revision),
+                Ok(()) = writers.changed() => {
+                    self.publish(&applied, &writers.borrow_and_update().clone());
+                    is_due = false;
+                }
+            }
+            if is_due && self.advance(&mut applied, awaited).await {
+                self.publish(&applied, &self.writers.borrow().clone());
+                sealing.is_dirty = true;
+            }
+            if awaited.is_some_and(|awaited| awaited.revision <= applied.revisions.authority) {
+                awaited = None;
+            }
+            self.confirm(&mut applied, &mut unconfirmed);
+            self.seal(&applied, &mut sealing);
+        }
+    }
+
+    /// The first snapshot: the database's if it answers soon and is not older than what lies on disk, else that.
+    async fn start(&self) -> Applied {
+        let image = match self.sealed.read() {
+            Ok(image) => image,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the snapshot on disk cannot be used; it is left as it is");
+                None
+            }
+        };
+        let booted = image.and_then(|image| self.boot_from(image));
+        let floor = booted.as_ref().map(|booted| booted.revisions).unwrap_or_default();
+        let loaded = tokio::time::timeout(START_PATIENCE, self.load_at_least(floor, booted.as_ref())).await;
+        let applied = match (loaded, booted) {
+            (Ok(applied), _) => applied,
+            (Err(_), Some(booted)) => {
+                tracing::warn!(revisions = ?booted.revisions, sealed_at = %booted.booted_from.unwrap_or(UtcMicros(0)), "started from the snapshot on disk: the control database does not answer");
+                booted
+            }
+            (Err(_), None) => {
+                tracing::warn!("the control database does not answer and there is no snapshot on disk; waiting");
+                self.load_at_least(Revisions::default(), None).await
+            }
+        };
+        self.publish(&applied, &self.writers.borrow().clone());
+        applied
+    }
+
+    fn boot_from(&self, image: model::snapshot::Image) -> Option<Applied> {
+        let (document, writers) = (Arc::new(image.document.clone()), image.writers.clone());
+        match image.into_snapshot() {
+            Ok(snapshot) => {
+                self.facts.known_writers.lock().clone_from(&writers);
+                Some(Applied {
+                    revisions: snapshot.revisions,
+                    document,
+                    structure: snapshot.structure,
+                    authority: snapshot.authority,
+                    booted_from: snapshot.booted_from,
+                    structural_seen: snapshot.revisions.structural,
+                })
+            }
+            Err(errors) => {
+                tracing::error!(mistakes = errors.len(), "the snapshot on disk does not compile with this version");
+                None
+            }
+        }
+    }
+
+    async fn load_at_least(&self, floor: Revisions, before: Option<&Applied>) -> Applied {
+        let mut pulse = tokio::time::interval(POLL);
+        loop {
+            pulse.tick().await;
+            match self.full_load().await {
+                Ok(load) if load.revisions.epoch >= floor.epoch && (load.revisions.epoch > floor.epoch || load.revisions.authority >= floor.authority) => {
+                    return self.applied_from(load, before);
+                }
+                Ok(_older) => {}
+                Err(error) => self.facts.database_failed(&error, self.edge.clock.wall()),
+            }
+        }
+    }
+
+    async fn full_load(&self) -> Result<FullLoad, StoreError> {
+        match self.topology.replica() {
+            Ok(replica) => revision::full(&replica).await,
+            Err(_) => revision::full(&self.topology.primary()?).await,
+        }
+    }
+
+    /// Compiles a whole load; with `before`, a structure that does not compile leaves the one before in place.
+    fn applied_from(&self, load: FullLoad, before: Option<&Applied>) -> Applied {
+        self.quarantine(&load.quarantined);
+        let document = Arc::new(load.document);
+        let mut revisions = load.revisions;
+        let structural_seen = revisions.structural;
+        let (document, structure) = match (self.compile(&document, revisions.structural), before) {
+            (Some(structure), _) => (document, Arc::new(structure)),
+            (None, Some(before)) => {
+                revisions.structural = before.revisions.structural;
+                (Arc::clone(&before.document), Arc::clone(&before.structure))
+            }
+            // A new node with a document that it cannot serve: it serves nothing, and says so.
+            (None, None) => {
+                revisions.structural = 0;
+                (Arc::default(), Arc::default())
+            }
+        };
+        let authority = Arc::new(Authority::from_rows(load.consumers, load.applications, load.keys));
+        Applied { revisions, document, structure, authority, booted_from: None, structural_seen }
+    }
+
+    fn compile(&self, document: &Document, revision: u64) -> Option<Structure> {
+        match compile::compile(document) {
+            Ok(structure) => {
+                *self.facts.nack.lock() = None;
+                Some(structure)
+            }
+            Err(errors) => {
+                let first = errors.first().map(|error| format!("{}: {}", error.path, error.message)).unwrap_or_default();
+                tracing::error!(config.revision = revision, mistakes = errors.len(), first, "a structural revision does not compile; the last good one stays");
+                *self.facts.nack.lock() = Some(Nack { structural: revision, message: first });
+                None
+            }
+        }
+    }
+
+    fn quarantine(&self, rows: &[BadRow]) {
+        for row in rows {
+            tracing::error!(kind = row.kind, entity = row.entity, message = row.message, "a row cannot be read; it is skipped");
+        }
+        self.facts.quarantined.fetch_add(u64::try_from(rows.len()).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Takes in what a probe saw. True when the database should be asked now.
+    fn note(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>, awaited: &mut Option<Awaited>, probe: Probe) -> bool {
+        self.facts.database_answered(self.edge.clock.wall());
+        if probe.heads.epoch == applied.revisions.epoch && probe.heads.authority > applied.revisions.authority {
+            self.await_revision(applied, awaited, probe.heads.authority);
+        }
+        // Probes come every 100 ms; a node that is behind for longer than this has other troubles.
+        if unconfirmed.len() >= 64 {
+            unconfirmed.remove(0);
+        }
+        unconfirmed.push(probe);
+        awaited.is_some()
+    }
+
+    fn await_revision(&self, applied: &Applied, awaited: &mut Option<Awaited>, revision: u64) {
+        if revision > applied.revisions.authority && awaited.is_none_or(|known| known.revision < revision) {
+            let since = awaited.map_or_else(|| self.edge.clock.boot(), |known| known.since);
+            *awaited = Some(Awaited { revision, since });
+        }
+    }
+
+    /// Confirms the lease by every probe whose revision is applied.
+    fn confirm(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>) {
+        unconfirmed.retain(|probe| {
+            let is_applied = probe.heads.epoch == applied.revisions.epoch && probe.heads.authority <= applied.revisions.authority;
+            if is_applied {
+                self.edge.lease.confirm(probe.started_at);
+            }
+            !is_applied
+        });
+    }
+
+    /// Brings what is applied up to the replica's heads, or the primary's when the replica is late. True when it changed.
+    async fn advance(&self, applied: &mut Applied, awaited: Option<Awaited>) -> bool {
+        let now = self.edge.clock.boot();
+        let is_late = awaited.is_some_and(|awaited| now.nanos_since(awaited.since) > REPLICA_PATIENCE_NANOS);
+        let result = match (self.topology.replica(), self.topology.primary()) {
+            (_, Ok(primary)) if is_late => self.advance_from(&primary, applied).await,
+            (Ok(replica), _) => self.advance_from(&replica, applied).await,
+            (Err(_), Ok(primary)) => self.advance_from(&primary, applied).await,
+            (Err(error), Err(_)) => Err(error),
+        };
+        match result {
+            Ok(changed) => changed,
+            Err(error) => {
+                self.facts.database_failed(&error, self.edge.clock.wall());
+                false
+            }
+        }
+    }
+
+    async fn advance_from(&self, reader: &impl Reader, applied: &mut Applied) -> Result<bool, StoreError> {
+        let (revisions, changes) = match revision::authority_delta(reader, applied.revisions.epoch, applied.revisions.authority).await? {
+            Delta::Changes { revisions, changes } => (revisions, changes),
+            Delta::Reload(reason) => {
+                let load = revision::full(reader).await?;
+                let is_older = load.revisions.epoch < applied.revisions.epoch
+                    || (load.revisions.epoch == applied.revisions.epoch && load.revisions.authority < applied.revisions.authority);
+                if is_older {
+                    // A replica that was behind what this node has applied already: it catches up by itself.
+                    return Ok(false);
+                }
+                tracing::info!(?reason, revisions = ?load.revisions, "loaded the whole configuration");
+                *applied = self.applied_from(load, Some(applied));
+                return Ok(true);
+            }
+        };
+        self.facts.replica_answered(self.edge.clock.wall());
+        let mut changed = false;
+        if revisions.authority > applied.revisions.authority {
+            applied.authority = Arc::new(applied.authority.with(changes.into_iter().filter_map(|change| self.readable(change))));
+            applied.revisions.authority = revisions.authority;
+            changed = true;
+        }
+        if revisions.structural > applied.structural_seen {
+            let load = revision::structure(reader).await?;
+            applied.structural_seen = load.revisions.structural;
+            self.quarantine(&load.quarantined);
+            if let Some(structure) = self.compile(&load.document, load.revisions.structural) {
+                applied.structure = Arc::new(structure);
+                applied.document = Arc::new(load.document);
+                applied.revisions.structural = load.revisions.structural;
+                changed = true;
+            }
+        }
+        if changed {
+            applied.booted_from = None;
+        }
+        Ok(changed)
+    }
+
+    /// A change that can be applied; of one that cannot be read, the key it names stops working.
+    fn readable(&self, change: Change) -> Option<AuthorityChange> {
+        match change.result {
+            Ok(change) => Some(change),
+            Err(bad) => {
+                self.quarantine(std::slice::from_ref(&bad));
+                KeyId::parse(&bad.entity).map(|id| AuthorityChange::KeyRemoved { id })
+            }
+        }
+    }
+
+    fn publish(&self, applied: &Applied, writers: &Writers) {
+        let mut known: HashMap<Arc<str>, Arc<str>> = self.facts.known_writers.lock().clone();
+        known.extend(writers.0.iter().map(|(domain, region)| (Arc::clone(domain), Arc::clone(region))));
+        self.facts.known_writers.lock().clone_from(&known);
+        let snapshot = Snapshot {
+            revisions: applied.revisions,
+            structure: Arc::clone(&applied.structure),
+            authority: Arc::clone(&applied.authority),
+            writers: Arc::new(known),
+            booted_from: applied.booted_from,
+        };
+        match self.edge.current.publish(Arc::new(snapshot)) {
+            Ok(()) => tracing::debug!(revisions = ?applied.revisions, "published"),
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a snapshot was not published"),
+        }
+        self.document.send_if_modified(|current| {
+            let is_new = !Arc::ptr_eq(current, &applied.document);
+            if is_new {
+                *current = Arc::clone(&applied.document);
+            }
+            is_new
+        });
+    }
+
+    /// Writes the snapshot to disk when it changed, and now and then though it did not; never two at a time.
+    fn seal(&self, applied: &Applied, sealing: &mut Sealing) {
+        let now = self.edge.clock.boot();
+        let age = now.nanos_since(sealing.at);
+        let is_fresh = self.edge.lease.staleness_nanos(now).is_some_and(|nanos| nanos < 1_000_000_000);
+        let is_due = (sealing.is_dirty && age > SEAL_NANOS) || (is_fresh && age > RESEAL_NANOS);
+        if !is_due || sealing.running.as_ref().is_some_and(|running| !running.is_finished()) {
+            return;
+        }
+        let Some(snapshot) = self.edge.current.load() else { return };
+        *sealing = Sealing { at: now, is_dirty: false, running: None };
+        let (sealed, document, wall, facts) = (self.sealed.clone(), Arc::clone(&applied.document), self.edge.clock.wall(), Arc::clone(&self.facts));
+        sealing.running = Some(tokio::task::spawn_blocking(move || {
+            let written = sealed.write(&sealed::image(&snapshot, &document, wall));
+            if let Err(error) = &written {
+                tracing::error!(error = format!("{error:#}"), "the snapshot was not written to disk");
+            }
+            facts.seal_failed.store(written.is_err(), Ordering::Relaxed);
+        }));
+    }
+}
+
+#[derive(Debug)]
+struct Sealing {
+    at: BootNanos,
+    is_dirty: bool,
+    running: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Default for Sealing {
+    fn default() -> Self {
+        Self { at: BootNanos(0), is_dirty: true, running: None }
+    }
+}
+
+/// Reads the writer's heads again and again, noting when each read began.
+pub async fn probe(topology: Topology, edge: Arc<Edge>, probes: mpsc::Sender<Probe>) {
+    let mut pulse = tokio::time::interval(Duration::from_millis(100));
+    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        pulse.tick().await;
+        let Ok(primary) = topology.primary() else { continue };
+        let started_at = edge.clock.boot();
+        if let Ok(heads) = revision::heads(&primary).await
+            && probes.send(Probe { started_at, heads }).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// Passes notifications on; they only make polling earlier.
+pub async fn listen(topology: Topology, hints: mpsc::Sender<u64>) {
+    let mut pulse = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        pulse.tick().await;
+        let Ok(primary) = topology.primary() else { continue };
+        let Ok(mut stream) = revision::listen(&primary).await else { continue };
+        while let Ok(hint) = stream.next().await {
+            if hint.lane == model::change::Lane::Authority && hints.send(hint.rev).await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The loader: brings this node's audit records into PostgreSQL, exactly once, oldest first.
+
+use std::{sync::Arc, time::Duration};
+
+use audit::{reader::Reader, spool::Spool};
+use store::{
+    audit::{self as log, LoadError},
+    topology::Topology,
+};
+
+use crate::facts::Facts;
+
+/// Records in one transaction: large enough for 20,000 a second, small enough to be over in tens of milliseconds.
+const ROWS_MAX: usize = 2_000;
+
+/// Loads for as long as the node runs. The database may be away for hours: records wait on disk.
+pub async fn run(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Facts>) {
+    let mut reader = spool.reader();
+    let mut pulse = tokio::time::interval(Duration::from_millis(100));
+    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        pulse.tick().await;
+        let incarnations = reader.incarnations();
+        let incarnations = match incarnations {
+            Ok(incarnations) => incarnations,
+            Err(error) => {
+                facts.loader.lock().stuck = Some(format!("the spool cannot be read: {error}"));
+                continue;
+            }
+        };
+        for incarnation in incarnations {
+            if let Err(stuck) = load(&mut reader, incarnation, &spool, &node, &topology, &facts).await {
+                facts.loader.lock().stuck = Some(stuck);
+                break;
+            }
+            facts.loader.lock().stuck = None;
+        }
+    }
+}
+
+/// Loads one incarnation until nothing durable is left of it.
+async fn load(reader: &mut Reader, incarnation: u64, spool: &Spool, node: &str, topology: &Topology, facts: &Facts) -> Result<(), String> {
+    let primary = topology.primary().map_err(|_| "the primary is not known".to_owned())?;
+    let mut mark = log::watermark(&primary, node, incarnation).await.map_err(|error| error.to_string())?;
+    loop {
+        // Reads hit the page cache as a rule; a cold disk blocks this task's thread, not the data plane.
+        let batch = tokio::task::block_in_place(|| reader.read(incarnation, mark.seq, ROWS_MAX)).map_err(|error| error.to_string())?;
+        if !batch.rows.is_empty() {
+            mark.seq = match log::load(&primary, node, incarnation, mark.seq, &batch.rows, batch.chain).await {
+                Ok(seq) => seq,
+                Err(LoadError::Store(error)) => return Err(error.to_string()),
+                Err(gap @ LoadError::Gap { .. }) => return Err(gap.to_string()),
+            };
+            if incarnation == spool.incarnation() {
+                facts.loader.lock().loaded_seq = mark.seq;
+            }
+            spool.release(incarnation, mark.seq).map_err(|error| error.to_string())?;
+            continue;
+        }
+        if let Some(gap) = batch.gap {
+            facts.loader.lock().gaps = gap.through_seq.saturating_sub(mark.seq);
+            return Err(format!("records {} to {} of incarnation {incarnation} are missing on disk", mark.seq + 1, gap.through_seq));
+        }
+        if batch.complete {
+            spool.release(incarnation, mark.seq).map_err(|error| error.to_string())?;
+        }
+        return Ok(());
+    }
+}

@@ -1,0 +1,160 @@
+//! What this node says about itself: health, readiness, facts.
+
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
+
+use audit::spool::Spool;
+use control::port::{Check, CheckState, NodeFacts, Readiness, Status};
+use edge::{metrics::Counters, runtime::Edge};
+use model::time::UtcMicros;
+use store::topology::{ServerState, Topology};
+
+use crate::{expose, facts::Facts};
+
+/// This node's state, read when somebody asks.
+pub struct NodeStatus {
+    /// What the cores share.
+    pub edge: Arc<Edge>,
+    /// The audit log.
+    pub spool: Spool,
+    /// The control database.
+    pub topology: Topology,
+    /// What the tasks have seen.
+    pub facts: Arc<Facts>,
+    /// The counters of each core.
+    pub counters: Vec<Arc<Counters>>,
+}
+
+impl fmt::Debug for NodeStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeStatus").field("node", &self.edge.node).finish_non_exhaustive()
+    }
+}
+
+impl Status for NodeStatus {
+    fn live(&self) -> bool {
+        true
+    }
+
+    fn ready(&self) -> Readiness {
+        let checks = vec![self.shutdown(), self.snapshot(), self.structure(), self.database(), self.authority(), self.spool(), self.loader(), self.disk_snapshot(), self.rows()];
+        let ready = checks.iter().all(|check| check.state != CheckState::Failed);
+        let degraded = checks.iter().any(|check| check.state != CheckState::Ok);
+        Readiness { ready, degraded, checks }
+    }
+
+    fn metrics(&self) -> String {
+        expose::text(self)
+    }
+
+    fn node(&self) -> NodeFacts {
+        let revisions = self.edge.current.load().map(|snapshot| snapshot.revisions).unwrap_or_default();
+        NodeFacts {
+            node: self.edge.node.to_string(),
+            region: self.edge.region.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.facts.started_at,
+            epoch: revisions.epoch,
+            authority_revision: revisions.authority,
+            structural_revision: revisions.structural,
+            authority_age_ms: self.edge.lease.staleness_nanos(self.edge.clock.boot()).map(|nanos| nanos / 1_000_000),
+            quarantined: self.facts.quarantined.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl NodeStatus {
+    fn check(&self, name: &'static str, state: CheckState, detail: impl Into<String>) -> Check {
+        Check { name, state, detail: detail.into(), since: self.facts.started_at }
+    }
+
+    fn shutdown(&self) -> Check {
+        if self.facts.draining.load(Ordering::Relaxed) {
+            self.check("shutdown", CheckState::Failed, "the node is stopping")
+        } else {
+            self.check("shutdown", CheckState::Ok, "the node is serving")
+        }
+    }
+
+    fn snapshot(&self) -> Check {
+        match self.edge.current.load() {
+            None => self.check("snapshot", CheckState::Failed, "no configuration yet"),
+            Some(snapshot) => match snapshot.booted_from {
+                None => self.check("snapshot", CheckState::Ok, format!("epoch {}, authority {}, structure {}", snapshot.revisions.epoch, snapshot.revisions.authority, snapshot.revisions.structural)),
+                Some(sealed) => self.check("snapshot", CheckState::Degraded, format!("read from disk, sealed {sealed}; routes with `on_stale: deny` answer 503 until the database confirms it")),
+            },
+        }
+    }
+
+    fn structure(&self) -> Check {
+        match &*self.facts.nack.lock() {
+            None => self.check("structure", CheckState::Ok, "the newest structure compiles here"),
+            Some(nack) => self.check("structure", CheckState::Degraded, format!("structural revision {} does not compile here and is not served; first mistake: {}", nack.structural, nack.message)),
+        }
+    }
+
+    fn database(&self) -> Check {
+        let view = self.topology.view();
+        let down = view.servers.iter().filter(|server| server.state == ServerState::Unreachable).count();
+        let since = self.facts.database_down_since().unwrap_or(self.facts.started_at);
+        let (state, detail) = match (view.primary, down) {
+            (Some(_), 0) => (CheckState::Ok, format!("{} servers answer", view.servers.len())),
+            (Some(_), down) => (CheckState::Degraded, format!("{down} of {} servers do not answer", view.servers.len())),
+            (None, _) => (CheckState::Degraded, "the primary does not answer: nothing can be written; serving goes on by each route's policy".to_owned()),
+        };
+        Check { name: "database", state, detail, since }
+    }
+
+    fn authority(&self) -> Check {
+        match self.edge.lease.staleness_nanos(self.edge.clock.boot()) {
+            Some(nanos) if nanos < 2_000_000_000 => self.check("authority", CheckState::Ok, format!("keys confirmed {} ms ago", nanos / 1_000_000)),
+            Some(nanos) => self.check("authority", CheckState::Degraded, format!("keys confirmed {} s ago; routes past their bound follow `on_stale`", nanos / 1_000_000_000)),
+            None => self.check("authority", CheckState::Degraded, "keys were not confirmed since the start"),
+        }
+    }
+
+    fn spool(&self) -> Check {
+        let state = self.spool.state();
+        let percent = state.used_bytes.saturating_mul(100) / state.max_bytes.max(1);
+        if state.failed {
+            self.check("audit-spool", CheckState::Failed, "a write to the audit spool failed; nothing is served until the node is restarted")
+        } else if percent >= 95 {
+            self.check("audit-spool", CheckState::Failed, format!("{percent} % full; requests are refused"))
+        } else if percent >= 70 {
+            self.check("audit-spool", CheckState::Degraded, format!("{percent} % full; at 95 % requests are refused"))
+        } else {
+            self.check("audit-spool", CheckState::Ok, format!("{percent} % full"))
+        }
+    }
+
+    fn loader(&self) -> Check {
+        let loader = self.facts.loader.lock().clone();
+        let behind = self.spool.durable_seq().saturating_sub(loader.loaded_seq);
+        match loader.stuck {
+            Some(reason) => self.check("audit-loader", CheckState::Degraded, format!("{behind} records wait: {reason}")),
+            None => self.check("audit-loader", CheckState::Ok, format!("{behind} records wait")),
+        }
+    }
+
+    fn disk_snapshot(&self) -> Check {
+        if self.facts.seal_failed.load(Ordering::Relaxed) {
+            self.check("disk-snapshot", CheckState::Degraded, "the snapshot could not be written to disk; a restart without the database would be an older one")
+        } else {
+            self.check("disk-snapshot", CheckState::Ok, "written")
+        }
+    }
+
+    fn rows(&self) -> Check {
+        match self.facts.quarantined.load(Ordering::Relaxed) {
+            0 => self.check("rows", CheckState::Ok, "every row could be read"),
+            count => self.check("rows", CheckState::Degraded, format!("{count} rows could not be read and are skipped; see the log")),
+        }
+    }
+
+    /// When the process started.
+    pub fn started_at(&self) -> UtcMicros {
+        self.facts.started_at
+    }
+}
