@@ -148,7 +148,7 @@ create table operator_token (
     constraint operator_token_digest_check check (octet_length(digest) = 32),
     constraint operator_token_pepper_version_check check (pepper_version between 0 and 65535),
     constraint operator_token_role_check
-        check (role in ('viewer', 'developer', 'approver', 'operator', 'security', 'auditor'))
+        check (role in ('viewer', 'developer', 'approver', 'operator', 'security', 'auditor', 'admin'))
 );
 
 -- A name may be used again once its token is revoked.

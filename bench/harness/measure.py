@@ -79,8 +79,7 @@ def rounds(processes, targets, direct, loads, settings, say):
                 result["round"] = number
                 results.append(result)
                 if result["errors"]:
-                    first = result.get("first_error") or "status other than 200"
-                    say(f"  {target.title}, {load.name}: {result['errors']} failed requests ({first})")
+                    say(f"  {target.title}, {load.name}: {result['errors']} failed requests ({result['first_error']})")
                 cut_logs()
         done = [f"{target.name} {min(costs):.1f}" for target in targets if (costs := [
             run["us_per_request"] for run in results

@@ -66,7 +66,8 @@ class H2load(Workload):
         if found != f"{CIPHER} / {GROUP}":
             raise Trouble(f"{target.title}, {self.name}: TLS is {found}, not {CIPHER} / {GROUP}: not comparable")
         refused = sum(int(statuses.group(n)) for n in (2, 3, 4))
-        result = {"rps": int(statuses.group(1)) / seconds, "errors": int(requests.group(3)) + refused}
+        result = {"rps": int(statuses.group(1)) / seconds, "errors": int(requests.group(3)) + refused,
+                  "first_error": f"{statuses.group(3)} 4xx, {statuses.group(4)} 5xx, {requests.group(3)} failed"}
         if log:
             result.update(quantiles_of(log))
         return result

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use harness::dev::{Dev, RegionReady};
-use harness::history;
+use harness::history::{self, Served};
 use harness::node::{Node, Under};
 use harness::power::{self, Fdatasync, Loss};
 use harness::sql::Sql;
@@ -58,11 +58,20 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let received = Arc::new(Mutex::new(Received::default()));
     let (mut dropped, mut syncs) = (Loss::default(), 0);
 
+    // A key each, so that the limit of one key does not throttle the load.
+    let mut keys = Vec::new();
+    for client in 0..CLIENTS {
+        let key = api.issue(&region, &format!("client {client}")).await?;
+        let looks = api.settles(&region, &key.secret, Served::Yes, Duration::from_secs(5), Duration::ZERO).await;
+        looks.took.context("a new key does not come to work")?;
+        keys.push(key.secret);
+    }
+
     node.kill().await?;
     for _ in 0..context.trials {
         node.start(Under::Trace(fdatasync)).await?;
         let life = context.random.between(LIFE.0, LIFE.1);
-        load_until_killed(&api, &mut node, &received, life).await?;
+        load_until_killed(&api, &keys, &mut node, &received, life).await?;
         let trace = node.trace()?;
         let counts = trace.counts();
         // A trace that shows no write, or no sync, would make the run prove nothing.
@@ -84,13 +93,14 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
 }
 
 /// Sends requests from all clients, and kills the node `life` after the first whole answer of this round.
-async fn load_until_killed(api: &Api, node: &mut Node, received: &Arc<Mutex<Received>>, life: Duration) -> Result<()> {
+async fn load_until_killed(api: &Api, keys: &[String], node: &mut Node, received: &Arc<Mutex<Received>>, life: Duration) -> Result<()> {
     let before = lock(received).whole.len();
     let over = CancellationToken::new();
     let mut clients = JoinSet::new();
-    for client in 0..CLIENTS {
-        // A client of its own each: a connection pool must not serialise what should race.
-        clients.spawn(request_until(api.clone(), node.region().clone(), client, Arc::clone(received), over.clone()));
+    for (client, key) in keys.iter().enumerate() {
+        // Every fourth client sends what must be refused: refusals have records too.
+        let body = client.is_multiple_of(4).then_some(r#"{"name":"crash","quantity":-1}"#);
+        clients.spawn(request_until(api.clone(), node.region().clone(), key.clone(), body, Arc::clone(received), over.clone()));
     }
     wait::until("a first answer", Duration::from_secs(20), async || lock(received).whole.len() > before).await?;
     tokio::time::sleep(life).await;
@@ -100,13 +110,11 @@ async fn load_until_killed(api: &Api, node: &mut Node, received: &Arc<Mutex<Rece
     Ok(())
 }
 
-async fn request_until(api: Api, region: RegionReady, client: usize, received: Arc<Mutex<Received>>, over: CancellationToken) {
+async fn request_until(api: Api, region: RegionReady, key: String, body: Option<&str>, received: Arc<Mutex<Received>>, over: CancellationToken) {
     while !over.is_cancelled() {
-        let answer = if client.is_multiple_of(4) {
-            let body = r#"{"name":"crash","quantity":-1}"#;
-            api.post(&region, "/demo/v1/items", api.first_key(), "application/json", body).await
-        } else {
-            api.get(&region, "/demo/v1/echo", api.first_key()).await
+        let answer = match body {
+            Some(body) => api.post(&region, "/demo/v1/items", &key, "application/json", body).await,
+            None => api.get(&region, "/demo/v1/echo", &key).await,
         };
         let mut received = lock(&received);
         match answer {

@@ -124,7 +124,7 @@ pub struct Event<'a> {
     pub class: Class,
     /// Which moment of it.
     pub phase: Phase,
-    /// UUIDv7 of the act; intent, outcome and close of one act share it.
+    /// The act's id, a version 7 UUID; intent, outcome and close of one act share it.
     pub event_id: Uuid,
     /// UTC microseconds since 1970.
     pub time_us: i64,

@@ -44,13 +44,14 @@ const TRAILER_PAYLOAD_BYTES: usize = 85;
 pub(crate) const TRAILER_BYTES: usize = TRAILER_PAYLOAD_BYTES + FRAME_BYTES;
 
 /// What one slot reserves: a record with its frame and, in the worst case, a trailer of its own.
-pub(crate) const RECORD_BYTES_MAX: usize = 4_096;
+pub(crate) const RECORD_BYTES_MAX: u64 = 4_096;
+const RECORD_LENGTH_MAX: usize = 4_096;
 /// What is left of it for the canonical event.
-pub(crate) const EVENT_BYTES_MAX: usize = RECORD_BYTES_MAX - FRAME_BYTES - SALT_BYTES - TRAILER_BYTES;
+pub(crate) const EVENT_BYTES_MAX: usize = RECORD_LENGTH_MAX - FRAME_BYTES - SALT_BYTES - TRAILER_BYTES;
 /// A batch with its trailer.
 pub(crate) const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Records of one batch.
-pub(crate) const BATCH_RECORDS_MAX: usize = 512;
+pub(crate) const BATCH_RECORDS_MAX: u64 = 512;
 
 const TYPE_RECORD: u8 = 1;
 const TYPE_TRAILER: u8 = 2;
@@ -247,7 +248,7 @@ pub(crate) enum FrameFault {
 /// Reads the frame at the start of `bytes`.
 pub(crate) fn decode_frame(bytes: &[u8]) -> Result<Frame<'_>, FrameFault> {
     let payload = usize::try_from(u32_at(bytes, 0).ok_or(FrameFault::Cut)?).map_err(|_| FrameFault::Damaged)?;
-    if !(SALT_BYTES..=RECORD_BYTES_MAX).contains(&payload) {
+    if !(SALT_BYTES..=RECORD_LENGTH_MAX).contains(&payload) {
         return Err(FrameFault::Damaged);
     }
     let whole = bytes.get(..payload + FRAME_BYTES).ok_or(FrameFault::Cut)?;

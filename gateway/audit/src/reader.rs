@@ -119,7 +119,7 @@ impl Reader {
         let before = self.cursor.take();
         let storage = &self.shared.storage;
         let file = storage.open(&self.shared.dir.join(&segment.name)).map_err(doing("open a segment"))?;
-        let damaged = |fault| SpoolError::Damaged { file: segment.name.clone(), offset: 0, fault };
+        let damaged = |fault| damaged_at(segment, 0, fault);
         let header = match scan::read_header(&*file).map_err(doing("read a segment"))? {
             Ok(header) => header,
             Err(HeaderFault::Version(version)) => {
@@ -166,10 +166,8 @@ impl Reader {
             let verified = match cursor.walk.next(segment.end).map_err(doing("read a segment"))? {
                 Step::Batch(verified) => verified,
                 Step::End if start.at >= segment.end => break,
-                step => {
-                    let fault = if let Step::Fault(fault) = step { fault } else { Fault::Cut };
-                    return Err(SpoolError::Damaged { file: segment.name.clone(), offset: start.at, fault });
-                }
+                Step::End => return Err(damaged_at(segment, start.at, Fault::Cut)),
+                Step::Fault(fault) => return Err(damaged_at(segment, start.at, fault)),
             };
             batch.chain = cursor.walk.mark.chain;
             take(&cursor.walk, &verified, segment.incarnation, next, rows_max, &mut batch.rows);
@@ -179,6 +177,10 @@ impl Reader {
         }
         Ok(())
     }
+}
+
+fn damaged_at(segment: &Segment, offset: u64, fault: Fault) -> SpoolError {
+    SpoolError::Damaged { file: segment.name.clone(), offset, fault }
 }
 
 /// Copies the rows from `next` on out of a verified batch.

@@ -162,7 +162,7 @@ impl Walk {
 fn verify(bytes: &[u8], mark: &Mark) -> Result<(usize, Mark), Fault> {
     let mut used = 0;
     let mut seq = mark.seq;
-    let mut count = 0;
+    let mut count = 0_u32;
     loop {
         let frame = layout::decode_frame(bytes.get(used..).unwrap_or_default()).map_err(|fault| match fault {
             FrameFault::Cut => Fault::Cut,
@@ -176,7 +176,7 @@ fn verify(bytes: &[u8], mark: &Mark) -> Result<(usize, Mark), Fault> {
                 seq = seq.checked_add(1).ok_or(Fault::Sequence)?;
                 used += bytes;
                 count += 1;
-                if usize::try_from(count).unwrap_or(usize::MAX) > BATCH_RECORDS_MAX {
+                if u64::from(count) > BATCH_RECORDS_MAX {
                     return Err(Fault::Trailer);
                 }
             }

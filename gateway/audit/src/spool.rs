@@ -6,6 +6,7 @@
 //! [`Receipt`]s. The first error of a write or sync is final: nothing is acknowledged after it.
 
 mod catalog;
+mod files;
 mod lane;
 mod recovery;
 mod shared;
@@ -194,7 +195,7 @@ impl Spool {
     /// # Errors
     /// As [`Spool::open`].
     pub fn open_with(config: SpoolConfig, storage: Arc<dyn Storage>) -> Result<Self, SpoolError> {
-        let (shared, writer, lock) = shared::start(config.checked()?, storage)?;
+        let shared::Started { shared, writer, lock } = shared::start(config.checked()?, storage)?;
         let thread = std::thread::Builder::new()
             .name("audit-spool".to_owned())
             .spawn(move || writer.run())
@@ -207,7 +208,7 @@ impl Spool {
     /// As [`Spool::open_with`], without a thread: the caller turns the writer, so that a run can be repeated exactly.
     #[cfg(any(test, feature = "simulate"))]
     pub(crate) fn open_stepped(config: SpoolConfig, storage: Arc<dyn Storage>) -> Result<(Self, Writer), SpoolError> {
-        let (shared, writer, lock) = shared::start(config.checked()?, storage)?;
+        let shared::Started { shared, writer, lock } = shared::start(config.checked()?, storage)?;
         let handle = Handle { shared, thread: Mutex::new(None), lock: Mutex::new(Some(lock)) };
         Ok((Self { handle: Arc::new(handle) }, writer))
     }

@@ -163,9 +163,10 @@ pub(crate) fn instant(at: UtcMicros) -> Value {
     Value::String(at.to_string())
 }
 
-/// For validator: a text that a person can read on one line.
+/// For validator: a text that a person can read on one line. That there is one is another rule.
 pub(crate) fn printable(text: &str) -> Result<(), ValidationError> {
-    if text.trim().is_empty() || text.chars().any(char::is_control) {
+    let is_blank = !text.is_empty() && text.trim().is_empty();
+    if is_blank || text.chars().any(char::is_control) {
         return Err(ValidationError::new("printable").with_message("must hold a visible character and no control characters".into()));
     }
     Ok(())

@@ -104,8 +104,8 @@ pub(crate) enum DecodeError {
 #[derive(Debug)]
 pub(crate) struct MemberError {
     path: serde_path_to_error::Path,
-    /// Set when the member is not there, so that the path ends at its parent.
-    missing: Option<String>,
+    /// The member itself, where the path ends at its parent: it is not there, or stands there twice.
+    member: Option<String>,
     /// Which rule.
     pub(crate) keyword: &'static str,
     /// For people, without the value.
@@ -140,7 +140,7 @@ impl MemberError {
             serde_path_to_error::Segment::Enum { variant } => Some(Part::Name(variant.clone())),
             serde_path_to_error::Segment::Unknown => None,
         });
-        known.chain(self.missing.iter().cloned().map(Part::Name)).collect()
+        known.chain(self.member.iter().cloned().map(Part::Name)).collect()
     }
 }
 
@@ -172,10 +172,10 @@ fn member_error(path: serde_path_to_error::Path, text: &str) -> MemberError {
     let text = text.rsplit_once(" at line ").map_or(text, |(before, _)| before);
     let mut quoted = text.split('`').skip(1).step_by(2);
     if text.starts_with("missing field") {
-        return MemberError { path, missing: quoted.next().map(str::to_owned), keyword: "required", message: "is required".to_owned() };
+        return MemberError { path, member: quoted.next().map(str::to_owned), keyword: "required", message: "is required".to_owned() };
     }
     if text.starts_with("duplicate field") {
-        return MemberError { path, missing: None, keyword: "duplicate", message: "stands there twice".to_owned() };
+        return MemberError { path, member: quoted.next().map(str::to_owned), keyword: "duplicate", message: "stands there twice".to_owned() };
     }
     let expected = text.rsplit_once("expected ").map(|(_, expected)| expected);
     let (keyword, message) = if text.starts_with("unknown field") {
@@ -185,7 +185,7 @@ fn member_error(path: serde_path_to_error::Path, text: &str) -> MemberError {
     } else {
         ("type", expected.map_or_else(|| "has a wrong value".to_owned(), |expected| format!("must be {expected}")))
     };
-    MemberError { path, missing: None, keyword, message }
+    MemberError { path, member: None, keyword, message }
 }
 
 fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {

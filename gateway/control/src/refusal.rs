@@ -6,7 +6,7 @@ use axum::{
     body::Body,
     response::{IntoResponse, Response},
 };
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use model::{
     compile::ConfigError,
     openapi::{FieldError, Place},
@@ -127,11 +127,6 @@ pub(crate) fn render(mut response: Response, request_id: &str, region: &str) -> 
     if let Some(seconds) = refusal.denial.retry_after_seconds {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if refusal.kind() == ProblemKind::MethodNotAllowed
-        && let Some(allow) = allow(&refusal.denial)
-    {
-        headers.insert(header::ALLOW, allow);
-    }
     if refusal.kind().status() == StatusCode::UNAUTHORIZED {
         // RFC 9110 section 11.6.1: a 401 says which scheme would do.
         headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"causeway control\""));
@@ -139,20 +134,12 @@ pub(crate) fn render(mut response: Response, request_id: &str, region: &str) -> 
     out
 }
 
-fn allow(denial: &Denial) -> Option<HeaderValue> {
-    let methods: Vec<&str> = denial.allow.iter().map(Method::as_str).collect();
-    HeaderValue::from_str(&methods.join(", ")).ok()
-}
-
 /// What a bare error status of the router means.
 fn bare(response: &Response) -> Refusal {
     let denial = match response.status() {
         StatusCode::NOT_FOUND => Denial::new(ProblemKind::RouteNotFound, "the control plane has no such path"),
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let allow = response.headers().get(header::ALLOW).and_then(|value| value.to_str().ok()).unwrap_or_default();
-            let methods = allow.split(',').filter_map(|name| name.trim().parse().ok()).collect();
-            Denial::new(ProblemKind::MethodNotAllowed, "the path exists with other methods").allowing(methods)
-        }
+        // The router writes the Allow header outside of our layers.
+        StatusCode::METHOD_NOT_ALLOWED => Denial::new(ProblemKind::MethodNotAllowed, "the path exists with other methods"),
         StatusCode::BAD_REQUEST => Denial::new(ProblemKind::RequestMalformed, "the request cannot be read"),
         _ => return Refusal::internal(),
     };

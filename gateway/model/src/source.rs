@@ -52,9 +52,14 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<(T, Positions), SourceErr
     if text.len() > TEXT_BYTES_MAX {
         return Err(SourceError { line: 0, column: 0, message: format!("the document is larger than {} MiB", TEXT_BYTES_MAX >> 20), help: None });
     }
-    let value: T = serde_saphyr::from_str(text).map_err(|error| source_error(&error))?;
-    let positions = serde_saphyr::from_str::<Spanned<Tree>>(text).ok().map(node);
+    let value: T = serde_saphyr::from_str_with_options(text, options()).map_err(|error| source_error(&error))?;
+    let positions = serde_saphyr::from_str_with_options::<Spanned<Tree>>(text, options()).ok().map(node);
     Ok((value, Positions { root: positions }))
+}
+
+/// YAML 1.2 booleans alone: in YAML 1.1 a parameter named `n` or a country code `no` would be `false`.
+fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! { strict_booleans: true }
 }
 
 impl Positions {
@@ -85,14 +90,15 @@ fn source_error(error: &serde_saphyr::Error) -> SourceError {
     SourceError { line, column, message, help }
 }
 
-/// For "unknown field `x`, expected one of `a`, `b`": the nearest known name.
+/// For "unknown field `x`, expected one of a, b": the nearest known name.
 fn suggestion(message: &str) -> Option<String> {
-    let mut quoted = message.split('`').skip(1).step_by(2);
     if !(message.contains("unknown field") || message.contains("unknown variant")) {
         return None;
     }
-    let wrong = quoted.next()?;
-    nearest(wrong, quoted).map(|name| format!("did you mean `{name}`?"))
+    let wrong = message.split('`').nth(1)?;
+    let known = message.split_once("expected ")?.1.trim_start_matches("one of ");
+    let names = known.split([',', '`', ' ']).filter(|name| !name.is_empty() && *name != "or");
+    nearest(wrong, names).map(|name| format!("did you mean `{name}`?"))
 }
 
 /// The candidate nearest to `wrong`, if it is near enough to be a slip.

@@ -127,9 +127,7 @@ pub async fn default_application(reader: &impl Reader) -> Result<ApplicationInfo
     let rows = query_file!("queries/application/default.sql").fetch_all(reader.reader_pool()).await.map_err(StoreError::from)?;
     match rows.as_slice() {
         [] => Err(NoDefault::NoApplication),
-        [first, rest @ ..] if rest.is_empty() || first.name == "default" => {
-            Ok(get(reader, ApplicationId::new(first.application_id)).await?)
-        }
+        [first, rest @ ..] if rest.is_empty() || first.name == "default" => Ok(get(reader, ApplicationId::new(first.application_id)).await?),
         rows => Err(NoDefault::Ambiguous { names: rows.iter().take(NAMES_MAX).map(|row| row.name.clone()).collect() }),
     }
 }
@@ -181,12 +179,8 @@ pub async fn delete(primary: &Primary, id: ApplicationId, actor: &Actor) -> Resu
 
 /// The foreign key says it, without another look-up.
 fn missing_consumer(error: sqlx::Error, consumer: ConsumerId) -> StoreError {
-    match StoreError::from(error) {
-        StoreError::Conflict { constraint, .. } if constraint == "application_consumer_fk" => {
-            StoreError::not_found("consumer", consumer.to_string())
-        }
-        other => other,
-    }
+    let error = StoreError::from(error);
+    if error.breaks("application_consumer_fk") { StoreError::not_found("consumer", consumer.to_string()) } else { error }
 }
 
 async fn find(connection: &mut PgConnection, id: Option<Uuid>, name: Option<&str>) -> Result<Option<ApplicationInfo>, StoreError> {

@@ -61,8 +61,7 @@ pub struct Deleted {
 pub async fn list(reader: &impl Reader, tenant: Option<&str>, page: &PageRequest) -> Result<Page<ConsumerInfo>, StoreError> {
     let place = page.place()?;
     let (at, after) = (place.as_ref().map(|place| place.at), place.as_ref().map(Place::uuid).transpose()?);
-    let rows =
-        query_file_as!(Row, "queries/consumer/list.sql", tenant, at, after, page.rows()).fetch_all(reader.reader_pool()).await?;
+    let rows = query_file_as!(Row, "queries/consumer/list.sql", tenant, at, after, page.rows()).fetch_all(reader.reader_pool()).await?;
     let items = rows.into_iter().map(Row::into_info).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::cut(page, items, |info| (info.created_at, info.id.uuid().to_string())))
 }

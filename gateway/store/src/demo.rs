@@ -2,7 +2,7 @@
 
 use model::time::UtcMicros;
 use serde::Serialize;
-use sqlx::{PgPool, migrate::Migrator, query_file_as};
+use sqlx::{PgPool, error::DatabaseError, migrate::Migrator, query_file_as};
 use time::OffsetDateTime;
 
 use crate::{
@@ -93,7 +93,7 @@ impl DemoDatabase {
 
 /// `read_only_sql_transaction`: the server is in recovery.
 fn refusal(error: sqlx::Error) -> DemoError {
-    let is_read_only = error.as_database_error().and_then(|refusal| refusal.code()).is_some_and(|code| code == "25006");
+    let is_read_only = error.as_database_error().and_then(DatabaseError::code).is_some_and(|code| code == "25006");
     if is_read_only { DemoError::ReadOnly } else { DemoError::Store(error.into()) }
 }
 

@@ -1,6 +1,9 @@
 //! What can go wrong between us and a database, in the terms that a caller acts on.
 
-use sqlx::error::ErrorKind;
+use sqlx::{
+    error::{DatabaseError, ErrorKind},
+    postgres::{PgDatabaseError, PgSeverity},
+};
 
 /// A read or write that did not happen as asked.
 #[derive(Debug, thiserror::Error)]
@@ -76,12 +79,16 @@ impl StoreError {
         Self::Unavailable { reason, source: None }
     }
 
-    /// What a failed COMMIT means: the server's own refusal is a refusal; anything else leaves the outcome open (T6).
+    /// True when it is about this constraint.
+    pub(crate) fn breaks(&self, name: &str) -> bool {
+        matches!(self, Self::Conflict { constraint, .. } if constraint == name)
+    }
+
+    /// What a failed COMMIT means. An ordinary error of the server is a refusal. A broken connection says nothing; nor does a
+    /// server that ends the session: it does so too while it waits for its standbys, when the commit is done locally (T6).
     pub(crate) fn at_commit(source: sqlx::Error) -> Self {
-        match source {
-            refused @ sqlx::Error::Database(_) => Self::from(refused),
-            source => Self::CommitUnknown { source },
-        }
+        let severity = source.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()).map(PgDatabaseError::severity);
+        if severity == Some(PgSeverity::Error) { Self::from(source) } else { Self::CommitUnknown { source } }
     }
 }
 
@@ -91,40 +98,48 @@ impl From<sqlx::Error> for StoreError {
             return from_driver(source);
         };
         let constraint = refusal.constraint().unwrap_or("unnamed").to_owned();
-        match refusal.kind() {
-            ErrorKind::UniqueViolation => Self::Conflict { constraint, detail: "it exists already".to_owned() },
-            ErrorKind::ForeignKeyViolation => {
-                Self::Conflict { constraint, detail: "another row refers to it, or the row it refers to is gone".to_owned() }
-            }
-            ErrorKind::NotNullViolation | ErrorKind::CheckViolation => Self::Invalid { message: format!("it breaks the rule {constraint}") },
-            _ => from_state(source),
+        let kind = refusal.kind();
+        if matches!(kind, ErrorKind::UniqueViolation) {
+            Self::Conflict { constraint, detail: "it exists already".to_owned() }
+        } else if matches!(kind, ErrorKind::ForeignKeyViolation) {
+            Self::Conflict { constraint, detail: "another row refers to it, or the row it refers to is gone".to_owned() }
+        } else if matches!(kind, ErrorKind::NotNullViolation | ErrorKind::CheckViolation) {
+            Self::Invalid { message: format!("it breaks the rule {constraint}") }
+        } else {
+            from_state(source)
         }
     }
 }
 
 /// Errors that the server told us, by SQLSTATE.
 fn from_state(source: sqlx::Error) -> StoreError {
-    let code = source.as_database_error().and_then(|refusal| refusal.code()).unwrap_or_default().into_owned();
+    let code = source.as_database_error().and_then(DatabaseError::code).unwrap_or_default().into_owned();
     match code.as_str() {
         // Serialization failure, deadlock, lock timeout, cancelled by statement_timeout or by a conflict on a standby.
         "40001" | "40P01" | "55P03" | "57014" => StoreError::Unavailable { reason: "a statement did not finish in time", source: Some(source) },
         // The server is starting, stopping, full, or refuses writes because it is a standby.
-        "57P01" | "57P02" | "57P03" | "53300" | "53400" | "25006" => StoreError::Unavailable { reason: "the server does not take statements", source: Some(source) },
+        "57P01" | "57P02" | "57P03" | "53300" | "53400" | "25006" => {
+            StoreError::Unavailable { reason: "the server does not take statements", source: Some(source) }
+        }
         // U+0000 in a text or a document; text that is too long; a number out of range.
-        "22P05" | "22021" | "22001" | "22003" => StoreError::Invalid { message: "it holds a character or a number that the database cannot store".to_owned() },
+        "22P05" | "22021" | "22001" | "22003" => {
+            StoreError::Invalid { message: "it holds a character or a number that the database cannot store".to_owned() }
+        }
         _ => StoreError::Internal { source },
     }
 }
 
 /// Errors of the driver and of the network.
 fn from_driver(source: sqlx::Error) -> StoreError {
-    match source {
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => StoreError::Unavailable { reason: "no connection became free in time", source: Some(source) },
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed => {
-            StoreError::Unavailable { reason: "the connection failed", source: Some(source) }
-        }
-        sqlx::Error::ColumnDecode { index, source } => StoreError::Corrupt { what: format!("column {index}"), message: source.to_string() },
-        sqlx::Error::Decode(source) => StoreError::Corrupt { what: "value".to_owned(), message: source.to_string() },
-        source => StoreError::Internal { source },
+    if matches!(source, sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed) {
+        StoreError::Unavailable { reason: "no connection became free in time", source: Some(source) }
+    } else if matches!(source, sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed) {
+        StoreError::Unavailable { reason: "the connection failed", source: Some(source) }
+    } else if let sqlx::Error::ColumnDecode { index, source } = source {
+        StoreError::Corrupt { what: format!("column {index}"), message: source.to_string() }
+    } else if let sqlx::Error::Decode(source) = source {
+        StoreError::Corrupt { what: "value".to_owned(), message: source.to_string() }
+    } else {
+        StoreError::Internal { source }
     }
 }

@@ -204,12 +204,8 @@ fn shown(issued: &Issued) -> Result<(&'static str, &str), StoreError> {
 
 /// The foreign key says it, without another look-up.
 fn missing_application(error: sqlx::Error, application: ApplicationId) -> StoreError {
-    match StoreError::from(error) {
-        StoreError::Conflict { constraint, .. } if constraint == "api_key_application_fk" => {
-            StoreError::not_found("application", application.to_string())
-        }
-        other => other,
-    }
+    let error = StoreError::from(error);
+    if error.breaks("api_key_application_fk") { StoreError::not_found("application", application.to_string()) } else { error }
 }
 
 async fn find(connection: &mut PgConnection, id: &KeyId) -> Result<KeyInfo, StoreError> {

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use model::{document::{PlanDoc, PlanLimitDoc}, id::PlanId, time::UtcMicros};
+use model::{
+    document::{PlanDoc, PlanLimitDoc},
+    id::PlanId,
+    time::UtcMicros,
+};
 use serde::Serialize;
 use sqlx::query_file_as;
 use time::OffsetDateTime;

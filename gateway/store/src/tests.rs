@@ -1,4 +1,4 @@
-//! Promises of the store, against a real PostgreSQL that the tests start for themselves.
+//! Promises of the store, against a real `PostgreSQL` that the tests start for themselves.
 
 mod apply;
 mod audit;

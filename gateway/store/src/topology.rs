@@ -182,9 +182,7 @@ impl Topology {
             let is_here = seen.region == self.0.here_region;
             (!is_here, is_here && seen.state == ServerState::Primary, seen.rtt_us)
         });
-        nearest
-            .map(|(_, known)| Replica::new(known.pool.clone()))
-            .ok_or_else(|| StoreError::unavailable("no server answers"))
+        nearest.map(|(_, known)| Replica::new(known.pool.clone())).ok_or_else(|| StoreError::unavailable("no server answers"))
     }
 
     /// What is known about each server.

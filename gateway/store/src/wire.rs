@@ -3,10 +3,7 @@
 use model::time::UtcMicros;
 use time::OffsetDateTime;
 
-use crate::{
-    error::StoreError,
-    tenant::ManagedBy,
-};
+use crate::{error::StoreError, tenant::ManagedBy};
 
 /// An instant for a parameter.
 pub(crate) fn instant(at: UtcMicros) -> Result<OffsetDateTime, StoreError> {

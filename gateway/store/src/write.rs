@@ -163,9 +163,7 @@ impl ControlWrite {
         let n_rows = i32::try_from(rows.len()).map_err(|_| StoreError::invalid("too many changes at once"))?;
         let head = query_file!("queries/control_head/advance.sql", lane.as_str()).fetch_one(&mut *self.tx).await?;
         let rows = serde_json::Value::Array(rows);
-        query_file!("queries/control_log/insert.sql", head.rev, lane.as_str(), head.epoch, n_rows, self.actor, rows)
-            .execute(&mut *self.tx)
-            .await?;
+        query_file!("queries/control_log/insert.sql", head.rev, lane.as_str(), head.epoch, n_rows, self.actor, rows).execute(&mut *self.tx).await?;
         let hint = format!("{}:{}:{}", lane.as_str(), head.epoch, head.rev);
         query_file!("queries/control_head/notify.sql", hint).execute(&mut *self.tx).await?;
         Ok(())

@@ -20,6 +20,7 @@ use super::{
     diagnostics::{self, Diagnostic},
     output::{self, Format},
 };
+use crate::boot;
 
 /// Check node files and gateway files, without a network.
 #[derive(Debug, Args)]
@@ -98,11 +99,11 @@ fn check(file: &Path) -> Vec<Diagnostic> {
 /// A node file says where a node stands (`region`, `node`); a gateway file has sections, and neither of these.
 fn is_node_file(text: &str) -> bool {
     source::read::<BTreeMap<String, Value>>(text)
-        .is_ok_and(|(members, _)| ["region", "node", "listeners", "database"].iter().any(|name| members.contains_key(*name)))
+        .is_ok_and(|(members, _)| ["region", "node", "data", "control", "database", "spool", "secrets"].iter().any(|name| members.contains_key(*name)))
 }
 
 fn node(file: &Path, text: &str) -> Vec<Diagnostic> {
-    crate::boot::check_node(file, text)
+    boot::check_node(file, text)
 }
 
 /// Reads and compiles a gateway file, with the OpenAPI files that it names.
@@ -116,7 +117,7 @@ pub(crate) fn gateway(file: &Path) -> Result<Loaded, Vec<Diagnostic>> {
 
 fn load(file: &Path, text: String) -> Result<Loaded, Vec<Diagnostic>> {
     let (mut document, positions) = source::read::<Document>(&text).map_err(|error| {
-        vec![Diagnostic::at(file, &text, (error.line, error.column), error.message).with_help(error.help)]
+        vec![Diagnostic::of(file, &text, &error)]
     })?;
     let mut found = Vec::new();
     let mut told = Vec::new();
@@ -158,9 +159,7 @@ enum OpenapiError {
 fn openapi(file: &Path, name: &str) -> Result<Value, OpenapiError> {
     let text = read(file).map_err(|unreadable| OpenapiError::Unreadable(format!("{}: {}", file.display(), unreadable.message)))?;
     let (value, positions) = source::read::<Value>(&text).map_err(|error| {
-        OpenapiError::Mistakes(vec![
-            Diagnostic::at(file, &text, (error.line, error.column), error.message).with_help(error.help),
-        ])
+        OpenapiError::Mistakes(vec![Diagnostic::of(file, &text, &error)])
     })?;
     match Api::compile(name, &value) {
         Ok(_) => Ok(value),

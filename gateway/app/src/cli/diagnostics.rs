@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use model::source::SourceError;
 use serde_json::{Value, json};
 
 use super::output::{self, Format};
@@ -32,6 +33,11 @@ impl Diagnostic {
         let index = usize::try_from(line).ok().and_then(|line| line.checked_sub(1));
         let source_line = index.and_then(|index| text.lines().nth(index)).unwrap_or_default().to_owned();
         Self { file: file.to_owned(), line, column, path: String::new(), message: message.into(), help: None, source_line }
+    }
+
+    /// A mistake that was found while a text was read.
+    pub(crate) fn of(file: &Path, text: &str, mistake: &SourceError) -> Self {
+        Self::at(file, text, (mistake.line, mistake.column), mistake.message.clone()).with_help(mistake.help.clone())
     }
 
     /// A mistake about a file as a whole.

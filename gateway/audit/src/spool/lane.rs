@@ -264,7 +264,7 @@ impl LaneState {
         let before = self.frames.len();
         layout::open_record(&mut self.frames, &salt, |out| event.encode(out));
         let bytes = self.frames.len() - before;
-        debug_assert!(bytes + layout::TRAILER_BYTES <= layout::RECORD_BYTES_MAX, "the event's limits add up");
+        debug_assert!(bytes <= layout::EVENT_BYTES_MAX + layout::FRAME_BYTES + SALT_BYTES, "the event's limits add up");
         self.queue.push(Queued { slot, bytes });
         Some(slot)
     }

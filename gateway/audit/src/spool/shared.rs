@@ -47,11 +47,15 @@ pub(crate) struct Lanes {
     pub(crate) is_ended: bool,
 }
 
+/// An opened spool whose writer does not run yet.
+pub(crate) struct Started {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) writer: Writer,
+    pub(crate) lock: Box<dyn StorageFile>,
+}
+
 /// Locks, recovers, claims an incarnation and lays the first segment.
-pub(crate) fn start(
-    config: SpoolConfig,
-    storage: Arc<dyn Storage>,
-) -> Result<(Arc<Shared>, Writer, Box<dyn StorageFile>), SpoolError> {
+pub(crate) fn start(config: SpoolConfig, storage: Arc<dyn Storage>) -> Result<Started, SpoolError> {
     storage.create_dir(&config.dir).map_err(doing("create the directory"))?;
     let lock = storage.lock(&config.dir.join(layout::LOCK_NAME)).map_err(doing("lock the directory"))?;
     let Some(lock) = lock else {
@@ -70,7 +74,7 @@ pub(crate) fn start(
         bell: Bell::default(),
     });
     let writer = Writer::new(Arc::clone(&shared), config)?;
-    Ok((shared, writer, lock))
+    Ok(Started { shared, writer, lock })
 }
 
 impl Shared {
@@ -119,8 +123,7 @@ pub(crate) const LAZY: u8 = 2;
 pub(crate) const GATHERING: u8 = 3;
 
 /// A batch that can take no more.
-const FULL: u64 = 512;
-const _: () = assert!(FULL as usize == BATCH_RECORDS_MAX, "a full queue is a full batch");
+const FULL: u64 = BATCH_RECORDS_MAX;
 
 /// Wakes the writer once for each time it rests, not once for each record.
 #[derive(Debug, Default)]

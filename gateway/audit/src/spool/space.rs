@@ -1,6 +1,9 @@
 //! Admission: slots and bytes are counted before a request acts, in a handful of atomics.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    time::Duration,
+};
 
 use crate::layout::{HEADER_BYTES, RECORD_BYTES_MAX};
 
@@ -52,7 +55,7 @@ pub struct SpoolState {
     pub durable_seq: u64,
     /// Calls of `fdatasync` on batches.
     pub fsyncs_total: u64,
-    /// How long the last of them took, in microseconds.
+    /// How long the last of them took, with its write, in microseconds.
     pub fsync_last_us: u64,
     /// Records made durable by this incarnation.
     pub records_total: u64,
@@ -73,8 +76,7 @@ const CLOSED: u8 = 1;
 const FAILED: u8 = 2;
 
 /// A slot's share of the disk.
-const SLOT_BYTES: u64 = 4_096;
-const _: () = assert!(SLOT_BYTES as usize == RECORD_BYTES_MAX, "a slot is one worst-case record");
+const SLOT_BYTES: u64 = RECORD_BYTES_MAX;
 
 /// Every batch ends where the next record might not fit: up to a record's worth is left over.
 const SEGMENT_WASTE: u64 = SLOT_BYTES;
@@ -92,9 +94,8 @@ pub(crate) struct Space {
     wants_spare: AtomicBool,
     refused: AtomicU64,
     durable_seq: AtomicU64,
-    pub(crate) fsyncs: AtomicU64,
-    pub(crate) fsync_last_us: AtomicU64,
-    pub(crate) batches: AtomicU64,
+    fsyncs: AtomicU64,
+    fsync_last_us: AtomicU64,
 }
 
 impl Space {
@@ -111,7 +112,6 @@ impl Space {
             durable_seq: AtomicU64::new(0),
             fsyncs: AtomicU64::new(0),
             fsync_last_us: AtomicU64::new(0),
-            batches: AtomicU64::new(0),
         }
     }
 
@@ -215,6 +215,12 @@ impl Space {
         self.durable_seq.store(seq, Ordering::SeqCst);
     }
 
+    /// One batch was written and synced, in this time.
+    pub(crate) fn synced(&self, took: Duration) {
+        self.fsyncs.fetch_add(1, Ordering::Relaxed);
+        self.fsync_last_us.store(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
     /// No reservation is admitted from here on.
     pub(crate) fn fail(&self) {
         self.mode.store(FAILED, Ordering::SeqCst);
@@ -233,6 +239,7 @@ impl Space {
         let reserved_bytes = outstanding.saturating_mul(SLOT_BYTES);
         let fill = used_bytes.saturating_add(reserved_bytes).saturating_mul(1_000) / self.max.max(1);
         let durable_seq = self.durable_seq();
+        let fsyncs = self.fsyncs.load(Ordering::Relaxed);
         SpoolState {
             used_bytes,
             reserved_bytes,
@@ -240,10 +247,10 @@ impl Space {
             outstanding,
             outstanding_max: self.outstanding_max,
             durable_seq,
-            fsyncs_total: self.fsyncs.load(Ordering::Relaxed),
+            fsyncs_total: fsyncs,
             fsync_last_us: self.fsync_last_us.load(Ordering::Relaxed),
             records_total: durable_seq,
-            batches_total: self.batches.load(Ordering::Relaxed),
+            batches_total: fsyncs,
             refused_total: self.refused.load(Ordering::Relaxed),
             damaged_segments,
             failed: self.mode.load(Ordering::SeqCst) == FAILED,

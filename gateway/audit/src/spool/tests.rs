@@ -54,8 +54,9 @@ pub(crate) fn wait<F: Future>(future: F) -> F::Output {
 /// Waits for a condition, at most ten seconds.
 pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     wait(async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(1));
         while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            ticks.tick().await;
         }
     });
 }

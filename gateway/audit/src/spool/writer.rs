@@ -1,39 +1,27 @@
 //! The one writer: drains the lanes, writes one batch with one positional write, syncs, and answers the receipts.
 
-use std::{collections::VecDeque, io, sync::Arc, task::Waker, time::Duration};
-
-use aws_lc_rs::rand;
+use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
 
 use super::{
     Lost, SpoolConfig, SpoolError,
-    catalog::{Condition, Segment},
-    doing,
+    files::{Files, SPACE_RETRY},
     lane::{LaneShared, Queued},
     shared::{GATHERING, IDLE, LAZY, Shared},
-    space::Space,
 };
 use crate::{
-    layout::{self, BATCH_BYTES_MAX, BATCH_RECORDS_MAX, Chain, HEADER_BYTES, Header, TRAILER_BYTES, Trailer},
+    layout::{self, BATCH_RECORDS_MAX, Chain, Trailer},
     scan::bytes_of,
-    storage::StorageFile,
 };
 
 /// How long records that nobody waits for may stay in memory.
 const LAZY_FLUSH: Duration = Duration::from_millis(20);
-/// How often a full disk is tried again.
-const SPACE_RETRY: Duration = Duration::from_secs(1);
 
 /// The writer's own state; everything shared is in [`Shared`].
 #[derive(Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
-    config: SpoolConfig,
-    live: Option<Live>,
-    spares: VecDeque<Spare>,
-    spares_made: u64,
-    segments_made: u64,
-    /// The header of the next segment, but for its number.
-    nonce: [u8; 32],
+    flush_after: Duration,
+    files: Files,
     chain: Chain,
     next_seq: u64,
     staged: VecDeque<Staged>,
@@ -43,25 +31,7 @@ pub(crate) struct Writer {
     wakers: Vec<Waker>,
     /// When the sync began during which the queue's oldest record may have come.
     synced_from: Option<Duration>,
-    blocked_until: Option<Duration>,
     has_ended: bool,
-}
-
-/// The segment being written.
-#[derive(Debug)]
-struct Live {
-    file: Box<dyn StorageFile>,
-    name: String,
-    offset: u64,
-    bytes: u64,
-}
-
-/// A preallocated file.
-#[derive(Debug)]
-struct Spare {
-    file: Box<dyn StorageFile>,
-    name: String,
-    bytes: u64,
 }
 
 /// What was drained from one lane and is not written yet.
@@ -87,33 +57,21 @@ struct Batch {
 impl Writer {
     /// Lays the first segment where there is space for one.
     pub(crate) fn new(shared: Arc<Shared>, config: SpoolConfig) -> Result<Self, SpoolError> {
-        let mut nonce = [0; 32];
-        rand::fill(&mut nonce).map_err(|_| doing("make a nonce")(io::Error::other("no randomness")))?;
-        let mut writer = Self {
+        let flush_after = config.flush_after;
+        let (files, chain) = Files::new(Arc::clone(&shared), config)?;
+        Ok(Self {
             shared,
-            config,
-            live: None,
-            spares: VecDeque::new(),
-            spares_made: 0,
-            segments_made: 0,
-            nonce,
-            chain: [0; 32],
+            flush_after,
+            files,
+            chain,
             next_seq: 1,
             staged: VecDeque::new(),
             pool: Vec::new(),
             batch: Batch::default(),
             wakers: Vec::new(),
             synced_from: None,
-            blocked_until: None,
             has_ended: false,
-        };
-        writer.chain = writer.header().genesis();
-        writer.provision()?;
-        if !writer.spares.is_empty() {
-            writer.rotate()?;
-            writer.provision()?;
-        }
-        Ok(writer)
+        })
     }
 
     /// The thread's body: runs until the spool is closed or fails.
@@ -150,15 +108,16 @@ impl Writer {
             self.stage(lane, LaneShared::drain_and_end);
         }
         self.write_staged()?;
-        if let Err(error) = self.trim() {
+        if let Err(error) = self.files.trim() {
             tracing::warn!("audit spool could not be trimmed at close; every record is safe: {error}");
         }
         Ok(())
     }
 
-    /// Everything queued so far, once, without waiting; the stepped runs use it too.
+    /// Everything queued so far, once, without waiting: what a stepped run calls instead of the thread.
+    #[cfg(any(test, feature = "simulate"))]
     pub(crate) fn turn(&mut self) -> Result<(), SpoolError> {
-        self.provision_if_needed()?;
+        self.files.provision_if_needed()?;
         self.flush()
     }
 
@@ -170,10 +129,10 @@ impl Writer {
                 return Ok(false);
             }
             let queued = bell.queued();
-            if queued > 0 && (bell.is_urgent() || bell.is_full()) && !self.is_short_of_space() {
+            if queued > 0 && (bell.is_urgent() || bell.is_full()) && !self.files.is_short_of_space() {
                 return Ok(true);
             }
-            self.provision_if_needed()?;
+            self.files.provision_if_needed()?;
             let shared = Arc::clone(&self.shared);
             let bell = &shared.bell;
             if queued > 0 {
@@ -183,7 +142,7 @@ impl Writer {
                 }
                 return Ok(!bell.is_closing());
             }
-            let is_blocked = self.blocked_until.is_some();
+            let is_blocked = self.files.is_blocked();
             let is_due = || {
                 bell.queued() > 0
                     || bell.is_closing()
@@ -204,7 +163,7 @@ impl Writer {
             return;
         }
         let waited = self.synced_from.map_or(Duration::ZERO, |from| self.now().saturating_sub(from));
-        let left = self.config.flush_after.saturating_sub(waited);
+        let left = self.flush_after.saturating_sub(waited);
         if !left.is_zero() {
             bell.rest(GATHERING, Some(left), is_due);
         }
@@ -246,8 +205,8 @@ impl Writer {
 
     fn write_staged(&mut self) -> Result<(), SpoolError> {
         while let Some(next) = self.staged.front().and_then(Staged::next_bytes) {
-            if self.room() < next {
-                self.rotate()?;
+            if self.files.room() < next {
+                self.files.rotate(self.next_seq, self.chain)?;
             }
             self.fill();
             self.write()?;
@@ -256,16 +215,9 @@ impl Writer {
         Ok(())
     }
 
-    /// How many bytes of records the next batch may hold.
-    fn room(&self) -> usize {
-        let free = self.live.as_ref().map_or(0, |live| live.bytes.saturating_sub(live.offset));
-        let free = usize::try_from(free).unwrap_or(usize::MAX);
-        free.min(BATCH_BYTES_MAX).saturating_sub(TRAILER_BYTES)
-    }
-
     /// Moves staged records into the batch and gives them their seqs.
     fn fill(&mut self) {
-        let room = self.room();
+        let room = self.files.room();
         let batch = &mut self.batch;
         batch.bytes.clear();
         batch.parts.clear();
@@ -274,7 +226,7 @@ impl Writer {
             let mut taken = 0;
             let mut from = staged.frames_used;
             for queued in staged.queue.iter().skip(staged.queue_used) {
-                let is_full = bytes_of(BATCH_RECORDS_MAX) <= batch.records;
+                let is_full = batch.records >= BATCH_RECORDS_MAX;
                 if is_full || batch.bytes.len() + queued.bytes > room {
                     batch.parts.push(taken);
                     return;
@@ -295,27 +247,19 @@ impl Writer {
     /// One positional write and one sync.
     fn write(&mut self) -> Result<(), SpoolError> {
         let began = self.now();
-        let Some(live) = &mut self.live else { return Err(no_space()) };
         self.chain = layout::chain_after(&self.chain, &self.batch.bytes);
         let trailer = Trailer {
             count: u32::try_from(self.batch.records).unwrap_or(u32::MAX),
             first_seq: self.next_seq,
             last_seq: self.next_seq + self.batch.records - 1,
-            offset: live.offset,
+            offset: self.files.offset(),
             chain: self.chain,
         };
         trailer.encode(&mut self.batch.bytes);
-        live.file.write_at(&self.batch.bytes, live.offset).map_err(doing("write a batch"))?;
-        live.file.sync_data().map_err(doing("sync a batch"))?;
-        live.offset += bytes_of(self.batch.bytes.len());
+        self.files.write(&self.batch.bytes)?;
         self.next_seq += self.batch.records;
         self.synced_from = Some(began);
-        let took = self.now().saturating_sub(began);
-        let space = &self.shared.space;
-        space.fsyncs.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        space.batches.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let took_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        space.fsync_last_us.store(took_us, std::sync::atomic::Ordering::Relaxed);
+        self.shared.space.synced(self.now().saturating_sub(began));
         Ok(())
     }
 
@@ -324,11 +268,11 @@ impl Writer {
         let last_seq = self.next_seq - 1;
         if let Some(segment) = self.shared.catalog.lock().live_mut() {
             segment.last_seq = last_seq;
-            segment.end = self.live.as_ref().map_or(segment.end, |live| live.offset);
+            segment.end = self.files.offset();
         }
         let space = &self.shared.space;
         space.add_used(bytes_of(self.batch.bytes.len()));
-        space.set_backing(self.backing());
+        space.set_backing(self.files.backing());
         space.set_durable_seq(last_seq);
         space.give_back(self.batch.records);
         let mut first_seq = self.next_seq - self.batch.records;
@@ -345,137 +289,6 @@ impl Writer {
             done.queue.clear();
             self.pool.push((done.frames, done.queue));
         }
-    }
-
-    /// What is certainly there for records.
-    fn backing(&self) -> u64 {
-        let live = self.live.as_ref().map_or(0, |live| Space::backing_of(live.bytes.saturating_sub(live.offset)));
-        self.spares.iter().fold(live, |sum, spare| sum.saturating_add(Space::backing_of_spare(spare.bytes)))
-    }
-
-    fn header(&self) -> Header {
-        Header {
-            node: self.config.node.clone(),
-            incarnation: self.shared.incarnation,
-            number: self.segments_made + 1,
-            first_seq: self.next_seq,
-            previous: self.chain,
-            nonce: self.nonce,
-        }
-    }
-
-    /// Turns a spare into the live segment. Its name appears only when its header is on disk, so a segment without a whole
-    /// header is damage and never an unfinished creation.
-    fn rotate(&mut self) -> Result<(), SpoolError> {
-        if self.spares.is_empty() {
-            self.blocked_until = None;
-            self.provision()?;
-        }
-        let Some(spare) = self.spares.pop_front() else { return Err(no_space()) };
-        let name = layout::segment_name(self.shared.incarnation, self.next_seq);
-        let storage = &self.shared.storage;
-        spare.file.write_at(&self.header().encode(), 0).map_err(doing("write a segment's header"))?;
-        spare.file.sync_all().map_err(doing("sync a segment"))?;
-        let (from, to) = (self.shared.dir.join(&spare.name), self.shared.dir.join(&name));
-        storage.rename(&from, &to).map_err(doing("name a segment"))?;
-        storage.sync_dir(&self.shared.dir).map_err(doing("sync the directory"))?;
-        self.segments_made += 1;
-        {
-            let mut catalog = self.shared.catalog.lock();
-            if let Some(done) = catalog.live_mut() {
-                done.condition = Condition::Done;
-            }
-            catalog.spare_bytes = catalog.spare_bytes.saturating_sub(spare.bytes);
-            catalog.insert(Segment {
-                name: name.clone(),
-                incarnation: self.shared.incarnation,
-                first_seq: self.next_seq,
-                last_seq: self.next_seq - 1,
-                end: HEADER_BYTES,
-                disk_bytes: spare.bytes,
-                condition: Condition::Live,
-            });
-        }
-        self.live = Some(Live { file: spare.file, name, offset: HEADER_BYTES, bytes: spare.bytes });
-        self.shared.space.add_used(HEADER_BYTES);
-        self.shared.space.set_backing(self.backing());
-        Ok(())
-    }
-
-    fn is_short_of_space(&self) -> bool {
-        let is_waiting = self.blocked_until.is_some() && !self.shared.bell.wants_retry();
-        !is_waiting && (self.spares.is_empty() || self.shared.space.spare_wanted())
-    }
-
-    fn provision_if_needed(&mut self) -> Result<(), SpoolError> {
-        if self.shared.bell.take_retry() || self.blocked_until.is_some_and(|until| self.now() >= until) {
-            self.blocked_until = None;
-        }
-        if self.is_short_of_space() { self.provision() } else { Ok(()) }
-    }
-
-    /// Preallocates until there is a spare, and twice what is promised. A full disk is not an error here: admitted requests
-    /// have their space, and new ones are refused until there is more.
-    fn provision(&mut self) -> Result<(), SpoolError> {
-        while self.spares.is_empty() || self.shared.space.needs_spare() {
-            let allocated = self.shared.catalog.lock().allocated_bytes();
-            let bytes = self.config.disk_bytes_max.saturating_sub(allocated).min(self.config.segment_bytes);
-            let made = if bytes < super::SEGMENT_BYTES_MIN { Err(no_space()) } else { self.make_spare(bytes) };
-            match made {
-                Ok(()) => {}
-                Err(error) if is_full(&error) => {
-                    if self.blocked_until.is_none() {
-                        tracing::warn!("audit spool cannot preallocate more space: {error}");
-                    }
-                    self.blocked_until = Some(self.now() + SPACE_RETRY);
-                    // Stays wanted: nobody needs to ring for what the timer will try again.
-                    self.shared.space.want_spare(true);
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.blocked_until = None;
-        self.shared.space.want_spare(false);
-        Ok(())
-    }
-
-    fn make_spare(&mut self, bytes: u64) -> Result<(), SpoolError> {
-        self.spares_made += 1;
-        let name = format!("{}{}", layout::segment_name(self.shared.incarnation, self.spares_made), layout::SPARE_SUFFIX);
-        let path = self.shared.dir.join(&name);
-        let storage = &self.shared.storage;
-        let file = storage.create(&path).map_err(doing("create a spare"))?;
-        let allocated = file.allocate(bytes).and_then(|()| file.sync_all()).and_then(|()| storage.sync_dir(&self.shared.dir));
-        if let Err(error) = allocated {
-            drop(file);
-            if let Err(left) = storage.remove(&path) {
-                tracing::debug!("an unfinished spare stays until the next opening: {left}");
-            }
-            return Err(doing("preallocate a spare")(error));
-        }
-        self.spares.push_back(Spare { file, name, bytes });
-        self.shared.catalog.lock().spare_bytes += bytes;
-        self.shared.space.set_backing(self.backing());
-        Ok(())
-    }
-
-    /// Gives preallocated space back at a clean close.
-    fn trim(&mut self) -> Result<(), SpoolError> {
-        let dir = &self.shared.dir;
-        let storage = &self.shared.storage;
-        if let Some(live) = self.live.take() {
-            if live.offset == HEADER_BYTES {
-                storage.remove(&dir.join(&live.name)).map_err(doing("remove an empty segment"))?;
-            } else {
-                live.file.truncate(live.offset).map_err(doing("trim a segment"))?;
-                live.file.sync_all().map_err(doing("sync a segment"))?;
-            }
-        }
-        for spare in self.spares.drain(..) {
-            storage.remove(&dir.join(&spare.name)).map_err(doing("remove a spare"))?;
-        }
-        storage.sync_dir(dir).map_err(doing("sync the directory"))
     }
 
     /// Answers everyone who still waits: nothing is acknowledged from here on.
@@ -519,13 +332,4 @@ impl Staged {
     fn next_bytes(&self) -> Option<usize> {
         self.queue.get(self.queue_used).map(|queued| queued.bytes)
     }
-}
-
-fn no_space() -> SpoolError {
-    doing("preallocate a segment")(io::ErrorKind::StorageFull.into())
-}
-
-fn is_full(error: &SpoolError) -> bool {
-    matches!(error, SpoolError::Io { source, .. }
-        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }

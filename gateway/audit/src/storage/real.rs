@@ -16,7 +16,7 @@ use rustix::{
 use super::{Entry, Storage, StorageFile};
 
 /// Zeros are written in pieces of this size where the file system cannot preallocate.
-const ZEROS: [u8; 65_536] = [0; 65_536];
+static ZEROS: [u8; 65_536] = [0; 65_536];
 
 /// The operating system's file system, over `rustix`.
 #[derive(Debug, Clone, Copy, Default)]

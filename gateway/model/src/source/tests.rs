@@ -7,7 +7,7 @@ fn an_unknown_key_names_its_place_and_the_nearest_known_key() {
 
     assert_eq!((error.line, error.column), (5, 3), "{error:?}");
     assert!(error.message.contains("upstraem"), "{error:?}");
-    assert_eq!(error.help.as_deref(), Some("did you mean `upstream`?"));
+    assert_eq!(error.help.as_deref(), Some("did you mean `upstream`?"), "{error:?}");
 }
 
 #[test]

@@ -1,6 +1,5 @@
 //! The authority part of a document: consumers and applications.
 
-
 use model::{
     change::{ApplicationRow, AuthorityChange, ConsumerRow},
     document::Document,
@@ -22,9 +21,11 @@ pub(super) async fn put(write: &mut ControlWrite, document: &Document, report: &
 async fn put_consumers(write: &mut ControlWrite, document: &Document, report: &mut ApplyReport) -> Result<(), StoreError> {
     // Compiled: a consumer without a tenant means the only one.
     let only = document.tenants.first().map(|tenant| tenant.name.as_str());
-    let rows = document.consumers.iter().enumerate().map(|(position, doc)| {
-        json!({ "id": Uuid::now_v7(), "name": doc.name, "tenant": doc.tenant.as_deref().or(only), "position": position })
-    });
+    let rows = document
+        .consumers
+        .iter()
+        .enumerate()
+        .map(|(position, doc)| json!({ "id": Uuid::now_v7(), "name": doc.name, "tenant": doc.tenant.as_deref().or(only), "position": position }));
     let rows: Vec<Value> = rows.collect();
     let found = query_file!("queries/consumer/compare.sql", Value::Array(rows.clone())).fetch_all(&mut *write.tx).await?;
     let found = found.into_iter().map(|row| Comparison {
@@ -91,7 +92,6 @@ pub(super) async fn prune(write: &mut ControlWrite, document: &Document, report:
     report.keys_revoked = write.remove_applications(&ids).await?;
     let gone = applications.into_iter().map(|row| ResourceName { kind: ResourceKind::Application, name: row.name });
     report.deleted.extend(gone);
-
 
     let kept: Vec<String> = document.consumers.iter().map(|doc| doc.name.clone()).collect();
     for row in query_file!("queries/consumer/prune.sql", &kept).fetch_all(&mut *write.tx).await? {

@@ -83,12 +83,7 @@ pub(super) async fn put(write: &mut ControlWrite, wanted: &Wanted, report: &mut 
 }
 
 /// Reports and logs each entry; returns the rows that have to be written, if there are any.
-fn sort(
-    write: &mut ControlWrite,
-    entries: &[Entry],
-    compared: &[Comparison],
-    report: &mut ApplyReport,
-) -> Result<Option<Value>, StoreError> {
+fn sort(write: &mut ControlWrite, entries: &[Entry], compared: &[Comparison], report: &mut ApplyReport) -> Result<Option<Value>, StoreError> {
     let mut written = Vec::new();
     for entry in entries {
         let comparison = compared.iter().find(|comparison| comparison.kind == entry.kind && comparison.name == entry.name);
@@ -131,9 +126,9 @@ async fn compare_plans(write: &mut ControlWrite, entries: &[Entry]) -> Result<Ve
 
 async fn compare_others(write: &mut ControlWrite, entries: &[Entry]) -> Result<Vec<Comparison>, StoreError> {
     let found = query_file!("queries/gateway_resource/compare.sql", rows(entries)).fetch_all(&mut *write.tx).await?;
-    let found = found.into_iter().map(|row| {
-        Ok(Comparison { kind: kind(&row.kind)?, name: row.name, managed_by: row.managed_by, changed: row.changed, moved: row.moved })
-    });
+    let found = found
+        .into_iter()
+        .map(|row| Ok(Comparison { kind: kind(&row.kind)?, name: row.name, managed_by: row.managed_by, changed: row.changed, moved: row.moved }));
     found.collect()
 }
 

@@ -1,4 +1,4 @@
-//! The binary form of COPY (PostgreSQL documentation, "COPY", Binary Format): the event's bytes travel as they are.
+//! The binary form of COPY (`PostgreSQL` documentation, "COPY", Binary Format): the event's bytes travel as they are.
 
 use model::time::UtcMicros;
 

@@ -9,7 +9,7 @@ use model::time::UtcMicros;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::fixture::Database;
+use super::fixture::{Database, hex};
 use crate::{
     audit::{AuditFilter, AuditItem, LoadError, Watermark, load, query, watermark},
     page::PageRequest,
@@ -61,7 +61,9 @@ async fn rows_that_are_loaded_twice_are_there_once() {
     assert_eq!(count(&database).await, (150, 150, 150));
     assert_eq!(watermark(&database.primary, "eu-1", 1).await.expect("there is one"), Watermark { seq: 150, chain: [2; 32] });
     assert_eq!(watermark(&database.primary, "eu-1", 2).await.expect("there is none"), Watermark { seq: 0, chain: [0; 32] });
-    let stored = database.number("select count(*) from audit_event where octet_length(salt) = 32 and convert_from(event, 'utf8')::json ->> 'request_id' = 'r-' || seq").await;
+    let stored = database
+        .number("select count(*) from audit_event where octet_length(salt) = 32 and convert_from(event, 'utf8')::json ->> 'request_id' = 'r-' || seq")
+        .await;
     assert_eq!(stored, 150);
 }
 
@@ -149,7 +151,7 @@ async fn bytes_that_are_no_event_are_kept_and_never_stop_the_loader() {
     assert_eq!(database.number("select max(octet_length(route))::bigint from audit_event").await, 512);
     assert_eq!(database.number("select count(*) from audit_event where tenant = 'a'").await, 1);
     for (seq, event) in (1..).zip(odd) {
-        let hex: String = event.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = hex(&event);
         let kept = format!("select count(*) from audit_event where seq = {seq} and event = '\\x{hex}'");
         assert_eq!(database.number(kept).await, 1, "the bytes of row {seq}");
     }
@@ -162,16 +164,14 @@ async fn partitions_are_made_once_by_loaders_at_the_same_time_and_a_lying_clock_
     let days = [0, -1, -2, -7, 1, 2, -8, 4, 40, -4000, 9000];
     let loader = async |node: usize| {
         let name = format!("eu-{node}");
-        let rows: Vec<Row> = (1..)
-            .zip(days)
-            .map(|(seq, day)| Row { incarnation: 1, seq, salt: [0; 32], event: event(seq, at + day * DAY_US) })
-            .collect();
+        let rows: Vec<Row> =
+            (1..).zip(days).map(|(seq, day)| Row { incarnation: 1, seq, salt: [0; 32], event: event(seq, at + day * DAY_US) }).collect();
         load(&database.primary, &name, 1, 1, &rows, [0; 32]).await.expect("it loads")
     };
 
-    let loaded = join_all((0..8).map(loader)).await;
+    let marks = join_all((0..8).map(loader)).await;
 
-    assert_eq!(loaded, [11; 8]);
+    assert_eq!(marks, [11; 8]);
     let partitions = database.number("select count(*) from pg_inherits where inhparent = 'audit_event'::regclass").await;
     // One for each believable day, and the default.
     assert_eq!(partitions, 7);
@@ -202,7 +202,8 @@ async fn a_search_filters_and_pages_newest_first() {
     let event = seen[0].event.as_ref().expect("it reads");
     assert_eq!((event["request_id"].as_str(), seen[0].seq, seen[0].at), (Some("r-40"), 40, UtcMicros(at + 40)));
 
-    let count = async |filter: AuditFilter| query(&database.primary, &filter, &PageRequest { limit: 200, cursor: None }).await.expect("a page").items.len();
+    let count =
+        async |filter: AuditFilter| query(&database.primary, &filter, &PageRequest { limit: 200, cursor: None }).await.expect("a page").items.len();
     let all = AuditFilter::default;
     let text = |text: &str| Some(text.to_owned());
     assert_eq!(count(AuditFilter { route: text("even"), ..all() }).await, 40);
@@ -212,7 +213,18 @@ async fn a_search_filters_and_pages_newest_first() {
     assert_eq!(count(AuditFilter { status_max: Some(499), route: text("even"), ..all() }).await, 20);
     assert_eq!(count(AuditFilter { since: Some(UtcMicros(at + 31)), ..all() }).await, 20);
     assert_eq!(count(AuditFilter { until: Some(UtcMicros(at + 31)), ..all() }).await, 60);
-    assert_eq!(count(AuditFilter { tenant: text("acme"), class: text("access"), phase: text("outcome"), decision: text("allow"), region: text("eu"), ..all() }).await, 80);
+    assert_eq!(
+        count(AuditFilter {
+            tenant: text("acme"),
+            class: text("access"),
+            phase: text("outcome"),
+            decision: text("allow"),
+            region: text("eu"),
+            ..all()
+        })
+        .await,
+        80
+    );
     assert_eq!(count(AuditFilter { tenant: text("other"), ..all() }).await, 0);
     assert_eq!(count(AuditFilter { method: text("GET"), ..all() }).await, 0);
     assert_eq!(count(AuditFilter { consumer: text("x"), ..all() }).await, 0);

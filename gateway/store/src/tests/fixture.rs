@@ -44,13 +44,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/postgres.sh");
-        let mut child = Command::new("bash")
-            .arg(script)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("bash starts");
+        let mut child = Command::new("bash").arg(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("the script speaks");
         let port: u16 = line.trim().parse().expect("PostgreSQL starts; see the message above");
@@ -177,3 +171,9 @@ pub(crate) const LATER: UtcMicros = UtcMicros(4_102_444_800_000_000);
 
 /// How long a condition may take to come true.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// Bytes as the database shows them.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |value: u8| char::from_digit(u32::from(value), 16).expect("below 16");
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
+}

@@ -1,7 +1,7 @@
 use model::{change::KeyState, id::ApplicationId, key::Purpose};
 use uuid::Uuid;
 
-use super::fixture::{Database, LATER, document, file, issued, operator};
+use super::fixture::{Database, LATER, document, file, hex, issued, operator};
 use crate::{
     application::{self, NewApplication, NoDefault},
     consumer::{self, NewConsumer},
@@ -73,7 +73,11 @@ async fn deleting_a_consumer_ends_its_applications_and_their_keys() {
 #[tokio::test]
 async fn the_api_does_not_delete_what_the_file_rules() {
     let database = Database::new().await;
-    database.apply(&document("tenants: [{ name: acme, hosts: [a.example.com] }]\nconsumers: [{ name: shop }]\napplications: [{ name: web, consumer: shop }]")).await;
+    database
+        .apply(&document(
+            "tenants: [{ name: acme, hosts: [a.example.com] }]\nconsumers: [{ name: shop }]\napplications: [{ name: web, consumer: shop }]",
+        ))
+        .await;
     let application = application::by_name(&database.primary, "web").await.expect("it is there");
 
     let first = application::delete(&database.primary, application.id, &operator()).await.map(drop);
@@ -139,7 +143,7 @@ async fn no_column_of_any_table_holds_the_text_of_a_credential() {
         for issued in [&live, &token] {
             let text = issued.text.expose_secret();
             let secret = &text[text.len() - 49..text.len() - 6];
-            let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+            let hex = hex(secret.as_bytes());
             // A row as text shows bytes in hexadecimal.
             let rows = |needle: &str| format!("select count(*) from {table} as entry where entry::text like '%{needle}%'");
             assert_eq!(database.number(rows(secret)).await, 0, "{table} holds the secret");
@@ -166,7 +170,9 @@ async fn pages_show_every_key_once_newest_first_and_filter() {
         made.insert(0, issued.id);
     }
     // The same instant for some: the id decides, and no page may lose one.
-    database.run("update api_key set created_at = (select min(created_at) from api_key) where created_at < (select max(created_at) from api_key)").await;
+    database
+        .run("update api_key set created_at = (select min(created_at) from api_key) where created_at < (select max(created_at) from api_key)")
+        .await;
     key::revoke(&database.primary, &made[0], &operator()).await.expect("it is revoked");
 
     let mut seen = Vec::new();

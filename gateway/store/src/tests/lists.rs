@@ -12,7 +12,11 @@ use crate::{
 #[tokio::test]
 async fn tenants_and_plans_are_listed_with_what_the_file_says() {
     let database = Database::new().await;
-    database.apply(&document("tenants: [{ name: acme, hosts: [api.example.com, '*.acme.example'] }]\nplans: [{ name: basic, limits: { calls: { rate: 20/s } } }]")).await;
+    database
+        .apply(&document(
+            "tenants: [{ name: acme, hosts: [api.example.com, '*.acme.example'] }]\nplans: [{ name: basic, limits: { calls: { rate: 20/s } } }]",
+        ))
+        .await;
 
     let tenants = tenant::list(&database.primary, &PageRequest::default()).await.expect("a list");
     let plan = plan::get(&database.primary, "basic").await.expect("it is there");

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::fixture::{Database, LATER, SOON, document, issued, operator};
 use crate::{
     consumer::{self, NewConsumer},
+    error::StoreError,
     key::{self, NewKey},
     revision::{Change, Delta, ReloadReason, authority_delta, full, heads, listen, structure},
     write::{ControlWrite, Lanes},
@@ -29,7 +30,7 @@ async fn write(database: &Database, writer: u64) -> u64 {
         for _ in 0..=number % 3 {
             write.authority(&AuthorityChange::Consumer(row.clone())).expect("it is noted");
         }
-        if (writer + number) % 3 == 0 {
+        if (writer + number).is_multiple_of(3) {
             write.rollback().await.expect("it is taken back");
         } else {
             write.commit().await.expect("it commits");
@@ -101,8 +102,11 @@ async fn a_bad_body_is_quarantined_and_the_rest_applies() {
 
         let Delta::Changes { changes, revisions } = delta else { panic!("a bad body asks for no reload") };
         assert_eq!(revisions.authority, before.authority + 3);
-        let [Change { result: Ok(AuthorityChange::Key(first)), .. }, Change { result: Err(row), .. }, Change { result: Ok(AuthorityChange::Key(last)), .. }] =
-            changes.as_slice()
+        let [
+            Change { result: Ok(AuthorityChange::Key(first)), .. },
+            Change { result: Err(row), .. },
+            Change { result: Ok(AuthorityChange::Key(last)), .. },
+        ] = changes.as_slice()
         else {
             panic!("two keys around a bad row, not {changes:?}")
         };
@@ -187,7 +191,9 @@ async fn a_whole_load_is_what_the_changes_add_up_to() {
             AuthorityChange::Key(row) => row.id.to_string(),
             AuthorityChange::Application(row) => row.id.to_string(),
             AuthorityChange::Consumer(row) => row.id.to_string(),
-            other => panic!("nothing was removed, and yet {other:?}"),
+            AuthorityChange::KeyRemoved { .. } | AuthorityChange::ApplicationRemoved { .. } | AuthorityChange::ConsumerRemoved { .. } => {
+                panic!("nothing was removed, and yet {change:?}")
+            }
         };
         last.insert(entity, serde_json::to_value(change).expect("it is plain"));
     }
@@ -211,4 +217,30 @@ async fn a_structural_row_that_does_not_parse_is_named_and_left_out() {
     assert_eq!(load.document.tenants.iter().map(|tenant| tenant.name.as_str()).collect::<Vec<_>>(), ["bolt"]);
     assert_eq!(load.quarantined.iter().map(|row| (row.kind.as_str(), row.entity.as_str())).collect::<Vec<_>>(), [("tenant", "acme")]);
     assert_eq!(load.revisions, Revisions { epoch: 1, authority: 0, structural: 1 });
+}
+
+/// T6: only the server's own refusal says that a commit did not happen.
+#[tokio::test]
+async fn a_commit_is_refused_or_unknown_and_never_mistaken() {
+    let database = Database::new().await;
+    database.with_application().await;
+    let before = heads(&database.primary).await.expect("there are heads");
+    let at_commit = async |body: &str| {
+        database
+            .run(format!(
+                "drop trigger if exists at_commit on control_log;
+                create or replace function at_commit() returns trigger language plpgsql as $$ begin {body} return null; end $$;
+                create constraint trigger at_commit after insert on control_log deferrable initially deferred
+                    for each row execute function at_commit();"
+            ))
+            .await;
+        consumer::create(&database.primary, NewConsumer { name: "late", tenant: None }, &operator()).await.map(drop)
+    };
+
+    let refused = at_commit("raise exception 'no' using errcode = 'check_violation';").await;
+    let ended = at_commit("perform pg_terminate_backend(pg_backend_pid());").await;
+
+    assert!(matches!(&refused, Err(StoreError::Invalid { .. })), "{refused:?}");
+    assert!(matches!(&ended, Err(StoreError::CommitUnknown { .. })), "{ended:?}");
+    assert_eq!(heads(&database.primary).await.expect("there are heads"), before);
 }

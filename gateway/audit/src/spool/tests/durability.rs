@@ -87,16 +87,17 @@ fn nothing_is_acknowledged_after(operation: Operation) {
     let spool = Spool::open_with(config(), Arc::new(disk.clone())).expect("opens");
     let lane = spool.lane();
     wait(record(&lane, 1)).expect("durable before the error");
-    let mut late = lane.reserve(Durability::Strict, 1).expect("admitted");
+    let mut idle = lane.reserve(Durability::Strict, 1).expect("admitted");
 
     disk.fail(operation, 0, io::ErrorKind::Other);
-    let lost: Vec<_> = (2..10).filter_map(|id| lane.reserve(Durability::Durable, 1).ok().map(|r| (id, r))).collect();
-    for (id, mut reservation) in lost {
+    let held: Vec<_> = (2..10).filter_map(|id| Some((id, lane.reserve(Durability::Durable, 1).ok()?))).collect();
+    assert!(!held.is_empty());
+    for (id, mut reservation) in held {
         assert_eq!(wait(reservation.record(&event(id)).durable()), Err(Lost));
     }
 
     disk.set_capacity(None);
-    assert_eq!(wait(late.record(&event(99)).durable()), Err(Lost), "never retried");
+    assert_eq!(wait(idle.record(&event(99)).durable()), Err(Lost), "never retried");
     assert_eq!(lane.reserve(Durability::Buffered, 1).expect_err("refused"), Unavailable::Failed);
     assert!(spool.state().failed);
     assert_eq!(spool.durable_seq(), 1);
@@ -144,7 +145,7 @@ fn closing_makes_queued_records_durable_and_refuses_later_ones() {
     let dir = tempfile::tempdir().expect("a directory");
     let spool = real(&dir);
     let lane = spool.lane();
-    let mut late = lane.reserve(Durability::Durable, 1).expect("admitted");
+    let mut unused = lane.reserve(Durability::Durable, 1).expect("admitted");
     let queued: Vec<_> = (1..=20).map(|id| record(&lane, id)).collect();
 
     spool.close();
@@ -153,7 +154,7 @@ fn closing_makes_queued_records_durable_and_refuses_later_ones() {
     for (receipt, seq) in queued.into_iter().zip(1..) {
         assert_eq!(wait(receipt), Ok(seq));
     }
-    assert_eq!(wait(late.record(&event(99)).durable()), Err(Lost));
+    assert_eq!(wait(unused.record(&event(99)).durable()), Err(Lost));
     assert_eq!(lane.reserve(Durability::Strict, 1).expect_err("refused"), Unavailable::Closed);
     assert_eq!(wait(record_on_a_new_lane(&spool)), Err(Lost));
     assert!(!spool.state().failed);

@@ -216,7 +216,9 @@ fn no_bytes_make_recovery_or_the_reader_panic() {
 fn foreign_files_are_left_alone() {
     let disk = SimDisk::new(Lie::Honest);
     let names = ["notes.txt", "0000000000000001-XYZ", "1-1", "000000000000000A.incarnation", "", "-"];
-    names.iter().for_each(|name| plant(&disk, name, b"mine".to_vec()));
+    for name in names {
+        plant(&disk, name, b"mine".to_vec());
+    }
 
     let (spool, _writer) = stepped(&disk);
 
