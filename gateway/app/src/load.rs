@@ -46,7 +46,7 @@ async fn load(reader: &mut Reader, incarnation: u64, spool: &Spool, node: &str, 
         // Reads hit the page cache as a rule; a cold disk blocks this task's thread, not the data plane.
         let batch = tokio::task::block_in_place(|| reader.read(incarnation, mark.seq, ROWS_MAX)).map_err(|error| error.to_string())?;
         if !batch.rows.is_empty() {
-            mark.seq = match log::load(&primary, node, incarnation, mark.seq, &batch.rows, batch.chain).await {
+            mark.seq = match log::load(&primary, node, incarnation, mark.seq + 1, &batch.rows, batch.chain).await {
                 Ok(seq) => seq,
                 Err(LoadError::Store(error)) => return Err(error.to_string()),
                 Err(gap @ LoadError::Gap { .. }) => return Err(gap.to_string()),

@@ -23,7 +23,7 @@ const REQUEST_ID_MAX: usize = 64;
 /// What is known about a request before anything is decided.
 #[derive(Debug, Clone)]
 pub(crate) struct Context {
-    /// The request's id: the client's when well formed, else a UUIDv7.
+    /// The request's id: the client's when well formed, else a `UUIDv7`.
     pub(crate) request_id: String,
     /// Where the connection came from.
     pub(crate) peer: Option<PeerAddress>,

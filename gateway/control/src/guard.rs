@@ -26,7 +26,7 @@ use crate::{
 const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a document may take: to arrive, to compile, to be written.
-const DOCUMENT_DEADLINE: Duration = Duration::from_secs(120);
+const DOCUMENT_DEADLINE: Duration = Duration::from_mins(2);
 
 /// What a log-in is called in the access log.
 const LOGIN: &str = "operator.login";
@@ -157,7 +157,7 @@ fn refuse_login(state: &ControlState, opening: AdminEvent, refused: RefusedLogin
         let token_id = token_id.map(|id| id.to_string());
         drop(place.record(AdminEvent { action: LOGIN, outcome: Outcome::Denied, status, reason, token_id, count, ..opening }));
     }
-    refusal.into_response()
+    (*refusal).into_response()
 }
 
 /// The record of an act, whose place was taken before the act. Dropping it unsettled (the client went away, or a panic)

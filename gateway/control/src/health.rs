@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
 use crate::{port::Readiness, query::Query, refusal::Refusal, state::ControlState};
 
-/// OpenMetrics 1.0, section "Text format".
+/// `OpenMetrics` 1.0, section "Text format".
 const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 
 /// 200 while the process works, else 503: restart it.

@@ -56,7 +56,7 @@ pub(crate) struct Operator {
 #[derive(Debug)]
 pub(crate) struct RefusedLogin {
     /// The answer.
-    pub(crate) refusal: Refusal,
+    pub(crate) refusal: Box<Refusal>,
     /// The public id that was presented.
     pub(crate) token_id: Option<KeyId>,
 }
@@ -135,7 +135,7 @@ pub(crate) async fn authenticate(state: &ControlState, headers: &HeaderMap, now:
     if let Some(entry) = state.operators().cached(&presented.id, now) {
         return check(state, &presented, Some(&entry), now);
     }
-    let row = find(state, &presented.id).await.map_err(|refusal| RefusedLogin { refusal, token_id: Some(presented.id) })?;
+    let row = find(state, &presented.id).await.map_err(|refusal| RefusedLogin { refusal: Box::new(refusal), token_id: Some(presented.id) })?;
     let entry = row.map(|row| Cached::from_row(row, now));
     let operator = check(state, &presented, entry.as_ref(), now)?;
     if let Some(entry) = entry {
@@ -176,12 +176,12 @@ fn check(state: &ControlState, presented: &Presented<'_>, entry: Option<&Cached>
 
 fn missing() -> RefusedLogin {
     let denial = Denial::new(ProblemKind::CredentialsMissing, "send an operator token: `Authorization: Bearer cw_op_...`");
-    RefusedLogin { refusal: denial.into(), token_id: None }
+    RefusedLogin { refusal: Box::new(denial.into()), token_id: None }
 }
 
 fn invalid(token_id: Option<KeyId>) -> RefusedLogin {
     let denial = Denial::new(ProblemKind::CredentialsInvalid, "the operator token is not accepted");
-    RefusedLogin { refusal: denial.into(), token_id }
+    RefusedLogin { refusal: Box::new(denial.into()), token_id }
 }
 
 /// Thins a flood of refused log-ins before it reaches the access log.

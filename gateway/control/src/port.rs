@@ -28,7 +28,7 @@ pub trait Status: Send + Sync + fmt::Debug {
     /// Whether the node should get traffic, and why not.
     fn ready(&self) -> Readiness;
 
-    /// Every metric, as OpenMetrics 1.0 text.
+    /// Every metric, as `OpenMetrics` 1.0 text.
     fn metrics(&self) -> String;
 
     /// Which node this is, and how far it is.
@@ -133,7 +133,7 @@ pub trait AuditPlace: Send + fmt::Debug {
 /// One act in the control plane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AdminEvent {
-    /// UUIDv7 of the act.
+    /// `UUIDv7` of the act.
     pub event_id: Uuid,
     /// When it began.
     pub at: UtcMicros,

@@ -21,16 +21,10 @@ pub(crate) struct Query {
 impl Query {
     /// Reads the query of a URL.
     pub(crate) fn of(uri: &Uri) -> Self {
-        let pairs = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri);
-        let mut errors = Vec::new();
-        let pairs = match pairs {
-            Ok(axum::extract::Query(pairs)) => pairs,
-            Err(_) => {
-                errors.push(wrong("", "syntax", "the query cannot be read"));
-                Vec::new()
-            }
-        };
-        Self { pairs, errors }
+        if let Ok(axum::extract::Query(pairs)) = axum::extract::Query::try_from_uri(uri) {
+            return Self { pairs, errors: Vec::new() };
+        }
+        Self { pairs: Vec::new(), errors: vec![wrong("", "syntax", "the query cannot be read")] }
     }
 
     /// Takes a parameter as text.

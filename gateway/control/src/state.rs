@@ -136,7 +136,7 @@ impl ControlState {
         bytes
     }
 
-    /// A UUIDv7 (RFC 9562 section 5.7) of this instant.
+    /// A `UUIDv7` (RFC 9562 section 5.7) of this instant.
     pub(crate) fn uuid_v7(&self, at: UtcMicros) -> Uuid {
         let mut random = [0; 10];
         (self.0.ports.random)(&mut random);

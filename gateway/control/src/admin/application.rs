@@ -72,14 +72,18 @@ pub(crate) async fn create(
     JsonBody(body): JsonBody<CreateApplication>,
 ) -> Result<Reply, Refusal> {
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
-    let consumer = consumer::find(&primary, &body.consumer).await.map_err(|error| match error {
-        StoreError::NotFound { .. } => Refusal::field("/consumer", "unknown", "is not the id or the name of a consumer"),
-        error => store_refusal(&error),
+    let consumer = consumer::find(&primary, &body.consumer).await.map_err(|error| {
+        if matches!(error, StoreError::NotFound { .. }) {
+            return Refusal::field("/consumer", "unknown", "is not the id or the name of a consumer");
+        }
+        store_refusal(&error)
     })?;
     let new = NewApplication { name: &body.name, consumer: consumer.id, plan: body.plan.as_deref(), scopes: &body.scopes };
-    let written = store::application::create(&primary, new, &permit.actor()).await.map_err(|error| match error {
-        StoreError::NotFound { what: "plan", .. } => Refusal::field("/plan", "unknown", "is not the name of a plan"),
-        error => store_refusal(&error),
+    let written = store::application::create(&primary, new, &permit.actor()).await.map_err(|error| {
+        if matches!(error, StoreError::NotFound { what: "plan", .. }) {
+            return Refusal::field("/plan", "unknown", "is not the name of a plan");
+        }
+        store_refusal(&error)
     })?;
     let id = written.item.id;
     let body = with_revision(view(&written.item), &written);

@@ -57,12 +57,14 @@ pub(crate) async fn create(
 ) -> Result<Reply, Refusal> {
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let new = NewConsumer { name: &body.name, tenant: body.tenant.as_deref() };
-    let written = store::consumer::create(&primary, new, &permit.actor()).await.map_err(|error| match error {
-        StoreError::NotFound { what: "tenant", .. } => Refusal::field("/tenant", "unknown", "is not the name of a tenant"),
-        StoreError::Invalid { .. } if body.tenant.is_none() => {
-            Refusal::field("/tenant", "required", "is required, because there is not exactly one tenant")
+    let written = store::consumer::create(&primary, new, &permit.actor()).await.map_err(|error| {
+        if matches!(error, StoreError::NotFound { what: "tenant", .. }) {
+            return Refusal::field("/tenant", "unknown", "is not the name of a tenant");
         }
-        error => store_refusal(&error),
+        if body.tenant.is_none() && matches!(error, StoreError::Invalid { .. }) {
+            return Refusal::field("/tenant", "required", "is required, because there is not exactly one tenant");
+        }
+        store_refusal(&error)
     })?;
     let id = written.item.id;
     Ok(Reply::created(with_revision(view(&written.item), &written), format!("/v1/consumers/{id}")).about(format!("consumer:{id}")))

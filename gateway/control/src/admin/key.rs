@@ -132,9 +132,11 @@ async fn application(primary: &Primary, named: Option<&str>) -> Result<Applicati
         },
         None => return default_application(primary).await,
     };
-    found.map_err(|error| match error {
-        StoreError::NotFound { .. } => Refusal::field("/application", "unknown", "is not the id or the name of an application"),
-        error => store_refusal(&error),
+    found.map_err(|error| {
+        if matches!(error, StoreError::NotFound { .. }) {
+            return Refusal::field("/application", "unknown", "is not the id or the name of an application");
+        }
+        store_refusal(&error)
     })
 }
 

@@ -79,7 +79,7 @@ impl Section {
     }
 }
 
-/// `GET /v1/{regions,domains,apis,upstreams,routes}`: by name. An API's entry leaves its OpenAPI document out.
+/// `GET /v1/{regions,domains,apis,upstreams,routes}`: by name. An API's entry leaves its `OpenAPI` document out.
 pub(crate) async fn section(section: Section, state: ControlState, uri: Uri) -> Result<Reply, Refusal> {
     let page = only_page(&uri)?;
     let mut entries = load(&state, section).await?;

@@ -202,7 +202,6 @@ async fn an_id_of_another_form_is_404() {
 
 #[tokio::test]
 async fn a_panic_is_a_500_with_the_request_id_and_without_its_words() {
-    #[expect(clippy::unused_async, reason = "a handler is asynchronous")]
     async fn broken() -> &'static str {
         panic!("the database password is hunter2")
     }

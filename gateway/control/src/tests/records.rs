@@ -134,7 +134,6 @@ async fn an_act_whose_client_went_away_leaves_exactly_one_record() {
 
 #[tokio::test]
 async fn an_act_that_panics_leaves_exactly_one_record_and_a_500() {
-    #[expect(clippy::unused_async, reason = "a handler is asynchronous")]
     async fn broken() -> &'static str {
         panic!("a bug")
     }
