@@ -107,7 +107,7 @@ impl Dev {
     /// # Errors
     /// As [`Dev::start`].
     pub async fn start_in(dir: &Path) -> Result<Self> {
-        let binary = binary()?;
+        let binary = private_binary(dir)?;
         let ready_file = dir.join("ready.json");
         drop(std::fs::remove_file(&ready_file));
         let log = dir.join("dev.log");
@@ -261,6 +261,16 @@ fn end(child: &mut Child) {
     for process in family {
         process.signal(Signal::KILL);
     }
+}
+
+/// A second name for the built program, so that a build that replaces it does not change a run under way.
+fn private_binary(dir: &Path) -> Result<PathBuf> {
+    let (built, own) = (binary()?, dir.join("causeway"));
+    drop(std::fs::remove_file(&own));
+    if std::fs::hard_link(&built, &own).is_err() {
+        std::fs::copy(&built, &own).with_context(|| format!("cannot copy {}", built.display()))?;
+    }
+    Ok(own)
 }
 
 /// The built program: beside this one, or one directory up when this is a test.

@@ -82,10 +82,10 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         syncs += counts.syncs;
     }
     node.start(Under::Bare).await?;
+    verdict.figure("kills", context.trials);
 
     judge(verdict, &api, &region, &database, &received).await?;
-    verdict.figure("kills", context.trials);
-    verdict.figure("dropped_bytes", dropped.bytes);
+        verdict.figure("dropped_bytes", dropped.bytes);
     verdict.figure("dropped_files", dropped.removed);
     verdict.figure("syncs", syncs);
     node.stop().await?;

@@ -139,12 +139,12 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Dev(args) => {
             telemetry::start(LogFormat::Text);
             let options = dev::Options { data: args.data, port: args.port, ready_file: args.ready_file };
-            dev::run(options, stop_signal()?).await?;
+            Box::pin(dev::run(options, stop_signal()?)).await?;
         }
         Verb::Serve(args) => {
             let config = boot::node_config(&args.config)?;
             telemetry::start(config.log);
-            node::run(config, stop_signal()?).await?;
+            Box::pin(node::run(config, stop_signal()?)).await?;
         }
         Verb::Check(args) => return check::run(&args),
         Verb::Apply(args) => return apply::run_apply(args).await,

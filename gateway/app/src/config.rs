@@ -50,7 +50,7 @@ pub struct NodeConfig {
 }
 
 fn boot_stale_max() -> Span {
-    Span(std::time::Duration::from_secs(24 * 3_600))
+    Span(std::time::Duration::from_hours(24))
 }
 
 /// A listener with its certificate.

@@ -22,7 +22,7 @@ use crate::task::Tasks;
 const CONNECTIONS_MAX: usize = 1_024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest life of a connection; a slow client cannot keep one for ever.
-const CONNECTION_MAX: Duration = Duration::from_secs(3_600);
+const CONNECTION_MAX: Duration = Duration::from_hours(1);
 
 /// Accepts for as long as the node runs.
 pub async fn run(listener: TcpListener, tls: Arc<ServerConfig>, router: Router, tasks: Tasks) {

@@ -19,7 +19,10 @@ pub async fn watch(credentials: DomainCredentials, mut document: watch::Receiver
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut monitors = Vec::new();
     loop {
-        pulse.tick().await;
+        tokio::select! {
+            _ = pulse.tick() => {}
+            Ok(()) = document.changed() => document.mark_changed(),
+        }
         if document.has_changed().unwrap_or(false) {
             monitors = monitors_of(&document.borrow_and_update().clone(), &credentials);
         }

@@ -307,11 +307,11 @@ impl Follower {
             }
         };
         self.facts.replica_answered(self.edge.clock.wall());
-        let mut changed = false;
+        let mut is_new = false;
         if revisions.authority > applied.revisions.authority {
             applied.authority = Arc::new(applied.authority.with(changes.into_iter().filter_map(|change| self.readable(change))));
             applied.revisions.authority = revisions.authority;
-            changed = true;
+            is_new = true;
         }
         if revisions.structural > applied.structural_seen {
             let load = revision::structure(reader).await?;
@@ -321,13 +321,13 @@ impl Follower {
                 applied.structure = Arc::new(structure);
                 applied.document = Arc::new(load.document);
                 applied.revisions.structural = load.revisions.structural;
-                changed = true;
+                is_new = true;
             }
         }
-        if changed {
+        if is_new {
             applied.booted_from = None;
         }
-        Ok(changed)
+        Ok(is_new)
     }
 
     /// A change that can be applied; of one that cannot be read, the key it names stops working.

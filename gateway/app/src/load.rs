@@ -28,13 +28,14 @@ pub async fn run(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Fa
                 continue;
             }
         };
+        // A gap in one incarnation must not keep the others waiting.
+        let mut stuck = None;
         for incarnation in incarnations {
-            if let Err(stuck) = load(&mut reader, incarnation, &spool, &node, &topology, &facts).await {
-                facts.loader.lock().stuck = Some(stuck);
-                break;
+            if let Err(reason) = load(&mut reader, incarnation, &spool, &node, &topology, &facts).await {
+                stuck = stuck.or(Some(reason));
             }
-            facts.loader.lock().stuck = None;
         }
+        facts.loader.lock().stuck = stuck;
     }
 }
 

@@ -135,6 +135,7 @@ fn spool_config(config: &NodeConfig) -> SpoolConfig {
     let mut spool = SpoolConfig::new(&config.spool.dir, &config.node);
     spool.disk_bytes_max = config.spool.max.0;
     spool.segment_bytes = config.spool.segment.0;
+    spool.incarnation_floor = u64::try_from(Clock.wall().0 / 1_000_000).unwrap_or(0);
     spool
 }
 

@@ -13,7 +13,6 @@ pub struct Tasks {
 
 impl Tasks {
     /// Spawns a task that is dropped when the node stops.
-    #[expect(clippy::disallowed_methods, reason = "this is the tracked spawner")]
     pub fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();
         drop(self.tracker.spawn(async move {

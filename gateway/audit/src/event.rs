@@ -223,15 +223,7 @@ impl<'a> Event<'a> {
     ///
     /// # Units
     /// `time_us`: UTC microseconds since 1970.
-    pub const fn new(
-        class: Class,
-        phase: Phase,
-        event_id: Uuid,
-        time_us: i64,
-        region: &'a str,
-        node: &'a str,
-        request_id: &'a str,
-    ) -> Self {
+    pub const fn new(class: Class, phase: Phase, event_id: Uuid, time_us: i64, region: &'a str, node: &'a str, request_id: &'a str) -> Self {
         Self {
             class,
             phase,

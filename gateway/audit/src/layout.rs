@@ -280,9 +280,15 @@ pub(crate) fn segment_name(incarnation: u64, first_seq: u64) -> String {
 /// What a name in the directory means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
-    Segment { incarnation: u64, first_seq: u64 },
+    Segment {
+        incarnation: u64,
+        first_seq: u64,
+    },
     /// A segment that was set aside; evidence, never deleted here.
-    Damaged { incarnation: u64, first_seq: u64 },
+    Damaged {
+        incarnation: u64,
+        first_seq: u64,
+    },
     /// Preallocated, without any frame.
     Spare,
     /// Claims an incarnation.

@@ -134,9 +134,7 @@ impl Reader {
         let expected = if header.first_seq == 1 {
             Some(header.genesis())
         } else {
-            let follows = |cursor: &Cursor| {
-                cursor.incarnation == segment.incarnation && cursor.walk.mark.seq == segment.first_seq
-            };
+            let follows = |cursor: &Cursor| cursor.incarnation == segment.incarnation && cursor.walk.mark.seq == segment.first_seq;
             before.filter(follows).map(|cursor| cursor.walk.mark.chain)
         };
         if expected.is_some_and(|chain| chain != header.previous) {
@@ -150,13 +148,7 @@ impl Reader {
 
     /// Takes rows from the cursor's segment until it ends or `rows_max` is reached; a batch that is taken only in part is
     /// walked again by the next call.
-    fn rows(
-        &mut self,
-        segment: &Segment,
-        next: &mut u64,
-        rows_max: usize,
-        batch: &mut Batch,
-    ) -> Result<(), SpoolError> {
+    fn rows(&mut self, segment: &Segment, next: &mut u64, rows_max: usize, batch: &mut Batch) -> Result<(), SpoolError> {
         let Some(cursor) = &mut self.cursor else { return Ok(()) };
         if cursor.walk.mark.at > HEADER_BYTES || cursor.first_seq > 1 {
             batch.chain = cursor.walk.mark.chain;

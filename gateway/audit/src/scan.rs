@@ -144,11 +144,7 @@ impl Walk {
         }
         match verify(bytes, &self.mark) {
             Ok((records, next)) => {
-                let batch = Verified {
-                    records: start..start + records,
-                    first_seq: self.mark.seq,
-                    last_seq: next.seq.saturating_sub(1),
-                };
+                let batch = Verified { records: start..start + records, first_seq: self.mark.seq, last_seq: next.seq.saturating_sub(1) };
                 self.mark = next;
                 Some(Step::Batch(batch))
             }
@@ -181,11 +177,8 @@ fn verify(bytes: &[u8], mark: &Mark) -> Result<(usize, Mark), Fault> {
                 }
             }
             Frame::Trailer(trailer) => {
-                let is_fitting = count > 0
-                    && trailer.count == count
-                    && trailer.first_seq == mark.seq
-                    && trailer.last_seq == seq - 1
-                    && trailer.offset == mark.at;
+                let is_fitting =
+                    count > 0 && trailer.count == count && trailer.first_seq == mark.seq && trailer.last_seq == seq - 1 && trailer.offset == mark.at;
                 if !is_fitting {
                     return Err(Fault::Trailer);
                 }

@@ -19,14 +19,14 @@ use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 
+#[cfg(any(test, feature = "simulate"))]
+pub(crate) use self::writer::Writer;
+pub(crate) use self::{catalog::Segment, shared::Shared};
 pub use self::{
     lane::{Delivery, Durable, Lane, Lost, Receipt, Reservation},
     recovery::{Damage, Gap, RecoveryReport, TornTail},
     space::{Durability, SpoolState, Unavailable},
 };
-#[cfg(any(test, feature = "simulate"))]
-pub(crate) use self::writer::Writer;
-pub(crate) use self::{catalog::Segment, shared::Shared};
 pub use crate::scan::Fault;
 use crate::{
     layout::NODE_BYTES_MAX,
@@ -52,6 +52,9 @@ pub struct SpoolConfig {
     pub flush_after: Duration,
     /// Slots that may be reserved and not yet durable, 65,536 by default.
     pub outstanding_max: usize,
+    /// An empty directory counts its incarnations from above this number, 0 by default. Seconds since 1970 keep a directory
+    /// that was lost and made anew from repeating numbers that the database has already seen.
+    pub incarnation_floor: u64,
 }
 
 impl SpoolConfig {
@@ -64,6 +67,7 @@ impl SpoolConfig {
             segment_bytes: 64 << 20,
             flush_after: Duration::from_micros(500),
             outstanding_max: 65_536,
+            incarnation_floor: 0,
         }
     }
 
@@ -196,10 +200,8 @@ impl Spool {
     /// As [`Spool::open`].
     pub fn open_with(config: SpoolConfig, storage: Arc<dyn Storage>) -> Result<Self, SpoolError> {
         let shared::Started { shared, writer, lock } = shared::start(config.checked()?, storage)?;
-        let thread = std::thread::Builder::new()
-            .name("audit-spool".to_owned())
-            .spawn(move || writer.run())
-            .map_err(doing("start the writer thread"))?;
+        let thread =
+            std::thread::Builder::new().name("audit-spool".to_owned()).spawn(move || writer.run()).map_err(doing("start the writer thread"))?;
         shared.bell.attach(thread.thread().clone());
         let handle = Handle { shared, thread: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) };
         Ok(Self { handle: Arc::new(handle) })

@@ -100,7 +100,6 @@ impl Patience {
         self.timer = None;
     }
 
-    #[expect(clippy::disallowed_methods, reason = "tokio's timers take tokio's own instants; nothing is decided by this one")]
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + self.limit)));
         timer.as_mut().poll(cx)

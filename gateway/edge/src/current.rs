@@ -51,19 +51,32 @@ impl Current {
     }
 }
 
-/// One core's handle: its own reference count, so that cores do not share a cache line for each request.
+/// A snapshot as one core holds it: the outer reference count is that core's own, so that cores do not share a cache line
+/// for each request.
+#[derive(Debug)]
+pub struct Held(Arc<Snapshot>);
+
+impl std::ops::Deref for Held {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
+}
+
+/// One core's handle on what is published.
 #[derive(Debug, Default)]
 pub struct CoreCurrent {
-    seen: Mutex<(u64, Option<Arc<Arc<Snapshot>>>)>,
+    seen: Mutex<(u64, Option<Arc<Held>>)>,
 }
 
 impl CoreCurrent {
     /// The snapshot for one request. Only this core touches the outer count.
-    pub fn load(&self, current: &Current) -> Option<Arc<Arc<Snapshot>>> {
+    pub fn load(&self, current: &Current) -> Option<Arc<Held>> {
         let generation = current.generation.load(Ordering::Acquire);
         let mut seen = self.seen.lock();
         if seen.0 != generation {
-            *seen = (generation, current.load().map(Arc::new));
+            *seen = (generation, current.load().map(|snapshot| Arc::new(Held(snapshot))));
         }
         seen.1.clone()
     }

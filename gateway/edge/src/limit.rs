@@ -30,10 +30,12 @@ enum Subject {
     Overflow,
 }
 
+type Shard = RwLock<HashMap<(u64, Subject), Cell>>;
+
 /// The counters of all limits, by limit and subject; they survive reloads.
 #[derive(Debug)]
 pub struct Cells {
-    shards: Box<[RwLock<HashMap<(u64, Subject), Cell>>]>,
+    shards: Box<[Shard]>,
     hasher: std::hash::RandomState,
 }
 

@@ -39,27 +39,24 @@ pub fn response(denial: &Denial, request_id: &str, region: &str, limits: impl Fn
             headers.insert(header::ALLOW, value);
         }
     }
-    if let Some(value) = proxy_status(denial.kind) {
-        headers.insert(PROXY_STATUS, HeaderValue::from_static(value));
-    }
+    headers.insert(PROXY_STATUS, HeaderValue::from_static(proxy_status(denial.kind)));
     limits(headers);
     *response.body_mut() = ReplyBody::Whole(Some(body));
     response
 }
 
 /// `Proxy-Status` (RFC 9209): who failed, for errors that the gateway made.
-fn proxy_status(kind: ProblemKind) -> Option<&'static str> {
-    let value = match kind {
+#[expect(clippy::wildcard_enum_match_arm, reason = "a refusal without a name of its own in RFC 9209 takes its blame's")]
+fn proxy_status(kind: ProblemKind) -> &'static str {
+    match kind {
         ProblemKind::UpstreamUnreachable => "causeway; error=connection_refused",
         ProblemKind::UpstreamMalformed => "causeway; error=http_protocol_error",
         ProblemKind::UpstreamTimeout => "causeway; error=http_response_timeout",
         ProblemKind::RegionUnavailable => "causeway; error=destination_unavailable",
         ProblemKind::Overloaded => "causeway; error=connection_limit_reached",
-        ProblemKind::Internal => "causeway; error=proxy_internal_error",
         ProblemKind::AuthorityStale | ProblemKind::AuditUnavailable | ProblemKind::NotReady => "causeway; error=proxy_configuration_error",
         ProblemKind::HostUnknown | ProblemKind::RouteNotFound => "causeway; error=destination_not_found",
-        kind if kind.blame() == Blame::Client => "causeway; error=http_request_denied",
-        _ => return None,
-    };
-    Some(value)
+        other if other.blame() == Blame::Client => "causeway; error=http_request_denied",
+        _other => "causeway; error=proxy_internal_error",
+    }
 }

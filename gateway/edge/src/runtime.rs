@@ -6,12 +6,12 @@ use std::{sync::Arc, time::Duration};
 
 use audit::spool::Lane;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use model::{key::Peppers, snapshot::Snapshot, time::Now};
+use model::{key::Peppers, time::Now};
 use uuid::Uuid;
 
 use crate::{
     clock::Clock,
-    current::{CoreCurrent, Current},
+    current::{CoreCurrent, Current, Held},
     gate::PeerGate,
     health::HealthTable,
     lease::Lease,
@@ -112,7 +112,7 @@ impl Core {
     }
 
     /// The snapshot for one request; `None` until the node has one.
-    pub fn snapshot(&self) -> Option<Arc<Arc<Snapshot>>> {
+    pub fn snapshot(&self) -> Option<Arc<Held>> {
         self.current.load(&self.edge.current)
     }
 

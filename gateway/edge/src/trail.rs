@@ -157,7 +157,7 @@ impl Trail {
 
     /// The longest wait for a piece of the service's body.
     pub fn idle_timeout(&self) -> std::time::Duration {
-        self.facts.route.as_ref().map_or(std::time::Duration::from_secs(60), |route| route.upstream.idle_timeout)
+        self.facts.route.as_ref().map_or(std::time::Duration::from_mins(1), |route| route.upstream.idle_timeout)
     }
 
     /// What must be on disk before a response is released.

@@ -12,7 +12,7 @@ use std::{
 use http::Method;
 
 use crate::{
-    document::{Document, DomainDoc, PlanDoc, TenantDoc, UpstreamDoc},
+    document::{ApiDoc, Document, DomainDoc, PlanDoc, TenantDoc, UpstreamDoc},
     host::HostPattern,
     limit::Quota,
     openapi::Api,
@@ -191,28 +191,31 @@ fn apis(document: &Document, errors: &mut Errors) -> HashMap<Arc<str>, Option<Ar
     let names = names("apis", document.apis.iter().map(|doc| doc.name.as_str()), errors);
     let mut out = HashMap::new();
     for (index, (doc, name)) in document.apis.iter().zip(names).enumerate() {
-        let compiled = match &doc.openapi {
-            serde_json::Value::String(file) => {
-                errors.add(
-                    format!("apis[{index}].openapi"),
-                    format!("`{file}` is a file name, and files are read by the command line only; put the document inline"),
-                );
-                None
-            }
-            document => match Api::compile(&doc.name, document) {
-                Ok(api) => Some(Arc::new(api)),
-                Err(found) => {
-                    for error in found {
-                        let place = if error.pointer.is_empty() { String::new() } else { format!(" at {}", error.pointer) };
-                        errors.add_with_help(format!("apis[{index}].openapi"), format!("API `{}`{place}: {}", doc.name, error.message), error.help);
-                    }
-                    None
-                }
-            },
+        let compiled = if let serde_json::Value::String(file) = &doc.openapi {
+            errors.add(
+                format!("apis[{index}].openapi"),
+                format!("`{file}` is a file name, and files are read by the command line only; put the document inline"),
+            );
+            None
+        } else {
+            api(doc, index, errors)
         };
         out.insert(name, compiled);
     }
     out
+}
+
+fn api(doc: &ApiDoc, index: usize, errors: &mut Errors) -> Option<Arc<Api>> {
+    match Api::compile(&doc.name, &doc.openapi) {
+        Ok(api) => Some(Arc::new(api)),
+        Err(found) => {
+            for error in found {
+                let place = if error.pointer.is_empty() { String::new() } else { format!(" at {}", error.pointer) };
+                errors.add_with_help(format!("apis[{index}].openapi"), format!("API `{}`{place}: {}", doc.name, error.message), error.help);
+            }
+            None
+        }
+    }
 }
 
 fn upstreams(docs: &[UpstreamDoc], regions: &[Arc<str>], domains: &[Domain], errors: &mut Errors) -> HashMap<Arc<str>, Arc<Upstream>> {

@@ -435,7 +435,7 @@ pub struct KeysDoc {
 
 impl Default for KeysDoc {
     fn default() -> Self {
-        Self { max_staleness: Span(std::time::Duration::from_secs(300)), on_stale: OnStaleDoc::Deny }
+        Self { max_staleness: Span(std::time::Duration::from_mins(5)), on_stale: OnStaleDoc::Deny }
     }
 }
 

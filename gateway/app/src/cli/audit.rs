@@ -109,8 +109,12 @@ async fn query(args: &Query) -> anyhow::Result<ExitCode> {
 
 fn row(event: &Value) -> Vec<String> {
     let is_admin = event.get("class").and_then(Value::as_str) == Some("admin");
-    let what = if is_admin { text_of(event, "action") } else { format!("{} {}", text_of(event, "method"), text_of(event, "path")) };
-    let who = ["key_id", "actor"].iter().find_map(|member| event.get(*member)?.as_str()).unwrap_or("-").to_owned();
+    let what = match event.get("object").and_then(Value::as_str) {
+        Some(object) => format!("{} {object}", text_of(event, "action")),
+        None if is_admin => text_of(event, "action"),
+        None => format!("{} {}", text_of(event, "method"), text_of(event, "path")),
+    };
+    let who = ["actor", "key_id"].iter().find_map(|member| event.get(*member)?.as_str()).unwrap_or("-").to_owned();
     let [at, class, phase, status, decision, route, region, reason, request] =
         ["at", "class", "phase", "status", "decision", "route", "region", "reason", "request_id"].map(|member| text_of(event, member));
     vec![at, class, phase, status, decision, what, route, who, region, reason, request]

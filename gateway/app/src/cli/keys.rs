@@ -2,9 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use model::{duration::Span, key::KeyId};
+use model::{
+    duration::Span,
+    key::{KeyId, Presented},
+    secret::SecretText,
+};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -109,8 +113,8 @@ The id is the twelve characters after cw_live_; never give the whole key.
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
 struct One {
     /// The key's public id, twelve characters.
-    #[arg(value_name = "ID", value_parser = key_id)]
-    id: KeyId,
+    #[arg(value_name = "ID", value_parser = given)]
+    id: SecretText,
     #[command(flatten)]
     connection: Connection,
     #[command(flatten)]
@@ -122,13 +126,18 @@ fn seconds(text: &str) -> Result<u64, String> {
     read.ok_or_else(|| "write a number and a unit, such as 90d or 12h, or a number of seconds".to_owned())
 }
 
-/// Does not repeat what was given: it may be a whole key.
-fn key_id(text: &str) -> Result<KeyId, &'static str> {
-    if let Some(presented) = model::key::Presented::parse(text) {
-        tracing::warn!(key.id = %presented.id, "a whole key was given on the command line");
-        return Err("this is a whole key, which is secret: give only its id, the twelve characters after the second underscore");
+/// Takes any text: a parser that refuses would have its input printed, and it may be a whole key.
+#[expect(clippy::unnecessary_wraps, reason = "the signature that clap asks for")]
+fn given(text: &str) -> Result<SecretText, std::convert::Infallible> {
+    Ok(SecretText::new(text.to_owned()))
+}
+
+/// Reads a key's id, and never repeats what was given.
+fn key_id(given: &SecretText) -> anyhow::Result<KeyId> {
+    if Presented::parse(given.expose_secret()).is_some() {
+        bail!("this is a whole key, which is secret: give only its id, the twelve characters after the second underscore");
     }
-    KeyId::parse(text).ok_or("a key's id has twelve letters and digits")
+    KeyId::parse(given.expose_secret()).context("a key's id has twelve letters and digits")
 }
 
 /// Runs the verb.
@@ -189,10 +198,9 @@ async fn list(args: &List) -> anyhow::Result<ExitCode> {
     }
     let items = page.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let rows = items.iter().map(|key| {
-        let scopes = if key.get("scopes").is_none_or(Value::is_null) { "(application's)".to_owned() } else { text_of(key, "scopes") };
         let hint = format!("{}…{}", text_of(key, "prefix"), text_of(key, "last_four"));
         let shown = ["id", "name", "application_name", "state"].map(|member| text_of(key, member));
-        shown.into_iter().chain([hint, scopes, text_of(key, "expires_at")]).collect()
+        shown.into_iter().chain([hint, scopes(key), text_of(key, "expires_at")]).collect()
     });
     output::out(&output::table(&["ID", "NAME", "APPLICATION", "STATE", "KEY", "SCOPES", "EXPIRES"], rows))?;
     output::remark_on_rest(&page)?;
@@ -200,7 +208,8 @@ async fn list(args: &List) -> anyhow::Result<ExitCode> {
 }
 
 async fn show(args: &One) -> anyhow::Result<ExitCode> {
-    let key = Client::new(&args.connection)?.get(&format!("/v1/keys/{}", args.id), &[]).await?;
+    let id = key_id(&args.id)?;
+    let key = Client::new(&args.connection)?.get(&format!("/v1/keys/{id}"), &[]).await?;
     if args.format.json {
         output::json_out(&key)?;
         return Ok(ExitCode::SUCCESS);
@@ -209,12 +218,18 @@ async fn show(args: &One) -> anyhow::Result<ExitCode> {
         "id", "name", "application_name", "consumer_name", "tenant", "environment", "last_four", "scopes", "state", "expires_at", "created_at",
         "created_by", "revoked_at", "revoked_by",
     ];
-    output::out(&fields(&members.map(|member| (member, text_of(&key, member)))))?;
+    output::out(&fields(&members.map(|member| (member, if member == "scopes" { scopes(&key) } else { text_of(&key, member) }))))?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// A key without scopes of its own has its application's; that is not the same as having none.
+fn scopes(key: &Value) -> String {
+    if key.get("scopes").is_none_or(Value::is_null) { "(application's)".to_owned() } else { text_of(key, "scopes") }
+}
+
 async fn revoke(args: &One) -> anyhow::Result<ExitCode> {
-    let revoked = Client::new(&args.connection)?.post(&format!("/v1/keys/{}/revoke", args.id), None).await?;
+    let id = key_id(&args.id)?;
+    let revoked = Client::new(&args.connection)?.post(&format!("/v1/keys/{id}/revoke"), None).await?;
     if args.format.json {
         output::json_out(&revoked)?;
         return Ok(ExitCode::SUCCESS);
@@ -223,6 +238,9 @@ async fn revoke(args: &One) -> anyhow::Result<ExitCode> {
     let when = text_of(&revoked, "committed_at");
     let revision = revoked.get("revision").map(|revision| format!("{}.{}", text_of(revision, "epoch"), text_of(revision, "authority")));
     let verb = if already { "was already revoked" } else { "is revoked" };
-    output::out(&format!("key {} {verb} at {when}, revision {}", args.id, revision.as_deref().unwrap_or("-")))?;
+    output::out(&format!("key {id} {verb} at {when}, revision {}", revision.as_deref().unwrap_or("-")))?;
     Ok(ExitCode::SUCCESS)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -44,7 +45,6 @@ impl Layout {
         for folder in ["secrets", "certs", "logs"].iter().chain(&REGIONS) {
             fs::create_dir_all(root.join(folder)).with_context(|| format!("cannot make {}", root.join(folder).display()))?;
         }
-        use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(root.join("secrets"), fs::Permissions::from_mode(0o700))?;
         Ok(Self { root })
     }

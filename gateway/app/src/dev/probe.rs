@@ -16,6 +16,7 @@ use tokio_rustls::TlsConnector;
 
 /// Asks nodes of one deployment.
 #[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "the connector has none, and it holds session secrets")]
 pub struct Probe {
     tls: TlsConnector,
 }

@@ -105,8 +105,7 @@ fn release_removes_whole_loaded_segments_only() {
     let disk = SimDisk::new(Lie::Honest);
     let (spool, mut writer) = stepped(&disk);
     written(&spool, &mut writer, 400);
-    let firsts: Vec<u64> =
-        spool.handle_shared().catalog.lock().readable(1).iter().map(|segment| segment.first_seq).collect();
+    let firsts: Vec<u64> = spool.handle_shared().catalog.lock().readable(1).iter().map(|segment| segment.first_seq).collect();
     assert!(firsts.len() >= 4, "{firsts:?}");
     let used = spool.state().used_bytes;
 

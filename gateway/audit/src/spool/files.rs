@@ -56,16 +56,7 @@ impl Files {
     pub(super) fn new(shared: Arc<Shared>, config: SpoolConfig) -> Result<(Self, Chain), SpoolError> {
         let mut nonce = [0; 32];
         rand::fill(&mut nonce).map_err(|_| doing("make a nonce")(io::Error::other("no randomness")))?;
-        let mut files = Self {
-            shared,
-            config,
-            live: None,
-            spares: VecDeque::new(),
-            spares_made: 0,
-            segments_made: 0,
-            nonce,
-            blocked_until: None,
-        };
+        let mut files = Self { shared, config, live: None, spares: VecDeque::new(), spares_made: 0, segments_made: 0, nonce, blocked_until: None };
         let chain = files.header(1, [0; 32]).genesis();
         files.provision()?;
         if !files.spares.is_empty() {

@@ -96,14 +96,8 @@ struct Recovery<'a> {
 
 /// Verifies the directory, and claims the next incarnation in it.
 pub(super) fn recover(config: &SpoolConfig, storage: &dyn Storage) -> Result<Recovered, SpoolError> {
-    let mut recovery = Recovery {
-        dir: &config.dir,
-        node: &config.node,
-        storage,
-        report: RecoveryReport::default(),
-        catalog: Catalog::default(),
-        is_dirty: false,
-    };
+    let mut recovery =
+        Recovery { dir: &config.dir, node: &config.node, storage, report: RecoveryReport::default(), catalog: Catalog::default(), is_dirty: false };
     let mut listed = Vec::new();
     let mut claims = Vec::new();
     let mut spares = Vec::new();
@@ -132,7 +126,7 @@ pub(super) fn recover(config: &SpoolConfig, storage: &dyn Storage) -> Result<Rec
         recovery.is_dirty = true;
     }
     recovery.sync_names()?;
-    let incarnation = recovery.claim(last_used, &claims)?;
+    let incarnation = recovery.claim(last_used.unwrap_or(config.incarnation_floor), &claims)?;
     recovery.tell();
     Ok(Recovered { report: recovery.report, catalog: recovery.catalog, incarnation })
 }
@@ -156,13 +150,7 @@ impl Recovery<'_> {
     }
 
     /// Verifies one segment and enters it into the catalog. Returns where its verified part ends.
-    fn segment(
-        &mut self,
-        listed: &Listed,
-        before: Option<Mark>,
-        is_last: bool,
-        may_be_torn: bool,
-    ) -> Result<Mark, SpoolError> {
+    fn segment(&mut self, listed: &Listed, before: Option<Mark>, is_last: bool, may_be_torn: bool) -> Result<Mark, SpoolError> {
         let file = self.storage.open(&self.dir.join(&listed.name)).map_err(doing("open a segment"))?;
         let nothing = Mark { at: 0, seq: listed.first_seq, chain: [0; 32] };
         self.report.segments += 1;
@@ -281,8 +269,8 @@ impl Recovery<'_> {
 
     /// Takes the next incarnation: an empty file whose name is durable before anything is written under it, so that it is
     /// not used again even when every segment has been released.
-    fn claim(&mut self, last_used: Option<u64>, claims: &[(u64, String)]) -> Result<u64, SpoolError> {
-        let Some(incarnation) = last_used.unwrap_or(0).checked_add(1) else {
+    fn claim(&mut self, last_used: u64, claims: &[(u64, String)]) -> Result<u64, SpoolError> {
+        let Some(incarnation) = last_used.checked_add(1) else {
             return Err(SpoolError::Config { reason: "the directory holds the last possible incarnation" });
         };
         let name = format!("{incarnation:016x}{}", layout::INCARNATION_SUFFIX);

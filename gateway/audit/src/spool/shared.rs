@@ -87,11 +87,8 @@ impl Shared {
     pub(crate) fn release(&self, incarnation: u64, through_seq: u64) -> Result<usize, SpoolError> {
         let loaded: Vec<Segment> = {
             let catalog = self.catalog.lock();
-            let is_loaded = |segment: &&Segment| {
-                segment.incarnation == incarnation
-                    && segment.condition == Condition::Done
-                    && segment.last_seq <= through_seq
-            };
+            let is_loaded =
+                |segment: &&Segment| segment.incarnation == incarnation && segment.condition == Condition::Done && segment.last_seq <= through_seq;
             catalog.iter().filter(is_loaded).cloned().collect()
         };
         for segment in &loaded {

@@ -143,12 +143,7 @@ impl Writer {
                 return Ok(!bell.is_closing());
             }
             let is_blocked = self.files.is_blocked();
-            let is_due = || {
-                bell.queued() > 0
-                    || bell.is_closing()
-                    || bell.wants_retry()
-                    || (shared.space.spare_wanted() && !is_blocked)
-            };
+            let is_due = || bell.queued() > 0 || bell.is_closing() || bell.wants_retry() || (shared.space.spare_wanted() && !is_blocked);
             bell.rest(IDLE, is_blocked.then_some(SPACE_RETRY), is_due);
         }
     }

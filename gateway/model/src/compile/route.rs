@@ -50,12 +50,12 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     let methods = methods(doc, &at, errors);
     let headers = headers(doc, &at, errors);
     let auth = auth(&doc.auth, &format!("{at}.auth"), errors);
-    let api = doc.api.as_ref().and_then(|name| match context.apis.get(name.as_str()) {
-        Some(api) => api.clone(),
-        None => {
+    let api = doc.api.as_ref().and_then(|name| {
+        let known = context.apis.get(name.as_str());
+        if known.is_none() {
             errors.unknown(format!("{at}.api"), "API", name, context.apis.keys().map(|known| &**known));
-            None
         }
+        known.cloned().flatten()
     });
     let upstream = context.upstreams.get(doc.upstream.as_str());
     if upstream.is_none() {
@@ -102,13 +102,11 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
 fn hosts(doc: &RouteDoc, at: &str, tenants: &Tenants, errors: &mut Errors) -> Option<(Arc<str>, Vec<HostPattern>)> {
     let Some(wanted) = &doc.matches.host else {
         let mut all = tenants.iter();
-        return match (all.next(), all.next()) {
-            (Some((tenant, hosts)), None) => Some((Arc::clone(tenant), hosts.clone())),
-            _ => {
-                errors.add(format!("{at}.match.host"), "say which host the route serves: there is not exactly one tenant");
-                None
-            }
-        };
+        if let (Some((tenant, hosts)), None) = (all.next(), all.next()) {
+            return Some((Arc::clone(tenant), hosts.clone()));
+        }
+        errors.add(format!("{at}.match.host"), "say which host the route serves: there is not exactly one tenant");
+        return None;
     };
     let mut owner: Option<&Arc<str>> = None;
     for host in wanted.as_slice() {

@@ -10,12 +10,12 @@ use crate::{
 
 pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: &[Arc<str>], domains: &[Domain], errors: &mut Errors) -> Upstream {
     let at = format!("upstreams[{index}]");
-    let domain = doc.domain.as_ref().and_then(|wanted| match domains.iter().find(|domain| *domain.name == **wanted) {
-        Some(domain) => Some(Arc::clone(&domain.name)),
-        None => {
+    let domain = doc.domain.as_ref().and_then(|wanted| {
+        let known = domains.iter().find(|domain| *domain.name == **wanted);
+        if known.is_none() {
             errors.unknown(format!("{at}.domain"), "domain", wanted, domains.iter().map(|domain| &*domain.name));
-            None
         }
+        known.map(|domain| Arc::clone(&domain.name))
     });
     if doc.regions.is_empty() {
         errors.add(format!("{at}.regions"), "a service needs at least one region");

@@ -176,10 +176,8 @@ fn closing_trims_the_files_to_what_they_hold() {
 
     spool.close();
 
-    let bytes: u64 = std::fs::read_dir(dir.path().join("spool"))
-        .expect("listed")
-        .map(|entry| entry.expect("an entry").metadata().expect("metadata").len())
-        .sum();
+    let bytes: u64 =
+        std::fs::read_dir(dir.path().join("spool")).expect("listed").map(|entry| entry.expect("an entry").metadata().expect("metadata").len()).sum();
     assert!(bytes < 5_000, "{bytes}");
 }
 
