@@ -157,11 +157,23 @@ impl Node {
         SyncTrace::read(self.trace.as_ref().context("the node was not traced")?)
     }
 
+    /// Waits until `/readyz` answers 200, degraded or not.
+    ///
+    /// # Errors
+    /// When it does not within `limit`.
+    pub async fn wait_ready(&self, limit: Duration) -> Result<()> {
+        self.wait_answer("/readyz", limit).await
+    }
+
     async fn wait_live(&self) -> Result<()> {
+        self.wait_answer("/livez", LIVE_WITHIN).await
+    }
+
+    async fn wait_answer(&self, path: &str, limit: Duration) -> Result<()> {
         let client = client::http(&self.ca, Version::Http1)?;
-        let url = format!("{}/livez", self.region.control);
+        let url = format!("{}{path}", self.region.control);
         let what = format!("{url} of the restarted node");
-        wait::until(&what, LIVE_WITHIN, async || {
+        wait::until(&what, limit, async || {
             let answer = client.get(&url).timeout(Duration::from_secs(2)).send().await;
             answer.is_ok_and(|answer| answer.status().is_success())
         })

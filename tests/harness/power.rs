@@ -23,7 +23,7 @@ use line::{Call, Ended, Line};
 ///
 /// Sequential `write` is left out: a node writes sockets with it, and tracing them would be the load. A spool that used it
 /// would show no write at all, which the claim refuses ([`Counts::writes`]).
-const TRACED: &str = "openat,pwrite64,pwritev,pwritev2,fdatasync,fsync,rename,renameat,renameat2,unlink,unlinkat";
+const TRACED: &str = "open,openat,pwrite64,pwritev,pwritev2,fdatasync,fsync,rename,renameat,renameat2,unlink,unlinkat";
 
 /// Whether the traced program's `fdatasync` does anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

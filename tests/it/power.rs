@@ -82,7 +82,7 @@ fn dropping_zeroes_only_unsynced_ranges_and_removes_files_without_a_durable_name
     let trace = format!(
         "1 openat(AT_FDCWD</>, \"{at}/named\", O_RDWR|O_CREAT|O_EXCL, 0600) = 5<{at}/named>\n\
          1 fsync(6<{at}>) = 0\n\
-         1 openat(AT_FDCWD</>, \"{at}/unnamed\", O_RDWR|O_CREAT|O_EXCL, 0600) = 5<{at}/unnamed>\n\
+         1 open(\"{at}/unnamed\", O_RDWR|O_CREAT|O_EXCL, 0600) = 5<{at}/unnamed>\n\
          1 pwrite64(7<{at}/a>, \"\"..., 10, 0) = 10\n1 fdatasync(7<{at}/a>) = 0\n\
          1 pwrite64(7<{at}/a>, \"\"..., 10, 10) = 10\n\
          1 pwrite64(7<{at}/a>, \"\"..., 10, 100 <unfinished ...>\n"

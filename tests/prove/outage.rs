@@ -22,6 +22,9 @@ const SLACK: Duration = Duration::from_secs(3);
 /// A node seals its last good snapshot within this time of a change.
 const SEALED_WITHIN: Duration = Duration::from_secs(10);
 
+/// A restarted node gives the database a moment before it takes what lies on disk.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
 pub(crate) const CLAIM: Claim = Claim {
     slug: "database-outage",
     promise: "without any database known keys are served where the route allows it, by running and by restarted nodes",
@@ -70,6 +73,8 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
             remove_snapshots(node.region())?;
         }
         node.start(Under::Bare).await?;
+        let ready = node.wait_ready(READY_WITHIN).await;
+        verdict.trial(ready.is_ok(), || format!("the restarted node of {} does not get ready without a database", node.region().name));
     }
     served += serve(&api, verdict, &regions, context.trials, "restarted").await;
     for region in &regions {

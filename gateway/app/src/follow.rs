@@ -24,7 +24,7 @@ use model::{
 use store::{
     error::StoreError,
     pool::Reader,
-    revision::{self, BadRow, Change, Delta, FullLoad},
+    revision::{self, BadRow, Change, Delta, FullLoad, ReloadReason},
     topology::Topology,
 };
 use tokio::sync::{mpsc, watch};
@@ -121,7 +121,10 @@ impl Follower {
             if awaited.is_some_and(|awaited| awaited.revision <= applied.revisions.authority) {
                 awaited = None;
             }
-            self.confirm(&mut applied, &mut unconfirmed);
+            if self.confirm(&mut applied, &mut unconfirmed) {
+                self.publish(&applied, &self.writers.borrow().clone());
+                sealing.is_dirty = true;
+            }
             self.seal(&applied, &mut sealing);
         }
     }
@@ -260,8 +263,9 @@ impl Follower {
         }
     }
 
-    /// Confirms the lease by every probe whose revision is applied.
-    fn confirm(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>) {
+    /// Confirms the lease by every probe whose revision is applied. True when this ends the time of a snapshot from disk.
+    fn confirm(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>) -> bool {
+        let before = unconfirmed.len();
         unconfirmed.retain(|probe| {
             let is_applied = probe.heads.epoch == applied.revisions.epoch && probe.heads.authority <= applied.revisions.authority;
             if is_applied {
@@ -269,6 +273,7 @@ impl Follower {
             }
             !is_applied
         });
+        unconfirmed.len() < before && applied.booted_from.take().is_some()
     }
 
     /// Brings what is applied up to the replica's heads, or the primary's when the replica is late. True when it changed.
@@ -293,12 +298,13 @@ impl Follower {
     async fn advance_from(&self, reader: &impl Reader, applied: &mut Applied) -> Result<bool, StoreError> {
         let (revisions, changes) = match revision::authority_delta(reader, applied.revisions.epoch, applied.revisions.authority).await? {
             Delta::Changes { revisions, changes } => (revisions, changes),
+            // A replica that is behind what this node has from the primary already: it catches up by itself.
+            Delta::Reload(ReloadReason::Regressed) => return Ok(false),
             Delta::Reload(reason) => {
                 let load = revision::full(reader).await?;
                 let is_older = load.revisions.epoch < applied.revisions.epoch
                     || (load.revisions.epoch == applied.revisions.epoch && load.revisions.authority < applied.revisions.authority);
                 if is_older {
-                    // A replica that was behind what this node has applied already: it catches up by itself.
                     return Ok(false);
                 }
                 tracing::info!(?reason, revisions = ?load.revisions, "loaded the whole configuration");
@@ -374,11 +380,14 @@ impl Follower {
         if !is_due || sealing.running.as_ref().is_some_and(|running| !running.is_finished()) {
             return;
         }
-        let Some(snapshot) = self.edge.current.load() else { return };
+        // What came from disk keeps its date: sealing it again would make it look younger than what is known about it.
+        let Some(snapshot) = self.edge.current.load().filter(|snapshot| snapshot.booted_from.is_none()) else { return };
+        let known_for_micros = self.edge.lease.staleness_nanos(now).map_or(0, |nanos| i64::try_from(nanos / 1_000).unwrap_or(i64::MAX));
+        let known_at = UtcMicros(self.edge.clock.wall().0.saturating_sub(known_for_micros));
         *sealing = Sealing { at: now, is_dirty: false, running: None };
-        let (sealed, document, wall, facts) = (self.sealed.clone(), Arc::clone(&applied.document), self.edge.clock.wall(), Arc::clone(&self.facts));
+        let (sealed, document, facts) = (self.sealed.clone(), Arc::clone(&applied.document), Arc::clone(&self.facts));
         sealing.running = Some(tokio::task::spawn_blocking(move || {
-            let written = sealed.write(&sealed::image(&snapshot, &document, wall));
+            let written = sealed.write(&sealed::image(&snapshot, &document, known_at));
             if let Err(error) = &written {
                 tracing::error!(error = format!("{error:#}"), "the snapshot was not written to disk");
             }

@@ -1,5 +1,7 @@
 //! Log lines on standard error.
 
+use std::io::IsTerminal as _;
+
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
 use crate::config::LogFormat;
@@ -8,11 +10,13 @@ use crate::config::LogFormat;
 ///
 /// `CAUSEWAY_LOG` chooses levels, `info` by default: `CAUSEWAY_LOG=edge=debug,info`.
 pub fn start(format: LogFormat) {
+    // Colors help a person; in a file they are noise.
+    let is_terminal = std::io::stderr().is_terminal();
     let filter = EnvFilter::try_from_env("CAUSEWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),
-        LogFormat::Text => registry.with(fmt::layer().with_target(false).with_writer(std::io::stderr)).try_init(),
+        LogFormat::Text => registry.with(fmt::layer().with_target(false).with_ansi(is_terminal).with_writer(std::io::stderr)).try_init(),
     };
     // Only tests start it twice.
     started.ok();

@@ -69,13 +69,14 @@ pub(crate) struct Gate {
 pub(crate) async fn guard(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
     let Gate { state, action } = gate;
     let Some(context) = request.extensions().get::<Context>().cloned() else { return Refusal::internal().into_response() };
-    let Ok(_slot) = state.in_flight().try_acquire() else {
-        return Refusal::from(Denial::new(ProblemKind::Overloaded, "too many requests are in work").retry_after(1)).into_response();
-    };
     let opening = opening(&state, &context, &request, action);
     let operator = match operator::authenticate(&state, request.headers(), context.started).await {
         Ok(operator) => operator,
         Err(refused) => return refuse_login(&state, opening, refused),
+    };
+    // Only operators take these places: whoever has no token cannot fill them.
+    let Ok(_slot) = state.in_flight().try_acquire() else {
+        return Refusal::from(Denial::new(ProblemKind::Overloaded, "too many requests are in work").retry_after(1)).into_response();
     };
     let event = AdminEvent { actor: Some(operator.name.clone()), token_id: Some(operator.id.to_string()), ..opening };
     let is_allowed = policy::any_allows(&operator.roles, action);

@@ -1,8 +1,8 @@
 //! Who is it: an operator token in the Authorization header, checked against the replica of this region.
 //!
 //! Every way to fail looks the same from outside. A valid token is looked up once in five seconds; its secret is checked
-//! each time. An unknown one is looked up each time, and only a few look-ups may wait at once, so that guessing cannot
-//! keep the database's connections from others.
+//! each time. An unknown one is looked up each time, and only a few such look-ups may be under way or wait, so that
+//! guessing can keep neither the database's connections nor their turn from operators who were let in before.
 
 use std::{
     collections::HashMap,
@@ -32,8 +32,11 @@ const CACHE_NANOS: u64 = 5_000_000_000;
 /// Rows kept at once; more operators than that work together nowhere.
 const CACHE_MAX: usize = 256;
 
-/// Look-ups that may be under way at once.
-const LOOKUPS_MAX: usize = 8;
+/// Look-ups that may be under way at once: for tokens that were good a while ago, and for all others.
+const LOOKUPS_MAX: usize = 4;
+
+/// Look-ups of other tokens that may wait for their turn; more are told to come back.
+const WAITING_MAX: usize = 64;
 
 /// How long a request waits for its turn to be looked up.
 const LOOKUP_WAIT: Duration = Duration::from_secs(2);
@@ -65,7 +68,11 @@ pub(crate) struct RefusedLogin {
 #[derive(Debug)]
 pub(crate) struct Operators {
     cache: Mutex<HashMap<KeyId, Cached>>,
+    /// Turns of tokens that were good a while ago.
+    renewals: Semaphore,
+    /// Turns of all others, and places to wait for one.
     lookups: Semaphore,
+    waiting: Semaphore,
 }
 
 #[derive(Debug, Clone)]
@@ -79,20 +86,25 @@ struct Cached {
 
 impl Default for Operators {
     fn default() -> Self {
-        Self { cache: Mutex::default(), lookups: Semaphore::new(LOOKUPS_MAX) }
+        Self {
+            cache: Mutex::default(),
+            renewals: Semaphore::new(LOOKUPS_MAX),
+            lookups: Semaphore::new(LOOKUPS_MAX),
+            waiting: Semaphore::new(WAITING_MAX),
+        }
     }
 }
 
 impl Operators {
-    fn cached(&self, id: &KeyId, now: Now) -> Option<Cached> {
+    fn cached(&self, id: &KeyId) -> Option<Cached> {
         let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        cache.get(id).filter(|entry| now.boot.nanos_since(entry.read_at) < CACHE_NANOS).cloned()
+        cache.get(id).cloned()
     }
 
     fn keep(&self, entry: Cached, now: Now) {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if cache.len() >= CACHE_MAX {
-            cache.retain(|_, entry| now.boot.nanos_since(entry.read_at) < CACHE_NANOS);
+            cache.retain(|_, entry| entry.is_fresh(now));
         }
         // Full of fresh entries: then this one is looked up again next time.
         if cache.len() < CACHE_MAX {
@@ -108,6 +120,10 @@ impl Operators {
 }
 
 impl Cached {
+    fn is_fresh(&self, now: Now) -> bool {
+        now.boot.nanos_since(self.read_at) < CACHE_NANOS
+    }
+
     fn from_row(row: OperatorToken, now: Now) -> Self {
         let roles = policy::roles(&row.role);
         if roles.is_empty() {
@@ -132,10 +148,13 @@ pub(crate) async fn authenticate(state: &ControlState, headers: &HeaderMap, now:
     let Some(presented) = Presented::parse(text).filter(|presented| presented.purpose == Purpose::Operator) else {
         return Err(invalid(None));
     };
-    if let Some(entry) = state.operators().cached(&presented.id, now) {
-        return check(state, &presented, Some(&entry), now);
+    let cached = state.operators().cached(&presented.id);
+    let known = cached.as_ref().map(|entry| check(state, &presented, Some(entry), now));
+    let was_good = matches!(known, Some(Ok(_)));
+    if let (Some(known), true) = (known, cached.is_some_and(|entry| entry.is_fresh(now))) {
+        return known;
     }
-    let row = find(state, &presented.id).await.map_err(|refusal| RefusedLogin { refusal: Box::new(refusal), token_id: Some(presented.id) })?;
+    let row = find(state, &presented.id, was_good).await.map_err(|refusal| RefusedLogin { refusal: Box::new(refusal), token_id: Some(presented.id) })?;
     let entry = row.map(|row| Cached::from_row(row, now));
     let operator = check(state, &presented, entry.as_ref(), now)?;
     if let Some(entry) = entry {
@@ -155,11 +174,15 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, RefusedLogin> {
     if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(invalid(None)) }
 }
 
-async fn find(state: &ControlState, id: &KeyId) -> Result<Option<OperatorToken>, Refusal> {
-    let turn = tokio::time::timeout(LOOKUP_WAIT, state.operators().lookups.acquire()).await;
-    let Ok(Ok(_turn)) = turn else {
-        return Err(Denial::new(ProblemKind::Overloaded, "too many tokens are being looked up").retry_after(1).into());
+async fn find(state: &ControlState, id: &KeyId, was_good: bool) -> Result<Option<OperatorToken>, Refusal> {
+    let busy = || Refusal::from(Denial::new(ProblemKind::Overloaded, "too many tokens are being looked up").retry_after(1));
+    let operators = state.operators();
+    let (turns, _place) = if was_good {
+        (&operators.renewals, None)
+    } else {
+        (&operators.lookups, Some(operators.waiting.try_acquire().map_err(|_| busy())?))
     };
+    let Ok(Ok(_turn)) = tokio::time::timeout(LOOKUP_WAIT, turns.acquire()).await else { return Err(busy()) };
     let replica = state.replica().map_err(|error| store_refusal(&error))?;
     store::operator::find(&replica, id).await.map_err(|error| store_refusal(&error))
 }

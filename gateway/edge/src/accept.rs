@@ -1,6 +1,7 @@
 //! From a listening socket to requests: accepting, TLS, HTTP, and the end of all three.
 
 use std::{
+    convert::Infallible,
     future::Future,
     net::{IpAddr, SocketAddr},
     num::NonZeroU32,
@@ -10,7 +11,8 @@ use std::{
 
 use audit::event::{Class, Decision, Event, Outcome, Personal, Phase};
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
-use hyper::{server::conn::http1, service::service_fn};
+use http::{HeaderValue, Request, header};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::problem::{Denial, ProblemKind};
 use parking_lot::Mutex;
@@ -27,7 +29,8 @@ use crate::{
     runtime::Core,
     serve,
     tls::{Peer, Protocol, TlsFacts},
-    watch::{Tick, Watch, Watched},
+    strict::AmbiguousFraming,
+    watch::{Tick, Watch, Watched, WatchedBody},
 };
 
 /// Spawns a task on this core. The one place where the data plane does so; every task ends with its connection.
@@ -120,11 +123,11 @@ fn admit(core: &Arc<Core>, connections: &Arc<Connections>, acceptors: &Arc<Accep
     core.counters.connection_opened();
     let watch = Watch::new(&connections.tick);
     connections.watches.lock().push(Arc::clone(&watch));
-    let (core, tick, tls, phase) = (Arc::clone(core), Arc::clone(&connections.tick), Arc::clone(&acceptors.tls), phase.clone());
+    let (core, tls, phase) = (Arc::clone(core), Arc::clone(&acceptors.tls), phase.clone());
     spawn(async move {
         let guard = Opened(Arc::clone(&core));
         tokio::select! {
-            () = connection(&core, stream, address, tls, Arc::clone(&watch), tick, phase) => {}
+            () = connection(&core, stream, address, tls, Arc::clone(&watch), phase) => {}
             () = watch.killed() => {}
         }
         drop(guard);
@@ -139,7 +142,7 @@ impl Drop for Opened {
     }
 }
 
-async fn connection(core: &Arc<Core>, stream: TcpStream, address: IpAddr, tls: Arc<ServerConfig>, watch: Arc<Watch>, tick: Arc<Tick>, phase: watch::Receiver<NodePhase>) {
+async fn connection(core: &Arc<Core>, stream: TcpStream, address: IpAddr, tls: Arc<ServerConfig>, watch: Arc<Watch>, phase: watch::Receiver<NodePhase>) {
     stream.set_nodelay(true).ok();
     let handshake = tokio::time::timeout(core.edge.settings.handshake_timeout, handshake(core, stream, tls)).await;
     let Ok(Some(stream)) = handshake else {
@@ -149,7 +152,7 @@ async fn connection(core: &Arc<Core>, stream: TcpStream, address: IpAddr, tls: A
     let (_, session) = stream.get_ref();
     let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
     let peer = Arc::new(Peer { address, protocol, tls: TlsFacts::of(session) });
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch), tick));
+    let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch), protocol));
     match protocol {
         Protocol::Http1 => serve_http1(core, peer, io, watch, phase).await,
         Protocol::Http2 => serve_http2(core, peer, io, watch, phase).await,
@@ -190,40 +193,50 @@ type Io = TokioIo<Watched<TlsStream<TcpStream>>>;
 
 async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
-    let service = service_fn(|request| {
-        let in_flight = watch.enter();
+    let service = service_fn(|mut request: Request<Incoming>| {
+        let in_flight = watch.enter(Protocol::Http1);
+        let is_ambiguous = watch.is_ambiguous();
+        if is_ambiguous {
+            request.extensions_mut().insert(AmbiguousFraming);
+        }
         let served = serve::handle(Arc::clone(core), Arc::clone(&peer), request);
         async move {
-            let response = served.await;
-            drop(in_flight);
-            response
+            let mut response = served.await?;
+            if is_ambiguous {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight)))
         }
     });
+    // The time for a head is kept by the watch: hyper's own timer would also end connections that are only idle.
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(settings.head_timeout)
         .max_headers(settings.headers_max)
         .max_buf_size(usize::try_from(settings.head_bytes_max).unwrap_or(usize::MAX).max(8_192))
         .serve_connection(io, service);
     let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        _ended = connection.as_mut() => return,
-        _draining = phase.wait_for(|phase| *phase == NodePhase::Draining) => connection.as_mut().graceful_shutdown(),
+    let ended = tokio::select! {
+        ended = connection.as_mut() => Some(ended),
+        _draining = phase.wait_for(|phase| *phase == NodePhase::Draining) => None,
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        record_malformed(core, &peer, &error);
     }
-    connection.await.ok();
 }
 
 async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
     let owned = Arc::clone(core);
     let service = service_fn(move |request| {
-        let in_flight = watch.enter();
+        let in_flight = watch.enter(Protocol::Http2);
         let served = serve::handle(Arc::clone(&owned), Arc::clone(&peer), request);
-        async move {
-            let response = served.await;
-            drop(in_flight);
-            response
-        }
+        async move { Ok::<_, Infallible>(served.await?.map(|body| WatchedBody::new(body, in_flight))) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
@@ -254,7 +267,7 @@ async fn sweep(core: Arc<Core>, connections: Arc<Connections>, acceptors: Arc<Ac
         connections.tick.set(seconds);
         let settings = &core.edge.settings;
         connections.watches.lock().retain(|watch| {
-            if watch.sweep(seconds, settings.stall_timeout, settings.idle_timeout) {
+            if watch.sweep(seconds, settings) {
                 core.counters.stalled();
             }
             // The connection's task holds the other reference.
@@ -290,6 +303,37 @@ fn record_flood(core: &Core, prefix: Prefix, count: u64) {
     event.reason = Some(ProblemKind::PeerLimited.code());
     event.status = Some(ProblemKind::PeerLimited.status().as_u16());
     event.count = Some(count);
+    event.personal = Personal { client_address: Some(&address), user_agent: None };
+    drop(reservation.record(&event));
+}
+
+/// Records a request whose head the codec could not read; it has answered 400 or 431 by itself, and closed.
+fn record_malformed(core: &Core, peer: &Peer, error: &hyper::Error) {
+    if !error.is_parse() {
+        return;
+    }
+    let kind = if error.is_parse_too_large() { ProblemKind::HeadersTooLarge } else { ProblemKind::RequestMalformed };
+    core.counters.refused(kind);
+    let now = core.edge.clock.now();
+    // Under a flood these are counted with the other refusals of their prefix.
+    if core.edge.gate.check(peer.address, now.boot).is_err() {
+        return;
+    }
+    core.edge.gate.failed(peer.address, now.boot);
+    let Ok(mut reservation) = core.lane.reserve(audit::spool::Durability::Buffered, 1) else { return };
+    let (id, address) = (core.uuid(now), peer.address.to_string());
+    let request_id = id.to_string();
+    let mut event = Event::new(Class::Access, Phase::Outcome, id, now.wall.0, &core.edge.region, &core.edge.node, &request_id);
+    event.outcome = Outcome::Denied;
+    event.decision = Decision::Deny;
+    event.severity = 2;
+    event.reason = Some(kind.code());
+    event.status = Some(kind.status().as_u16());
+    event.scheme = Some("https");
+    event.protocol = Some("h1");
+    event.tls_version = Some(peer.tls.version);
+    event.tls_cipher = Some(peer.tls.cipher);
+    event.sni = peer.tls.server_name.as_deref();
     event.personal = Personal { client_address: Some(&address), user_agent: None };
     drop(reservation.record(&event));
 }

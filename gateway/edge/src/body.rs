@@ -5,17 +5,18 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
+use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::{pool::Connection, trail::Trail};
+use crate::{fields, forward, pool::Connection, trail::Trail};
 
 /// Why a body was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +37,7 @@ pub enum BodyError {
 pub struct Meter {
     bytes: AtomicU64,
     state: AtomicU8,
+    is_waiting_for_client: AtomicBool,
 }
 
 /// How a body stands.
@@ -53,6 +55,11 @@ impl Meter {
     /// Bytes that have passed.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// True while the next piece was asked for and has not come: the client is late, not the service.
+    pub fn is_waiting_for_client(&self) -> bool {
+        self.is_waiting_for_client.load(Ordering::Relaxed)
     }
 
     /// How the body stands.
@@ -153,7 +160,9 @@ impl RequestStream {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match Pin::new(&mut self.inner).poll_frame(cx) {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+        self.meter.is_waiting_for_client.store(polled.is_pending(), Ordering::Relaxed);
+        match polled {
             Poll::Pending => {
                 ready!(self.patience.poll_expired(cx));
                 self.fail(BodyError::Stalled)
@@ -173,10 +182,18 @@ impl RequestStream {
                 if self.inner.is_end_stream() {
                     self.meter.set(Progress::Complete);
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(clean_trailers(frame, fields::strip_untrusted))))
             }
         }
     }
+}
+
+/// Trailers obey the rules of headers: what a client may not say, it may not say at the end either.
+fn clean_trailers(mut frame: Frame<Bytes>, clean: impl FnOnce(&mut HeaderMap)) -> Frame<Bytes> {
+    if let Some(trailers) = frame.trailers_mut() {
+        clean(trailers);
+    }
+    frame
 }
 
 impl Body for RequestBody {
@@ -265,7 +282,7 @@ impl ReplyStream {
                 if self.inner.is_end_stream() {
                     self.finish();
                 }
-                Poll::Ready(Some(Ok(frame)))
+                Poll::Ready(Some(Ok(clean_trailers(frame, forward::clean_response))))
             }
             Some(Err(_)) => {
                 self.trail.close(audit::event::Outcome::Error, self.bytes, self.request.bytes());

@@ -13,6 +13,10 @@ const RESERVED: [HeaderName; 7] = [
     HeaderName::from_static("client-cert-chain"),
 ];
 
+/// Fields with a meaning of their own for the gateway: look-alikes of these do not travel.
+const ALSO_RESERVED: [HeaderName; 5] =
+    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::AUTHORIZATION, HeaderName::from_static("x-api-key"), HeaderName::from_static("x-request-id")];
+
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -23,6 +27,23 @@ pub fn strip_untrusted(headers: &mut HeaderMap) {
         headers.remove(name);
     }
     strip_prefix(headers, "causeway-");
+    strip_look_alikes(headers);
+}
+
+/// Removes fields that become a reserved or framing field when `_` is read as `-`: CGI, WSGI and many frameworks do that.
+fn strip_look_alikes(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| name.as_str().contains('_')) {
+        return;
+    }
+    let is_look_alike = |name: &HeaderName| {
+        let read = name.as_str().replace('_', "-");
+        name.as_str().contains('_')
+            && (read.starts_with("causeway-") || RESERVED.iter().chain(&ALSO_RESERVED).any(|reserved| reserved.as_str() == read))
+    };
+    let found: Vec<HeaderName> = headers.keys().filter(|name| is_look_alike(name)).cloned().collect();
+    for name in found {
+        headers.remove(name);
+    }
 }
 
 /// Removes what belongs to one connection only (RFC 9110 section 7.6.1).

@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use http::{HeaderName, HeaderValue, Request, Response, Uri, Version, header, uri::PathAndQuery};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::Incoming;
 use model::{
     problem::{Denial, ProblemKind},
@@ -50,19 +50,20 @@ pub struct Exchange {
 pub async fn send(admitted: &Admitted<'_>, target: &Target<'_>, head: Head, body: ValidBody, core: &Core, trail: &mut Trail) -> Result<Exchange, Denial> {
     let route = admitted.permit().route();
     let deadline = route.timeout.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(trail.started().boot)));
-    match tokio::time::timeout(deadline, exchange(route, target, head, body, core, trail)).await {
+    let meter = Arc::new(Meter::default());
+    match tokio::time::timeout(deadline, exchange(route, target, head, body, core, trail, &meter)).await {
         Ok(result) => result,
+        Err(_) if meter.is_waiting_for_client() => Err(validate::stalled()),
         Err(_) => Err(timed_out()),
     }
 }
 
-async fn exchange(route: &Route, target: &Target<'_>, head: Head, body: ValidBody, core: &Core, trail: &mut Trail) -> Result<Exchange, Denial> {
-    let meter = Arc::new(Meter::default());
+async fn exchange(route: &Route, target: &Target<'_>, head: Head, body: ValidBody, core: &Core, trail: &mut Trail, meter: &Arc<Meter>) -> Result<Exchange, Denial> {
     let stall = route.upstream.idle_timeout.min(core.edge.settings.stall_timeout);
     let body = match body {
         ValidBody::Empty => RequestBody::Empty,
         ValidBody::Whole(bytes) => RequestBody::Whole(Some(bytes)),
-        ValidBody::Stream(incoming) => RequestBody::stream(incoming, route.body_bytes_max, stall, Arc::clone(&meter)),
+        ValidBody::Stream(incoming) => RequestBody::stream(incoming, route.body_bytes_max, stall, Arc::clone(meter)),
     };
     let is_streaming = matches!(body, RequestBody::Stream(_));
     if !is_streaming {
@@ -75,7 +76,7 @@ async fn exchange(route: &Route, target: &Target<'_>, head: Head, body: ValidBod
         trail.target(candidate.region, &candidate.target.address);
         let Some(mut message) = request.take() else { break };
         address(&mut message, candidate, &path)?;
-        match attempt(route, candidate, message, core, trail, &meter).await {
+        match attempt(route, candidate, message, core, trail, meter).await {
             Ok(exchange) => return Ok(exchange),
             Err(Attempt::NotSent { message, denial }) => {
                 candidate.pool.health().failed(core.edge.clock.boot());
@@ -97,9 +98,10 @@ enum Attempt {
 
 async fn attempt(route: &Route, candidate: &Candidate<'_>, mut message: Request<RequestBody>, core: &Core, trail: &mut Trail, meter: &Arc<Meter>) -> Result<Exchange, Attempt> {
     let mut slot = candidate.pool.enter(core.edge.settings.in_flight_max).map_err(|error| Attempt::Failed(connect_denial(&error)))?;
+    let mut may_reuse = true;
     loop {
         let now = core.edge.clock.boot();
-        let (sender, is_reused) = match candidate.pool.take_idle(now) {
+        let (sender, is_reused) = match may_reuse.then(|| candidate.pool.take_idle(now)).flatten() {
             Some(sender) => (sender, true),
             None => match candidate.pool.open(route.upstream.connect_timeout).await {
                 Ok(sender) => (sender, false),
@@ -115,32 +117,69 @@ async fn attempt(route: &Route, candidate: &Candidate<'_>, mut message: Request<
             }
             return Err(Attempt::NotSent { message: Box::new(message), denial: unreachable() });
         }
-        let sent = tokio::time::timeout(route.upstream.response_timeout, connection.sender.try_send_request(message));
-        match sent.await {
-            Err(_) => {
-                candidate.pool.health().failed(core.edge.clock.boot());
-                return Err(Attempt::Failed(body_denial(route, meter).unwrap_or_else(timed_out)));
-            }
-            Ok(Ok(response)) => {
+        let spare = if is_reused { repeatable(&message) } else { None };
+        let mut error = match head_within(route.upstream.response_timeout, meter, connection.sender.try_send_request(message)).await {
+            Some(Ok(response)) => {
                 candidate.pool.health().answered();
                 let took = core.edge.clock.boot().nanos_since(now) / 1_000;
                 trail.upstream_answered(response.status().as_u16(), took);
+                // No protocol was offered to switch to: what follows such a head is no response.
+                if response.status().is_informational() {
+                    return Err(Attempt::Failed(malformed()));
+                }
                 return Ok(Exchange { response, connection, meter: Arc::clone(meter) });
             }
-            Ok(Err(mut error)) => match error.take_message() {
-                Some(back) if is_reused => {
-                    message = back;
+            Some(Err(error)) => error,
+            None => {
+                candidate.pool.health().failed(core.edge.clock.boot());
+                return Err(Attempt::Failed(timed_out()));
+            }
+        };
+        match error.take_message() {
+            Some(back) if is_reused => {
+                message = back;
+                slot = connection.into_slot();
+            }
+            Some(back) => return Err(Attempt::NotSent { message: Box::new(back), denial: unreachable() }),
+            None => {
+                if let Some(again) = spare.filter(|_| !error.error().is_parse()) {
+                    // The service closed the kept connection just as the request left. Once more, on a new one.
+                    may_reuse = false;
+                    message = again;
                     slot = connection.into_slot();
+                    continue;
                 }
-                Some(back) => return Err(Attempt::NotSent { message: Box::new(back), denial: unreachable() }),
-                None => {
-                    let denial = body_denial(route, meter).unwrap_or_else(|| {
-                        candidate.pool.health().failed(core.edge.clock.boot());
-                        send_denial(error.error())
-                    });
-                    return Err(Attempt::Failed(denial));
-                }
-            },
+                let denial = body_denial(route, meter).unwrap_or_else(|| {
+                    candidate.pool.health().failed(core.edge.clock.boot());
+                    send_denial(error.error())
+                });
+                return Err(Attempt::Failed(denial));
+            }
+        }
+    }
+}
+
+/// A copy of a request that may be sent twice: its method is safe (RFC 9110 section 9.2.1) and it has no body.
+fn repeatable(message: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    if !matches!(message.body(), RequestBody::Empty) || !matches!(*message.method(), Method::GET | Method::HEAD | Method::OPTIONS) {
+        return None;
+    }
+    let mut copy = Request::new(RequestBody::Empty);
+    *copy.method_mut() = message.method().clone();
+    *copy.uri_mut() = message.uri().clone();
+    *copy.headers_mut() = message.headers().clone();
+    Some(copy)
+}
+
+/// Waits for the response's head: `limit` counts from the end of the request, whose pieces have their own deadline.
+async fn head_within<T>(limit: Duration, meter: &Meter, sent: impl Future<Output = T>) -> Option<T> {
+    let mut sent = std::pin::pin!(sent);
+    loop {
+        let is_whole = meter.progress() != Progress::Running;
+        match tokio::time::timeout(limit, sent.as_mut()).await {
+            Ok(done) => return Some(done),
+            Err(_) if is_whole => return None,
+            Err(_) => {}
         }
     }
 }
@@ -149,6 +188,11 @@ async fn attempt(route: &Route, candidate: &Candidate<'_>, mut message: Request<
 fn prepare(route: &Route, head: Head, body: RequestBody, trail: &Trail) -> Result<(PathAndQuery, Request<RequestBody>), Denial> {
     let path_and_query = path_and_query(route, &head)?;
     let mut parts = head.parts;
+    let via = match parts.version {
+        Version::HTTP_2 => HeaderValue::from_static("2 causeway"),
+        Version::HTTP_10 => HeaderValue::from_static("1.0 causeway"),
+        _ => HeaderValue::from_static("1.1 causeway"),
+    };
     parts.version = Version::HTTP_11;
     let headers = &mut parts.headers;
     // The key was for the gateway; a service that logs its headers must not learn it.
@@ -158,6 +202,7 @@ fn prepare(route: &Route, head: Head, body: RequestBody, trail: &Trail) -> Resul
     }
     headers.remove(header::EXPECT);
     headers.remove(header::HOST);
+    join_cookies(headers);
     if let Some(length) = body.whole_len_if_known() {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
     }
@@ -170,9 +215,20 @@ fn prepare(route: &Route, head: Head, body: RequestBody, trail: &Trail) -> Resul
     set(headers, HeaderName::from_static("x-forwarded-host"), &head.host);
     set(headers, HeaderName::from_static("x-forwarded-for"), &trail.client_address().to_string());
     headers.insert(HeaderName::from_static("x-forwarded-proto"), HeaderValue::from_static("https"));
-    // RFC 9110 section 7.6.3: a gateway sends Via towards the service.
-    headers.append(header::VIA, HeaderValue::from_static("1.1 causeway"));
+    // RFC 9110 section 7.6.3: a gateway sends Via towards the service, with the version that it received.
+    headers.append(header::VIA, via);
     Ok((path_and_query, Request::from_parts(parts, body)))
+}
+
+/// HTTP/2 clients may send one cookie a field; HTTP/1.1 knows a single field (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut http::HeaderMap) {
+    if headers.get_all(header::COOKIE).iter().nth(1).is_none() {
+        return;
+    }
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if let Ok(joined) = HeaderValue::from_bytes(&crumbs.join(&b"; "[..])) {
+        headers.insert(header::COOKIE, joined);
+    }
 }
 
 fn path_and_query(route: &Route, head: &Head) -> Result<PathAndQuery, Denial> {
@@ -235,10 +291,14 @@ fn connect_denial(error: &ConnectError) -> Denial {
 fn send_denial(error: &hyper::Error) -> Denial {
     tracing::debug!(error = error as &dyn Error, "the exchange with a service failed");
     if error.is_parse() {
-        Denial::new(ProblemKind::UpstreamMalformed, "the service's response is not valid HTTP")
+        malformed()
     } else {
         Denial::new(ProblemKind::UpstreamUnreachable, "the service closed the connection before it answered; the request may have been processed").retry_after(1)
     }
+}
+
+fn malformed() -> Denial {
+    Denial::new(ProblemKind::UpstreamMalformed, "the service's response is not valid HTTP")
 }
 
 fn unreachable() -> Denial {

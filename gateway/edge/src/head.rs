@@ -8,6 +8,8 @@ use model::{
     problem::{Denial, ProblemKind},
 };
 
+use crate::strict::AmbiguousFraming;
+
 /// A request's head that is safe to decide over.
 #[derive(Debug)]
 pub struct Head {
@@ -90,6 +92,9 @@ fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>)
 /// Refuses framing that has more than one reading (RFC 9112 section 6.3); the codec below refuses most of it already.
 fn framing(parts: &Parts) -> Result<(), Denial> {
     let bad = |detail: &'static str| Err(Denial::new(ProblemKind::RequestMalformed, detail));
+    if parts.extensions.get::<AmbiguousFraming>().is_some() {
+        return bad("the request's framing has more than one reading: lines end with CR LF, and one Content-Length or one `Transfer-Encoding: chunked` says where the body ends");
+    }
     let lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter().count();
     let encoded = parts.headers.contains_key(header::TRANSFER_ENCODING);
     if lengths > 1 {
@@ -100,6 +105,10 @@ fn framing(parts: &Parts) -> Result<(), Denial> {
     }
     if encoded && parts.version != Version::HTTP_11 {
         return bad("Transfer-Encoding belongs to HTTP/1.1 alone");
+    }
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    if codings.next().is_some_and(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"chunked")) || codings.next().is_some() {
+        return bad("the only transfer coding is chunked, once");
     }
     Ok(())
 }
@@ -123,9 +132,10 @@ fn host_of(parts: &Parts) -> Result<String, Denial> {
     host::normalize(text).map(|host| host.as_str().to_owned()).ok_or_else(|| bad("the Host header is not a host name"))
 }
 
-/// True when a text holds something that looks like one of our keys.
+/// True when a text holds something that looks like one of our keys, percent-encoded or not.
 pub fn holds_credential(text: &str) -> bool {
-    text.contains("cw_") && ["cw_live_", "cw_test_", "cw_op_"].iter().any(|prefix| text.contains(prefix))
+    let holds = |text: &str| text.contains("cw_") && ["cw_live_", "cw_test_", "cw_op_"].iter().any(|prefix| text.contains(prefix));
+    holds(text) || text.contains('%') && holds(&path::decode(text))
 }
 
 /// A request id that the client brought, if it is harmless: 8 to 64 of `A-Za-z0-9._-`.

@@ -28,6 +28,7 @@ pub mod region;
 pub mod route;
 pub mod runtime;
 pub mod serve;
+pub mod strict;
 pub mod tls;
 pub mod trail;
 pub mod validate;

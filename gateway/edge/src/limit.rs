@@ -1,6 +1,6 @@
 //! Admits a permitted request against its route's limits; the only constructor of [`Admitted`].
 
-use std::{collections::HashMap, fmt::Write as _, net::IpAddr, num::NonZeroU32};
+use std::{collections::HashMap, fmt::Write as _, net::IpAddr};
 
 use http::{HeaderMap, HeaderValue};
 use model::{
@@ -136,10 +136,11 @@ fn seconds(nanos: u64) -> u64 {
 /// # Errors
 /// `quota-exceeded` with the seconds until the limit that refused admits again.
 pub fn admit<'s>(permit: Permit<'s>, cells: &Cells, address: IpAddr, now: BootNanos, facts: &mut LimitFacts) -> Result<Admitted<'s>, Denial> {
+    // Known before anything is charged: a request that cannot be counted charges nothing.
+    let quotas = permit.route().limits.iter().map(|limit| Ok((limit, quota(limit, &permit)?))).collect::<Result<Vec<_>, Denial>>()?;
     let mut charged: Vec<(&RouteLimit, Quota)> = Vec::new();
     let mut refused: Option<(&RouteLimit, u64)> = None;
-    for limit in &permit.route().limits {
-        let Some(quota) = quota(limit, &permit) else { continue };
+    for (limit, quota) in quotas {
         let key = (limit.scope, subject(limit, &permit, address));
         let verdict = if refused.is_none() { cells.with(key, now, |cell| cell.charge(&quota, now)) } else { cells.with(key, now, |cell| cell.peek(&quota, now)) };
         let Some(verdict) = verdict else { continue };
@@ -161,14 +162,17 @@ pub fn admit<'s>(permit: Permit<'s>, cells: &Cells, address: IpAddr, now: BootNa
     Err(Denial::new(ProblemKind::QuotaExceeded, format!("the limit `{}` is used up; it admits again in {seconds} s", limit.name)).retry_after(seconds))
 }
 
-fn quota(limit: &RouteLimit, permit: &Permit<'_>) -> Option<Quota> {
+/// The quota of a limit for this caller.
+///
+/// # Errors
+/// `route-forbidden` when the limit stands in a plan and the caller has none: what is not bought is not unlimited.
+fn quota(limit: &RouteLimit, permit: &Permit<'_>) -> Result<Quota, Denial> {
     match &limit.source {
-        LimitSource::Fixed(quota) => Some(*quota),
-        LimitSource::Plan(name) => match permit.plan() {
-            Some(plan) => plan.limits.get(name).copied(),
-            // A caller without a plan has not bought anything: one request a minute keeps mistakes visible.
-            None => model::limit::Rate::parse("1/m").map(|rate| Quota::new(rate, NonZeroU32::new(1))),
-        },
+        LimitSource::Fixed(quota) => Ok(*quota),
+        LimitSource::Plan(name) => permit
+            .plan()
+            .and_then(|plan| plan.limits.get(name).copied())
+            .ok_or_else(|| Denial::new(ProblemKind::RouteForbidden, "this route is limited by the caller's plan, and the application has none")),
     }
 }
 

@@ -6,7 +6,7 @@
 use std::{convert::Infallible, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response};
+use http::{HeaderValue, Method, Request, Response};
 use hyper::body::{Body, Frame, Incoming};
 use model::{
     document::AuditDoc,
@@ -86,6 +86,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
         return Ok(refuse::response(&denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
     };
     let (parts, body) = request.into_parts();
+    let is_head = parts.method == Method::HEAD;
     let mut trail = match Trail::start(&core, &peer, &parts, &snapshot, now) {
         Ok(trail) => trail,
         Err(denial) => {
@@ -104,10 +105,15 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
             })
         }
     };
-    Ok(match outcome {
+    let mut response = match outcome {
         Ok(exchange) => release(&core, exchange, trail, &limits).await,
         Err(denial) => refuse_recorded(&core, &peer, &denial, trail, &limits).await,
-    })
+    };
+    if is_head {
+        // HTTP/2 would send the bytes of a problem, and clients take that for a broken stream (RFC 9110 section 9.3.2).
+        *response.body_mut() = ReplyBody::Whole(None);
+    }
+    Ok(response)
 }
 
 /// Releases a service's response once its record is on disk.

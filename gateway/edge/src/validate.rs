@@ -77,7 +77,8 @@ async fn checked_body(route: &Route, rule: &BodyRule, head: &Head, body: Incomin
     if head.parts.headers.get(header::CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
         return Err(Denial::new(ProblemKind::ContentTypeUnsupported, "a body that is checked cannot be compressed; send it without Content-Encoding"));
     }
-    let whole = read(route, body, stall).await?;
+    // Pieces that trickle in must not hold the request for longer than its route allows, either.
+    let whole = tokio::time::timeout(route.timeout, read(route, body, stall)).await.map_err(|_| stalled())??;
     verdict(route, rule.check(&whole, &JsonLimits::default()), findings)?;
     Ok(ValidBody::Whole(whole))
 }

@@ -51,7 +51,14 @@ impl<'de> Deserialize<'de> for Rate {
 
 impl Serialize for Rate {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&format_args!("{}/{}s", self.count, self.period_nanos / 1_000_000_000))
+        let seconds = self.period_nanos / 1_000_000_000;
+        match seconds {
+            1 => serializer.collect_str(&format_args!("{}/s", self.count)),
+            60 => serializer.collect_str(&format_args!("{}/m", self.count)),
+            3_600 => serializer.collect_str(&format_args!("{}/h", self.count)),
+            86_400 => serializer.collect_str(&format_args!("{}/d", self.count)),
+            _ => serializer.collect_str(&format_args!("{}/{seconds}s", self.count)),
+        }
     }
 }
 

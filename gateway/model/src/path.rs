@@ -54,6 +54,27 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
     Ok(normal)
 }
 
+/// Decodes every percent escape once; what is no escape stays, and what is no UTF-8 is replaced.
+///
+/// Two spellings of one path compare equal in this form, whatever a service makes of escapes that are not needed.
+pub fn decode(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('%') {
+        let (plain, escape) = rest.split_at(at);
+        decoded.extend_from_slice(plain.as_bytes());
+        let digits = escape.get(1..3).filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()));
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(byte.unwrap_or(b'%'));
+        rest = escape.get(if byte.is_some() { 3 } else { 1 }..).unwrap_or_default();
+    }
+    decoded.extend_from_slice(rest.as_bytes());
+    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+}
+
 fn segment_error(path: &str) -> Option<PathError> {
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {

@@ -3,6 +3,9 @@
 //! Patterns: `/orders/{id}` (one segment), `/orders/**` (the rest, or nothing). At each segment a literal beats a
 //! parameter and a parameter beats the rest; when the candidate does not fit (its method or headers differ), the search
 //! goes back and tries the next less specific one. The work is bounded by the patterns that share a prefix with the path.
+//!
+//! Segments are compared decoded: `/users/%40me` is `/users/@me`, as it is for the service. Were it another path here, it
+//! would fall to a less specific route with weaker demands. A normal path holds no encoded slash, so its segments stay.
 
 use std::collections::HashMap;
 
@@ -63,7 +66,7 @@ impl Pattern {
                     if !normal || (part.is_empty() && index != last) {
                         return Err(PatternError::Unmatchable(part.into()));
                     }
-                    Segment::Literal(part.into())
+                    Segment::Literal(crate::path::decode(part).into())
                 }
             });
         }
@@ -140,7 +143,7 @@ impl<T> Trie<T> {
 
     /// The first value, most specific pattern first, that `fits` accepts.
     pub fn find<'t>(&'t self, path: &str, mut fits: impl FnMut(&'t T) -> bool) -> Option<&'t T> {
-        search(&self.root, path.strip_prefix('/')?, &mut fits)
+        search(&self.root, crate::path::decode(path.strip_prefix('/')?).as_ref(), &mut fits)
     }
 }
 

@@ -134,7 +134,8 @@ fn call(text: &str) -> Result<Call> {
         }
         "unlink" => Ok(Call::Unlink { file: quoted(arguments)?.0.into() }),
         "unlinkat" => Ok(Call::Unlink { file: joined(arguments)?.0 }),
-        "openat" => Ok(Call::Nothing),
+        "open" if arguments.contains("O_CREAT") && arguments.contains("O_EXCL") => Ok(Call::Create { file: quoted(arguments)?.0.into() }),
+        "open" | "openat" => Ok(Call::Nothing),
         other => bail!("{other} is not a traced call"),
     }
 }

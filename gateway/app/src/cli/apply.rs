@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{
     check,
@@ -18,10 +18,12 @@ use super::{
 Examples:
   causeway apply -f gateway.yaml
   causeway apply -f gateway.yaml --dry-run
-  CAUSEWAY_CONTROL=https://127.0.0.1:9443 CAUSEWAY_CA=ca.pem causeway apply -f gateway.yaml --token-file token
+  causeway apply -f gateway.yaml --control https://127.0.0.1:9443 --ca ca.pem --token-file token
 
-The file is compiled here first, by the code that the nodes run; nothing is sent when it has a mistake. Resources that
-the file no longer has are removed, as far as they came from a file; keys of removed applications end.
+The file is compiled here first, by the code that the nodes run; nothing is sent when it has a
+mistake. Resources that the file no longer has are removed, as far as they came from a file;
+keys of removed applications end.
+
 Exit codes: 0 applied (or nothing to do), 1 a mistake, a refusal or a failure, 2 wrong usage.")]
 pub(crate) struct ApplyArgs {
     /// The gateway file, YAML or JSON.
@@ -31,9 +33,9 @@ pub(crate) struct ApplyArgs {
     #[arg(long)]
     dry_run: bool,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Say what applying a gateway file would change.
@@ -49,9 +51,9 @@ pub(crate) struct DiffArgs {
     #[arg(short, long, value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// What `diff` answers when something would change.
@@ -120,25 +122,24 @@ fn tell(report: &Value, dry_run: bool, format: Format) -> anyhow::Result<()> {
     if format.json {
         return output::json_out(report);
     }
-    let mut text = String::new();
+    let mut lines = Vec::new();
     for (member, sign) in [("created", '+'), ("updated", '~'), ("deleted", '-')] {
-        for item in list(report, member) {
-            text += &format!("{sign} {} {}\n", text_of(item, "kind"), output::clean(&text_of(item, "name")));
-        }
+        let shown = list(report, member).iter();
+        lines.extend(shown.map(|item| format!("{sign} {} {}", text_of(item, "kind"), output::clean(&text_of(item, "name")))));
     }
-    for key in list(report, "keys_revoked") {
-        text += &format!("- key {}\n", key.as_str().unwrap_or("?"));
-    }
-    let count = |member| list(report, member).len();
-    let (created, updated, deleted) = (count("created"), count("updated"), count("deleted"));
+    lines.extend(list(report, "keys_revoked").iter().map(|key| format!("- key {}", key.as_str().unwrap_or("?"))));
     let would = if dry_run { "would be " } else { "" };
-    text += &format!("{created} {would}created, {updated} {would}updated, {deleted} {would}deleted, {} unchanged", count("unchanged"));
-    if !dry_run {
-        let revisions = report.get("revisions").cloned().unwrap_or_else(|| json!({}));
-        let shown = ["epoch", "authority", "structural"].map(|member| text_of(&revisions, member));
-        text += &format!("; revisions: epoch {}, authority {}, structural {}", shown[0], shown[1], shown[2]);
-    }
-    output::out(&text)
+    let counts = ["created", "updated", "deleted"].map(|member| format!("{} {would}{member}, ", list(report, member).len())).concat();
+    let unchanged = list(report, "unchanged").len();
+    let revisions = match report.get("revisions").filter(|_| !dry_run) {
+        Some(heads) => {
+            let [epoch, authority, structural] = ["epoch", "authority", "structural"].map(|member| text_of(heads, member));
+            format!("; revisions: epoch {epoch}, authority {authority}, structural {structural}")
+        }
+        None => String::new(),
+    };
+    lines.push(format!("{counts}{unchanged} unchanged{revisions}"));
+    output::out(&lines.join("\n"))
 }
 
 fn list<'a>(report: &'a Value, member: &str) -> &'a [Value] {

@@ -48,9 +48,9 @@ struct Query {
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// What people write, and what the parameter is called.

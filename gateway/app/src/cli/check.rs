@@ -29,8 +29,9 @@ Examples:
   causeway check gateway.yaml
   causeway check node.yaml gateway.yaml --json
 
-Every mistake is shown with its file, line, column and a suggestion. A gateway file is compiled by the code that the
-nodes run, together with the OpenAPI files that it names (relative to the gateway file).
+Every mistake is shown with its file, line, column and a suggestion. A gateway file is compiled
+by the code that the nodes run, together with the OpenAPI files that it names (relative to it).
+
 Exit codes: 0 no mistake, 1 mistakes, 2 wrong usage.")]
 pub(crate) struct CheckArgs {
     /// Node files or gateway files, YAML or JSON.
@@ -80,7 +81,8 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
     if args.format.json {
         output::json_out(&json!({ "valid": true, "errors": [] }))?;
     } else {
-        output::out(&args.files.iter().map(|file| format!("{}: no mistake\n", file.display())).collect::<String>())?;
+        let lines: Vec<_> = args.files.iter().map(|file| format!("{}: no mistake", file.display())).collect();
+        output::out(&lines.join("\n"))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -88,7 +90,7 @@ pub(crate) fn run(args: &CheckArgs) -> anyhow::Result<ExitCode> {
 fn check(file: &Path) -> Vec<Diagnostic> {
     let text = match read(file) {
         Ok(text) => text,
-        Err(unreadable) => return vec![unreadable],
+        Err(unreadable) => return vec![*unreadable],
     };
     if is_node_file(&text) {
         return node(file, &text);
@@ -111,7 +113,7 @@ fn node(file: &Path, text: &str) -> Vec<Diagnostic> {
 /// # Errors
 /// Every mistake found.
 pub(crate) fn gateway(file: &Path) -> Result<Loaded, Vec<Diagnostic>> {
-    let text = read(file).map_err(|unreadable| vec![unreadable])?;
+    let text = read(file).map_err(|unreadable| vec![*unreadable])?;
     load(file, text)
 }
 
@@ -183,13 +185,14 @@ fn dotted(pointer: &str) -> String {
     pointer.split('/').skip(1).map(part).collect::<String>().trim_start_matches('.').to_owned()
 }
 
-fn read(file: &Path) -> Result<String, Diagnostic> {
-    let size = fs::metadata(file).map(|meta| meta.len()).map_err(|error| Diagnostic::about(file, format!("cannot be read: {error}")))?;
+fn read(file: &Path) -> Result<String, Box<Diagnostic>> {
+    let about = |message: String| Box::new(Diagnostic::about(file, message));
+    let size = fs::metadata(file).map(|meta| meta.len()).map_err(|error| about(format!("cannot be read: {error}")))?;
     if usize::try_from(size).is_ok_and(|size| size > TEXT_BYTES_MAX) {
-        return Err(Diagnostic::about(file, format!("is larger than {} MiB", TEXT_BYTES_MAX >> 20)));
+        return Err(about(format!("is larger than {} MiB", TEXT_BYTES_MAX >> 20)));
     }
-    let bytes = fs::read(file).map_err(|error| Diagnostic::about(file, format!("cannot be read: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| Diagnostic::about(file, "is not a text in UTF-8"))
+    let bytes = fs::read(file).map_err(|error| about(format!("cannot be read: {error}")))?;
+    String::from_utf8(bytes).map_err(|_| about("is not a text in UTF-8".to_owned()))
 }
 
 #[cfg(test)]

@@ -21,13 +21,16 @@ use super::output::clean;
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long a document may take: it is compiled and written before the answer.
-const DOCUMENT_DEADLINE: Duration = Duration::from_secs(120);
+const DOCUMENT_DEADLINE: Duration = Duration::from_mins(2);
 
 /// The largest answer that is read, in bytes: a page of 200 records has well under one MiB.
 const ANSWER_BYTES_MAX: usize = 32 << 20;
 
 /// Where Debian and its like keep the certificates of public authorities.
 const SYSTEM_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
+
+const TOKEN_HELP: &str = "The operator token. On the command line every user of this machine can see it in the process \
+    list: rather set CAUSEWAY_TOKEN, or use --token-file";
 
 /// How the control plane is reached.
 #[derive(Debug, Clone, clap::Args)]
@@ -36,11 +39,10 @@ pub(crate) struct Connection {
     /// The control listener, https://host:port.
     #[arg(long, value_name = "URL", env = "CAUSEWAY_CONTROL")]
     control: Option<Url>,
-    /// The operator token. On the command line every user of this machine can see it in the process list: rather set
-    /// CAUSEWAY_TOKEN, or use --token-file.
-    #[arg(long, value_name = "TOKEN", env = "CAUSEWAY_TOKEN", hide_env_values = true, value_parser = secret)]
+    /// The operator token.
+    #[arg(long, value_name = "TOKEN", help = TOKEN_HELP, env = "CAUSEWAY_TOKEN", hide_env_values = true, value_parser = secret)]
     token: Option<SecretText>,
-    /// A file that holds the operator token; it goes before --token and CAUSEWAY_TOKEN.
+    /// A file that holds the operator token; it goes before the other two ways.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The certificates (PEM) of the authority that signed the control listener's; the system's when absent.

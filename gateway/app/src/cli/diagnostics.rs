@@ -123,12 +123,9 @@ pub(crate) fn tell(found: &[Diagnostic], format: Format) -> anyhow::Result<()> {
         return output::json_out(&json!({ "valid": false, "errors": found.iter().map(Diagnostic::to_json).collect::<Vec<_>>() }));
     }
     let renderer = if output::stderr_is_terminal() { Renderer::styled() } else { Renderer::plain() };
-    let mut text: String = found.iter().map(|mistake| mistake.render(&renderer) + "\n\n").collect();
-    text += &match found.len() {
-        1 => "1 mistake".to_owned(),
-        n => format!("{n} mistakes"),
-    };
-    output::remark(&text)
+    let mut texts: Vec<String> = found.iter().map(|mistake| mistake.render(&renderer)).collect();
+    texts.push(if found.len() == 1 { "1 mistake".to_owned() } else { format!("{} mistakes", found.len()) });
+    output::remark(&texts.join("\n\n"))
 }
 
 #[cfg(test)]

@@ -66,9 +66,9 @@ struct Create {
     #[arg(long, value_enum, default_value_t = Environment::Live)]
     environment: Environment,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -98,9 +98,9 @@ struct List {
     #[arg(long, value_name = "CURSOR")]
     cursor: Option<String>,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 #[derive(Debug, Args)]
@@ -116,9 +116,9 @@ struct One {
     #[arg(value_name = "ID", value_parser = given)]
     id: SecretText,
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 fn seconds(text: &str) -> Result<u64, String> {

@@ -92,7 +92,8 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
 /// `name: value` lines, aligned.
 pub(crate) fn fields(pairs: &[(&str, String)]) -> String {
     let width = pairs.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
-    pairs.iter().map(|(name, value)| format!("{:<width$} {}\n", format!("{name}:"), clean(value))).collect()
+    let lines = pairs.iter().map(|(name, value)| format!("{:<width$} {}", format!("{name}:"), clean(value)));
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 /// Text from elsewhere, made safe for a terminal: a control character in a path must not move the cursor.

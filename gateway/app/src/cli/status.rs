@@ -20,9 +20,9 @@ Examples:
 Exit codes: 0 the node is ready (also degraded), 1 it is not, or it does not answer, 2 wrong usage.")]
 pub(crate) struct StatusArgs {
     #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
     format: Format,
+    #[command(flatten)]
+    connection: Connection,
 }
 
 /// Runs the verb.
@@ -69,7 +69,8 @@ fn text(status: &Value, nodes: &Value) -> String {
         (true, false) => "ready",
     };
     let members = ["node", "region", "version", "started_at", "epoch", "authority_revision", "structural_revision", "authority_age_ms", "quarantined"];
-    let facts: Vec<_> = std::iter::once(("state", word.to_owned())).chain(members.map(|member| (member, text_of(node, member)))).collect();
+    let known = members.iter().filter(|member| node.get(**member).is_some()).map(|member| (*member, text_of(node, member)));
+    let facts: Vec<_> = std::iter::once(("state", word.to_owned())).chain(known).collect();
     let row = |members: &'static [&'static str]| move |item: &Value| members.iter().map(|member| text_of(item, member)).collect::<Vec<_>>();
     let mut out = fields(&facts);
     out += "\n";

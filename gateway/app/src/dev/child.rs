@@ -11,6 +11,9 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
+/// Where util-linux keeps `setpriv`, which has the kernel tell a process that its parent has died.
+const SETPRIV: [&str; 2] = ["/usr/bin/setpriv", "/bin/setpriv"];
+
 /// One process of ours, with its log file.
 #[derive(Debug)]
 pub struct Process {
@@ -22,12 +25,25 @@ pub struct Process {
 impl Process {
     /// Starts this program with other arguments. It gets no terminal signals: its parent stops it in order.
     ///
+    /// When this process is killed, the kernel sends it SIGTERM, where `setpriv` is installed: nothing may be left that holds
+    /// the data folder. The signal is tied to the thread that starts it, so the caller must be one that lives as long as
+    /// the process.
+    ///
     /// # Errors
     /// When it cannot be started.
     pub fn start(name: &str, arguments: &[&str], log: &Path) -> Result<Self> {
         let program = std::env::current_exe().context("cannot find this program's own file")?;
         let output = File::options().create(true).append(true).open(log).with_context(|| format!("cannot write {}", log.display()))?;
-        let child = Command::new(program)
+        let setpriv = SETPRIV.iter().map(Path::new).find(|path| path.is_file());
+        let mut command = match setpriv {
+            Some(setpriv) => {
+                let mut command = Command::new(setpriv);
+                command.args(["--pdeathsig=TERM", "--"]).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        let child = command
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)

@@ -216,10 +216,16 @@ fn limit_source(limit: &LimitDoc, path: &str, plans: &HashMap<Arc<str>, Plan>, e
         (None, Some(from)) => {
             let name = from.strip_prefix("plan.").filter(|name| is_name(name));
             match name {
-                Some(name) if plans.values().any(|plan| plan.limits.contains_key(name)) => Some(LimitSource::Plan(name.into())),
                 Some(name) => {
-                    errors.add(format!("{path}.from"), format!("no plan has a limit named `{name}`"));
-                    None
+                    let mut lacking: Vec<&str> = plans.iter().filter(|(_, plan)| !plan.limits.contains_key(name)).map(|(plan, _)| &**plan).collect();
+                    lacking.sort_unstable();
+                    if plans.is_empty() || !lacking.is_empty() {
+                        // A plan without the limit would be unlimited, or shut out: neither should happen by omission.
+                        let which = if lacking.is_empty() { "there is no plan".to_owned() } else { format!("these plans lack it: {}", lacking.join(", ")) };
+                        errors.add(format!("{path}.from"), format!("every plan needs a limit named `{name}`; {which}"));
+                        return None;
+                    }
+                    Some(LimitSource::Plan(name.into()))
                 }
                 None => {
                     errors.add(format!("{path}.from"), format!("`{from}` is not `plan.<limit>`"));

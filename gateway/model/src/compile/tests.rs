@@ -36,7 +36,7 @@ fn each_kind_of_mistake_is_named_with_its_place() {
     check("- { name: a, match: { path: /a }, auth: none, scopes: [x], upstream: shop }", "cannot ask for scopes");
     check("- { name: a, match: { path: /a }, idempotency: { methods: [POST] }, upstream: shop }", "refused until then");
     check("- { name: a, match: { path: /a }, audit: replicated, upstream: shop }", "refused until then");
-    check("- { name: a, match: { path: /a }, limits: [ { name: d, from: plan.weekly } ], upstream: shop }", "no plan has a limit named `weekly`");
+    check("- { name: a, match: { path: /a }, limits: [ { name: d, from: plan.weekly } ], upstream: shop }", "every plan needs a limit named `weekly`; these plans lack it: free");
     check("- { name: a, match: { path: /a }, limits: [ { name: d, rate: 1/s, burst: 0 } ], upstream: shop }", "a burst of 0");
     check("- { name: a, match: { path: /a }, limits: [ { name: d, rate: 1/s, scope: global } ], upstream: shop }", "refused until then");
     check("- { name: a, match: { path: /a }, auth: none, limits: [ { name: d, rate: 1/s } ], upstream: shop }", "can only count addresses");

@@ -35,3 +35,16 @@ fn patterns_that_cannot_be_read_are_refused() {
     }
     assert_eq!(Pattern::parse("/a/{x}").unwrap().shape(), Pattern::parse("/a/{other}").unwrap().shape());
 }
+
+/// An escape that is not needed must not lead to a less specific route (RFC 3986 section 6.2.2 leaves it; services do not).
+#[test]
+fn spellings_of_one_segment_find_one_pattern() {
+    let trie = trie(&["/**", "/users/@me", "/caf\u{e9}", "/a%20b", "/users/{id}"]);
+    for (path, expected) in [
+        ("/users/@me", "/users/@me"), ("/users/%40me", "/users/@me"), ("/caf%C3%A9", "/caf\u{e9}"), ("/caf\u{e9}", "/caf\u{e9}"), ("/a%20b", "/a%20b"),
+        ("/users/%2540me", "/users/{id}"),
+    ] {
+        assert_eq!(trie.find(path, |_| true), Some(&expected), "{path}");
+    }
+    assert_eq!(Pattern::parse("/a%40b").unwrap().shape(), Pattern::parse("/a@b").unwrap().shape(), "two spellings are one route");
+}
