@@ -3,6 +3,7 @@
 //! Every name is a promise. Nothing here sleeps: it waits on a condition, with a deadline.
 #![cfg(test)]
 
+mod deployment;
 mod fault;
 mod history;
 mod postgres;

@@ -90,7 +90,7 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     verdict.figure("kills", context.trials);
 
     judge(verdict, &api, &region, &database, &received).await?;
-        verdict.figure("dropped_bytes", dropped.bytes);
+    verdict.figure("dropped_bytes", dropped.bytes);
     verdict.figure("dropped_files", dropped.removed);
     verdict.figure("syncs", syncs);
     node.stop().await?;

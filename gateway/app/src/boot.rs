@@ -52,7 +52,7 @@ pub fn secret(what: &str, reference: &SecretRef) -> Result<SecretText> {
         SecretRef::File(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read the {what} from {}", path.display()))?,
         SecretRef::Env(name) => environment(name).with_context(|| format!("the {what} should stand in the environment variable {name}, which is not set"))?,
     };
-    let text = text.strip_suffix('\n').unwrap_or(&text).to_owned();
+    let text = text.trim_end_matches(['\r', '\n']).to_owned();
     if text.is_empty() {
         bail!("the {what} is empty");
     }

@@ -290,8 +290,8 @@ impl NodeConfig {
         if versions.windows(2).any(|pair| pair.first() == pair.last()) {
             say("secrets.peppers", "a pepper version stands twice".to_owned());
         }
-        if self.spool.segment.0 < 1 << 20 || self.spool.max.0 < self.spool.segment.0.saturating_mul(3) {
-            say("spool.max", "the spool needs room for at least three segments of at least 1MiB".to_owned());
+        if self.spool.segment.0 < 1 << 20 || self.spool.max.0 < self.spool.segment.0.saturating_mul(4) {
+            say("spool.max", "the spool needs room for at least four segments of at least 1MiB".to_owned());
         }
         if self.limits.handshakes_per_address == 0 || self.limits.failures_per_prefix == 0 || self.limits.connections == 0 {
             say("limits", "a limit of 0 would refuse everything".to_owned());

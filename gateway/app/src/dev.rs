@@ -217,20 +217,18 @@ impl Deployment {
 
     /// Says when a process is gone, until `stop` resolves.
     async fn watch(&mut self, stop: impl Future<Output = ()>) -> Result<()> {
-        let (primary, standby) = (self.primary.gone(), self.standby.gone());
-        let databases = async {
-            let name = tokio::select! { _ = primary => "the primary", _ = standby => "the standby" };
-            crate::cli::progress(&format!("{name}'s PostgreSQL server is gone; it is not started again"));
-            std::future::pending::<()>().await;
-        };
+        let servers = [("primary", self.primary.gone()), ("standby", self.standby.gone())];
+        let databases = futures_util::future::join_all(servers.map(async |(name, gone)| {
+            gone.await;
+            crate::cli::progress(&format!("the {name}'s PostgreSQL server is gone; it is not started again"));
+        }));
         let processes = futures_util::future::join_all(self.nodes.iter_mut().chain(&mut self.demos).map(async |process| {
             let text = process.gone().await;
             crate::cli::progress(&text);
         }));
         tokio::select! {
             () = stop => {}
-            () = async { processes.await; std::future::pending::<()>().await } => {}
-            () = databases => {}
+            _ = async { (processes.await, databases.await, std::future::pending::<()>().await) } => {}
         }
         Ok(())
     }
@@ -330,7 +328,11 @@ async fn operator_token(layout: &Layout, control: &Primary, peppers: &Peppers) -
     if let Ok(text) = std::fs::read_to_string(&path) {
         return Ok(text);
     }
-    let token = crate::cli::admin::create_operator(control, peppers, "dev", "admin").await?;
+    let token = match crate::cli::admin::create_operator(control, peppers, "dev", "admin").await {
+        Ok(token) => token,
+        // A run that ended between the database and the file took the name with it.
+        Err(_) => crate::cli::admin::create_operator(control, peppers, &format!("dev-{}", std::process::id()), "admin").await?,
+    };
     crate::certs::private(&path, token.expose_secret())?;
     Ok(token.expose_secret().to_owned())
 }

@@ -1,6 +1,6 @@
 //! `/metrics`: every number of the node, as OpenMetrics text. All names stand here, and in `docs/operations.md`.
 
-use std::{fmt, sync::atomic::Ordering};
+use std::fmt;
 
 use edge::metrics::{BUCKETS, Reading, Served};
 use model::problem::ProblemKind;
@@ -53,11 +53,12 @@ impl Numbers {
             ("causeway_audit_batches", "Batches that carried them", spool.batches_total),
             ("causeway_audit_fsyncs", "Calls of fdatasync for them", spool.fsyncs_total),
             ("causeway_audit_refused", "Requests refused because the audit log had no room", spool.refused_total),
-            ("causeway_rows_quarantined", "Rows that could not be read", status.facts.quarantined.load(Ordering::Relaxed)),
         ];
         let gauges = vec![
             ("causeway_connections_open", "Connections open", reading.connections_open as f64),
             ("causeway_limit_cells", "Subjects with a rate limit in use", status.edge.cells.len() as f64),
+            ("causeway_rows_quarantined", "Rows that are skipped because they cannot be read", status.facts.quarantined() as f64),
+            ("causeway_audit_incarnations_waiting", "Earlier starts of this node whose records are not all in the database", loader.waiting as f64),
             ("causeway_keys", "Keys in memory", snapshot.as_ref().map_or(0, |snapshot| snapshot.authority.keys.len()) as f64),
             ("causeway_routes", "Routes in memory", snapshot.as_ref().map_or(0, |snapshot| snapshot.structure.routes.len()) as f64),
             ("causeway_config_epoch", "Epoch in force", revisions.epoch as f64),
@@ -104,7 +105,7 @@ impl Collector for Numbers {
 
 #[expect(clippy::cast_precision_loss, reason = "a sum of nanoseconds as seconds")]
 fn encode_histogram(served: &Served, mut encoder: prometheus_client::encoding::MetricEncoder<'_>) -> Result<(), fmt::Error> {
-    let bounds = BUCKETS.iter().copied().chain([f64::MAX]);
+    let bounds = BUCKETS.iter().copied().chain([f64::INFINITY]);
     let buckets: Vec<(f64, u64)> = bounds.zip(served.buckets).collect();
     let count = served.buckets.iter().sum();
     encoder.encode_histogram::<prometheus_client::encoding::NoLabelSet>(served.sum_nanos as f64 / 1e9, count, &buckets, None)

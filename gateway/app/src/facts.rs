@@ -28,6 +28,8 @@ pub struct LoaderFacts {
     pub loaded_seq: u64,
     /// Why it does not go on.
     pub stuck: Option<String>,
+    /// Earlier incarnations that are not all in the database.
+    pub waiting: usize,
     /// Records it cannot load because they are missing on disk.
     pub gaps: u64,
 }
@@ -37,8 +39,10 @@ pub struct LoaderFacts {
 pub struct Facts {
     /// When the process started.
     pub started_at: UtcMicros,
-    /// Rows that could not be read.
-    pub quarantined: AtomicU64,
+    /// Rows of the authority lane that could not be read, since the last whole load.
+    pub bad_authority: AtomicU64,
+    /// Rows of the structure in force that could not be read.
+    pub bad_structure: AtomicU64,
     /// The structural revision that does not compile here.
     pub nack: Mutex<Option<Nack>>,
     /// The last known writer region of each domain.
@@ -51,7 +55,7 @@ pub struct Facts {
     pub draining: AtomicBool,
     primary_answered_at: AtomicI64,
     replica_answered_at: AtomicI64,
-    database_error: Mutex<Option<(UtcMicros, String)>>,
+    database_error: Mutex<Option<UtcMicros>>,
 }
 
 impl Facts {
@@ -59,7 +63,8 @@ impl Facts {
     pub fn new(started_at: UtcMicros) -> Arc<Self> {
         Arc::new(Self {
             started_at,
-            quarantined: AtomicU64::new(0),
+            bad_authority: AtomicU64::new(0),
+            bad_structure: AtomicU64::new(0),
             nack: Mutex::default(),
             known_writers: Mutex::default(),
             seal_failed: AtomicBool::new(false),
@@ -69,6 +74,11 @@ impl Facts {
             replica_answered_at: AtomicI64::new(0),
             database_error: Mutex::default(),
         })
+    }
+
+    /// Rows that are skipped now because they could not be read.
+    pub fn quarantined(&self) -> u64 {
+        self.bad_authority.load(Ordering::Relaxed) + self.bad_structure.load(Ordering::Relaxed)
     }
 
     /// The primary answered.
@@ -89,13 +99,8 @@ impl Facts {
         let mut known = self.database_error.lock();
         if known.is_none() {
             tracing::warn!(error = error as &dyn std::error::Error, "the control database does not answer; serving goes on by each route's policy");
-            *known = Some((now, "the control database does not answer".to_owned()));
+            *known = Some(now);
         }
-    }
-
-    /// Since when the database has not answered.
-    pub fn database_down_since(&self) -> Option<UtcMicros> {
-        self.database_error.lock().as_ref().map(|(at, _)| *at)
     }
 
     /// When the primary answered last; zero before the first time.

@@ -6,7 +6,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -45,6 +48,8 @@ const START_PATIENCE: Duration = Duration::from_secs(2);
 const RESEAL_NANOS: u64 = 60_000_000_000;
 /// Shortest time between two snapshots on disk.
 const SEAL_NANOS: u64 = 250_000_000;
+/// The kind of row that is skipped by itself; every other kind that can be unreadable belongs to the structure.
+const AUTHORITY_ROW: &str = "key";
 
 /// A head of the writer's authority lane, with the instant at which its read began.
 #[derive(Debug, Clone, Copy)]
@@ -198,13 +203,29 @@ impl Follower {
         }
     }
 
-    /// Compiles a whole load; with `before`, a structure that does not compile leaves the one before in place.
+    /// Compiles a whole load; with `before`, a structure that does not compile, or is older, leaves the one before in place.
     fn applied_from(&self, load: FullLoad, before: Option<&Applied>) -> Applied {
-        self.quarantine(&load.quarantined);
-        let document = Arc::new(load.document);
+        self.facts.bad_authority.store(0, Ordering::Relaxed);
+        self.facts.bad_structure.store(0, Ordering::Relaxed);
+        self.quarantine(&load.quarantined, &self.facts.bad_authority);
+        let authority = Arc::new(Authority::from_rows(load.consumers, load.applications, load.keys));
         let mut revisions = load.revisions;
+        // A replica may show a newer authority with an older structure than the primary, or the disk, has shown already.
+        let newer = before.filter(|before| before.revisions.epoch == revisions.epoch && before.structural_seen > revisions.structural);
+        if let Some(before) = newer {
+            revisions.structural = before.revisions.structural;
+            return Applied {
+                revisions,
+                document: Arc::clone(&before.document),
+                structure: Arc::clone(&before.structure),
+                authority,
+                booted_from: None,
+                structural_seen: before.structural_seen,
+            };
+        }
         let structural_seen = revisions.structural;
-        let (document, structure) = match (self.compile(&document, revisions.structural), before) {
+        let document = Arc::new(load.document);
+        let (document, structure) = match (self.compile(&document, revisions.structural, &load.quarantined), before) {
             (Some(structure), _) => (document, Arc::new(structure)),
             (None, Some(before)) => {
                 revisions.structural = before.revisions.structural;
@@ -216,30 +237,38 @@ impl Follower {
                 (Arc::default(), Arc::default())
             }
         };
-        let authority = Arc::new(Authority::from_rows(load.consumers, load.applications, load.keys));
         Applied { revisions, document, structure, authority, booted_from: None, structural_seen }
     }
 
-    fn compile(&self, document: &Document, revision: u64) -> Option<Structure> {
-        match compile::compile(document) {
+    /// Compiles a document whole. One with an unreadable row is refused like one that does not compile: without a route its
+    /// requests would fall to a wider one, which may ask for less.
+    fn compile(&self, document: &Document, revision: u64, quarantined: &[BadRow]) -> Option<Structure> {
+        let unreadable = quarantined.iter().find(|row| row.kind != AUTHORITY_ROW);
+        let compiled = match unreadable {
+            Some(row) => Err((1, format!("{} {}: {}", row.kind, row.entity, row.message))),
+            None => compile::compile(document).map_err(|errors| {
+                let first = errors.first().map(|error| format!("{}: {}", error.path, error.message)).unwrap_or_default();
+                (errors.len(), first)
+            }),
+        };
+        match compiled {
             Ok(structure) => {
                 *self.facts.nack.lock() = None;
                 Some(structure)
             }
-            Err(errors) => {
-                let first = errors.first().map(|error| format!("{}: {}", error.path, error.message)).unwrap_or_default();
-                tracing::error!(config.revision = revision, mistakes = errors.len(), first, "a structural revision does not compile; the last good one stays");
+            Err((mistakes, first)) => {
+                tracing::error!(config.revision = revision, mistakes, first, "a structural revision does not compile; the last good one stays");
                 *self.facts.nack.lock() = Some(Nack { structural: revision, message: first });
                 None
             }
         }
     }
 
-    fn quarantine(&self, rows: &[BadRow]) {
+    fn quarantine(&self, rows: &[BadRow], counter: &AtomicU64) {
         for row in rows {
             tracing::error!(kind = row.kind, entity = row.entity, message = row.message, "a row cannot be read; it is skipped");
         }
-        self.facts.quarantined.fetch_add(u64::try_from(rows.len()).unwrap_or(0), Ordering::Relaxed);
+        counter.fetch_add(u64::try_from(rows.len()).unwrap_or(0), Ordering::Relaxed);
     }
 
     /// Takes in what a probe saw. True when the database should be asked now.
@@ -322,8 +351,9 @@ impl Follower {
         if revisions.structural > applied.structural_seen {
             let load = revision::structure(reader).await?;
             applied.structural_seen = load.revisions.structural;
-            self.quarantine(&load.quarantined);
-            if let Some(structure) = self.compile(&load.document, load.revisions.structural) {
+            self.facts.bad_structure.store(0, Ordering::Relaxed);
+            self.quarantine(&load.quarantined, &self.facts.bad_structure);
+            if let Some(structure) = self.compile(&load.document, load.revisions.structural, &load.quarantined) {
                 applied.structure = Arc::new(structure);
                 applied.document = Arc::new(load.document);
                 applied.revisions.structural = load.revisions.structural;
@@ -341,7 +371,7 @@ impl Follower {
         match change.result {
             Ok(change) => Some(change),
             Err(bad) => {
-                self.quarantine(std::slice::from_ref(&bad));
+                self.quarantine(std::slice::from_ref(&bad), &self.facts.bad_authority);
                 KeyId::parse(&bad.entity).map(|id| AuthorityChange::KeyRemoved { id })
             }
         }

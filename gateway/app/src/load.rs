@@ -30,6 +30,7 @@ pub async fn run(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Fa
         };
         // A gap in one incarnation must not keep the others waiting.
         let mut stuck = None;
+        facts.loader.lock().waiting = incarnations.iter().filter(|known| **known != spool.incarnation()).count();
         for incarnation in incarnations {
             if let Err(reason) = load(&mut reader, incarnation, &spool, &node, &topology, &facts).await {
                 stuck = stuck.or(Some(reason));
@@ -66,5 +67,18 @@ async fn load(reader: &mut Reader, incarnation: u64, spool: &Spool, node: &str, 
             spool.release(incarnation, mark.seq).map_err(|error| error.to_string())?;
         }
         return Ok(());
+    }
+}
+
+/// Waits until the last records are in the database, at most `patience`: what is left stays on disk for the next start.
+pub async fn drained(spool: &Spool, facts: &Facts, patience: Duration) {
+    let loaded = async {
+        let mut pulse = tokio::time::interval(Duration::from_millis(20));
+        while facts.loader.lock().loaded_seq < spool.durable_seq() {
+            pulse.tick().await;
+        }
+    };
+    if tokio::time::timeout(patience, loaded).await.is_err() {
+        tracing::warn!("the last audit records stay on disk; they are loaded at the next start");
     }
 }

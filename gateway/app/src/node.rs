@@ -84,7 +84,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     tasks.spawn("audit loader", load::run(spool.clone(), Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts)));
     tasks.spawn("heartbeat", heartbeat(topology.clone(), Arc::clone(&edge), Arc::clone(&facts), spool.incarnation()));
 
-    let status = Arc::new(NodeStatus { edge: Arc::clone(&edge), spool: spool.clone(), topology: topology.clone(), facts: Arc::clone(&facts), counters: counters.clone() });
+    let status = Arc::new(NodeStatus { edge: Arc::clone(&edge), spool: spool.clone(), topology: topology.clone(), facts: Arc::clone(&facts), counters: counters.clone(), seen: parking_lot::Mutex::default() });
     let router = control::router::router(ControlState::new(Ports {
         topology,
         peppers: Arc::new(peppers),
@@ -115,6 +115,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         tracing::error!("a data-plane thread ended by a panic");
     }
     spool.close();
+    load::drained(&spool, &facts, Duration::from_secs(3)).await;
     tasks.stop(Duration::from_secs(5)).await;
     tracing::info!("stopped");
     Ok(())

@@ -1,6 +1,7 @@
 //! What this node says about itself: health, readiness, facts.
 
 use std::{
+    collections::HashMap,
     fmt,
     sync::{Arc, atomic::Ordering},
 };
@@ -9,6 +10,7 @@ use audit::spool::Spool;
 use control::port::{Check, CheckState, NodeFacts, Readiness, Status};
 use edge::{metrics::Counters, runtime::Edge};
 use model::time::UtcMicros;
+use parking_lot::Mutex;
 use store::topology::{ServerState, Topology};
 
 use crate::{expose, facts::Facts};
@@ -25,6 +27,8 @@ pub struct NodeStatus {
     pub facts: Arc<Facts>,
     /// The counters of each core.
     pub counters: Vec<Arc<Counters>>,
+    /// How each check was seen last, and since when it has been so.
+    pub seen: Mutex<HashMap<&'static str, (CheckState, UtcMicros)>>,
 }
 
 impl fmt::Debug for NodeStatus {
@@ -39,7 +43,9 @@ impl Status for NodeStatus {
     }
 
     fn ready(&self) -> Readiness {
-        let checks = vec![self.shutdown(), self.snapshot(), self.structure(), self.database(), self.authority(), self.spool(), self.loader(), self.disk_snapshot(), self.rows()];
+        let checks = vec![self.shutdown(), self.snapshot(), self.structure(), self.database(), self.authority(), self.spool(), self.loader(), self.disk_snapshot(), self.rows(), self.domains()];
+        let mut checks = checks;
+        self.date(&mut checks);
         let ready = checks.iter().all(|check| check.state != CheckState::Failed);
         let degraded = checks.iter().any(|check| check.state != CheckState::Ok);
         Readiness { ready, degraded, checks }
@@ -60,12 +66,36 @@ impl Status for NodeStatus {
             authority_revision: revisions.authority,
             structural_revision: revisions.structural,
             authority_age_ms: self.edge.lease.staleness_nanos(self.edge.clock.boot()).map(|nanos| nanos / 1_000_000),
-            quarantined: self.facts.quarantined.load(Ordering::Relaxed),
+            quarantined: self.facts.quarantined(),
         }
     }
 }
 
 impl NodeStatus {
+    /// Writes since when each check has been as it is.
+    fn date(&self, checks: &mut [Check]) {
+        let now = self.edge.clock.wall();
+        let mut seen = self.seen.lock();
+        for check in checks {
+            let (state, since) = seen.entry(check.name).or_insert((check.state, self.facts.started_at));
+            if *state != check.state {
+                (*state, *since) = (check.state, now);
+            }
+            check.since = *since;
+        }
+    }
+
+    fn domains(&self) -> Check {
+        let Some(snapshot) = self.edge.current.load() else { return self.check("domains", CheckState::Ok, "no configuration yet") };
+        let unknown: Vec<&str> =
+            snapshot.structure.domains.iter().filter(|domain| !snapshot.writers.contains_key(&domain.name)).map(|domain| &*domain.name).collect();
+        if unknown.is_empty() {
+            self.check("domains", CheckState::Ok, "every domain's primary is known")
+        } else {
+            self.check("domains", CheckState::Degraded, format!("no primary is known for: {}; writes to their services are refused", unknown.join(", ")))
+        }
+    }
+
     fn check(&self, name: &'static str, state: CheckState, detail: impl Into<String>) -> Check {
         Check { name, state, detail: detail.into(), since: self.facts.started_at }
     }
@@ -91,6 +121,10 @@ impl NodeStatus {
     fn structure(&self) -> Check {
         match &*self.facts.nack.lock() {
             None => self.check("structure", CheckState::Ok, "the newest structure compiles here"),
+            // Revision 0 with a refused one: there is no last good one, every route is unknown here.
+            Some(nack) if self.edge.current.load().is_none_or(|snapshot| snapshot.revisions.structural == 0) => {
+                self.check("structure", CheckState::Failed, format!("structural revision {} does not compile here and there is none before it; first mistake: {}", nack.structural, nack.message))
+            }
             Some(nack) => self.check("structure", CheckState::Degraded, format!("structural revision {} does not compile here and is not served; first mistake: {}", nack.structural, nack.message)),
         }
     }
@@ -98,13 +132,12 @@ impl NodeStatus {
     fn database(&self) -> Check {
         let view = self.topology.view();
         let down = view.servers.iter().filter(|server| server.state == ServerState::Unreachable).count();
-        let since = self.facts.database_down_since().unwrap_or(self.facts.started_at);
         let (state, detail) = match (view.primary, down) {
             (Some(_), 0) => (CheckState::Ok, format!("{} servers answer", view.servers.len())),
             (Some(_), down) => (CheckState::Degraded, format!("{down} of {} servers do not answer", view.servers.len())),
             (None, _) => (CheckState::Degraded, "the primary does not answer: nothing can be written; serving goes on by each route's policy".to_owned()),
         };
-        Check { name: "database", state, detail, since }
+        self.check("database", state, detail)
     }
 
     fn authority(&self) -> Check {
@@ -117,7 +150,7 @@ impl NodeStatus {
 
     fn spool(&self) -> Check {
         let state = self.spool.state();
-        let percent = state.used_bytes.saturating_mul(100) / state.max_bytes.max(1);
+        let percent = state.fill_permille / 10;
         if state.failed {
             self.check("audit-spool", CheckState::Failed, "a write to the audit spool failed; nothing is served until the node is restarted")
         } else if percent >= 95 {
@@ -147,7 +180,7 @@ impl NodeStatus {
     }
 
     fn rows(&self) -> Check {
-        match self.facts.quarantined.load(Ordering::Relaxed) {
+        match self.facts.quarantined() {
             0 => self.check("rows", CheckState::Ok, "every row could be read"),
             count => self.check("rows", CheckState::Degraded, format!("{count} rows could not be read and are skipped; see the log")),
         }

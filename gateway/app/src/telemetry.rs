@@ -12,7 +12,7 @@ use crate::config::LogFormat;
 pub fn start(format: LogFormat) {
     // Colors help a person; in a file they are noise.
     let is_terminal = std::io::stderr().is_terminal();
-    let filter = EnvFilter::try_from_env("CAUSEWAY_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = crate::boot::environment("CAUSEWAY_LOG").and_then(|text| EnvFilter::try_new(text).ok()).unwrap_or_else(|| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
     let started = match format {
         LogFormat::Json => registry.with(fmt::layer().json().flatten_event(true).with_writer(std::io::stderr)).try_init(),

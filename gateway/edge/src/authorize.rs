@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{
-    document::OnStaleDoc,
+    policy::OnStaleDoc,
     problem::{Denial, ProblemKind},
     snapshot::Snapshot,
     structure::{Auth, Plan, Route},

@@ -293,7 +293,7 @@ fn send_denial(error: &hyper::Error) -> Denial {
     if error.is_parse() {
         malformed()
     } else {
-        Denial::new(ProblemKind::UpstreamUnreachable, "the service closed the connection before it answered; the request may have been processed").retry_after(1)
+        Denial::new(ProblemKind::UpstreamUnreachable, "the service closed the connection before it answered; the request may have been processed").maybe_processed()
     }
 }
 
@@ -306,5 +306,5 @@ fn unreachable() -> Denial {
 }
 
 fn timed_out() -> Denial {
-    Denial::new(ProblemKind::UpstreamTimeout, "the service did not answer in time; the request may have been processed").retry_after(1)
+    Denial::new(ProblemKind::UpstreamTimeout, "the service did not answer in time; the request may have been processed").maybe_processed()
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::{
-    document::OnStaleDoc,
+    policy::OnStaleDoc,
     problem::{Denial, ProblemKind},
     snapshot::Snapshot,
     structure::KeyFreshness,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use model::{
-    document::{ElseDoc, ReadModeDoc},
+    policy::{ElseDoc, ReadModeDoc},
     problem::{Denial, ProblemKind},
     structure::{Route, Upstream, UpstreamRegion},
     time::BootNanos,

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::{Body, Frame, Incoming};
 use model::{
-    document::AuditDoc,
+    policy::AuditDoc,
     problem::{Denial, ProblemKind},
     snapshot::Snapshot,
 };
@@ -101,7 +101,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
             let stages = respond(&core, &snapshot, &peer, head, body, &mut trail, &mut limits);
             AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| {
                 tracing::error!(request.id = trail.request_id(), "a stage panicked; the request is answered with 500");
-                Err(Denial::new(ProblemKind::Internal, "the gateway failed; the request may have been processed"))
+                Err(Denial::new(ProblemKind::Internal, "the gateway failed; the request may have been processed").maybe_processed())
             })
         }
     };
@@ -134,7 +134,7 @@ async fn release(core: &Arc<Core>, exchange: Exchange, mut trail: Trail, limits:
     let receipt = trail.outcome(parts.status.as_u16(), None, sizes);
     if trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
         trail.abandon();
-        let denial = trail::unavailable();
+        let denial = trail::unavailable().maybe_processed();
         core.counters.refused(denial.kind);
         return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
     }

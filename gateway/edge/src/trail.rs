@@ -12,7 +12,7 @@ use audit::{
 use http::{HeaderName, HeaderValue, Method, header, request::Parts};
 use model::{
     change::Revisions,
-    document::AuditDoc,
+    policy::AuditDoc,
     key::KeyId,
     problem::{Denial, ProblemKind},
     snapshot::Snapshot,
@@ -277,7 +277,7 @@ impl Facts {
         let edge = &self.edge;
         let mut event = Event::new(Class::Access, phase, self.event_id, now.wall.0, &edge.region, &edge.node, &self.request_id);
         event.outcome = outcome;
-        event.decision = if outcome == Outcome::Denied { Decision::Deny } else { Decision::Allow };
+        event.decision = if self.reason.is_some() { Decision::Deny } else { Decision::Allow };
         event.severity = if outcome == Outcome::Error { 3 } else { 1 };
         self.describe_caller(&mut event);
         event.method = Some(self.method.as_str());

@@ -11,6 +11,7 @@ use crate::{
     duration::{Bytes, Span},
     host::HostPattern,
     limit::Rate,
+    policy::{AuditDoc, ConsistencyDoc},
 };
 
 /// A whole document.
@@ -378,141 +379,6 @@ pub enum ByDoc {
     Consumer,
     /// Each client address.
     Address,
-}
-
-/// What may be served from which knowledge: a preset, or both parts.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum ConsistencyDoc {
-    /// `finance`, `health` or `social`.
-    Preset(PresetDoc),
-    /// In full.
-    Full(ConsistencyFullDoc),
-}
-
-impl Default for ConsistencyDoc {
-    fn default() -> Self {
-        Self::Full(ConsistencyFullDoc::default())
-    }
-}
-
-/// Three common choices.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum PresetDoc {
-    /// Keys at most 2 s old or deny; strong reads.
-    Finance,
-    /// Keys at most 10 s old or deny; bounded reads or refuse.
-    Health,
-    /// Keys at most 300 s old, then allow; read your writes, or stale.
-    Social,
-}
-
-/// Both parts of a consistency policy.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ConsistencyFullDoc {
-    /// How old the knowledge about keys may be.
-    #[serde(default)]
-    pub keys: KeysDoc,
-    /// Which replica may answer a read.
-    #[serde(default)]
-    pub reads: ReadsDoc,
-    /// Sends reads to the writer region too, for services whose GET writes.
-    #[serde(default)]
-    pub get_writes: bool,
-}
-
-/// How old the knowledge about keys may be.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct KeysDoc {
-    /// The bound.
-    pub max_staleness: Span,
-    /// What happens past it.
-    pub on_stale: OnStaleDoc,
-}
-
-impl Default for KeysDoc {
-    fn default() -> Self {
-        Self { max_staleness: Span(std::time::Duration::from_mins(5)), on_stale: OnStaleDoc::Deny }
-    }
-}
-
-/// What happens when keys cannot be confirmed within the bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OnStaleDoc {
-    /// 503 until they can.
-    Deny,
-    /// Known keys are served.
-    Allow,
-    /// Known keys may read.
-    AllowReads,
-}
-
-/// Which replica may answer a read.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct ReadsDoc {
-    /// The promise.
-    pub mode: ReadModeDoc,
-    /// For `bounded`: how old an answer may be.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max: Option<Span>,
-    /// How long to wait for a replica that is behind.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub wait: Option<Span>,
-    /// What happens when waiting did not help.
-    #[serde(rename = "else", skip_serializing_if = "Option::is_none")]
-    pub otherwise: Option<ElseDoc>,
-}
-
-impl Default for ReadsDoc {
-    fn default() -> Self {
-        Self { mode: ReadModeDoc::Eventual, max: None, wait: None, otherwise: None }
-    }
-}
-
-/// What a read is promised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ReadModeDoc {
-    /// The writer region answers.
-    Strong,
-    /// A replica at most `max` behind answers.
-    Bounded,
-    /// A replica that has the caller's own writes answers.
-    ReadYourWrites,
-    /// Any replica answers.
-    Eventual,
-}
-
-/// What happens when no replica may answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ElseDoc {
-    /// The writer region answers.
-    Primary,
-    /// The read is refused.
-    Refuse,
-    /// A replica that is behind answers, and says so.
-    Stale,
-}
-
-/// What must be on disk before a response is released.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AuditDoc {
-    /// Nothing: the record is queued.
-    Buffered,
-    /// The record of the outcome.
-    #[default]
-    Durable,
-    /// A record of the intent before the service is called, and the record of the outcome.
-    Strict,
-    /// Comes later; refused until then.
-    Replicated,
 }
 
 /// Replaces a prefix of the path.

@@ -19,6 +19,7 @@ pub mod key;
 pub mod limit;
 pub mod openapi;
 pub mod path;
+pub mod policy;
 pub mod problem;
 pub mod seal;
 pub mod secret;

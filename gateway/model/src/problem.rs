@@ -162,6 +162,8 @@ pub struct Denial {
     pub errors: Vec<FieldError>,
     /// Seconds after which a retry may succeed.
     pub retry_after_seconds: Option<u64>,
+    /// Whether the same request may be sent again: false where it may have been processed already.
+    pub is_retryable: bool,
     /// Methods for the `Allow` header of a 405.
     pub allow: Vec<http::Method>,
 }
@@ -169,7 +171,7 @@ pub struct Denial {
 impl Denial {
     /// A refusal with its text.
     pub fn new(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after_seconds: None, allow: Vec::new() }
+        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after_seconds: None, is_retryable: kind.retry() == Retry::AfterDelay, allow: Vec::new() }
     }
 
     /// Adds what exactly is wrong.
@@ -183,6 +185,13 @@ impl Denial {
     #[must_use]
     pub const fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_seconds = Some(seconds);
+        self
+    }
+
+    /// Says that the request may have been processed: sending it again could do it twice.
+    #[must_use]
+    pub const fn maybe_processed(mut self) -> Self {
+        self.is_retryable = false;
         self
     }
 
@@ -205,7 +214,7 @@ impl Denial {
         body.insert("code".to_owned(), Value::from(kind.code()));
         body.insert("request_id".to_owned(), Value::from(request_id));
         body.insert("region".to_owned(), Value::from(region));
-        body.insert("retryable".to_owned(), Value::from(kind.retry() == Retry::AfterDelay));
+        body.insert("retryable".to_owned(), Value::from(self.is_retryable));
         if let Some(seconds) = self.retry_after_seconds {
             body.insert("retry_after_seconds".to_owned(), Value::from(seconds));
         }

@@ -9,7 +9,7 @@ use std::{
 use http::Method;
 
 use crate::{
-    document::{AuditDoc, ByDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
+    document::ByDoc,    policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
     limit::Quota,
     openapi::Api,
     trie::Trie,

@@ -52,7 +52,8 @@ pub async fn run(verb: AdminVerb) -> Result<()> {
 pub async fn migrate(args: &NodeArgs) -> Result<()> {
     let config = boot::node_config(&args.config)?;
     let applied = with_primary(&config, async |primary| Ok(store::migrate::migrate(&primary).await?)).await?;
-    super::say(&format!("{applied:?}\n"));
+    let now = if applied.now.is_empty() { "nothing to do".to_owned() } else { format!("applied {}", applied.now.join(", ")) };
+    super::say(&format!("{now}; the schema is at version {}\n", applied.version));
     Ok(())
 }
 

@@ -54,12 +54,11 @@ A five-minute tour: paste line by line into another terminal.
   call -H "x-api-key: $KEY" -H 'content-type: application/json' -d '{{"name": "bridge", "quantity": 3}}' $US/demo/v1/items
   call -H "x-api-key: $KEY" $US/demo/v1/eventual/items/1
 
-  # 3. issue a key in eu-west, use it in us-east, revoke it, use it again
-  causeway keys create --name tour --json | tee /tmp/causeway-tour-key.json
-  TOUR="$(sed -n 's/.*"secret": *"\([^"]*\)".*/\1/p' /tmp/causeway-tour-key.json)"
-  call -i -H "x-api-key: $TOUR" $US/demo/v1/echo
-  causeway keys revoke "$(sed -n 's/.*"id": *"\([^"]*\)".*/\1/p' /tmp/causeway-tour-key.json)"
-  call -i -H "x-api-key: $TOUR" $US/demo/v1/echo
+  # 3. issue a key in eu-west, use it in us-east within a second; revoke it, and see it refused within a second
+  TOUR="$(causeway keys create --name tour)"
+  sleep 1; call -i -H "x-api-key: $TOUR" $US/demo/v1/echo
+  causeway keys revoke "${{TOUR:8:12}}"
+  sleep 1; call -i -H "x-api-key: $TOUR" $US/demo/v1/echo
 
   # 4. exceed a limit: five requests a minute; the sixth answers 429
   for i in 1 2 3 4 5 6; do call -o /dev/null -w '%{{http_code}} %header{{ratelimit}}' -H "x-api-key: $KEY" $EU/demo/v1/limited; done

@@ -11,10 +11,7 @@ use http::{HeaderName, Method};
 
 use super::{Compiled, Errors, Tenants, is_name, quota};
 use crate::{
-    document::{
-        AllowDoc, AuditDoc, AuthDoc, ConsistencyDoc, ConsistencyFullDoc, ElseDoc, KeysDoc, LimitDoc, OnStaleDoc, PresetDoc, ReadModeDoc, ReadsDoc,
-        RouteDoc, ValidationDoc,
-    },
+    document::{AllowDoc, AuthDoc, LimitDoc, RouteDoc, ValidationDoc},    policy::{AuditDoc, ConsistencyDoc, ConsistencyFullDoc, ElseDoc, KeysDoc, OnStaleDoc, PresetDoc, ReadModeDoc, ReadsDoc},
     duration::Span,
     host::HostPattern,
     openapi::Api,
@@ -213,6 +210,10 @@ fn limit_scope(doc: &RouteDoc, limit: &LimitDoc) -> u64 {
 fn limit_source(limit: &LimitDoc, path: &str, plans: &HashMap<Arc<str>, Plan>, errors: &mut Errors) -> Option<LimitSource> {
     match (&limit.rate, &limit.from) {
         (Some(rate), None) => quota(*rate, limit.burst, path, errors).map(LimitSource::Fixed),
+        (None, Some(_)) if limit.burst.is_some() => {
+            errors.add(format!("{path}.burst"), "with `from` the burst stands in the plan; remove it here");
+            None
+        }
         (None, Some(from)) => {
             let name = from.strip_prefix("plan.").filter(|name| is_name(name));
             match name {
