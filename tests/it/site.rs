@@ -84,6 +84,11 @@ impl Site {
         &self.dev.ready().ca
     }
 
+    /// The key that the deployment came with.
+    pub(crate) fn dev_key(&self) -> &str {
+        &self.dev.ready().api_key
+    }
+
     pub(crate) fn operator_token(&self) -> &str {
         &self.dev.ready().operator_token
     }

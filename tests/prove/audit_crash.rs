@@ -124,18 +124,14 @@ async fn request_until(api: Api, region: RegionReady, key: String, body: Option<
             None => api.get(&region, "/demo/v1/echo", &key).await,
         };
         let mut received = lock(&received);
-        match answer {
-            Ok(answer) => {
-                received.served += u64::from(answer.status == expected);
-                if let Some(id) = answer.header("x-request-id") {
-                    received.reused += u64::from(received.whole.insert(id.to_owned(), answer.summary()).is_some());
-                }
-            }
-            Err(_) => {
-                // The node is gone: what would fail from here on says nothing.
-                received.broken += 1;
-                return;
-            }
+        let Ok(answer) = answer else {
+            // The node is gone: what would fail from here on says nothing.
+            received.broken += 1;
+            return;
+        };
+        received.served += u64::from(answer.status == expected);
+        if let Some(id) = answer.header("x-request-id") {
+            received.reused += u64::from(received.whole.insert(id.to_owned(), answer.summary()).is_some());
         }
     }
 }

@@ -39,8 +39,10 @@ enum Verb {
     /// Run a deployment on this machine: PostgreSQL with a standby, two regions, a demo service, a tour
     Dev(DevArgs),
     /// Run a node
+    #[command(after_help = "Example:\n  causeway serve --config node.yaml")]
     Serve(NodeArgs),
     /// Bring the control database's schema up to date
+    #[command(after_help = "Example:\n  causeway migrate --config node.yaml")]
     Migrate(NodeArgs),
     /// Set up a deployment
     #[command(subcommand)]
@@ -161,7 +163,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::DemoService(args) => {
             telemetry::start(LogFormat::Text);
             let password = boot::secret("demo database password", &args.password.try_into().map_err(anyhow::Error::msg)?)?;
-            let credentials = store::pool::Credentials { name: "demo".to_owned(), user: "demo".to_owned(), password };
+            let credentials = store::pool::Credentials { name: "demo".to_owned(), user: "demo".to_owned(), password, tls: store::pool::Tls::Plain };
             let demo = dev::demo::Demo { listen: args.listen, region: args.region, database: args.database, credentials };
             dev::demo::serve(demo, stop_signal()?).await?;
         }

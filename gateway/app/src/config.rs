@@ -109,6 +109,9 @@ pub struct DatabaseConfig {
     pub user: String,
     /// The role's password.
     pub password: SecretRef,
+    /// How connections are protected; needed unless every server is on this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<DatabaseTls>,
     /// Its servers; which one is the primary is found.
     pub servers: Vec<ServerConfig>,
     /// Connections to each server at most.
@@ -118,6 +121,14 @@ pub struct DatabaseConfig {
 
 const fn pool_max() -> u32 {
     10
+}
+
+/// Connections are encrypted, and the server must prove its name.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatabaseTls {
+    /// The CA's certificate that signed the servers' certificates, PEM.
+    pub ca: PathBuf,
 }
 
 /// One database server.
@@ -142,6 +153,9 @@ pub struct DomainConfig {
     pub user: String,
     /// The role's password.
     pub password: SecretRef,
+    /// How connections are protected; plain when absent, which suits servers on this machine alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<DatabaseTls>,
 }
 
 /// The audit log's files.
@@ -251,6 +265,10 @@ impl NodeConfig {
         for listener in [&mut self.data, &mut self.control] {
             absolute(&mut listener.certificate);
         }
+        let tls = self.domains.iter_mut().map(|domain| &mut domain.tls).chain([&mut self.database.tls]);
+        for tls in tls.flatten() {
+            absolute(&mut tls.ca);
+        }
         absolute(&mut self.spool.dir);
         absolute(&mut self.state);
         for secret in self.secrets_mut() {
@@ -282,6 +300,17 @@ impl NodeConfig {
         if self.database.servers.is_empty() {
             say("database.servers", "the control database needs at least one server".to_owned());
         }
+        for (index, server) in self.database.servers.iter().enumerate() {
+            if self.database.tls.is_none() && !is_local(&server.address) {
+                say(&format!("database.servers[{index}].address"), "this server is not on this machine: write `tls: { ca: FILE }` under `database`".to_owned());
+            }
+        }
+        for (index, server) in self.database.servers.iter().enumerate() {
+            let is_address = server.address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            if !is_address {
+                say(&format!("database.servers[{index}].address"), format!("`{}` is not `host:port`", server.address));
+            }
+        }
         if self.secrets.peppers.is_empty() {
             say("secrets.peppers", "at least one pepper is needed to check keys".to_owned());
         }
@@ -301,4 +330,10 @@ impl NodeConfig {
         }
         found
     }
+}
+
+/// True for addresses that never leave the machine.
+pub(crate) fn is_local(address: &str) -> bool {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host).trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }

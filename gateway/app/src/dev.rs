@@ -25,7 +25,7 @@ use model::{
 use store::{
     actor::{Actor, ActorKind},
     bootstrap::{self, Which},
-    pool::{Credentials, Primary},
+    pool::{Credentials, Primary, Tls},
     topology::{DatabaseConfig, Server, Topology},
 };
 
@@ -276,12 +276,12 @@ fn ports(first: u16) -> Result<[RegionPorts; 2]> {
 
 async fn databases(layout: &Layout, primary: &Cluster, standby: &Cluster, superuser: &str) -> Result<Topology> {
     let address = format!("127.0.0.1:{}", primary.port());
-    let admin = Credentials { name: "postgres".to_owned(), user: crate::postgres::SUPERUSER.to_owned(), password: SecretText::new(superuser.to_owned()) };
+    let admin = Credentials { name: "postgres".to_owned(), user: crate::postgres::SUPERUSER.to_owned(), password: SecretText::new(superuser.to_owned()), tls: Tls::Plain };
     let control_password = SecretText::new(layout.secret("causeway-password")?);
     let demo_password = SecretText::new(layout.secret("demo-password")?);
     bootstrap::create_if_missing(&address, &admin, Which::Causeway, &control_password).await?;
     bootstrap::create_if_missing(&address, &admin, Which::Demo, &demo_password).await?;
-    let demo = store::demo::DemoDatabase::connect(&address, &Credentials { name: "demo".to_owned(), user: "demo".to_owned(), password: demo_password }, 1)?;
+    let demo = store::demo::DemoDatabase::connect(&address, &Credentials { name: "demo".to_owned(), user: "demo".to_owned(), password: demo_password, tls: Tls::Plain }, 1)?;
     demo.migrate().await?;
     let server = |cluster: &Cluster, region: &str| Server { address: format!("127.0.0.1:{}", cluster.port()), region: region.to_owned() };
     let [eu, us] = REGIONS;
@@ -289,6 +289,7 @@ async fn databases(layout: &Layout, primary: &Cluster, standby: &Cluster, superu
         name: "causeway".to_owned(),
         user: "causeway".to_owned(),
         password: control_password,
+        tls: Tls::Plain,
         servers: vec![server(primary, eu), server(standby, us)],
         pool_max: 4,
     };

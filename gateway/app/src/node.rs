@@ -22,14 +22,14 @@ use edge::{
 use model::{key::Peppers, limit::Rate};
 use store::{
     node::NodeReport,
-    pool::Credentials,
+    pool::{Credentials, Tls},
     topology::{DatabaseConfig, Server, Topology},
 };
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     boot,
-    config::NodeConfig,
+    config::{DatabaseTls, NodeConfig},
     control_listener, domains,
     domains::{DomainCredentials, Writers},
     facts::Facts,
@@ -53,6 +53,7 @@ pub fn topology(config: &NodeConfig) -> Result<Topology> {
         name: config.database.name.clone(),
         user: config.database.user.clone(),
         password: boot::secret("database password", &config.database.password)?,
+        tls: tls(config.database.tls.as_ref()),
         servers: config.database.servers.iter().map(|server| Server { address: server.address.clone(), region: server.region.clone() }).collect(),
         pool_max: config.database.pool_max,
     };
@@ -121,6 +122,10 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     Ok(())
 }
 
+fn tls(config: Option<&DatabaseTls>) -> Tls {
+    config.map_or(Tls::Plain, |tls| Tls::Verified { ca: tls.ca.clone() })
+}
+
 fn port_help(which: &str, address: std::net::SocketAddr) -> String {
     format!("cannot listen on {address} ({which}): is another program using the port? choose another in the node file")
 }
@@ -172,7 +177,7 @@ fn domain_credentials(config: &NodeConfig) -> Result<DomainCredentials> {
     let mut out = HashMap::new();
     for domain in &config.domains {
         let password = boot::secret(&format!("password of domain {}", domain.name), &domain.password)?;
-        out.insert(domain.name.clone(), Credentials { name: domain.database.clone(), user: domain.user.clone(), password });
+        out.insert(domain.name.clone(), Credentials { name: domain.database.clone(), user: domain.user.clone(), password, tls: tls(domain.tls.as_ref()) });
     }
     Ok(out)
 }

@@ -1,11 +1,11 @@
 //! Connections: the wrong pool is a type error.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use model::secret::SecretText;
 use sqlx::{
     ConnectOptions, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
 /// How long a caller waits for a connection.
@@ -64,6 +64,19 @@ impl Pooled for Replica {
 impl Reader for Primary {}
 impl Reader for Replica {}
 
+/// How a connection to a server is protected.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Tls {
+    /// Not at all: for servers on this machine.
+    #[default]
+    Plain,
+    /// Encrypted; the server's certificate must be signed by this CA and name the server.
+    Verified {
+        /// The CA's certificate, PEM.
+        ca: PathBuf,
+    },
+}
+
 /// Who connects, and to which database.
 #[derive(Debug, Clone)]
 pub struct Credentials {
@@ -73,6 +86,8 @@ pub struct Credentials {
     pub user: String,
     /// The role's password.
     pub password: SecretText,
+    /// How the connection is protected.
+    pub tls: Tls,
 }
 
 /// The server is not `host:port`.
@@ -90,7 +105,13 @@ pub(crate) fn options(address: &str, credentials: &Credentials) -> Result<PgConn
     if host.is_empty() {
         return Err(refused());
     }
-    Ok(PgConnectOptions::new_without_pgpass()
+    let options = PgConnectOptions::new_without_pgpass();
+    // Said in either case: the default would encrypt when the server happens to offer it, and verify nothing.
+    let options = match &credentials.tls {
+        Tls::Plain => options.ssl_mode(PgSslMode::Disable),
+        Tls::Verified { ca } => options.ssl_mode(PgSslMode::VerifyFull).ssl_root_cert(ca),
+    };
+    Ok(options
         .host(host)
         .port(port)
         .database(&credentials.name)

@@ -17,7 +17,7 @@ use tokio::{
 use self::probe::{Probe, Sample, choose_primary, cluster_of};
 use crate::{
     error::StoreError,
-    pool::{self, AddressError, Credentials, Primary, Replica},
+    pool::{self, AddressError, Credentials, Primary, Replica, Tls},
 };
 
 /// How often each server is asked.
@@ -41,6 +41,8 @@ pub struct DatabaseConfig {
     pub user: String,
     /// The role's password.
     pub password: SecretText,
+    /// How the connections are protected.
+    pub tls: Tls,
     /// All servers; which one is the primary is found.
     pub servers: Vec<Server>,
     /// Connections to each server at most.
@@ -113,7 +115,7 @@ impl Topology {
     /// # Errors
     /// An address that is not `host:port`.
     pub fn new(config: &DatabaseConfig, here_region: &str) -> Result<Self, AddressError> {
-        let credentials = Credentials { name: config.name.clone(), user: config.user.clone(), password: config.password.clone() };
+        let credentials = Credentials { name: config.name.clone(), user: config.user.clone(), password: config.password.clone(), tls: config.tls.clone() };
         let mut servers = Vec::with_capacity(config.servers.len());
         for server in &config.servers {
             let options = pool::options(&server.address, &credentials)?;

@@ -186,6 +186,7 @@ impl Fixture {
             user: "causeway".to_owned(),
             password: SecretText::new("of no use".to_owned()),
             servers: vec![server],
+            tls: store::pool::Tls::Plain,
             pool_max: 1,
         };
         let peppers = Arc::new(Peppers::new([(1, SecretKey::new([7; 32]))]).unwrap());

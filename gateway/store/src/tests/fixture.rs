@@ -27,7 +27,7 @@ use crate::{
     bootstrap::{Which, create_if_missing},
     consumer::{self, NewConsumer},
     migrate,
-    pool::{self, Credentials, Primary},
+    pool::{self, Credentials, Primary, Tls},
 };
 
 const SUPERUSER_PASSWORD: &str = "store-tests";
@@ -58,11 +58,11 @@ pub(crate) fn server() -> &'static Server {
 }
 
 pub(crate) fn superuser(database: &str) -> Credentials {
-    Credentials { name: database.to_owned(), user: "postgres".to_owned(), password: SecretText::new(SUPERUSER_PASSWORD.to_owned()) }
+    Credentials { name: database.to_owned(), user: "postgres".to_owned(), password: SecretText::new(SUPERUSER_PASSWORD.to_owned()), tls: Tls::Plain }
 }
 
 pub(crate) fn owner(database: &str) -> Credentials {
-    Credentials { name: database.to_owned(), user: "causeway".to_owned(), password: SecretText::new(OWNER_PASSWORD.to_owned()) }
+    Credentials { name: database.to_owned(), user: "causeway".to_owned(), password: SecretText::new(OWNER_PASSWORD.to_owned()), tls: Tls::Plain }
 }
 
 /// A database of its own: a copy of the migrated one, used as the unprivileged owner.
