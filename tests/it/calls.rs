@@ -1,12 +1,14 @@
 //! Requests to a deployment under test, as its users make them.
 
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::client::{self, Version};
-use harness::dev::{Ready, RegionReady, Role};
+use harness::dev::{Dev, Ready, RegionReady, Role};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 /// The longest that one request may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -119,4 +121,16 @@ async fn whole(request: reqwest::RequestBuilder) -> Result<Answer> {
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.text().await?;
     Ok(Answer { status, headers, body })
+}
+
+/// One deployment for all tests that only add to it; it ends with the last one that holds it.
+pub(crate) async fn shared() -> Arc<Dev> {
+    static RUNNING: Mutex<Weak<Dev>> = Mutex::const_new(Weak::new());
+    let mut running = RUNNING.lock().await;
+    if let Some(dev) = running.upgrade() {
+        return dev;
+    }
+    let dev = Arc::new(Dev::start().await.unwrap());
+    *running = Arc::downgrade(&dev);
+    dev
 }

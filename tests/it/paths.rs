@@ -17,7 +17,7 @@ async fn path_tricks_are_refused_and_never_repaired() {
 
     for path in [
         "/paths/../x", "/paths/%2e%2e/x", "/paths/.%2E/x", "/paths/./x", "/paths//x", "//paths", "/paths/x%00", "/paths%2fx", "/paths%5cx", "/paths\\x",
-        "/paths/..;/x", "/paths/%c0%ae%c0%ae/x", "/paths/%e0%80%ae/x", "/paths/%ff", "/paths/%", "/paths/%zz", "/paths/%u002e", "/paths/x%0d%0ay: z", "*",
+        "/paths/..;/x", "/paths/%c0%ae%c0%ae/x", "/paths/%e0%80%ae/x", "/paths/%ff", "/paths/%", "/paths/%zz", "/paths/%u002e", "/paths/x%0d%0ay:z", "*",
     ] {
         let (status, code) = ask(&format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")).await;
         assert_eq!((status, code.as_str()), (400, "path-invalid"), "{path}");

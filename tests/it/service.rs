@@ -11,8 +11,6 @@ use tokio::task::JoinSet;
 /// One request as the service read it.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
-    /// The number of its connection, from 0.
-    pub(crate) connection: usize,
     /// The number of the request on its connection, from 0.
     pub(crate) turn: usize,
     /// Request line and header lines, without the empty line.
@@ -80,9 +78,9 @@ impl Service {
         task.spawn(async move {
             let mut served = JoinSet::new();
             while let Ok((stream, _)) = listener.accept().await {
-                let connection = number.fetch_add(1, Ordering::SeqCst);
+                number.fetch_add(1, Ordering::SeqCst);
                 let (seen, act) = (Arc::clone(&shared), Arc::clone(&act));
-                served.spawn(async move { drop(serve(stream, connection, &seen, &*act).await) });
+                served.spawn(async move { drop(serve(stream, &seen, &*act).await) });
             }
         });
         Self { seen, connections, _task: task }
@@ -99,11 +97,11 @@ impl Service {
     }
 }
 
-async fn serve(mut stream: TcpStream, connection: usize, seen: &Mutex<Vec<Seen>>, act: &(impl Fn(&Seen) -> Vec<Act> + ?Sized)) -> std::io::Result<()> {
+async fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>, act: &(impl Fn(&Seen) -> Vec<Act> + ?Sized)) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let mut left = Vec::new();
     for turn in 0.. {
-        let request = read_request(&mut stream, &mut left, connection, turn).await?;
+        let request = read_request(&mut stream, &mut left, turn).await?;
         seen.lock().unwrap_or_else(PoisonError::into_inner).push(request.clone());
         for act in act(&request) {
             match act {
@@ -118,10 +116,10 @@ async fn serve(mut stream: TcpStream, connection: usize, seen: &Mutex<Vec<Seen>>
 }
 
 /// Reads a head and its body.
-pub(crate) async fn read_request(stream: &mut TcpStream, left: &mut Vec<u8>, connection: usize, turn: usize) -> std::io::Result<Seen> {
+pub(crate) async fn read_request(stream: &mut TcpStream, left: &mut Vec<u8>, turn: usize) -> std::io::Result<Seen> {
     let head = until(stream, left, b"\r\n\r\n").await?;
     let head = String::from_utf8_lossy(&head).trim_end().to_owned();
-    let mut seen = Seen { connection, turn, head, body: Vec::new(), trailers: Vec::new() };
+    let mut seen = Seen { turn, head, body: Vec::new(), trailers: Vec::new() };
     if let Some(length) = seen.header("content-length").first().and_then(|text| text.parse::<usize>().ok()) {
         seen.body = exactly(stream, left, length).await?;
     } else if seen.header("transfer-encoding") == ["chunked"] {

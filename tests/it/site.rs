@@ -44,6 +44,9 @@ pub(crate) struct Site {
 
 static SITE: OnceCell<Site> = OnceCell::const_new();
 
+/// Held by tests that measure the node's memory, so that they do not measure each other.
+pub(crate) static MEMORY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// The deployment; the first caller starts it.
 pub(crate) async fn site() -> &'static Site {
     SITE.get_or_init(Site::start).await
@@ -112,6 +115,13 @@ impl Site {
         let listener = self.listeners.get(name).unwrap_or_else(|| panic!("no service {name}")).try_clone().unwrap();
         listener.set_nonblocking(true).unwrap();
         tokio::net::TcpListener::from_std(listener).unwrap()
+    }
+
+    /// Resident memory of the node, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.region().node_pid)).unwrap();
+        let line = text.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() << 10
     }
 
     /// Issues a key and waits until the data plane takes it.

@@ -18,6 +18,8 @@ mod figures;
 mod limit_headers;
 mod outage;
 mod propagation;
+#[cfg(test)]
+mod tests;
 mod validation;
 
 use std::process::ExitCode;

@@ -11,7 +11,7 @@ use model::{
 
 use crate::{
     cli::diagnostics::Diagnostic,
-    config::{NodeConfig, SecretRef, SecretsConfig},
+    config::{NodeConfig, SECRET_IN_CLEAR, SecretRef, SecretsConfig},
 };
 
 /// Reads a node file.
@@ -37,7 +37,11 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
 
 fn parse_node(file: &Path, text: &str) -> Result<NodeConfig, Vec<Diagnostic>> {
     let (config, positions) = source::read::<NodeConfig>(text)
-        .map_err(|error| vec![Diagnostic::at(file, text, (error.line, error.column), error.message).with_help(error.help)])?;
+        .map_err(|error| {
+        // The line holds the secret.
+        let shown = if error.message.contains(SECRET_IN_CLEAR) { "" } else { text };
+        vec![Diagnostic::at(file, shown, (error.line, error.column), error.message).with_help(error.help)]
+    })?;
     let found: Vec<Diagnostic> =
         config.mistakes().into_iter().map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path)).collect();
     if found.is_empty() { Ok(config) } else { Err(found) }

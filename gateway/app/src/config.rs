@@ -75,6 +75,9 @@ pub enum SecretRef {
     Env(String),
 }
 
+/// What is said about a secret that stands in a node file itself. Whoever says it must not show the line.
+pub(crate) const SECRET_IN_CLEAR: &str = "a secret is given by reference: write `file:PATH` or `env:NAME`, never the secret itself";
+
 impl TryFrom<String> for SecretRef {
     type Error = String;
 
@@ -86,7 +89,7 @@ impl TryFrom<String> for SecretRef {
             return Ok(Self::Env(name.to_owned()));
         }
         // The text is not repeated: it may be the secret itself.
-        Err("a secret is given by reference: write `file:PATH` or `env:NAME`, never the secret itself".to_owned())
+        Err(SECRET_IN_CLEAR.to_owned())
     }
 }
 

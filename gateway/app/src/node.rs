@@ -97,6 +97,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     }));
     tasks.spawn("control listener", control_listener::run(control_socket, control_tls, router, tasks.clone()));
 
+    first_snapshot(&edge).await;
     let (phase, phase_seen) = watch::channel(NodePhase::Serving);
     let handshakes = NonZeroU32::new(config.limits.handshakes_per_address).unwrap_or(NonZeroU32::MIN);
     let acceptors = Acceptors::new(data_tls, handshakes);
@@ -195,6 +196,20 @@ fn follow_database(tasks: &Tasks, edge: &Arc<Edge>, topology: &Topology, sealed:
     tasks.spawn("hints", follow::listen(topology.clone(), hints));
     tasks.spawn("domains", domains::watch(credentials, document_seen, writers));
     tasks.spawn("follower", follower.run(probes_seen, hints_seen));
+}
+
+/// Waits for the first snapshot before accepting: clients wait in the socket's queue instead of being refused. Not for long:
+/// a node without any configuration says so, rather than leave them waiting.
+async fn first_snapshot(edge: &Edge) {
+    let published = async {
+        let mut pulse = tokio::time::interval(Duration::from_millis(5));
+        while edge.current.load().is_none() {
+            pulse.tick().await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(4), published).await.is_err() {
+        tracing::warn!("there is no configuration yet; requests are refused until there is");
+    }
 }
 
 /// Tells the control database each second what this node serves.

@@ -80,14 +80,11 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
         core.counters.refused(denial.kind);
         return Ok(refuse::response(&denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
     }
-    let Some(snapshot) = core.snapshot() else {
-        let denial = Denial::new(ProblemKind::NotReady, "this node has no configuration yet").retry_after(2);
-        core.counters.refused(denial.kind);
-        return Ok(refuse::response(&denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
-    };
+    let snapshot = core.snapshot();
+    let revisions = snapshot.as_ref().map(|snapshot| snapshot.revisions).unwrap_or_default();
     let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
-    let mut trail = match Trail::start(&core, &peer, &parts, &snapshot, now) {
+    let mut trail = match Trail::start(&core, &peer, &parts, revisions, now) {
         Ok(trail) => trail,
         Err(denial) => {
             core.counters.refused(denial.kind);
@@ -95,9 +92,10 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
         }
     };
     let mut limits = LimitFacts::default();
-    let outcome = match head::check(parts, core.edge.settings.headers_max) {
-        Err(denial) => Err(denial),
-        Ok(head) => {
+    let outcome = match (head::check(parts, core.edge.settings.headers_max), snapshot) {
+        (Err(denial), _) => Err(denial),
+        (Ok(_), None) => Err(Denial::new(ProblemKind::NotReady, "this node has no configuration yet").retry_after(2)),
+        (Ok(head), Some(snapshot)) => {
             let stages = respond(&core, &snapshot, &peer, head, body, &mut trail, &mut limits);
             AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| {
                 tracing::error!(request.id = trail.request_id(), "a stage panicked; the request is answered with 500");

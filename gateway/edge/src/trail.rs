@@ -15,7 +15,6 @@ use model::{
     policy::AuditDoc,
     key::KeyId,
     problem::{Denial, ProblemKind},
-    snapshot::Snapshot,
     structure::Route,
     time::Now,
 };
@@ -86,7 +85,7 @@ impl Trail {
     ///
     /// # Errors
     /// `audit-unavailable`: then the request must not be processed.
-    pub fn start(core: &Arc<Core>, peer: &Arc<Peer>, parts: &Parts, snapshot: &Snapshot, now: Now) -> Result<Self, Denial> {
+    pub fn start(core: &Arc<Core>, peer: &Arc<Peer>, parts: &Parts, revisions: Revisions, now: Now) -> Result<Self, Denial> {
         let reservation = core.lane.reserve(Durability::Durable, 2).map_err(|_| unavailable())?;
         let event_id = core.uuid(now);
         let request_id = head::client_request_id(&parts.headers).map_or_else(|| event_id.to_string().into_boxed_str(), Into::into);
@@ -108,7 +107,7 @@ impl Trail {
             path: if head::holds_credential(path) { "[redacted: holds a credential]".into() } else { cut(path).into() },
             user_agent: parts.headers.get(header::USER_AGENT).cloned(),
             traceparent: parts.headers.get(TRACEPARENT).filter(|value| value.len() <= 64).cloned(),
-            revisions: snapshot.revisions,
+            revisions,
             route: None,
             principal: None,
             key_seen: None,

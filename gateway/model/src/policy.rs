@@ -1,17 +1,50 @@
 //! What a route promises, as an operator writes it: how fresh its knowledge is, which replica answers, what is recorded first.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{
+        MapAccess, Visitor,
+        value::{MapAccessDeserializer, StrDeserializer},
+    },
+};
 
 use crate::duration::Span;
 
 /// What may be served from which knowledge: a preset, or both parts.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 pub enum ConsistencyDoc {
     /// `finance`, `health` or `social`.
     Preset(PresetDoc),
     /// In full.
     Full(ConsistencyFullDoc),
+}
+
+/// By hand, because a derived one says of every slip only that no variant matched.
+impl<'de> Deserialize<'de> for ConsistencyDoc {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = ConsistencyDoc;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`finance`, `health`, `social`, or a policy with `keys` and `reads`")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<ConsistencyDoc, E> {
+                PresetDoc::deserialize(StrDeserializer::new(text)).map(ConsistencyDoc::Preset)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<ConsistencyDoc, A::Error> {
+                ConsistencyFullDoc::deserialize(MapAccessDeserializer::new(map)).map(ConsistencyDoc::Full)
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 impl Default for ConsistencyDoc {
