@@ -62,7 +62,7 @@ impl Site {
         let refusing = TcpSocket::new_v4().unwrap();
         refusing.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let ports = listeners.iter().map(|(name, listener)| (*name, listener.local_addr().unwrap().port()));
-        let document = document(ports.chain([("refusing", refusing.local_addr().unwrap().port())]).collect());
+        let document = document(&ports.chain([("refusing", refusing.local_addr().unwrap().port())]).collect());
         apply(&dev, &document, &dir.join("site.json"));
         let site = Self { dev, listeners, _refusing: refusing, _watchdog: watchdog };
         for region in &site.dev.ready().regions {
@@ -202,7 +202,7 @@ pub(crate) fn upstream(name: &str, port: u16) -> Value {
     })
 }
 
-fn document(ports: HashMap<&str, u16>) -> Value {
+fn document(ports: &HashMap<&str, u16>) -> Value {
     let open = OPEN.iter().chain(&["refusing"]).map(|name| {
         json!({ "name": name, "match": { "host": ["127.0.0.1", "localhost"], "path": format!("/{name}/**") }, "auth": "none", "upstream": name, "body_max": "1GiB", "timeout": "60s" })
     });

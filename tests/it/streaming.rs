@@ -1,4 +1,5 @@
 //! Bodies stream both ways: nothing is held, whoever is slow slows the other side, and an early answer is not lost.
+#![expect(clippy::print_stdout, reason = "figures that a reader of the test log wants to see")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -150,13 +151,13 @@ async fn early_answer_reaches_a_client_that_is_still_sending() {
     let count = Arc::clone(&connections);
     let mut task = JoinSet::new();
     task.spawn(async move {
-        let mut held = Vec::new();
+        let mut open = Vec::new();
         while let Ok((mut stream, _)) = listener.accept().await {
             count.fetch_add(1, Ordering::SeqCst);
             let mut head = vec![0; 256];
             drop(stream.read(&mut head).await);
             drop(stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 5\r\n\r\nearly").await);
-            held.push(stream);
+            open.push(stream);
         }
     });
 

@@ -1,4 +1,5 @@
 //! The port speaks TLS and nothing else; floods end their own connection and cost the others nothing.
+#![expect(clippy::print_stdout, reason = "figures that a reader of the test log wants to see")]
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,7 +66,7 @@ async fn only_tls_1_2_and_1_3_with_our_protocols_are_spoken() {
         let session = stream.get_ref().1;
         assert_eq!(session.alpn_protocol(), Some(alpn.as_bytes()));
         assert_eq!(session.protocol_version(), Some(rustls::ProtocolVersion::TLSv1_3));
-        assert_eq!(session.negotiated_key_exchange_group().map(|group| group.name()), Some(rustls::NamedGroup::X25519MLKEM768));
+        assert_eq!(session.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name), Some(rustls::NamedGroup::X25519MLKEM768));
     }
     assert!(connect(wire::tls(site.ca(), "spdy/3")).await.is_err(), "an unknown protocol");
     let strangers = rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();

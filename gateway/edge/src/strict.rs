@@ -33,9 +33,10 @@ enum Place {
     Between,
     RequestLine,
     Fields,
-    /// Bytes of a body, or of a chunk with its line end, that are still to come.
+    /// Bytes of a body that are still to come.
     Body(u64),
     ChunkSize,
+    /// Bytes of a chunk that are still to come.
     Chunk(u64),
     ChunkEnd,
     Trailers,
@@ -49,17 +50,13 @@ impl Framing {
         while let Some(first) = bytes.first() {
             match self.place {
                 Place::Ambiguous => return,
-                Place::Body(left) | Place::Chunk(left) => {
-                    let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
-                    bytes = bytes.get(take..).unwrap_or_default();
-                    let left = left.saturating_sub(u64::try_from(take).unwrap_or(u64::MAX));
-                    self.place = match self.place {
-                        Place::Body(_) if left == 0 => Place::Between,
-                        Place::Body(_) => Place::Body(left),
-                        _ if left == 0 => Place::ChunkEnd,
-                        _ => Place::Chunk(left),
-                    };
-                    self.last = 0;
+                Place::Body(left) => {
+                    let left = self.skip(&mut bytes, left);
+                    self.place = if left == 0 { Place::Between } else { Place::Body(left) };
+                }
+                Place::Chunk(left) => {
+                    let left = self.skip(&mut bytes, left);
+                    self.place = if left == 0 { Place::ChunkEnd } else { Place::Chunk(left) };
                 }
                 // Empty lines before a request line are skipped (RFC 9112 section 2.2).
                 Place::Between if matches!(first, b'\r' | b'\n') => bytes = self.read_line(bytes),
@@ -77,6 +74,14 @@ impl Framing {
     /// True once something had more than one reading; it stays so.
     pub const fn is_ambiguous(&self) -> bool {
         matches!(self.place, Place::Ambiguous)
+    }
+
+    /// Passes over bytes of a body; what is left of it.
+    fn skip(&mut self, bytes: &mut &[u8], left: u64) -> u64 {
+        let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
+        *bytes = bytes.get(take..).unwrap_or_default();
+        self.last = 0;
+        left.saturating_sub(u64::try_from(take).unwrap_or(u64::MAX))
     }
 
     fn read_line<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
@@ -114,7 +119,6 @@ impl Framing {
 
     fn line_ended(&mut self, line: &[u8]) {
         self.place = match self.place {
-            Place::Between if line.is_empty() => Place::Between,
             Place::RequestLine => {
                 (self.lengths, self.encodings, self.length) = (0, 0, 0);
                 Place::Fields
@@ -127,7 +131,7 @@ impl Framing {
                 None => Place::Ambiguous,
             },
             Place::ChunkEnd if line.is_empty() => Place::ChunkSize,
-            Place::Trailers if line.is_empty() => Place::Between,
+            Place::Between | Place::Trailers if line.is_empty() => Place::Between,
             Place::Trailers => Place::Trailers,
             Place::Between | Place::ChunkEnd | Place::Body(_) | Place::Chunk(_) | Place::Ambiguous => Place::Ambiguous,
         };
