@@ -97,22 +97,6 @@ impl Calls {
         let answer = self.control(region, "/readyz?verbose").await?;
         Ok((answer.status, answer.body))
     }
-
-    /// Every access record of the log with this path, oldest last; the log is read page by page.
-    pub(crate) async fn access_records(&self, query: &str) -> Result<Vec<Value>> {
-        let mut records = Vec::new();
-        let mut cursor = String::new();
-        loop {
-            let answer = self.control(self.writer()?, &format!("/v1/audit/events?class=access&limit=200&{query}{cursor}")).await?;
-            ensure!(answer.status == 200, "the access log was answered {}: {}", answer.status, answer.body);
-            let page = answer.json();
-            records.extend(page.get("items").and_then(Value::as_array).cloned().unwrap_or_default());
-            match page.get("next_cursor").and_then(Value::as_str) {
-                Some(next) => cursor = format!("&cursor={next}"),
-                None => return Ok(records),
-            }
-        }
-    }
 }
 
 /// Sends and reads to the end.

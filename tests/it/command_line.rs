@@ -83,9 +83,9 @@ const GATEWAY_MISTAKES: &[Mistake] = &[
     (
         "limits: [ { name: burst, from: plan.burst } ]\n",
         "limits: [ ]\n- name: twin\n  match: { path: \"/shop/**\" }\n  upstream: shop\n",
-        "",
-        "",
-        "",
+        "{ path: \"/shop/**\" }",
+        "routes `shop` and `twin` can take the same request",
+        "give them different methods, or let one of them match an additional header",
     ),
 ];
 
@@ -98,7 +98,13 @@ const NODE_MISTAKES: &[Mistake] = &[
     ("segment: 16MiB", "segment: 16MB", "16MB", "is not a size", ""),
     ("segment: 16MiB", "segment: 1KiB", "1GiB", "segments of at least 1MiB", ""),
     ("127.0.0.1:5432", "nowhere", "\"nowhere\"", "is not `host:port`", ""),
-    ("listen: \"127.0.0.1:9443\"", "listen: \"127.0.0.1:8443\"", "\"127.0.0.1:8443\", certificate: server.pem, key: \"file:server.key\" }\ndatabase", "different ports", ""),
+    (
+        "listen: \"127.0.0.1:9443\"",
+        "listen: \"127.0.0.1:8443\"",
+        "\"127.0.0.1:8443\", certificate: server.pem, key: \"file:server.key\" }\ndatabase",
+        "different ports",
+        "",
+    ),
     ("log: json", "limits: { connections: 0 }", "{ connections", "a limit of 0", ""),
     ("peppers: [ { version: 1, key: \"file:pepper-1\" } ]", "peppers: [ ]", "[ ]", "at least one pepper", ""),
     ("\"file:pepper-1\"", "\"0123456789abcdef\"", "\"0123456789abcdef\"", "a secret is given by reference", ""),
@@ -126,15 +132,13 @@ async fn shows(good: &str, mistakes: &[Mistake]) {
         assert_ne!(text, good, "{from:?} is not in the file");
         let file = write(dir.path(), "broken.yaml", &text);
         let file = file.to_str().unwrap();
-        // Two routes with one pattern: where the second one stands is enough.
-        let (marker, message) = if marker.is_empty() { ("\"/shop/**\"", "shop") } else { (*marker, *message) };
         let (line, column) = place(&text, marker);
 
         let told = causeway(&["check", file], &[], WITHIN).await.expect(1);
         let machine = causeway(&["check", "--json", file], &[], WITHIN).await.expect(1);
 
         assert!(told.stdout.is_empty(), "{to:?}: mistakes are no result: {told:?}");
-        for words in [format!("{file}:{line}:{column}"), "^".to_owned(), message.to_owned(), (*help).to_owned(), "1 mistake".to_owned()] {
+        for words in [format!("{file}:{line}:{column}"), "^".to_owned(), (*message).to_owned(), (*help).to_owned(), "1 mistake".to_owned()] {
             assert!(told.stderr.contains(&words), "{to:?}: {words:?} is missing in\n{}", told.stderr);
         }
         let shown = text.lines().nth(usize::try_from(line - 1).unwrap()).unwrap();
@@ -142,7 +146,11 @@ async fn shows(good: &str, mistakes: &[Mistake]) {
         let json = machine.json();
         let error = &json["errors"][0];
         assert_eq!(json["valid"], Value::Bool(false));
-        assert_eq!((error["file"].as_str(), error["line"].as_u64(), error["column"].as_u64()), (Some(file), Some(line), Some(column)), "{to:?}: {json}");
+        assert_eq!(
+            (error["file"].as_str(), error["line"].as_u64(), error["column"].as_u64()),
+            (Some(file), Some(line), Some(column)),
+            "{to:?}: {json}"
+        );
         assert!(error["message"].as_str().unwrap().contains(message), "{to:?}: {json}");
         assert_eq!(error["help"].as_str().unwrap_or_default(), *help, "{to:?}: {json}");
     }
@@ -347,7 +355,9 @@ async fn key_goes_from_creation_to_revocation_and_its_secret_is_shown_once() {
     let listed = later.last().unwrap().json();
     for secret in &secrets {
         let path = "/demo/v1/echo";
-        wait::until("the key in force", WITHIN, async || calls.get(region, path, secret).await.is_ok_and(|answer| answer.status == 200)).await.unwrap();
+        wait::until("the key in force", WITHIN, async || calls.get(region, path, secret).await.is_ok_and(|answer| answer.status == 200))
+            .await
+            .unwrap();
     }
     later.push(run(&["keys", "revoke", &ids[0]]).await.expect(0));
     later.push(run(&["keys", "revoke", &ids[1], "--json"]).await.expect(0));

@@ -72,7 +72,16 @@ async fn key_in_the_url_is_refused_and_not_recorded() {
     let encoded = key.replace('_', "%5F");
     let doubly = key.replacen('c', "%63", 1);
 
-    for (n, path) in [format!("/keyed?key={key}"), format!("/keyed/{key}"), format!("/keyed?key={encoded}"), format!("/keyed/{encoded}"), format!("/keyed/{doubly}")].iter().enumerate() {
+    for (n, path) in [
+        format!("/keyed?key={key}"),
+        format!("/keyed/{key}"),
+        format!("/keyed?key={encoded}"),
+        format!("/keyed/{encoded}"),
+        format!("/keyed/{doubly}"),
+    ]
+    .iter()
+    .enumerate()
+    {
         let id = format!("misplaced-key-{n}");
         let answer = ask(path, &format!("x-request-id: {id}\r\nx-api-key: {key}\r\n")).await;
         assert_eq!((answer.status, answer.code().as_str()), (400, "credential-misplaced"), "{path}");

@@ -66,11 +66,16 @@ async fn refusal_says_when_and_charges_nothing(key: &Key) {
         assert_eq!((refused.status().as_u16(), header(&refused, "retry-after")), (429, "1"));
         assert_eq!(header(&refused, "ratelimit"), "\"brief\";r=0;t=1");
         let body: serde_json::Value = serde_json::from_slice(&refused.bytes().await.unwrap()).unwrap();
-        assert_eq!((body["code"].as_str(), body["retry_after_seconds"].as_u64(), body["retryable"].as_bool()), (Some("quota-exceeded"), Some(1), Some(true)));
+        assert_eq!(
+            (body["code"].as_str(), body["retry_after_seconds"].as_u64(), body["retryable"].as_bool()),
+            (Some("quota-exceeded"), Some(1), Some(true))
+        );
     }
     assert!(began.elapsed() < Duration::from_secs(1), "the machine is too slow for this limit: {:?}", began.elapsed());
     // The promise is kept one interval after the first request, whatever was refused meanwhile.
-    tokio::time::timeout_at(began + Duration::from_millis(1_900), async { while ask(&http, "/limits/second", key).await.status() != 200 {} }).await.unwrap();
+    tokio::time::timeout_at(began + Duration::from_millis(1_900), async { while ask(&http, "/limits/second", key).await.status() != 200 {} })
+        .await
+        .unwrap();
     assert!(began.elapsed() >= Duration::from_millis(990), "{:?}", began.elapsed());
 }
 

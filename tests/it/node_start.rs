@@ -123,7 +123,8 @@ fn put(folder: &Folder, name: &str, text: &str) {
 
 #[tokio::test]
 async fn node_file_with_a_mistake_ends_the_start_with_its_place() {
-    refuses("missing", |folder| std::fs::remove_file(folder.path("node.yaml")).unwrap(), &["cannot read the node file", "node.yaml", "No such file"]).await;
+    refuses("missing", |folder| std::fs::remove_file(folder.path("node.yaml")).unwrap(), &["cannot read the node file", "node.yaml", "No such file"])
+        .await;
     refuses("unknown key", |folder| folder.edit("spool:", "spol:"), &["node.yaml:12:1", "^^^^", "did you mean `spool`?"]).await;
     refuses("mistake of sense", |folder| folder.edit("node: lonely", "node: \"a b\""), &["node.yaml:2:7", "is not a name"]).await;
     refuses("no address", |folder| folder.edit("listen: \"", "listen: \"everywhere:"), &["node.yaml:4:"]).await;
@@ -135,7 +136,12 @@ async fn certificate_and_key_that_cannot_be_used_end_the_start_and_are_named() {
     app::certs::development(other.path(), &["127.0.0.1".to_owned()], time::OffsetDateTime::now_utc()).unwrap();
     let other_key = std::fs::read_to_string(other.path().join("server.key")).unwrap();
 
-    refuses("no certificate", |folder| std::fs::remove_file(folder.path("server.pem")).unwrap(), &["data listener's certificate", "server.pem", "No such file"]).await;
+    refuses(
+        "no certificate",
+        |folder| std::fs::remove_file(folder.path("server.pem")).unwrap(),
+        &["data listener's certificate", "server.pem", "No such file"],
+    )
+    .await;
     refuses("garbled certificate", |folder| put(folder, "server.pem", "-----BEGIN CERTIFICATE-----\n!!!\n"), &["server.pem"]).await;
     refuses("empty certificate", |folder| put(folder, "server.pem", ""), &["server.pem"]).await;
     refuses("no key", |folder| std::fs::remove_file(folder.path("server.key")).unwrap(), &["private key", "server.key", "No such file"]).await;
@@ -205,6 +211,10 @@ async fn spool_serves_one_node_alone() {
     let mut node = folder.start();
     folder.live().await;
     other.edit("dir: spool", &spool);
+
+    // A record, so that the spool bears the node's name.
+    let client = client::http(Path::new(&folder.path("ca.pem")), Version::Http1).unwrap();
+    drop(client.get(format!("https://{}/", folder.data)).send().await.unwrap());
 
     let twin = causeway(&["serve", "--config", &other.path("node.yaml")], &[], WITHIN).await.expect(1);
     node.process.signal(Signal::TERM);
@@ -282,9 +292,11 @@ async fn node_without_database_starts_from_its_own_unaltered_snapshot_alone() {
     // Too old for any route.
     node.reconfigure(|text| format!("{text}boot_stale_max: 1ms\n")).unwrap();
     node.start(Under::Bare).await.unwrap();
-    wait::until("a snapshot in force", WITHIN, async || calls.get(&region, "/demo/v1/social/echo", &key).await.is_ok_and(|answer| answer.code() == "authority-stale"))
-        .await
-        .unwrap();
+    wait::until("a snapshot in force", WITHIN, async || {
+        calls.get(&region, "/demo/v1/social/echo", &key).await.is_ok_and(|answer| answer.code() == "authority-stale")
+    })
+    .await
+    .unwrap();
     node.kill().await.unwrap();
 
     // One bit is not as it was sealed.

@@ -49,7 +49,15 @@ impl Hasty {
         let document = document(ports);
         apply(&dev, &document, &dev.ready().ca.with_file_name("hasty.json"));
         let cut = Arc::<Mutex<Vec<String>>>::default();
-        let hasty = Self { address: region.data_address().unwrap(), ca: dev.ready().ca.clone(), service: Service::start(plain, |_| ok("served")), _stream: endless(large, Arc::clone(&cut)), cut, dev, _node: node };
+        let hasty = Self {
+            address: region.data_address().unwrap(),
+            ca: dev.ready().ca.clone(),
+            service: Service::start(plain, |_| ok("served")),
+            _stream: endless(large, Arc::clone(&cut)),
+            cut,
+            dev,
+            _node: node,
+        };
         let http = harness::client::http(&hasty.ca, Version::Http1).unwrap();
         let url = format!("{}/plain", region.data);
         wait::until("the routes", SOON, async || http.get(&url).send().await.is_ok_and(|answer| answer.status() == 200)).await.unwrap();
@@ -129,7 +137,11 @@ async fn clients_that_stall_are_cut_off_in_time_and_idle_ones_are_not() {
     };
     timeout(Duration::from_secs(40), Box::pin(whole)).await.expect("every client is cut off in time");
 
-    assert!(hasty.service.seen().iter().all(|seen| seen.line().starts_with("GET")), "no half request came as a whole one: {:?}", hasty.service.seen());
+    assert!(
+        hasty.service.seen().iter().all(|seen| seen.line().starts_with("GET")),
+        "no half request came as a whole one: {:?}",
+        hasty.service.seen()
+    );
     hasty.dev.stop().await.ok();
 }
 

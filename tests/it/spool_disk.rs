@@ -67,8 +67,10 @@ impl Stage {
             ways.push(way);
         }
         let line = spool(region.node_config.parent().unwrap());
-        node.reconfigure(|text| text.lines().map(|known| if known.starts_with("spool:") { format!("{line}\n") } else { format!("{known}\n") }).collect())
-            .unwrap();
+        node.reconfigure(|text| {
+            text.lines().map(|known| if known.starts_with("spool:") { format!("{line}\n") } else { format!("{known}\n") }).collect()
+        })
+        .unwrap();
         node.start(Under::Bare).await.unwrap();
         let stage = Self { dev, region, node, calls, service, ways, database };
         stage.serves().await;

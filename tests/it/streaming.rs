@@ -105,7 +105,8 @@ async fn uploads_stream_with_flat_memory() {
     for version in [Version::Http1, Version::Http2] {
         let piece = bytes::Bytes::from(vec![b'x'; 1 << 16]);
         let pieces = stream::iter((0..SIZE >> 16).map(move |_| Ok::<_, std::io::Error>(piece.clone())));
-        let request = site.http(version).post(site.url("/upload")).header("content-length", SIZE.to_string()).body(reqwest::Body::wrap_stream(pieces));
+        let request =
+            site.http(version).post(site.url("/upload")).header("content-length", SIZE.to_string()).body(reqwest::Body::wrap_stream(pieces));
         let (answer, grown) = growth(site, request.send()).await;
         println!("upload version={version:?} bytes={} grown_kib={}", received.load(Ordering::SeqCst), grown >> 10);
         assert_eq!((answer.unwrap().status().as_u16(), received.load(Ordering::SeqCst)), (200, SIZE), "{version:?}");

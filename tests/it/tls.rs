@@ -28,7 +28,11 @@ async fn answer_to(site: &Site, bytes: &[u8]) -> Vec<u8> {
 async fn plain_http_on_the_tls_port_is_told_so() {
     let site = site().await;
 
-    for text in ["GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n", "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+    for text in [
+        "GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n",
+        "POST /x HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ] {
         let answer = String::from_utf8(answer_to(site, text.as_bytes()).await).unwrap();
         assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("tls-required") && answer.contains("https://"), "{answer:?}");
     }
@@ -39,7 +43,15 @@ async fn garbage_on_the_tls_port_ends_its_connection_alone() {
     let site = site().await;
     let _service = site.service("floods", |_| ok("served"));
 
-    for bytes in [&[0_u8; 64][..], &[0x16, 3, 1, 0xff, 0xff], &[0x16; 512], &[0x80, 0x2e, 1, 0, 2], b"\x15\x03\x01\x00\x02\x02\x28", &[0xff; 4096], b"ssh-2.0-x\r\n"] {
+    for bytes in [
+        &[0_u8; 64][..],
+        &[0x16, 3, 1, 0xff, 0xff],
+        &[0x16; 512],
+        &[0x80, 0x2e, 1, 0, 2],
+        b"\x15\x03\x01\x00\x02\x02\x28",
+        &[0xff; 4096],
+        b"ssh-2.0-x\r\n",
+    ] {
         let mut stream = tcp(site.address(), Some(source(10))).await;
         drop(stream.write_all(bytes).await);
         stream.shutdown().await.ok();
@@ -122,7 +134,8 @@ async fn floods(site: &Site) {
     let bomb = [&block(&pseudo)[..], &[0x40], &large[1..], &[0xbe; 4_000]].concat();
     frames.send(frame(HEADERS, wire::END_HEADERS | END_STREAM, 1, &bomb)).await;
     let answer = frames.stream(1).await;
-    let refused = answer.iter().any(|frame| frame.kind == GOAWAY || frame.kind == RST_STREAM || frame.kind == HEADERS && wire::status(&frame.payload) == 431);
+    let refused =
+        answer.iter().any(|frame| frame.kind == GOAWAY || frame.kind == RST_STREAM || frame.kind == HEADERS && wire::status(&frame.payload) == 431);
     assert!(refused, "an HPACK bomb: {answer:?}");
 
     // Pings and settings that are never read: what they cause must not pile up.
@@ -146,5 +159,7 @@ async fn floods(site: &Site) {
 
     println!("floods grown_kib={}", site.memory().saturating_sub(before) >> 10);
     let http = site.http(Version::Http2);
-    wait::until("service for others", SOON, async || http.get(site.url("/floods")).send().await.is_ok_and(|answer| answer.status() == 200)).await.unwrap();
+    wait::until("service for others", SOON, async || http.get(site.url("/floods")).send().await.is_ok_and(|answer| answer.status() == 200))
+        .await
+        .unwrap();
 }

@@ -84,7 +84,8 @@ async fn body_that_breaks_off_never_looks_complete() {
             let body = async { site.http(version).get(site.url(path)).header("x-request-id", &id).send().await?.bytes().await }.await;
             assert!(body.is_err(), "{path} {version:?}: {body:?}");
             let records = site.records(&format!("request_id={id}"), 2).await;
-            let mut phases: Vec<_> = records.iter().map(|record| format!("{} {}", record["phase"].as_str().unwrap(), record["outcome"].as_str().unwrap())).collect();
+            let mut phases: Vec<_> =
+                records.iter().map(|record| format!("{} {}", record["phase"].as_str().unwrap(), record["outcome"].as_str().unwrap())).collect();
             phases.sort();
             assert_eq!(phases, ["close error", "outcome ok"], "{records:?}");
         }

@@ -80,7 +80,11 @@ async fn bodies_over_the_cap_are_refused_with_and_without_a_length() {
         let with_length = http.post(site.url("/cap/small")).body(vec![b'x'; 100 << 10]).send().await.unwrap();
         let without = http.post(site.url("/cap/small")).body(reqwest::Body::wrap_stream(pieces())).send().await.unwrap();
         let under = http.post(site.url("/cap/small")).body(vec![b'x'; 64 << 10]).send().await.unwrap();
-        assert_eq!((with_length.status(), without.status(), under.status()), (http::StatusCode::PAYLOAD_TOO_LARGE, http::StatusCode::PAYLOAD_TOO_LARGE, http::StatusCode::OK), "{version:?}");
+        assert_eq!(
+            (with_length.status(), without.status(), under.status()),
+            (http::StatusCode::PAYLOAD_TOO_LARGE, http::StatusCode::PAYLOAD_TOO_LARGE, http::StatusCode::OK),
+            "{version:?}"
+        );
     }
 
     assert!(service.seen().iter().all(|seen| seen.body.len() == 64 << 10), "a cut body came whole");

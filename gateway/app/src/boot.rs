@@ -36,8 +36,7 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
 }
 
 fn parse_node(file: &Path, text: &str) -> Result<NodeConfig, Vec<Diagnostic>> {
-    let (config, positions) = source::read::<NodeConfig>(text)
-        .map_err(|error| {
+    let (config, positions) = source::read::<NodeConfig>(text).map_err(|error| {
         // The line holds the secret.
         let shown = if error.message.contains(SECRET_IN_CLEAR) { "" } else { text };
         vec![Diagnostic::at(file, shown, (error.line, error.column), error.message).with_help(error.help)]
@@ -54,7 +53,9 @@ fn parse_node(file: &Path, text: &str) -> Result<NodeConfig, Vec<Diagnostic>> {
 pub fn secret(what: &str, reference: &SecretRef) -> Result<SecretText> {
     let text = match reference {
         SecretRef::File(path) => std::fs::read_to_string(path).with_context(|| format!("cannot read the {what} from {}", path.display()))?,
-        SecretRef::Env(name) => environment(name).with_context(|| format!("the {what} should stand in the environment variable {name}, which is not set"))?,
+        SecretRef::Env(name) => {
+            environment(name).with_context(|| format!("the {what} should stand in the environment variable {name}, which is not set"))?
+        }
     };
     let text = text.trim_end_matches(['\r', '\n']).to_owned();
     if text.is_empty() {

@@ -158,7 +158,12 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Admin(verb) => admin::run(verb).await?,
         Verb::Certs(CertsVerb::Dev { dir, hosts }) => {
             let files = crate::certs::development(&dir, &hosts, time::OffsetDateTime::now_utc())?;
-            say(&format!("CA           {}\ncertificate  {}\nkey          {}\n", files.ca.display(), files.certificate.display(), files.key.display()));
+            say(&format!(
+                "CA           {}\ncertificate  {}\nkey          {}\n",
+                files.ca.display(),
+                files.certificate.display(),
+                files.key.display()
+            ));
         }
         Verb::DemoService(args) => {
             telemetry::start(LogFormat::Text);

@@ -304,14 +304,12 @@ impl NodeConfig {
             say("database.servers", "the control database needs at least one server".to_owned());
         }
         for (index, server) in self.database.servers.iter().enumerate() {
-            if self.database.tls.is_none() && !is_local(&server.address) {
-                say(&format!("database.servers[{index}].address"), "this server is not on this machine: write `tls: { ca: FILE }` under `database`".to_owned());
-            }
-        }
-        for (index, server) in self.database.servers.iter().enumerate() {
+            let path = format!("database.servers[{index}].address");
             let is_address = server.address.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
             if !is_address {
-                say(&format!("database.servers[{index}].address"), format!("`{}` is not `host:port`", server.address));
+                say(&path, format!("`{}` is not `host:port`", server.address));
+            } else if self.database.tls.is_none() && !is_local(&server.address) {
+                say(&path, "this server is not on this machine: write `tls: { ca: FILE }` under `database`".to_owned());
             }
         }
         if self.secrets.peppers.is_empty() {

@@ -64,7 +64,9 @@ pub async fn run(options: Options, stop: impl Future<Output = ()>) -> Result<()>
     if let Some(file) = &options.ready_file {
         // An old file must not be taken for this run's.
         match std::fs::remove_file(file) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error).with_context(|| format!("cannot replace the ready file {}", file.display())),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot replace the ready file {}", file.display()));
+            }
             _ => {}
         }
     }
@@ -139,7 +141,8 @@ impl Deployment {
         let [eu, us] = &mut ports;
         crate::cli::progress("starting PostgreSQL: a primary and a streaming standby");
         let primary = Cluster::primary(&binaries, &layout.path("postgres/primary"), eu.postgres, &superuser, Fsync::On).await?;
-        let standby = Cluster::standby(&binaries, &layout.path("postgres/standby"), us.postgres, &Upstream::of(&primary), "us_east", Fsync::On).await?;
+        let standby =
+            Cluster::standby(&binaries, &layout.path("postgres/standby"), us.postgres, &Upstream::of(&primary), "us_east", Fsync::On).await?;
         (eu.postgres, us.postgres) = (primary.port(), standby.port());
         crate::cli::progress("preparing databases, certificates and secrets");
         layout.certificates()?;
@@ -185,7 +188,8 @@ impl Deployment {
                     is_up = is_up && matches!(probe.status(ports.control, "/readyz", None).await, Ok(status) if status.is_success());
                 }
                 for ports in &self.ports {
-                    is_up = is_up && matches!(probe.status(ports.data, "/demo/v1/finance/echo", Some(&self.api_key)).await, Ok(status) if status.is_success());
+                    is_up = is_up
+                        && matches!(probe.status(ports.data, "/demo/v1/finance/echo", Some(&self.api_key)).await, Ok(status) if status.is_success());
                 }
                 if is_up {
                     return Ok(());
@@ -200,19 +204,26 @@ impl Deployment {
 
     fn ready(&self, layout: &Layout, ca: &Path) -> Ready {
         let clusters = [&self.primary, &self.standby];
-        let regions = REGIONS.iter().zip(&self.ports).zip(&self.nodes).zip(clusters).enumerate().map(|(index, (((name, ports), node), cluster))| ReadyRegion {
-            name,
-            role: if index == 0 { "writer" } else { "reader" },
-            data: format!("https://127.0.0.1:{}", ports.data),
-            control: format!("https://127.0.0.1:{}", ports.control),
-            node_pid: node.pid(),
-            node_config: layout.node_file(name),
-            spool_dir: layout.spool(name),
-            postgres_port: cluster.port(),
-            postgres_pid: cluster.pid(),
-            postgres_data_dir: cluster.data_dir().to_owned(),
-        });
-        Ready { regions: regions.collect(), ca: ca.to_owned(), api_key: self.api_key.clone(), operator_token: self.operator_token.clone(), dev_pid: std::process::id() }
+        let regions =
+            REGIONS.iter().zip(&self.ports).zip(&self.nodes).zip(clusters).enumerate().map(|(index, (((name, ports), node), cluster))| ReadyRegion {
+                name,
+                role: if index == 0 { "writer" } else { "reader" },
+                data: format!("https://127.0.0.1:{}", ports.data),
+                control: format!("https://127.0.0.1:{}", ports.control),
+                node_pid: node.pid(),
+                node_config: layout.node_file(name),
+                spool_dir: layout.spool(name),
+                postgres_port: cluster.port(),
+                postgres_pid: cluster.pid(),
+                postgres_data_dir: cluster.data_dir().to_owned(),
+            });
+        Ready {
+            regions: regions.collect(),
+            ca: ca.to_owned(),
+            api_key: self.api_key.clone(),
+            operator_token: self.operator_token.clone(),
+            dev_pid: std::process::id(),
+        }
     }
 
     /// Says when a process is gone, until `stop` resolves.
@@ -276,12 +287,21 @@ fn ports(first: u16) -> Result<[RegionPorts; 2]> {
 
 async fn databases(layout: &Layout, primary: &Cluster, standby: &Cluster, superuser: &str) -> Result<Topology> {
     let address = format!("127.0.0.1:{}", primary.port());
-    let admin = Credentials { name: "postgres".to_owned(), user: crate::postgres::SUPERUSER.to_owned(), password: SecretText::new(superuser.to_owned()), tls: Tls::Plain };
+    let admin = Credentials {
+        name: "postgres".to_owned(),
+        user: crate::postgres::SUPERUSER.to_owned(),
+        password: SecretText::new(superuser.to_owned()),
+        tls: Tls::Plain,
+    };
     let control_password = SecretText::new(layout.secret("causeway-password")?);
     let demo_password = SecretText::new(layout.secret("demo-password")?);
     bootstrap::create_if_missing(&address, &admin, Which::Causeway, &control_password).await?;
     bootstrap::create_if_missing(&address, &admin, Which::Demo, &demo_password).await?;
-    let demo = store::demo::DemoDatabase::connect(&address, &Credentials { name: "demo".to_owned(), user: "demo".to_owned(), password: demo_password, tls: Tls::Plain }, 1)?;
+    let demo = store::demo::DemoDatabase::connect(
+        &address,
+        &Credentials { name: "demo".to_owned(), user: "demo".to_owned(), password: demo_password, tls: Tls::Plain },
+        1,
+    )?;
     demo.migrate().await?;
     let server = |cluster: &Cluster, region: &str| Server { address: format!("127.0.0.1:{}", cluster.port()), region: region.to_owned() };
     let [eu, us] = REGIONS;

@@ -3,7 +3,11 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use model::document::Document;
-use store::{domain::DomainMonitor, pool::{Credentials, Tls}, topology::Server};
+use store::{
+    domain::DomainMonitor,
+    pool::{Credentials, Tls},
+    topology::Server,
+};
 use tokio::sync::watch;
 
 /// The region of each domain's primary.
@@ -49,7 +53,11 @@ fn monitors_of(document: &Document, credentials: &DomainCredentials) -> Vec<Doma
         };
         let remote = domain.servers.iter().find(|server| credentials.tls == Tls::Plain && !crate::config::is_local(&server.address));
         if let Some(server) = remote {
-            tracing::error!(domain = domain.name, server = server.address, "a server of this domain is not on this machine: give the domain `tls` in the node file");
+            tracing::error!(
+                domain = domain.name,
+                server = server.address,
+                "a server of this domain is not on this machine: give the domain `tls` in the node file"
+            );
             continue;
         }
         let servers = domain.servers.iter().map(|server| Server { address: server.address.clone(), region: server.region.clone() }).collect();

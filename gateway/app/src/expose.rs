@@ -64,13 +64,25 @@ impl Numbers {
             ("causeway_config_epoch", "Epoch in force", revisions.epoch as f64),
             ("causeway_config_authority_revision", "Authority revision in force", revisions.authority as f64),
             ("causeway_config_structural_revision", "Structural revision in force", revisions.structural as f64),
-            ("causeway_config_rejected", "1 while the newest structure does not compile here", f64::from(u8::from(status.facts.nack.lock().is_some()))),
-            ("causeway_authority_staleness_seconds", "Age of the last confirmation of keys; -1 before the first", staleness.map_or(-1.0, |nanos| nanos as f64 / 1e9)),
+            (
+                "causeway_config_rejected",
+                "1 while the newest structure does not compile here",
+                f64::from(u8::from(status.facts.nack.lock().is_some())),
+            ),
+            (
+                "causeway_authority_staleness_seconds",
+                "Age of the last confirmation of keys; -1 before the first",
+                staleness.map_or(-1.0, |nanos| nanos as f64 / 1e9),
+            ),
             ("causeway_audit_spool_bytes", "Bytes of the audit spool", spool.used_bytes as f64),
             ("causeway_audit_spool_capacity_bytes", "Most that the audit spool may take", spool.max_bytes as f64),
             ("causeway_audit_outstanding", "Audit records reserved and not yet on disk", spool.outstanding as f64),
             ("causeway_audit_outstanding_capacity", "Most of them", spool.outstanding_max as f64),
-            ("causeway_audit_lag_records", "Audit records on disk that are not in the database", spool.durable_seq.saturating_sub(loader.loaded_seq) as f64),
+            (
+                "causeway_audit_lag_records",
+                "Audit records on disk that are not in the database",
+                spool.durable_seq.saturating_sub(loader.loaded_seq) as f64,
+            ),
             ("causeway_audit_failed", "1 after a failed write to the spool", f64::from(u8::from(spool.failed))),
         ];
         Self { reading, counters, gauges }
@@ -93,7 +105,8 @@ impl Collector for Numbers {
             ConstCounter::new(*count).encode(family.encode_family(&[("problem", kind.code())])?)?;
         }
         let kind = prometheus_client::metrics::MetricType::Histogram;
-        let mut family = encoder.encode_descriptor("http_server_request_duration_seconds", "From a request's head to its response's release", None, kind)?;
+        let mut family =
+            encoder.encode_descriptor("http_server_request_duration_seconds", "From a request's head to its response's release", None, kind)?;
         for ((route, class), served) in &self.reading.served {
             let class = format!("{class}xx");
             let labels = [("http_route", &**route), ("http_response_status_class", class.as_str())];

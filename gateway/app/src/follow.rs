@@ -187,7 +187,9 @@ impl Follower {
         loop {
             pulse.tick().await;
             match self.full_load().await {
-                Ok(load) if load.revisions.epoch >= floor.epoch && (load.revisions.epoch > floor.epoch || load.revisions.authority >= floor.authority) => {
+                Ok(load)
+                    if load.revisions.epoch >= floor.epoch && (load.revisions.epoch > floor.epoch || load.revisions.authority >= floor.authority) =>
+                {
                     return self.applied_from(load, before);
                 }
                 Ok(_older) => {}
@@ -207,7 +209,7 @@ impl Follower {
     fn applied_from(&self, load: FullLoad, before: Option<&Applied>) -> Applied {
         self.facts.bad_authority.store(0, Ordering::Relaxed);
         self.facts.bad_structure.store(0, Ordering::Relaxed);
-        self.quarantine(&load.quarantined, &self.facts.bad_authority);
+        Self::quarantine(&load.quarantined, &self.facts.bad_authority);
         let authority = Arc::new(Authority::from_rows(load.consumers, load.applications, load.keys));
         let mut revisions = load.revisions;
         // A replica may show a newer authority with an older structure than the primary, or the disk, has shown already.
@@ -264,7 +266,7 @@ impl Follower {
         }
     }
 
-    fn quarantine(&self, rows: &[BadRow], counter: &AtomicU64) {
+    fn quarantine(rows: &[BadRow], counter: &AtomicU64) {
         for row in rows {
             tracing::error!(kind = row.kind, entity = row.entity, message = row.message, "a row cannot be read; it is skipped");
         }
@@ -352,7 +354,7 @@ impl Follower {
             let load = revision::structure(reader).await?;
             applied.structural_seen = load.revisions.structural;
             self.facts.bad_structure.store(0, Ordering::Relaxed);
-            self.quarantine(&load.quarantined, &self.facts.bad_structure);
+            Self::quarantine(&load.quarantined, &self.facts.bad_structure);
             if let Some(structure) = self.compile(&load.document, load.revisions.structural, &load.quarantined) {
                 applied.structure = Arc::new(structure);
                 applied.document = Arc::new(load.document);
@@ -371,7 +373,7 @@ impl Follower {
         match change.result {
             Ok(change) => Some(change),
             Err(bad) => {
-                self.quarantine(std::slice::from_ref(&bad), &self.facts.bad_authority);
+                Self::quarantine(std::slice::from_ref(&bad), &self.facts.bad_authority);
                 KeyId::parse(&bad.entity).map(|id| AuthorityChange::KeyRemoved { id })
             }
         }

@@ -85,7 +85,14 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     tasks.spawn("audit loader", load::run(spool.clone(), Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts)));
     tasks.spawn("heartbeat", heartbeat(topology.clone(), Arc::clone(&edge), Arc::clone(&facts), spool.incarnation()));
 
-    let status = Arc::new(NodeStatus { edge: Arc::clone(&edge), spool: spool.clone(), topology: topology.clone(), facts: Arc::clone(&facts), counters: counters.clone(), seen: parking_lot::Mutex::default() });
+    let status = Arc::new(NodeStatus {
+        edge: Arc::clone(&edge),
+        spool: spool.clone(),
+        topology: topology.clone(),
+        facts: Arc::clone(&facts),
+        counters: counters.clone(),
+        seen: parking_lot::Mutex::default(),
+    });
     let router = control::router::router(ControlState::new(Ports {
         topology,
         peppers: Arc::new(peppers),
@@ -135,7 +142,8 @@ fn listener_tls(which: &str, listener: &crate::config::ListenerConfig) -> Result
     let path = &listener.certificate;
     let certificate = std::fs::read(path).with_context(|| format!("cannot read the {which} listener's certificate {}", path.display()))?;
     let key = boot::secret(&format!("{which} listener's private key"), &listener.key)?;
-    edge::tls::server_config(&certificate, key.expose_secret().as_bytes()).with_context(|| format!("the {which} listener's certificate {} cannot be used", path.display()))
+    edge::tls::server_config(&certificate, key.expose_secret().as_bytes())
+        .with_context(|| format!("the {which} listener's certificate {} cannot be used", path.display()))
 }
 
 fn spool_config(config: &NodeConfig) -> SpoolConfig {
@@ -178,7 +186,10 @@ fn domain_credentials(config: &NodeConfig) -> Result<DomainCredentials> {
     let mut out = HashMap::new();
     for domain in &config.domains {
         let password = boot::secret(&format!("password of domain {}", domain.name), &domain.password)?;
-        out.insert(domain.name.clone(), Credentials { name: domain.database.clone(), user: domain.user.clone(), password, tls: tls(domain.tls.as_ref()) });
+        out.insert(
+            domain.name.clone(),
+            Credentials { name: domain.database.clone(), user: domain.user.clone(), password, tls: tls(domain.tls.as_ref()) },
+        );
     }
     Ok(out)
 }
@@ -188,8 +199,7 @@ fn follow_database(tasks: &Tasks, edge: &Arc<Edge>, topology: &Topology, sealed:
     let (hints, hints_seen) = mpsc::channel(64);
     let (writers, writers_seen) = watch::channel(Writers::default());
     let (document, document_seen) = watch::channel(Arc::default());
-    let follower =
-        Follower { edge: Arc::clone(edge), topology: topology.clone(), sealed, facts: Arc::clone(facts), writers: writers_seen, document };
+    let follower = Follower { edge: Arc::clone(edge), topology: topology.clone(), sealed, facts: Arc::clone(facts), writers: writers_seen, document };
     let watched = topology.clone();
     tasks.spawn("topology", async move { watched.watch().await });
     tasks.spawn("probe", follow::probe(topology.clone(), Arc::clone(edge), probes));

@@ -43,7 +43,18 @@ impl Status for NodeStatus {
     }
 
     fn ready(&self) -> Readiness {
-        let checks = vec![self.shutdown(), self.snapshot(), self.structure(), self.database(), self.authority(), self.spool(), self.loader(), self.disk_snapshot(), self.rows(), self.domains()];
+        let checks = vec![
+            self.shutdown(),
+            self.snapshot(),
+            self.structure(),
+            self.database(),
+            self.authority(),
+            self.spool(),
+            self.loader(),
+            self.disk_snapshot(),
+            self.rows(),
+            self.domains(),
+        ];
         let mut checks = checks;
         self.date(&mut checks);
         let ready = checks.iter().all(|check| check.state != CheckState::Failed);
@@ -92,7 +103,11 @@ impl NodeStatus {
         if unknown.is_empty() {
             self.check("domains", CheckState::Ok, "every domain's primary is known")
         } else {
-            self.check("domains", CheckState::Degraded, format!("no primary is known for: {}; writes to their services are refused", unknown.join(", ")))
+            self.check(
+                "domains",
+                CheckState::Degraded,
+                format!("no primary is known for: {}; writes to their services are refused", unknown.join(", ")),
+            )
         }
     }
 
@@ -112,8 +127,19 @@ impl NodeStatus {
         match self.edge.current.load() {
             None => self.check("snapshot", CheckState::Failed, "no configuration yet"),
             Some(snapshot) => match snapshot.booted_from {
-                None => self.check("snapshot", CheckState::Ok, format!("epoch {}, authority {}, structure {}", snapshot.revisions.epoch, snapshot.revisions.authority, snapshot.revisions.structural)),
-                Some(sealed) => self.check("snapshot", CheckState::Degraded, format!("read from disk, sealed {sealed}; routes with `on_stale: deny` answer 503 until the database confirms it")),
+                None => self.check(
+                    "snapshot",
+                    CheckState::Ok,
+                    format!(
+                        "epoch {}, authority {}, structure {}",
+                        snapshot.revisions.epoch, snapshot.revisions.authority, snapshot.revisions.structural
+                    ),
+                ),
+                Some(sealed) => self.check(
+                    "snapshot",
+                    CheckState::Degraded,
+                    format!("read from disk, sealed {sealed}; routes with `on_stale: deny` answer 503 until the database confirms it"),
+                ),
             },
         }
     }
@@ -122,10 +148,16 @@ impl NodeStatus {
         match &*self.facts.nack.lock() {
             None => self.check("structure", CheckState::Ok, "the newest structure compiles here"),
             // Revision 0 with a refused one: there is no last good one, every route is unknown here.
-            Some(nack) if self.edge.current.load().is_none_or(|snapshot| snapshot.revisions.structural == 0) => {
-                self.check("structure", CheckState::Failed, format!("structural revision {} does not compile here and there is none before it; first mistake: {}", nack.structural, nack.message))
-            }
-            Some(nack) => self.check("structure", CheckState::Degraded, format!("structural revision {} does not compile here and is not served; first mistake: {}", nack.structural, nack.message)),
+            Some(nack) if self.edge.current.load().is_none_or(|snapshot| snapshot.revisions.structural == 0) => self.check(
+                "structure",
+                CheckState::Failed,
+                format!("structural revision {} does not compile here and there is none before it; first mistake: {}", nack.structural, nack.message),
+            ),
+            Some(nack) => self.check(
+                "structure",
+                CheckState::Degraded,
+                format!("structural revision {} does not compile here and is not served; first mistake: {}", nack.structural, nack.message),
+            ),
         }
     }
 
@@ -135,7 +167,9 @@ impl NodeStatus {
         let (state, detail) = match (view.primary, down) {
             (Some(_), 0) => (CheckState::Ok, format!("{} servers answer", view.servers.len())),
             (Some(_), down) => (CheckState::Degraded, format!("{down} of {} servers do not answer", view.servers.len())),
-            (None, _) => (CheckState::Degraded, "the primary does not answer: nothing can be written; serving goes on by each route's policy".to_owned()),
+            (None, _) => {
+                (CheckState::Degraded, "the primary does not answer: nothing can be written; serving goes on by each route's policy".to_owned())
+            }
         };
         self.check("database", state, detail)
     }
@@ -143,7 +177,11 @@ impl NodeStatus {
     fn authority(&self) -> Check {
         match self.edge.lease.staleness_nanos(self.edge.clock.boot()) {
             Some(nanos) if nanos < 2_000_000_000 => self.check("authority", CheckState::Ok, format!("keys confirmed {} ms ago", nanos / 1_000_000)),
-            Some(nanos) => self.check("authority", CheckState::Degraded, format!("keys confirmed {} s ago; routes past their bound follow `on_stale`", nanos / 1_000_000_000)),
+            Some(nanos) => self.check(
+                "authority",
+                CheckState::Degraded,
+                format!("keys confirmed {} s ago; routes past their bound follow `on_stale`", nanos / 1_000_000_000),
+            ),
             None => self.check("authority", CheckState::Degraded, "keys were not confirmed since the start"),
         }
     }
@@ -153,8 +191,13 @@ impl NodeStatus {
         let percent = state.fill_permille / 10;
         if state.failed {
             self.check("audit-spool", CheckState::Failed, "a write to the audit spool failed; nothing is served until the node is restarted")
-        } else if percent >= 95 {
-            self.check("audit-spool", CheckState::Failed, format!("{percent} % full; requests are refused"))
+        } else if !state.has_room {
+            // The file system may be full long before the operator's limit.
+            self.check(
+                "audit-spool",
+                CheckState::Failed,
+                format!("no room for another record ({percent} % of the spool's limit); requests are refused"),
+            )
         } else if percent >= 70 {
             self.check("audit-spool", CheckState::Degraded, format!("{percent} % full; at 95 % requests are refused"))
         } else {
@@ -173,7 +216,11 @@ impl NodeStatus {
 
     fn disk_snapshot(&self) -> Check {
         if self.facts.seal_failed.load(Ordering::Relaxed) {
-            self.check("disk-snapshot", CheckState::Degraded, "the snapshot could not be written to disk; a restart without the database would be an older one")
+            self.check(
+                "disk-snapshot",
+                CheckState::Degraded,
+                "the snapshot could not be written to disk; a restart without the database would be an older one",
+            )
         } else {
             self.check("disk-snapshot", CheckState::Ok, "written")
         }

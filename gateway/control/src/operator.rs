@@ -154,7 +154,8 @@ pub(crate) async fn authenticate(state: &ControlState, headers: &HeaderMap, now:
     if let (Some(known), true) = (known, cached.is_some_and(|entry| entry.is_fresh(now))) {
         return known;
     }
-    let row = find(state, &presented.id, was_good).await.map_err(|refusal| RefusedLogin { refusal: Box::new(refusal), token_id: Some(presented.id) })?;
+    let row =
+        find(state, &presented.id, was_good).await.map_err(|refusal| RefusedLogin { refusal: Box::new(refusal), token_id: Some(presented.id) })?;
     let entry = row.map(|row| Cached::from_row(row, now));
     let operator = check(state, &presented, entry.as_ref(), now)?;
     if let Some(entry) = entry {
@@ -177,11 +178,8 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, RefusedLogin> {
 async fn find(state: &ControlState, id: &KeyId, was_good: bool) -> Result<Option<OperatorToken>, Refusal> {
     let busy = || Refusal::from(Denial::new(ProblemKind::Overloaded, "too many tokens are being looked up").retry_after(1));
     let operators = state.operators();
-    let (turns, _place) = if was_good {
-        (&operators.renewals, None)
-    } else {
-        (&operators.lookups, Some(operators.waiting.try_acquire().map_err(|_| busy())?))
-    };
+    let (turns, _place) =
+        if was_good { (&operators.renewals, None) } else { (&operators.lookups, Some(operators.waiting.try_acquire().map_err(|_| busy())?)) };
     let Ok(Ok(_turn)) = tokio::time::timeout(LOOKUP_WAIT, turns.acquire()).await else { return Err(busy()) };
     let replica = state.replica().map_err(|error| store_refusal(&error))?;
     store::operator::find(&replica, id).await.map_err(|error| store_refusal(&error))
@@ -191,9 +189,8 @@ async fn find(state: &ControlState, id: &KeyId, was_good: bool) -> Result<Option
 fn check(state: &ControlState, presented: &Presented<'_>, entry: Option<&Cached>, now: Now) -> Result<Operator, RefusedLogin> {
     let stored = entry.map(|entry| (entry.pepper_version, &entry.digest));
     let is_genuine = state.peppers().verify(presented, stored);
-    let operator = entry
-        .filter(|entry| is_genuine && entry.expires_at.is_none_or(|expires_at| now.wall < expires_at))
-        .map(|entry| entry.operator.clone());
+    let operator =
+        entry.filter(|entry| is_genuine && entry.expires_at.is_none_or(|expires_at| now.wall < expires_at)).map(|entry| entry.operator.clone());
     operator.ok_or_else(|| invalid(Some(presented.id)))
 }
 

@@ -115,8 +115,8 @@ actions! {
 /// The table.
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
-        ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead, ConsumerCreate, ConsumerDelete, ConsumerRead,
-        DocumentApply, DocumentCheck, KeyCreate, KeyRead, KeyRevoke, NodeRead, StatusRead, StructureRead,
+        ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck,
+        KeyCreate, KeyRead, KeyRevoke, NodeRead, StatusRead, StructureRead,
     };
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead => true,

@@ -53,23 +53,15 @@ fn caller_paths(state: &ControlState) -> Router<ControlState> {
         .route("/v1/keys", on(Action::KeyRead, get(key::list)).merge(on(Action::KeyCreate, post(key::create))))
         .route("/v1/keys/{id}", on(Action::KeyRead, get(key::show)))
         .route("/v1/keys/{id}/revoke", on(Action::KeyRevoke, post(key::revoke)))
-        .route(
-            "/v1/consumers",
-            on(Action::ConsumerRead, get(consumer::list)).merge(on(Action::ConsumerCreate, post(consumer::create))),
-        )
-        .route(
-            "/v1/consumers/{id}",
-            on(Action::ConsumerRead, get(consumer::show)).merge(on(Action::ConsumerDelete, delete(consumer::remove))),
-        )
+        .route("/v1/consumers", on(Action::ConsumerRead, get(consumer::list)).merge(on(Action::ConsumerCreate, post(consumer::create))))
+        .route("/v1/consumers/{id}", on(Action::ConsumerRead, get(consumer::show)).merge(on(Action::ConsumerDelete, delete(consumer::remove))))
         .route(
             "/v1/applications",
-            on(Action::ApplicationRead, get(application::list))
-                .merge(on(Action::ApplicationCreate, post(application::create))),
+            on(Action::ApplicationRead, get(application::list)).merge(on(Action::ApplicationCreate, post(application::create))),
         )
         .route(
             "/v1/applications/{id}",
-            on(Action::ApplicationRead, get(application::show))
-                .merge(on(Action::ApplicationDelete, delete(application::remove))),
+            on(Action::ApplicationRead, get(application::show)).merge(on(Action::ApplicationDelete, delete(application::remove))),
         )
 }
 
@@ -84,9 +76,7 @@ fn structure_paths(state: &ControlState) -> Router<ControlState> {
         .route("/v1/check", on(Action::DocumentCheck, post(document::check)));
     Section::ALL.into_iter().fold(paths, |paths, section| {
         let list = get(move |State(state): State<ControlState>, _: Permit, uri: Uri| structure::section(section, state, uri));
-        let entry = get(move |State(state): State<ControlState>, _: Permit, Path(name): Path<String>| {
-            structure::entry(section, state, name)
-        });
+        let entry = get(move |State(state): State<ControlState>, _: Permit, Path(name): Path<String>| structure::entry(section, state, name));
         paths
             .route(&format!("/v1/{}", section.as_str()), on(Action::StructureRead, list))
             .route(&format!("/v1/{}/{{name}}", section.as_str()), on(Action::StructureRead, entry))

@@ -28,8 +28,8 @@ use crate::{
     gate::Prefix,
     runtime::Core,
     serve,
-    tls::{Peer, Protocol, TlsFacts},
     strict::AmbiguousFraming,
+    tls::{Peer, Protocol, TlsFacts},
     watch::{Tick, Watch, Watched, WatchedBody},
 };
 
@@ -76,7 +76,12 @@ struct Connections {
 ///
 /// # Errors
 /// Only when the socket cannot be registered.
-pub async fn run(core: Arc<Core>, socket: std::net::TcpListener, acceptors: Arc<Acceptors>, phase: watch::Receiver<NodePhase>) -> std::io::Result<()> {
+pub async fn run(
+    core: Arc<Core>,
+    socket: std::net::TcpListener,
+    acceptors: Arc<Acceptors>,
+    phase: watch::Receiver<NodePhase>,
+) -> std::io::Result<()> {
     let mut draining = phase.clone();
     let listener = TcpListener::from_std(socket)?;
     let connections = Arc::new(Connections::default());
@@ -113,7 +118,14 @@ async fn drain(core: &Core) {
     }
 }
 
-fn admit(core: &Arc<Core>, connections: &Arc<Connections>, acceptors: &Arc<Acceptors>, stream: TcpStream, address: SocketAddr, phase: &watch::Receiver<NodePhase>) {
+fn admit(
+    core: &Arc<Core>,
+    connections: &Arc<Connections>,
+    acceptors: &Arc<Acceptors>,
+    stream: TcpStream,
+    address: SocketAddr,
+    phase: &watch::Receiver<NodePhase>,
+) {
     let address = address.ip().to_canonical();
     let is_full = usize::try_from(core.counters.open()).is_ok_and(|open| open >= core.edge.settings.connections_max);
     if is_full || acceptors.handshakes.check_key(&address).is_err() {
@@ -142,7 +154,14 @@ impl Drop for Opened {
     }
 }
 
-async fn connection(core: &Arc<Core>, stream: TcpStream, address: IpAddr, tls: Arc<ServerConfig>, watch: Arc<Watch>, phase: watch::Receiver<NodePhase>) {
+async fn connection(
+    core: &Arc<Core>,
+    stream: TcpStream,
+    address: IpAddr,
+    tls: Arc<ServerConfig>,
+    watch: Arc<Watch>,
+    phase: watch::Receiver<NodePhase>,
+) {
     stream.set_nodelay(true).ok();
     let handshake = tokio::time::timeout(core.edge.settings.handshake_timeout, handshake(core, stream, tls)).await;
     let Ok(Some(stream)) = handshake else {
@@ -179,7 +198,8 @@ async fn handshake(core: &Core, mut stream: TcpStream, tls: Arc<ServerConfig>) -
             // What the client still sends is read and dropped, or closing would reset the connection and lose the answer.
             let mut sink = [0_u8; 4_096];
             for _ in 0..64 {
-                if !matches!(tokio::time::timeout(Duration::from_millis(500), tokio::io::AsyncReadExt::read(&mut stream, &mut sink)).await, Ok(Ok(n)) if n > 0) {
+                if !matches!(tokio::time::timeout(Duration::from_millis(500), tokio::io::AsyncReadExt::read(&mut stream, &mut sink)).await, Ok(Ok(n)) if n > 0)
+                {
                     break;
                 }
             }
@@ -199,7 +219,8 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         if is_ambiguous {
             request.extensions_mut().insert(AmbiguousFraming);
         }
-        let served = serve::handle(Arc::clone(core), Arc::clone(&peer), request);
+        // Boxed: the future is some kilobytes large, and hyper moves it several times.
+        let served = Box::pin(serve::handle(Arc::clone(core), Arc::clone(&peer), request));
         async move {
             let mut response = served.await?;
             if is_ambiguous {
@@ -234,7 +255,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let owned = Arc::clone(core);
     let service = service_fn(move |request| {
         let in_flight = watch.enter(Protocol::Http2);
-        let served = serve::handle(Arc::clone(&owned), Arc::clone(&peer), request);
+        let served = Box::pin(serve::handle(Arc::clone(&owned), Arc::clone(&peer), request));
         async move { Ok::<_, Infallible>(served.await?.map(|body| WatchedBody::new(body, in_flight))) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())

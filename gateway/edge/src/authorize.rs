@@ -55,9 +55,10 @@ pub fn check(authenticated: Authenticated<'_>) -> Result<Permit<'_>, Denial> {
     let (matched, principal) = authenticated.into_parts();
     let route = matched.route();
     if let Some(principal) = &principal {
-        let allowed = route.allow.as_ref().is_none_or(|allow| {
-            allow.consumers.contains(&*principal.consumer.name) || allow.applications.contains(&*principal.application.name)
-        });
+        let allowed = route
+            .allow
+            .as_ref()
+            .is_none_or(|allow| allow.consumers.contains(&*principal.consumer.name) || allow.applications.contains(&*principal.application.name));
         if !allowed {
             return Err(Denial::new(ProblemKind::RouteForbidden, "the key is valid, but its owner may not use this route"));
         }

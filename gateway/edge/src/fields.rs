@@ -14,8 +14,13 @@ const RESERVED: [HeaderName; 7] = [
 ];
 
 /// Fields with a meaning of their own for the gateway: look-alikes of these do not travel.
-const ALSO_RESERVED: [HeaderName; 5] =
-    [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::AUTHORIZATION, HeaderName::from_static("x-api-key"), HeaderName::from_static("x-request-id")];
+const ALSO_RESERVED: [HeaderName; 5] = [
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-request-id"),
+];
 
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
@@ -65,7 +70,9 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in [&KEEP_ALIVE, &PROXY_CONNECTION, &header::UPGRADE, &header::TRANSFER_ENCODING, &header::PROXY_AUTHENTICATE, &header::PROXY_AUTHORIZATION] {
+    for name in
+        [&KEEP_ALIVE, &PROXY_CONNECTION, &header::UPGRADE, &header::TRANSFER_ENCODING, &header::PROXY_AUTHENTICATE, &header::PROXY_AUTHORIZATION]
+    {
         headers.remove(name);
     }
     if let Some(te) = headers.get(header::TE) {

@@ -47,7 +47,14 @@ pub struct Exchange {
 ///
 /// # Cancel
 /// Dropping the future closes the connection to the service.
-pub async fn send(admitted: &Admitted<'_>, target: &Target<'_>, head: Head, body: ValidBody, core: &Core, trail: &mut Trail) -> Result<Exchange, Denial> {
+pub async fn send(
+    admitted: &Admitted<'_>,
+    target: &Target<'_>,
+    head: Head,
+    body: ValidBody,
+    core: &Core,
+    trail: &mut Trail,
+) -> Result<Exchange, Denial> {
     let route = admitted.permit().route();
     let deadline = route.timeout.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(trail.started().boot)));
     let meter = Arc::new(Meter::default());
@@ -58,7 +65,15 @@ pub async fn send(admitted: &Admitted<'_>, target: &Target<'_>, head: Head, body
     }
 }
 
-async fn exchange(route: &Route, target: &Target<'_>, head: Head, body: ValidBody, core: &Core, trail: &mut Trail, meter: &Arc<Meter>) -> Result<Exchange, Denial> {
+async fn exchange(
+    route: &Route,
+    target: &Target<'_>,
+    head: Head,
+    body: ValidBody,
+    core: &Core,
+    trail: &mut Trail,
+    meter: &Arc<Meter>,
+) -> Result<Exchange, Denial> {
     let stall = route.upstream.idle_timeout.min(core.edge.settings.stall_timeout);
     let body = match body {
         ValidBody::Empty => RequestBody::Empty,
@@ -96,7 +111,14 @@ enum Attempt {
     Failed(Denial),
 }
 
-async fn attempt(route: &Route, candidate: &Candidate<'_>, mut message: Request<RequestBody>, core: &Core, trail: &mut Trail, meter: &Arc<Meter>) -> Result<Exchange, Attempt> {
+async fn attempt(
+    route: &Route,
+    candidate: &Candidate<'_>,
+    mut message: Request<RequestBody>,
+    core: &Core,
+    trail: &mut Trail,
+    meter: &Arc<Meter>,
+) -> Result<Exchange, Attempt> {
     let mut slot = candidate.pool.enter(core.edge.settings.in_flight_max).map_err(|error| Attempt::Failed(connect_denial(&error)))?;
     let mut may_reuse = true;
     loop {
@@ -293,7 +315,8 @@ fn send_denial(error: &hyper::Error) -> Denial {
     if error.is_parse() {
         malformed()
     } else {
-        Denial::new(ProblemKind::UpstreamUnreachable, "the service closed the connection before it answered; the request may have been processed").maybe_processed()
+        Denial::new(ProblemKind::UpstreamUnreachable, "the service closed the connection before it answered; the request may have been processed")
+            .maybe_processed()
     }
 }
 

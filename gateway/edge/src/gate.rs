@@ -100,11 +100,8 @@ impl PeerGate {
     /// Takes the numbers of refused requests since the last call, and forgets prefixes that have calmed down.
     pub fn take_refused(&self, now: BootNanos) -> Vec<(Prefix, u64)> {
         let mut entries = self.entries.lock();
-        let refused = entries
-            .iter_mut()
-            .filter(|(_, entry)| entry.refused > 0)
-            .map(|(prefix, entry)| (*prefix, std::mem::take(&mut entry.refused)))
-            .collect();
+        let refused =
+            entries.iter_mut().filter(|(_, entry)| entry.refused > 0).map(|(prefix, entry)| (*prefix, std::mem::take(&mut entry.refused))).collect();
         entries.retain(|_, entry| !entry.failures.is_idle(now));
         self.known.store(entries.len(), Ordering::Relaxed);
         refused

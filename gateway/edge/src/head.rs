@@ -72,7 +72,9 @@ fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>)
     if parts.method == Method::CONNECT || parts.method == Method::TRACE {
         return Err(Denial::new(ProblemKind::MethodNotAllowed, "CONNECT and TRACE are not served"));
     }
-    if parts.headers.contains_key(header::UPGRADE) && parts.headers.get(header::UPGRADE).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"h2c")) {
+    if parts.headers.contains_key(header::UPGRADE)
+        && parts.headers.get(header::UPGRADE).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"h2c"))
+    {
         return Err(Denial::new(ProblemKind::UpgradeUnsupported, "protocol upgrades, WebSocket among them, are not supported yet"));
     }
     let expect = parts.headers.get(header::EXPECT);
@@ -80,7 +82,10 @@ fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>)
         return Err(Denial::new(ProblemKind::ExpectationFailed, "the only expectation that can be met is 100-continue"));
     }
     if holds_credential(parts.uri.path()) || parts.uri.query().is_some_and(holds_credential) {
-        return Err(Denial::new(ProblemKind::CredentialMisplaced, "send the key in the X-Api-Key or Authorization header, and revoke this one: URLs end up in logs"));
+        return Err(Denial::new(
+            ProblemKind::CredentialMisplaced,
+            "send the key in the X-Api-Key or Authorization header, and revoke this one: URLs end up in logs",
+        ));
     }
     match path::normalize(parts.uri.path()) {
         Ok(Cow::Borrowed(_)) => Ok((host, None)),
@@ -93,7 +98,9 @@ fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>)
 fn framing(parts: &Parts) -> Result<(), Denial> {
     let bad = |detail: &'static str| Err(Denial::new(ProblemKind::RequestMalformed, detail));
     if parts.extensions.get::<AmbiguousFraming>().is_some() {
-        return bad("the request's framing has more than one reading: lines end with CR LF, and one Content-Length or one `Transfer-Encoding: chunked` says where the body ends");
+        return bad(
+            "the request's framing has more than one reading: lines end with CR LF, and one Content-Length or one `Transfer-Encoding: chunked` says where the body ends",
+        );
     }
     let lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter().count();
     let encoded = parts.headers.contains_key(header::TRANSFER_ENCODING);

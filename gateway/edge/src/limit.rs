@@ -142,7 +142,11 @@ pub fn admit<'s>(permit: Permit<'s>, cells: &Cells, address: IpAddr, now: BootNa
     let mut refused: Option<(&RouteLimit, u64)> = None;
     for (limit, quota) in quotas {
         let key = (limit.scope, subject(limit, &permit, address));
-        let verdict = if refused.is_none() { cells.with(key, now, |cell| cell.charge(&quota, now)) } else { cells.with(key, now, |cell| cell.peek(&quota, now)) };
+        let verdict = if refused.is_none() {
+            cells.with(key, now, |cell| cell.charge(&quota, now))
+        } else {
+            cells.with(key, now, |cell| cell.peek(&quota, now))
+        };
         let Some(verdict) = verdict else { continue };
         facts.add(&limit.name, &quota, verdict);
         match verdict {
@@ -159,7 +163,8 @@ pub fn admit<'s>(permit: Permit<'s>, cells: &Cells, address: IpAddr, now: BootNa
     }
     facts.refused_by = Some(std::sync::Arc::clone(&limit.name));
     let seconds = seconds(nanos);
-    Err(Denial::new(ProblemKind::QuotaExceeded, format!("the limit `{}` is used up; it admits again in {seconds} s", limit.name)).retry_after(seconds))
+    Err(Denial::new(ProblemKind::QuotaExceeded, format!("the limit `{}` is used up; it admits again in {seconds} s", limit.name))
+        .retry_after(seconds))
 }
 
 /// The quota of a limit for this caller.

@@ -45,12 +45,8 @@ impl Pools {
         if let Some(pool) = targets.get(address) {
             return Arc::clone(pool);
         }
-        let pool = Arc::new(TargetPool {
-            address: address.into(),
-            health: health.of(address),
-            idle: Mutex::default(),
-            in_flight: AtomicUsize::new(0),
-        });
+        let pool =
+            Arc::new(TargetPool { address: address.into(), health: health.of(address), idle: Mutex::default(), in_flight: AtomicUsize::new(0) });
         targets.insert(address.into(), Arc::clone(&pool));
         pool
     }

@@ -28,7 +28,15 @@ use crate::{
 };
 
 /// Decides over one request and brings the service's answer back.
-async fn respond(core: &Core, snapshot: &Snapshot, peer: &Peer, head: Head, body: Incoming, trail: &mut Trail, limits: &mut LimitFacts) -> Result<Exchange, Denial> {
+async fn respond(
+    core: &Core,
+    snapshot: &Snapshot,
+    peer: &Peer,
+    head: Head,
+    body: Incoming,
+    trail: &mut Trail,
+    limits: &mut LimitFacts,
+) -> Result<Exchange, Denial> {
     let edge = &*core.edge;
     let now = trail.started();
     let is_read = head.is_read();
@@ -151,7 +159,10 @@ async fn release(core: &Arc<Core>, exchange: Exchange, mut trail: Trail, limits:
 
 /// Answers a refusal; refusals are on disk before they are told, too.
 async fn refuse_recorded(core: &Arc<Core>, peer: &Peer, denial: &Denial, mut trail: Trail, limits: &LimitFacts) -> Response<ReplyBody> {
-    if matches!(denial.kind, ProblemKind::CredentialsInvalid | ProblemKind::CredentialsMissing | ProblemKind::HostUnknown | ProblemKind::RouteNotFound) {
+    if matches!(
+        denial.kind,
+        ProblemKind::CredentialsInvalid | ProblemKind::CredentialsMissing | ProblemKind::HostUnknown | ProblemKind::RouteNotFound
+    ) {
         core.edge.gate.failed(peer.address, trail.started().boot);
     }
     core.counters.refused(denial.kind);

@@ -30,7 +30,8 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`] says which of the two texts is wrong.
 pub fn server_config(certificate_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate_pem).collect::<Result<_, _>>().map_err(TlsError::Certificate)?;
+    let chain: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(certificate_pem).collect::<Result<_, _>>().map_err(TlsError::Certificate)?;
     if chain.is_empty() {
         return Err(TlsError::Certificate(rustls::pki_types::pem::Error::NoItemsFound));
     }

@@ -60,7 +60,14 @@ pub async fn request(admitted: &Admitted<'_>, head: &Head, body: Incoming, stall
     checked_body(route, rule, head, body, stall, findings).await
 }
 
-async fn checked_body(route: &Route, rule: &BodyRule, head: &Head, body: Incoming, stall: Duration, findings: &mut Findings) -> Result<ValidBody, Denial> {
+async fn checked_body(
+    route: &Route,
+    rule: &BodyRule,
+    head: &Head,
+    body: Incoming,
+    stall: Duration,
+    findings: &mut Findings,
+) -> Result<ValidBody, Denial> {
     if body.is_end_stream() {
         if rule.required() {
             return Err(Denial::new(ProblemKind::RequestInvalid, "the operation needs a body").with_errors(rule.check(b"", &JsonLimits::default())));
@@ -75,7 +82,10 @@ async fn checked_body(route: &Route, rule: &BodyRule, head: &Head, body: Incomin
         return Err(Denial::new(ProblemKind::ContentTypeUnsupported, "the operation takes application/json"));
     }
     if head.parts.headers.get(header::CONTENT_ENCODING).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Denial::new(ProblemKind::ContentTypeUnsupported, "a body that is checked cannot be compressed; send it without Content-Encoding"));
+        return Err(Denial::new(
+            ProblemKind::ContentTypeUnsupported,
+            "a body that is checked cannot be compressed; send it without Content-Encoding",
+        ));
     }
     // Pieces that trickle in must not hold the request for longer than its route allows, either.
     let whole = tokio::time::timeout(route.timeout, read(route, body, stall)).await.map_err(|_| stalled())??;

@@ -78,8 +78,9 @@ impl<'de> Deserialize<'de> for Bytes {
         }
         match Form::deserialize(deserializer)? {
             Form::Number(number) => Ok(Self(number)),
-            Form::Text(text) => Self::parse(&text)
-                .ok_or_else(|| de::Error::custom(format!("`{text}` is not a size: write a number and B, KiB, MiB or GiB"))),
+            Form::Text(text) => {
+                Self::parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not a size: write a number and B, KiB, MiB or GiB")))
+            }
         }
     }
 }

@@ -144,8 +144,7 @@ impl fmt::Debug for Peppers {
 impl Peppers {
     /// Loads pepper versions, oldest first; `None` when there is none.
     pub fn new(versions: impl IntoIterator<Item = (u16, crate::secret::SecretKey)>) -> Option<Self> {
-        let versions: Vec<_> =
-            versions.into_iter().map(|(version, key)| (version, hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret()))).collect();
+        let versions: Vec<_> = versions.into_iter().map(|(version, key)| (version, hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret()))).collect();
         (!versions.is_empty()).then_some(Self { versions })
     }
 

@@ -45,7 +45,8 @@ impl Rate {
 impl<'de> Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| de::Error::custom(format!("`{text}` is not a rate: write a count and a period, such as 20/s, 5/m or 1000/d")))
+        Self::parse(&text)
+            .ok_or_else(|| de::Error::custom(format!("`{text}` is not a rate: write a count and a period, such as 20/s, 5/m or 1000/d")))
     }
 }
 

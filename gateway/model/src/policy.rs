@@ -171,4 +171,3 @@ pub enum AuditDoc {
     /// Comes later; refused until then.
     Replicated,
 }
-

@@ -171,7 +171,14 @@ pub struct Denial {
 impl Denial {
     /// A refusal with its text.
     pub fn new(kind: ProblemKind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new(), retry_after_seconds: None, is_retryable: kind.retry() == Retry::AfterDelay, allow: Vec::new() }
+        Self {
+            kind,
+            detail: detail.into(),
+            errors: Vec::new(),
+            retry_after_seconds: None,
+            is_retryable: kind.retry() == Retry::AfterDelay,
+            allow: Vec::new(),
+        }
     }
 
     /// Adds what exactly is wrong.

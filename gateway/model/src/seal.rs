@@ -33,9 +33,7 @@ pub fn open(key: &SecretKey, purpose: &str, sealed: &[u8]) -> Result<Vec<u8>, Se
     let rest = sealed.strip_prefix(MAGIC).ok_or(SealError)?;
     let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or(SealError)?;
     let mut body = body.to_vec();
-    let plain = cipher(key)?
-        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(purpose.as_bytes()), &mut body)
-        .map_err(|_| SealError)?;
+    let plain = cipher(key)?.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(purpose.as_bytes()), &mut body).map_err(|_| SealError)?;
     let len = plain.len();
     body.truncate(len);
     Ok(body)

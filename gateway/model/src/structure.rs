@@ -9,9 +9,10 @@ use std::{
 use http::Method;
 
 use crate::{
-    document::ByDoc,    policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
+    document::ByDoc,
     limit::Quota,
     openapi::Api,
+    policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
     trie::Trie,
 };
 

@@ -115,7 +115,8 @@ impl Topology {
     /// # Errors
     /// An address that is not `host:port`.
     pub fn new(config: &DatabaseConfig, here_region: &str) -> Result<Self, AddressError> {
-        let credentials = Credentials { name: config.name.clone(), user: config.user.clone(), password: config.password.clone(), tls: config.tls.clone() };
+        let credentials =
+            Credentials { name: config.name.clone(), user: config.user.clone(), password: config.password.clone(), tls: config.tls.clone() };
         let mut servers = Vec::with_capacity(config.servers.len());
         for server in &config.servers {
             let options = pool::options(&server.address, &credentials)?;

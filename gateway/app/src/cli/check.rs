@@ -60,9 +60,7 @@ impl Loaded {
             .map(|error| {
                 let path = member(error, "path").unwrap_or_default();
                 let message = member(error, "message").unwrap_or_default();
-                Diagnostic::at(&self.file, &self.text, self.positions.find(&path), message)
-                    .with_path(&path)
-                    .with_help(member(error, "help"))
+                Diagnostic::at(&self.file, &self.text, self.positions.find(&path), message).with_path(&path).with_help(member(error, "help"))
             })
             .collect()
     }
@@ -100,8 +98,9 @@ fn check(file: &Path) -> Vec<Diagnostic> {
 
 /// A node file says where a node stands (`region`, `node`); a gateway file has sections, and neither of these.
 fn is_node_file(text: &str) -> bool {
-    source::read::<BTreeMap<String, Value>>(text)
-        .is_ok_and(|(members, _)| ["region", "node", "data", "control", "database", "spool", "secrets"].iter().any(|name| members.contains_key(*name)))
+    source::read::<BTreeMap<String, Value>>(text).is_ok_and(|(members, _)| {
+        ["region", "node", "data", "control", "database", "spool", "secrets"].iter().any(|name| members.contains_key(*name))
+    })
 }
 
 fn node(file: &Path, text: &str) -> Vec<Diagnostic> {
@@ -118,9 +117,7 @@ pub(crate) fn gateway(file: &Path) -> Result<Loaded, Vec<Diagnostic>> {
 }
 
 fn load(file: &Path, text: String) -> Result<Loaded, Vec<Diagnostic>> {
-    let (mut document, positions) = source::read::<Document>(&text).map_err(|error| {
-        vec![Diagnostic::of(file, &text, &error)]
-    })?;
+    let (mut document, positions) = source::read::<Document>(&text).map_err(|error| vec![Diagnostic::of(file, &text, &error)])?;
     let mut found = Vec::new();
     let mut told = Vec::new();
     for (index, api) in document.apis.iter_mut().enumerate() {
@@ -160,16 +157,12 @@ enum OpenapiError {
 /// Reads an OpenAPI file and compiles it, so that its mistakes are shown in it.
 fn openapi(file: &Path, name: &str) -> Result<Value, OpenapiError> {
     let text = read(file).map_err(|unreadable| OpenapiError::Unreadable(format!("{}: {}", file.display(), unreadable.message)))?;
-    let (value, positions) = source::read::<Value>(&text).map_err(|error| {
-        OpenapiError::Mistakes(vec![Diagnostic::of(file, &text, &error)])
-    })?;
+    let (value, positions) = source::read::<Value>(&text).map_err(|error| OpenapiError::Mistakes(vec![Diagnostic::of(file, &text, &error)]))?;
     match Api::compile(name, &value) {
         Ok(_) => Ok(value),
         Err(errors) => {
             let show = |error: model::openapi::ApiError| {
-                Diagnostic::at(file, &text, positions.find(&dotted(&error.pointer)), error.message)
-                    .with_path(&error.pointer)
-                    .with_help(error.help)
+                Diagnostic::at(file, &text, positions.find(&dotted(&error.pointer)), error.message).with_path(&error.pointer).with_help(error.help)
             };
             Err(OpenapiError::Mistakes(errors.into_iter().map(show).collect()))
         }

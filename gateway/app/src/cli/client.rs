@@ -174,9 +174,10 @@ impl Client {
         let port = url.port_or_known_default().unwrap_or(443);
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).with_context(|| format!("`{host}` is no host name"))?;
         let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.context("cannot connect")?;
-        let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, stream).await.context(
-            "the TLS handshake failed; when the authority is not known here, name its certificate with --ca FILE or CAUSEWAY_CA",
-        )?;
+        let stream = TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, stream)
+            .await
+            .context("the TLS handshake failed; when the authority is not known here, name its certificate with --ca FILE or CAUSEWAY_CA")?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.context("cannot speak HTTP")?;
         let request = self.request(method, url, body)?;
         let exchange = async {

@@ -215,8 +215,20 @@ async fn show(args: &One) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let members = [
-        "id", "name", "application_name", "consumer_name", "tenant", "environment", "last_four", "scopes", "state", "expires_at", "created_at",
-        "created_by", "revoked_at", "revoked_by",
+        "id",
+        "name",
+        "application_name",
+        "consumer_name",
+        "tenant",
+        "environment",
+        "last_four",
+        "scopes",
+        "state",
+        "expires_at",
+        "created_at",
+        "created_by",
+        "revoked_at",
+        "revoked_by",
     ];
     output::out(&fields(&members.map(|member| (member, if member == "scopes" { scopes(&key) } else { text_of(&key, member) }))))?;
     Ok(ExitCode::SUCCESS)

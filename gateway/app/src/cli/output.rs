@@ -107,7 +107,11 @@ pub(crate) fn text_of(value: &Value, member: &str) -> String {
         None | Some(Value::Null) => "-".to_owned(),
         Some(Value::String(text)) => text.clone(),
         Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
-            if items.is_empty() { "none".to_owned() } else { items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ") }
+            if items.is_empty() {
+                "none".to_owned()
+            } else {
+                items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+            }
         }
         Some(other) => other.to_string(),
     }

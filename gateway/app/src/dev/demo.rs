@@ -78,7 +78,9 @@ async fn list(State(service): State<Service>, Query(query): Query<ListQuery>) ->
 async fn item(State(service): State<Service>, Path(id): Path<i64>) -> Response {
     match service.database.get(id).await {
         Ok(Some(item)) => Json(item).into_response(),
-        Ok(None) => (StatusCode::NOT_FOUND, Json(json!({ "error": "no such item in this region's database", "region": &*service.region }))).into_response(),
+        Ok(None) => {
+            (StatusCode::NOT_FOUND, Json(json!({ "error": "no such item in this region's database", "region": &*service.region }))).into_response()
+        }
         Err(error) => failed(&error),
     }
 }
@@ -157,5 +159,6 @@ async fn bytes(Path(n): Path<u64>) -> Response {
         let piece = PIECE.get(..usize::try_from(take).ok()?).filter(|piece| !piece.is_empty())?;
         Some((Ok::<_, std::io::Error>(Bytes::from_static(piece)), left - take))
     });
-    ([(header::CONTENT_LENGTH, n.to_string()), (header::CONTENT_TYPE, "application/octet-stream".to_owned())], Body::from_stream(pieces)).into_response()
+    ([(header::CONTENT_LENGTH, n.to_string()), (header::CONTENT_TYPE, "application/octet-stream".to_owned())], Body::from_stream(pieces))
+        .into_response()
 }

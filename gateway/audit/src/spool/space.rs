@@ -67,6 +67,9 @@ pub struct SpoolState {
     pub damaged_segments: u64,
     /// Whether a write or sync has failed; it stays so until the next opening.
     pub failed: bool,
+    /// Whether one more durable record has room, slots already promised aside: it has none at 95 % of `max_bytes`, nor when
+    /// the file system gives no more, however little of `max_bytes` that is.
+    pub has_room: bool,
     /// Used and reserved bytes in thousandths of the maximum; 700 is the time to alarm.
     pub fill_permille: u16,
 }
@@ -80,6 +83,9 @@ const SLOT_BYTES: u64 = RECORD_BYTES_MAX;
 
 /// Every batch ends where the next record might not fit: up to a record's worth is left over.
 const SEGMENT_WASTE: u64 = SLOT_BYTES;
+
+/// How full durable and strict records may make the disk.
+const DURABLE_PERCENT_MAX: u64 = 95;
 
 /// The counters.
 #[derive(Debug)]
@@ -143,7 +149,7 @@ impl Space {
         let reserved = after.saturating_mul(SLOT_BYTES);
         let share = match durability {
             Durability::Buffered => 85,
-            Durability::Durable | Durability::Strict => 95,
+            Durability::Durable | Durability::Strict => DURABLE_PERCENT_MAX,
         };
         if self.used.load(Ordering::SeqCst).saturating_add(reserved) > self.max / 100 * share {
             return Err(Unavailable::Full);
@@ -254,6 +260,8 @@ impl Space {
             refused_total: self.refused.load(Ordering::Relaxed),
             damaged_segments,
             failed: self.mode.load(Ordering::SeqCst) == FAILED,
+            has_room: used_bytes.saturating_add(SLOT_BYTES) <= self.max / 100 * DURABLE_PERCENT_MAX
+                && self.backing.load(Ordering::SeqCst) >= SLOT_BYTES,
             fill_permille: u16::try_from(fill).unwrap_or(u16::MAX),
         }
     }

@@ -66,11 +66,7 @@ pub(crate) async fn show(State(state): State<ControlState>, _: Permit, Path(id):
 }
 
 /// `POST /v1/applications`.
-pub(crate) async fn create(
-    State(state): State<ControlState>,
-    permit: Permit,
-    JsonBody(body): JsonBody<CreateApplication>,
-) -> Result<Reply, Refusal> {
+pub(crate) async fn create(State(state): State<ControlState>, permit: Permit, JsonBody(body): JsonBody<CreateApplication>) -> Result<Reply, Refusal> {
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let consumer = consumer::find(&primary, &body.consumer).await.map_err(|error| {
         if matches!(error, StoreError::NotFound { .. }) {
@@ -94,8 +90,7 @@ pub(crate) async fn create(
 pub(crate) async fn remove(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>) -> Result<Reply, Refusal> {
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let application = find(&primary, &id).await.map_err(|error| store_refusal(&error))?;
-    let written =
-        store::application::delete(&primary, application.id, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
+    let written = store::application::delete(&primary, application.id, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
     Ok(Reply::ok(deleted(&json!(application.id), &written)).about(format!("application:{}", application.id)))
 }
 

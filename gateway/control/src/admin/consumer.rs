@@ -50,11 +50,7 @@ pub(crate) async fn show(State(state): State<ControlState>, _: Permit, Path(id):
 }
 
 /// `POST /v1/consumers`.
-pub(crate) async fn create(
-    State(state): State<ControlState>,
-    permit: Permit,
-    JsonBody(body): JsonBody<CreateConsumer>,
-) -> Result<Reply, Refusal> {
+pub(crate) async fn create(State(state): State<ControlState>, permit: Permit, JsonBody(body): JsonBody<CreateConsumer>) -> Result<Reply, Refusal> {
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let new = NewConsumer { name: &body.name, tenant: body.tenant.as_deref() };
     let written = store::consumer::create(&primary, new, &permit.actor()).await.map_err(|error| {
@@ -74,8 +70,7 @@ pub(crate) async fn create(
 pub(crate) async fn remove(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>) -> Result<Reply, Refusal> {
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let consumer = find(&primary, &id).await.map_err(|error| store_refusal(&error))?;
-    let written =
-        store::consumer::delete(&primary, consumer.id, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
+    let written = store::consumer::delete(&primary, consumer.id, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
     Ok(Reply::ok(deleted(&json!(consumer.id), &written)).about(format!("consumer:{}", consumer.id)))
 }
 

@@ -48,9 +48,10 @@ pub(crate) async fn apply(State(state): State<ControlState>, permit: Permit, req
 /// are large, and few may be in memory at once.
 async fn receive(state: &ControlState, request: Request) -> Result<(Arc<Document>, OwnedSemaphorePermit), Refusal> {
     body::expect_json(request.headers())?;
-    let turn = state.documents().try_acquire_owned().map_err(|_| {
-        Refusal::from(Denial::new(ProblemKind::Overloaded, "other documents are being worked on").retry_after(2))
-    })?;
+    let turn = state
+        .documents()
+        .try_acquire_owned()
+        .map_err(|_| Refusal::from(Denial::new(ProblemKind::Overloaded, "other documents are being worked on").retry_after(2)))?;
     let bytes = body::read(request, TEXT_BYTES_MAX).await?;
     // Seconds of work for a large document: not on a thread that answers others.
     let compiled = tokio::task::spawn_blocking(move || (decode_and_compile(&bytes), turn)).await;
@@ -61,9 +62,7 @@ async fn receive(state: &ControlState, request: Request) -> Result<(Arc<Document
 fn decode_and_compile(bytes: &Bytes) -> Result<Document, Refusal> {
     let document: Document = body::decode_at(bytes).map_err(|error| match error {
         DecodeError::Syntax { line, column } => body::syntax(line, column),
-        DecodeError::Member(member) => {
-            Refusal::document(vec![ConfigError { path: member.dotted(), message: member.message, help: None }])
-        }
+        DecodeError::Member(member) => Refusal::document(vec![ConfigError { path: member.dotted(), message: member.message, help: None }]),
     })?;
     compile::compile(&document).map_err(Refusal::document)?;
     Ok(document)

@@ -74,24 +74,14 @@ impl From<Environment> for Purpose {
 }
 
 /// `POST /v1/keys`: the only answer that ever holds the secret.
-pub(crate) async fn create(
-    State(state): State<ControlState>,
-    permit: Permit,
-    JsonBody(body): JsonBody<CreateKey>,
-) -> Result<Reply, Refusal> {
+pub(crate) async fn create(State(state): State<ControlState>, permit: Permit, JsonBody(body): JsonBody<CreateKey>) -> Result<Reply, Refusal> {
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let application = application(&primary, body.application.as_deref()).await?;
     let lifetime = i64::from(body.expires_in.unwrap_or(EXPIRES_IN_DEFAULT_SECONDS));
     let expires_at = state.now().wall.plus_seconds(lifetime);
     for _ in 0..DRAWS_MAX {
         let issued = draw(&state, body.environment.into())?;
-        let new = NewKey {
-            issued: &issued,
-            name: &body.name,
-            application: application.id,
-            scopes: body.scopes.as_deref(),
-            expires_at,
-        };
+        let new = NewKey { issued: &issued, name: &body.name, application: application.id, scopes: body.scopes.as_deref(), expires_at };
         match store::key::create(&primary, new, &permit.actor()).await {
             Ok(written) => return Ok(created(&written, &issued)),
             Err(StoreError::Conflict { constraint, .. }) if constraint == "api_key_pk" => {}
@@ -186,12 +176,7 @@ pub(crate) async fn show(State(state): State<ControlState>, _: Permit, Path(id):
 struct RevokeKey {}
 
 /// `POST /v1/keys/{id}/revoke`: doing it again changes nothing and says so.
-pub(crate) async fn revoke(
-    State(state): State<ControlState>,
-    permit: Permit,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Reply, Refusal> {
+pub(crate) async fn revoke(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>, request: Request) -> Result<Reply, Refusal> {
     let id = KeyId::parse(&id).ok_or_else(|| Refusal::not_found("key"))?;
     let mut query = Query::of(request.uri());
     if query.text("wait").is_some() {

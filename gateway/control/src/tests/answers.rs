@@ -7,7 +7,10 @@ use http_body_util::StreamBody;
 use serde_json::{Value, json};
 
 use super::fixture::{Fixture, ask, looked_at, post, request, send};
-use crate::{port::{CheckState, Readiness}, router::framed};
+use crate::{
+    port::{CheckState, Readiness},
+    router::framed,
+};
 
 #[tokio::test]
 async fn an_unknown_path_is_404_with_or_without_a_token() {

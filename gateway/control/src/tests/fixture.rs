@@ -227,14 +227,8 @@ impl Fixture {
     }
 
     pub(super) fn know(&self, issued: &Issued, digest: Digest, role: &str, expires_at: Option<UtcMicros>) {
-        let row = OperatorToken {
-            id: issued.id,
-            name: "ada".to_owned(),
-            digest,
-            pepper_version: issued.pepper_version,
-            role: role.to_owned(),
-            expires_at,
-        };
+        let row =
+            OperatorToken { id: issued.id, name: "ada".to_owned(), digest, pepper_version: issued.pepper_version, role: role.to_owned(), expires_at };
         self.state.operators().keep_for_test(row, self.clock.now());
     }
 

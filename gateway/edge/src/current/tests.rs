@@ -15,7 +15,9 @@ fn publish_refuses_an_older_revision_of_either_lane() {
     let current = Current::default();
     current.publish(snapshot(1, 5, 5)).unwrap();
 
-    for (epoch, authority, structural, accepted) in [(1, 4, 6, false), (1, 6, 4, false), (0, 9, 9, false), (1, 5, 5, true), (1, 6, 5, true), (2, 1, 1, true)] {
+    for (epoch, authority, structural, accepted) in
+        [(1, 4, 6, false), (1, 6, 4, false), (0, 9, 9, false), (1, 5, 5, true), (1, 6, 5, true), (2, 1, 1, true)]
+    {
         assert_eq!(current.publish(snapshot(epoch, authority, structural)).is_ok(), accepted, "{epoch}/{authority}/{structural}");
     }
 }

@@ -11,10 +11,11 @@ use http::{HeaderName, Method};
 
 use super::{Compiled, Errors, Tenants, is_name, quota};
 use crate::{
-    document::{AllowDoc, AuthDoc, LimitDoc, RouteDoc, ValidationDoc},    policy::{AuditDoc, ConsistencyDoc, ConsistencyFullDoc, ElseDoc, KeysDoc, OnStaleDoc, PresetDoc, ReadModeDoc, ReadsDoc},
+    document::{AllowDoc, AuthDoc, LimitDoc, RouteDoc, ValidationDoc},
     duration::Span,
     host::HostPattern,
     openapi::Api,
+    policy::{AuditDoc, ConsistencyDoc, ConsistencyFullDoc, ElseDoc, KeysDoc, OnStaleDoc, PresetDoc, ReadModeDoc, ReadsDoc},
     structure::{Allow, Auth, KeyFreshness, LimitSource, Plan, Reads, Route, RouteLimit, Upstream},
     trie::Pattern,
 };
@@ -115,7 +116,8 @@ fn hosts(doc: &RouteDoc, at: &str, tenants: &Tenants, errors: &mut Errors) -> Op
                 Some("add it to the `hosts` of a tenant".to_owned()),
             ),
             (Some((tenant, _)), Some(other)) if tenant != other => {
-                errors.add(format!("{at}.match.host"), format!("host `{host}` belongs to tenant `{tenant}`, the others to `{other}`: make two routes"));
+                errors
+                    .add(format!("{at}.match.host"), format!("host `{host}` belongs to tenant `{tenant}`, the others to `{other}`: make two routes"));
             }
             (Some((tenant, _)), _) => owner = Some(tenant),
         }
@@ -164,7 +166,10 @@ fn auth(doc: &AuthDoc, at: &str, errors: &mut Errors) -> Auth {
         [] => errors.add(at, "name at least one method, such as `api_key`"),
         names => match names.iter().find(|name| !matches!(**name, "api_key" | "none" | "jwt" | "mtls")) {
             Some(name) => errors.unknown(at, "authentication method", name, ["api_key", "none"]),
-            None => errors.add(at, "this release authenticates with `api_key` alone, or with `none`; other methods come later and are refused until then"),
+            None => {
+                errors
+                    .add(at, "this release authenticates with `api_key` alone, or with `none`; other methods come later and are refused until then");
+            }
         },
     }
     Auth::ApiKey
@@ -184,7 +189,11 @@ fn limits(doc: &RouteDoc, at: &str, auth: Auth, context: &Context<'_>, errors: &
             errors.add(format!("{path}.name"), format!("the limit `{}` stands twice on this route", limit.name));
         }
         if auth == Auth::None && limit.by != crate::document::ByDoc::Address {
-            errors.add_with_help(format!("{path}.by"), "a route without authentication can only count addresses", Some("write `by: address`".to_owned()));
+            errors.add_with_help(
+                format!("{path}.by"),
+                "a route without authentication can only count addresses",
+                Some("write `by: address`".to_owned()),
+            );
         }
         if limit.scope.as_deref().is_some_and(|scope| scope != "local") || limit.bound.is_some() {
             errors.add(&path, "limits count per node in this release; `scope: global` and `bound` come later and are refused until then");
@@ -215,24 +224,19 @@ fn limit_source(limit: &LimitDoc, path: &str, plans: &HashMap<Arc<str>, Plan>, e
             None
         }
         (None, Some(from)) => {
-            let name = from.strip_prefix("plan.").filter(|name| is_name(name));
-            match name {
-                Some(name) => {
-                    let mut lacking: Vec<&str> = plans.iter().filter(|(_, plan)| !plan.limits.contains_key(name)).map(|(plan, _)| &**plan).collect();
-                    lacking.sort_unstable();
-                    if plans.is_empty() || !lacking.is_empty() {
-                        // A plan without the limit would be unlimited, or shut out: neither should happen by omission.
-                        let which = if lacking.is_empty() { "there is no plan".to_owned() } else { format!("these plans lack it: {}", lacking.join(", ")) };
-                        errors.add(format!("{path}.from"), format!("every plan needs a limit named `{name}`; {which}"));
-                        return None;
-                    }
-                    Some(LimitSource::Plan(name.into()))
-                }
-                None => {
-                    errors.add(format!("{path}.from"), format!("`{from}` is not `plan.<limit>`"));
-                    None
-                }
+            let Some(name) = from.strip_prefix("plan.").filter(|name| is_name(name)) else {
+                errors.add(format!("{path}.from"), format!("`{from}` is not `plan.<limit>`"));
+                return None;
+            };
+            let mut lacking: Vec<&str> = plans.iter().filter(|(_, plan)| !plan.limits.contains_key(name)).map(|(plan, _)| &**plan).collect();
+            lacking.sort_unstable();
+            if plans.is_empty() || !lacking.is_empty() {
+                // A plan without the limit would be unlimited, or shut out: neither should happen by omission.
+                let which = if lacking.is_empty() { "there is no plan".to_owned() } else { format!("these plans lack it: {}", lacking.join(", ")) };
+                errors.add(format!("{path}.from"), format!("every plan needs a limit named `{name}`; {which}"));
+                return None;
             }
+            Some(LimitSource::Plan(name.into()))
         }
         _ => {
             errors.add(path, "a limit has either a `rate` or a `from`");
@@ -256,10 +260,8 @@ fn consistency(doc: &ConsistencyDoc, at: &str, errors: &mut Errors) -> (KeyFresh
     if (full.reads.mode == ReadModeDoc::Bounded) != full.reads.max.is_some() {
         errors.add(format!("{at}.consistency.reads"), "`max` belongs to `mode: bounded`, and that mode needs it");
     }
-    let keys = KeyFreshness {
-        max_staleness_nanos: u64::try_from(full.keys.max_staleness.0.as_nanos()).unwrap_or(u64::MAX),
-        on_stale: full.keys.on_stale,
-    };
+    let keys =
+        KeyFreshness { max_staleness_nanos: u64::try_from(full.keys.max_staleness.0.as_nanos()).unwrap_or(u64::MAX), on_stale: full.keys.on_stale };
     let reads = Reads {
         mode: full.reads.mode,
         wait: full.reads.wait.map_or(Duration::from_millis(100), |span| span.0),
@@ -292,12 +294,15 @@ fn unsupported(doc: &RouteDoc, at: &str, errors: &mut Errors) {
     if let Some(rewrite) = &doc.rewrite {
         for (name, value) in [("strip_prefix", &rewrite.strip_prefix), ("add_prefix", &rewrite.add_prefix)] {
             if !value.is_empty() && (!value.starts_with('/') || value.ends_with('/') || crate::path::normalize(value).is_err()) {
-                errors.add(format!("{at}.rewrite.{name}"), format!("`{value}` is not a path prefix: it starts with a slash and does not end with one"));
+                errors
+                    .add(format!("{at}.rewrite.{name}"), format!("`{value}` is not a path prefix: it starts with a slash and does not end with one"));
             }
         }
         match doc.matches.path.strip_prefix(&rewrite.strip_prefix) {
             None => errors.add(format!("{at}.rewrite.strip_prefix"), "the route's path does not start with this prefix"),
-            Some(rest) if !rest.is_empty() && !rest.starts_with('/') => errors.add(format!("{at}.rewrite.strip_prefix"), "a prefix is cut by whole segments"),
+            Some(rest) if !rest.is_empty() && !rest.starts_with('/') => {
+                errors.add(format!("{at}.rewrite.strip_prefix"), "a prefix is cut by whole segments");
+            }
             Some(_) => {}
         }
     }

@@ -36,7 +36,10 @@ fn each_kind_of_mistake_is_named_with_its_place() {
     check("- { name: a, match: { path: /a }, auth: none, scopes: [x], upstream: shop }", "cannot ask for scopes");
     check("- { name: a, match: { path: /a }, idempotency: { methods: [POST] }, upstream: shop }", "refused until then");
     check("- { name: a, match: { path: /a }, audit: replicated, upstream: shop }", "refused until then");
-    check("- { name: a, match: { path: /a }, limits: [ { name: d, from: plan.weekly } ], upstream: shop }", "every plan needs a limit named `weekly`; these plans lack it: free");
+    check(
+        "- { name: a, match: { path: /a }, limits: [ { name: d, from: plan.weekly } ], upstream: shop }",
+        "every plan needs a limit named `weekly`; these plans lack it: free",
+    );
     check("- { name: a, match: { path: /a }, limits: [ { name: d, rate: 1/s, burst: 0 } ], upstream: shop }", "a burst of 0");
     check("- { name: a, match: { path: /a }, limits: [ { name: d, rate: 1/s, scope: global } ], upstream: shop }", "refused until then");
     check("- { name: a, match: { path: /a }, auth: none, limits: [ { name: d, rate: 1/s } ], upstream: shop }", "can only count addresses");
@@ -51,16 +54,20 @@ fn each_kind_of_mistake_is_named_with_its_place() {
 
 #[test]
 fn every_mistake_is_reported_and_not_the_first_alone() {
-    let errors = compile_routes("- { name: a, match: { path: a }, auth: jwt, upstream: x }\n- { name: b, match: { path: b }, upstream: y }").unwrap_err();
+    let errors =
+        compile_routes("- { name: a, match: { path: a }, auth: jwt, upstream: x }\n- { name: b, match: { path: b }, upstream: y }").unwrap_err();
 
     assert_eq!(errors.len(), 5, "{errors:?}");
 }
 
 #[test]
 fn routes_that_can_take_the_same_request_are_refused_unless_one_is_more_specific() {
-    let two = |a: &str, b: &str| compile_routes(&format!("- {{ name: a, match: {{ {a} }}, upstream: shop }}\n- {{ name: b, match: {{ {b} }}, upstream: shop }}"));
+    let two = |a: &str, b: &str| {
+        compile_routes(&format!("- {{ name: a, match: {{ {a} }}, upstream: shop }}\n- {{ name: b, match: {{ {b} }}, upstream: shop }}"))
+    };
 
-    for (a, b) in [("path: /x", "path: /x"), ("path: \"/x/{a}\"", "path: \"/x/{b}\""), ("path: /x, methods: [GET, PUT]", "path: /x, methods: [PUT]")] {
+    for (a, b) in [("path: /x", "path: /x"), ("path: \"/x/{a}\"", "path: \"/x/{b}\""), ("path: /x, methods: [GET, PUT]", "path: /x, methods: [PUT]")]
+    {
         assert!(two(a, b).is_err_and(|errors| errors.iter().any(|error| error.contains("neither is more specific"))), "{a} | {b}");
     }
     for (a, b) in [
@@ -86,7 +93,9 @@ fn a_route_that_takes_get_takes_head_too() {
 fn a_host_finds_the_exact_table_then_the_longest_wildcard() {
     let structure = compile_routes("- { name: a, match: { path: /a }, upstream: shop }").unwrap();
 
-    for (host, found) in [("api.example", true), ("x.acme.example", true), ("x.y.acme.example", true), ("acme.example", false), ("other.example", false)] {
+    for (host, found) in
+        [("api.example", true), ("x.acme.example", true), ("x.y.acme.example", true), ("acme.example", false), ("other.example", false)]
+    {
         assert_eq!(structure.hosts.find(host).is_some(), found, "{host}");
     }
 }

@@ -93,8 +93,7 @@ fn peel(edges: &[Vec<usize>], reverse: &[Vec<usize>], is_gone: &[bool]) -> (Vec<
     let is_left = |node: &usize| !is_gone.get(*node).copied().unwrap_or(true);
     let mut is_gone_now = is_gone.to_vec();
     let mut n_edges: Vec<usize> = edges.iter().map(|nexts| nexts.iter().filter(|next| is_left(next)).count()).collect();
-    let mut free: Vec<usize> =
-        (0..edges.len()).rev().filter(|node| is_left(node) && n_edges.get(*node) == Some(&0)).collect();
+    let mut free: Vec<usize> = (0..edges.len()).rev().filter(|node| is_left(node) && n_edges.get(*node) == Some(&0)).collect();
     let mut sorted = Vec::new();
     while let Some(node) = free.pop() {
         sorted.push(node);

@@ -74,9 +74,7 @@ fn phrase(kind: &Kind) -> (&'static str, String) {
     match kind {
         Kind::AdditionalItems { limit } => ("items", format!("must not have more than {limit} items")),
         Kind::AdditionalProperties { .. } => ("additionalProperties", "has properties that are not allowed".to_owned()),
-        Kind::UnevaluatedProperties { .. } => {
-            ("unevaluatedProperties", "has properties that are not allowed".to_owned())
-        }
+        Kind::UnevaluatedProperties { .. } => ("unevaluatedProperties", "has properties that are not allowed".to_owned()),
         Kind::UnevaluatedItems { .. } => ("unevaluatedItems", "has items that are not allowed".to_owned()),
         Kind::AnyOf { .. } => ("anyOf", "does not match any of the allowed forms".to_owned()),
         Kind::OneOfNotValid { .. } => ("oneOf", "does not match any of the allowed forms".to_owned()),
@@ -91,16 +89,10 @@ fn phrase(kind: &Kind) -> (&'static str, String) {
         Kind::UniqueItems => ("uniqueItems", "must not repeat an item".to_owned()),
         Kind::PropertyNames { .. } => ("propertyNames", "has a property name that is not allowed".to_owned()),
         Kind::Format { format } => ("format", format!("must be a valid {format}")),
-        Kind::Pattern { pattern } => {
-            ("pattern", format!("must match the pattern {}", pointer::cut(pattern, SCHEMA_CHARS_MAX)))
-        }
-        Kind::BacktrackLimitExceeded { .. } | Kind::RegexEngineFailure { .. } => {
-            ("pattern", "cannot be matched against the pattern".to_owned())
-        }
+        Kind::Pattern { pattern } => ("pattern", format!("must match the pattern {}", pointer::cut(pattern, SCHEMA_CHARS_MAX))),
+        Kind::BacktrackLimitExceeded { .. } | Kind::RegexEngineFailure { .. } => ("pattern", "cannot be matched against the pattern".to_owned()),
         Kind::ContentEncoding { content_encoding } => ("contentEncoding", format!("must be valid {content_encoding}")),
-        Kind::ContentMediaType { content_media_type } => {
-            ("contentMediaType", format!("must be valid {content_media_type}"))
-        }
+        Kind::ContentMediaType { content_media_type } => ("contentMediaType", format!("must be valid {content_media_type}")),
         Kind::FromUtf8 { .. } => ("contentEncoding", "must decode to UTF-8".to_owned()),
         // Our own keyword is the only custom one, and its message is ours.
         Kind::Custom { message, .. } => ("format", message.clone()),
@@ -129,18 +121,10 @@ fn limit(kind: &Kind) -> (&'static str, String) {
         Kind::MultipleOf { multiple_of } => ("multipleOf", format!("must be a multiple of {multiple_of}")),
         Kind::MaxItems { limit } => ("maxItems", format!("must have at most {}", count(*limit, "item", "items"))),
         Kind::MinItems { limit } => ("minItems", format!("must have at least {}", count(*limit, "item", "items"))),
-        Kind::MaxLength { limit } => {
-            ("maxLength", format!("must have at most {}", count(*limit, "character", "characters")))
-        }
-        Kind::MinLength { limit } => {
-            ("minLength", format!("must have at least {}", count(*limit, "character", "characters")))
-        }
-        Kind::MaxProperties { limit } => {
-            ("maxProperties", format!("must have at most {}", count(*limit, "property", "properties")))
-        }
-        Kind::MinProperties { limit } => {
-            ("minProperties", format!("must have at least {}", count(*limit, "property", "properties")))
-        }
+        Kind::MaxLength { limit } => ("maxLength", format!("must have at most {}", count(*limit, "character", "characters"))),
+        Kind::MinLength { limit } => ("minLength", format!("must have at least {}", count(*limit, "character", "characters"))),
+        Kind::MaxProperties { limit } => ("maxProperties", format!("must have at most {}", count(*limit, "property", "properties"))),
+        Kind::MinProperties { limit } => ("minProperties", format!("must have at least {}", count(*limit, "property", "properties"))),
         _ => ("schema", "does not match the schema".to_owned()),
     }
 }

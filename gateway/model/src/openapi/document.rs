@@ -184,14 +184,7 @@ impl<'d> Reader<'d> {
         }
     }
 
-    fn read_path_item(
-        &mut self,
-        path: &str,
-        segments: &[Segment],
-        item: &'d Value,
-        at: String,
-        ids: &mut HashMap<String, String>,
-    ) {
+    fn read_path_item(&mut self, path: &str, segments: &[Segment], item: &'d Value, at: String, ids: &mut HashMap<String, String>) {
         let Some((item, at)) = self.follow(item, at) else { return };
         for name in item.keys() {
             let is_known = METHODS.contains(&name.as_str()) || PATH_ITEM.contains(&name.as_str());
@@ -219,13 +212,7 @@ impl<'d> Reader<'d> {
         }
     }
 
-    fn operation_id(
-        &mut self,
-        operation: &Map<String, Value>,
-        default: &str,
-        at: &str,
-        ids: &mut HashMap<String, String>,
-    ) -> String {
+    fn operation_id(&mut self, operation: &Map<String, Value>, default: &str, at: &str, ids: &mut HashMap<String, String>) -> String {
         let Some(id) = operation.get("operationId") else { return default.to_owned() };
         let at = child(at, "operationId");
         let Some(id) = id.as_str().filter(|id| !id.is_empty()) else {
@@ -285,9 +272,7 @@ impl<'d> Reader<'d> {
             };
             let Some(reference) = members.get("$ref") else { return Some((members, at)) };
             let place = child(&at, "$ref");
-            let is_ignored = |name: &&String| {
-                !["$ref", "summary", "description"].contains(&name.as_str()) && !name.starts_with("x-")
-            };
+            let is_ignored = |name: &&String| !["$ref", "summary", "description"].contains(&name.as_str()) && !name.starts_with("x-");
             if let Some(name) = members.keys().find(is_ignored) {
                 let message = format!("`$ref` replaces `{name}` beside it");
                 self.schemas.errors.add(child(&at, name), message, "move it to the target of the `$ref`");

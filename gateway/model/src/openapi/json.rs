@@ -51,8 +51,7 @@ pub(super) struct Body {
 /// One `FieldError`, for the first offense: `encoding`, `syntax`, `duplicate`, `depth`, `keys`, `values`, `string` or
 /// `number`.
 pub(super) fn read(body: &[u8], limits: JsonLimits) -> Result<Body, FieldError> {
-    let text = std::str::from_utf8(body)
-        .map_err(|error| whole("encoding", format!("is not valid UTF-8 at byte {}", error.valid_up_to())))?;
+    let text = std::str::from_utf8(body).map_err(|error| whole("encoding", format!("is not valid UTF-8 at byte {}", error.valid_up_to())))?;
     if let Some(at) = overlong_number(body, usize::from(limits.number_bytes_max)) {
         let message = format!("has a number longer than {} bytes at byte {at}", limits.number_bytes_max);
         return Err(whole("number", message));

@@ -42,13 +42,10 @@ pub(super) fn holds(dialect: Dialect, keyword: &str) -> Result<Holds, &'static s
         "allOf" | "anyOf" | "oneOf" => Ok(Holds::SameList),
         "items" | "additionalProperties" => Ok(Holds::Schema),
         "properties" => Ok(Holds::Map),
-        "enum" | "multipleOf" | "maximum" | "minimum" | "maxLength" | "minLength" | "maxItems" | "minItems"
-        | "uniqueItems" | "maxProperties" | "minProperties" => Ok(Holds::Limit),
-        "title" | "description" | "default" | "example" | "deprecated" | "readOnly" | "writeOnly" | "xml"
-        | "externalDocs" => Ok(Holds::Annotation),
-        "$ref" | "type" | "format" | "pattern" | "required" | "exclusiveMinimum" | "exclusiveMaximum" => {
-            Ok(Holds::Special)
-        }
+        "enum" | "multipleOf" | "maximum" | "minimum" | "maxLength" | "minLength" | "maxItems" | "minItems" | "uniqueItems" | "maxProperties"
+        | "minProperties" => Ok(Holds::Limit),
+        "title" | "description" | "default" | "example" | "deprecated" | "readOnly" | "writeOnly" | "xml" | "externalDocs" => Ok(Holds::Annotation),
+        "$ref" | "type" | "format" | "pattern" | "required" | "exclusiveMinimum" | "exclusiveMaximum" => Ok(Holds::Special),
         "discriminator" => Err("remove it: `oneOf` with a `const` or one-value `enum` in each branch says the same"),
         extension if extension.starts_with("x-") => Ok(Holds::Annotation),
         other => match dialect {
@@ -76,8 +73,7 @@ fn holds_v31(keyword: &str) -> Result<Holds, &'static str> {
         "const" | "maxContains" | "minContains" | "dependentRequired" => Ok(Holds::Limit),
         "$dynamicRef" | "$schema" | "$id" | "$anchor" | "$dynamicAnchor" => Ok(Holds::Special),
         // The definitions are read where a `$ref` leads to them.
-        "$comment" | "$defs" | "definitions" | "examples" | "contentEncoding" | "contentMediaType"
-        | "contentSchema" => Ok(Holds::Annotation),
+        "$comment" | "$defs" | "definitions" | "examples" | "contentEncoding" | "contentMediaType" | "contentSchema" => Ok(Holds::Annotation),
         "nullable" => Err("OpenAPI 3.1 writes `type: [\"string\", \"null\"]`"),
         "dependencies" => Err("write `dependentRequired` or `dependentSchemas`"),
         "additionalItems" => Err("write `prefixItems` with `items`"),

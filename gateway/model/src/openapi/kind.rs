@@ -111,9 +111,7 @@ pub(super) fn of_parameter(schemas: &Schemas<'_>, number: usize) -> Result<Param
     match items {
         Kinds::NONE => Err("no text can be an item of this schema"),
         _ if items == Kinds::ALL.without(Kinds::NULL) => Err("`items` must say the type of the items"),
-        _ if items.has(Kinds::ARRAY) || items.has(Kinds::OBJECT) => {
-            Err("a parameter that is a list of lists or objects is not supported")
-        }
+        _ if items.has(Kinds::ARRAY) || items.has(Kinds::OBJECT) => Err("a parameter that is a list of lists or objects is not supported"),
         _ => Ok(ParameterKind::List(items)),
     }
 }
@@ -127,9 +125,7 @@ fn of_schema(schemas: &Schemas<'_>, schema: &Value) -> Kinds {
     for (keyword, value) in keywords {
         let each = || value.as_array().into_iter().flatten();
         let said = match keyword.as_str() {
-            "type" if value.is_array() => {
-                each().filter_map(Value::as_str).fold(Kinds::NONE, |kinds, name| kinds.or(Kinds::named(name)))
-            }
+            "type" if value.is_array() => each().filter_map(Value::as_str).fold(Kinds::NONE, |kinds, name| kinds.or(Kinds::named(name))),
             "type" => Kinds::named(value.as_str().unwrap_or_default()),
             "const" => Kinds::of_value(value),
             "enum" => each().fold(Kinds::NONE, |kinds, value| kinds.or(Kinds::of_value(value))),

@@ -67,12 +67,7 @@ pub(super) enum UnknownQuery {
 }
 
 /// Checks everything an operation says about its parameters.
-pub(super) fn check(
-    parameters: &[Parameter],
-    unknown: UnknownQuery,
-    path_values: &PathValues<'_>,
-    query: Option<&str>,
-) -> Vec<FieldError> {
+pub(super) fn check(parameters: &[Parameter], unknown: UnknownQuery, path_values: &PathValues<'_>, query: Option<&str>) -> Vec<FieldError> {
     let mut found: Vec<Vec<&str>> = vec![Vec::new(); parameters.len()];
     let mut strangers = Vec::new();
     for pair in query.unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {

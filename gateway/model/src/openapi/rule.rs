@@ -86,10 +86,7 @@ pub(super) fn compile(schemas: &Schemas<'_>, wanted: &[usize], errors: &mut Erro
     let definitions: Map<String, Value> =
         schemas.roots().iter().enumerate().map(|(number, root)| (number.to_string(), root.schema.clone())).collect();
     let document = json!({ "$defs": definitions });
-    let registry = Registry::new()
-        .draft(Draft::Draft202012)
-        .add(DOCUMENT, &document)
-        .and_then(jsonschema::RegistryBuilder::prepare);
+    let registry = Registry::new().draft(Draft::Draft202012).add(DOCUMENT, &document).and_then(jsonschema::RegistryBuilder::prepare);
     let registry = match registry {
         Ok(registry) => registry,
         Err(error) => {
@@ -116,9 +113,7 @@ pub(super) fn compile(schemas: &Schemas<'_>, wanted: &[usize], errors: &mut Erro
 
 fn has_branches(schema: &Value) -> bool {
     match schema {
-        Value::Object(members) => {
-            members.contains_key("anyOf") || members.contains_key("oneOf") || members.values().any(has_branches)
-        }
+        Value::Object(members) => members.contains_key("anyOf") || members.contains_key("oneOf") || members.values().any(has_branches),
         Value::Array(items) => items.iter().any(has_branches),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
     }

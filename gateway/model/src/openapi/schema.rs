@@ -21,8 +21,7 @@ pub(super) const INTEGER_FORMAT: &str = "x-causeway-format";
 /// with 64 levels of value this many stay far below a 2 MiB stack.
 pub(super) const LEVELS_MAX: usize = 32;
 
-const DIALECTS: [&str; 2] =
-    ["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/base"];
+const DIALECTS: [&str; 2] = ["https://json-schema.org/draft/2020-12/schema", "https://spec.openapis.org/oas/3.1/dialect/base"];
 
 /// The schemas that requests are checked against, as far as they have been asked for.
 #[derive(Debug)]
@@ -201,15 +200,7 @@ impl<'d> Schemas<'d> {
         Value::Object(target)
     }
 
-    fn list(
-        &mut self,
-        keyword: &str,
-        value: &Value,
-        at: Path<'_>,
-        here: Here,
-        links: &mut Vec<Link>,
-        target: &mut Map<String, Value>,
-    ) {
+    fn list(&mut self, keyword: &str, value: &Value, at: Path<'_>, here: Here, links: &mut Vec<Link>, target: &mut Map<String, Value>) {
         let Some(items) = value.as_array() else {
             return self.errors.add(at.pointer(), format!("`{keyword}` must be a list of schemas"), None);
         };
@@ -218,15 +209,7 @@ impl<'d> Schemas<'d> {
         target.insert(keyword.to_owned(), schemas);
     }
 
-    fn map(
-        &mut self,
-        keyword: &str,
-        value: &Value,
-        at: Path<'_>,
-        here: Here,
-        links: &mut Vec<Link>,
-        target: &mut Map<String, Value>,
-    ) {
+    fn map(&mut self, keyword: &str, value: &Value, at: Path<'_>, here: Here, links: &mut Vec<Link>, target: &mut Map<String, Value>) {
         let Some(members) = value.as_object() else {
             return self.errors.add(at.pointer(), format!("`{keyword}` must be an object of schemas"), None);
         };
@@ -241,14 +224,7 @@ impl<'d> Schemas<'d> {
         target.insert(keyword.to_owned(), Value::Object(schemas));
     }
 
-    fn special(
-        &mut self,
-        keyword: &str,
-        value: &Value,
-        siblings: &Map<String, Value>,
-        at: Path<'_>,
-        target: &mut Map<String, Value>,
-    ) {
+    fn special(&mut self, keyword: &str, value: &Value, siblings: &Map<String, Value>, at: Path<'_>, target: &mut Map<String, Value>) {
         match keyword {
             "type" => self.ty(value, siblings, at, target),
             "nullable" => self.nullable(value, siblings, at),
@@ -283,13 +259,7 @@ impl<'d> Schemas<'d> {
     }
 
     /// Returns the number of the root that a reference leads to.
-    fn reference(
-        &mut self,
-        keyword: &str,
-        value: &Value,
-        siblings: &Map<String, Value>,
-        at: Path<'_>,
-    ) -> Option<usize> {
+    fn reference(&mut self, keyword: &str, value: &Value, siblings: &Map<String, Value>, at: Path<'_>) -> Option<usize> {
         let pointer = at.pointer();
         let Some(reference) = value.as_str() else {
             self.errors.add(pointer, format!("`{keyword}` must be a string"), None);

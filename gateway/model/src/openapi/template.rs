@@ -169,15 +169,13 @@ impl Tree {
         let Some(node) = self.nodes.get_mut(at) else { return at };
         let next = match segment {
             Segment::Parameter(_) => *node.parameter.get_or_insert(fresh),
-            Segment::Literal(text) => {
-                match node.literals.binary_search_by(|(known, _)| (**known).cmp(text.as_str())) {
-                    Ok(found) => node.literals.get(found).map_or(fresh, |(_, next)| *next),
-                    Err(place) => {
-                        node.literals.insert(place, (text.as_str().into(), fresh));
-                        fresh
-                    }
+            Segment::Literal(text) => match node.literals.binary_search_by(|(known, _)| (**known).cmp(text.as_str())) {
+                Ok(found) => node.literals.get(found).map_or(fresh, |(_, next)| *next),
+                Err(place) => {
+                    node.literals.insert(place, (text.as_str().into(), fresh));
+                    fresh
                 }
-            }
+            },
         };
         if next == fresh {
             self.nodes.push(Node::default());

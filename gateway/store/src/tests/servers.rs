@@ -93,7 +93,14 @@ async fn a_server_that_is_not_there_is_unavailable_within_the_deadline() {
     // Port 1: nothing listens there.
     let servers = vec![ConfiguredServer { address: "127.0.0.1:1".to_owned(), region: "eu".to_owned() }];
     let password = SecretText::new("x".to_owned());
-    let config = DatabaseConfig { name: "causeway".to_owned(), user: "causeway".to_owned(), password, servers: servers.clone(), tls: crate::pool::Tls::Plain, pool_max: 1 };
+    let config = DatabaseConfig {
+        name: "causeway".to_owned(),
+        user: "causeway".to_owned(),
+        password,
+        servers: servers.clone(),
+        tls: crate::pool::Tls::Plain,
+        pool_max: 1,
+    };
     let topology = Topology::new(&config, "eu").expect("the address is good");
     let mut monitor = DomainMonitor::new("demo", servers, &owner("demo")).expect("the address is good");
 

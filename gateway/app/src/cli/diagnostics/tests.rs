@@ -7,8 +7,8 @@ use super::{Diagnostic, window};
 #[test]
 fn a_mistake_shows_file_line_column_caret_and_remedy() {
     let text = "version: 1\nroutes:\n- name: orders\n  upstraem: orders\n";
-    let mistake = Diagnostic::at(Path::new("gateway.yaml"), text, (4, 3), "unknown field `upstraem`")
-        .with_help(Some("did you mean `upstream`?".to_owned()));
+    let mistake =
+        Diagnostic::at(Path::new("gateway.yaml"), text, (4, 3), "unknown field `upstraem`").with_help(Some("did you mean `upstream`?".to_owned()));
 
     let shown = mistake.render(&Renderer::plain());
 

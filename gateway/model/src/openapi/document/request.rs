@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{Draft, Reader};
+use crate::openapi::Operation;
 use crate::openapi::body::{self, BodyRule};
 use crate::openapi::kind::{self, ParameterKind};
 use crate::openapi::parameter::{Empty, Parameter, Shape, Where};
@@ -13,22 +14,9 @@ use crate::openapi::pointer::child;
 use crate::openapi::rule::{self, Rule};
 use crate::openapi::schema::Schemas;
 use crate::openapi::template::Segment;
-use crate::openapi::Operation;
 
-const PARAMETER: [&str; 12] = [
-    "name",
-    "in",
-    "description",
-    "required",
-    "deprecated",
-    "allowEmptyValue",
-    "style",
-    "explode",
-    "allowReserved",
-    "schema",
-    "example",
-    "examples",
-];
+const PARAMETER: [&str; 12] =
+    ["name", "in", "description", "required", "deprecated", "allowEmptyValue", "style", "explode", "allowReserved", "schema", "example", "examples"];
 
 /// Headers whose parameters `OpenAPI` itself says are ignored (Parameter Object, `name`).
 const IGNORED_HEADERS: [&str; 3] = ["accept", "content-type", "authorization"];
@@ -162,11 +150,9 @@ impl<'d> Reader<'d> {
         at: &str,
     ) -> Vec<ParameterDraft> {
         let own = self.parameters(operation, at);
-        let is_replaced =
-            |shared: &&ParameterDraft| !own.iter().any(|own| own.name == shared.name && own.place == shared.place);
+        let is_replaced = |shared: &&ParameterDraft| !own.iter().any(|own| own.name == shared.name && own.place == shared.place);
         let inherited: Vec<ParameterDraft> = shared.iter().filter(is_replaced).cloned().collect();
-        let (in_path, in_query): (Vec<_>, Vec<_>) =
-            inherited.into_iter().chain(own).partition(|draft| draft.place == DraftPlace::Path);
+        let (in_path, in_query): (Vec<_>, Vec<_>) = inherited.into_iter().chain(own).partition(|draft| draft.place == DraftPlace::Path);
 
         let mut merged = Vec::new();
         for segment in segments {
@@ -288,18 +274,12 @@ pub(super) fn finish(schemas: &mut Schemas<'_>, drafts: Vec<Draft>) -> Vec<Opera
 }
 
 /// `None` when a schema of it could not be compiled, which has been reported.
-fn operation(
-    draft: Draft,
-    kinds: &HashMap<usize, ParameterKind>,
-    rules: &HashMap<usize, Arc<Rule>>,
-) -> Option<Operation> {
+fn operation(draft: Draft, kinds: &HashMap<usize, ParameterKind>, rules: &HashMap<usize, Arc<Rule>>) -> Option<Operation> {
     let mut parameters = Vec::new();
     for (index, parameter) in draft.parameters.into_iter().enumerate() {
         let (shape, kinds) = match kinds.get(&parameter.schema)? {
             ParameterKind::Single(kinds) => (Shape::Single, *kinds),
-            ParameterKind::List(kinds) if parameter.is_exploded && parameter.place == DraftPlace::Query => {
-                (Shape::Repeated, *kinds)
-            }
+            ParameterKind::List(kinds) if parameter.is_exploded && parameter.place == DraftPlace::Query => (Shape::Repeated, *kinds),
             ParameterKind::List(kinds) => (Shape::Commas, *kinds),
         };
         parameters.push(Parameter {

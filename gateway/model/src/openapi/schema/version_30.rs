@@ -57,14 +57,7 @@ impl Schemas<'_> {
         schema.get("readOnly") == Some(&Value::Bool(true))
     }
 
-    pub(super) fn exclusive(
-        &mut self,
-        keyword: &str,
-        value: &Value,
-        siblings: &Map<String, Value>,
-        at: Path<'_>,
-        target: &mut Map<String, Value>,
-    ) {
+    pub(super) fn exclusive(&mut self, keyword: &str, value: &Value, siblings: &Map<String, Value>, at: Path<'_>, target: &mut Map<String, Value>) {
         if self.dialect == Dialect::V31 {
             target.insert(keyword.to_owned(), value.clone());
             return;
@@ -80,11 +73,7 @@ impl Schemas<'_> {
             }
             _ => {
                 let help = format!("OpenAPI 3.0 writes `{limit}: 5` and `{keyword}: true`");
-                self.errors.push(ApiError {
-                    pointer: at.pointer(),
-                    message: format!("`{keyword}` must be true or false"),
-                    help: Some(help),
-                });
+                self.errors.push(ApiError { pointer: at.pointer(), message: format!("`{keyword}` must be true or false"), help: Some(help) });
             }
         }
     }

@@ -31,29 +31,32 @@ fn a_body_is_checked_by_its_schema_and_errors_name_the_place() {
         &json!({}),
     ));
 
-    check(&api, &[
-        (r#"{"name":"x","quantity":1}"#, "-"),
-        (r#"{"name":"x","quantity":1,"price":null,"tags":["a"],"due":"2026-01-01T00:00:00Z","ref":"abc","a/b":1}"#, "-"),
-        ("{}", "/name required, /quantity required"),
-        ("[]", " type"),
-        (r#"{"name":"","quantity":0}"#, "/name minLength, /quantity minimum"),
-        (r#"{"name":"äöüßé","quantity":2147483648}"#, "/quantity format"),
-        (r#"{"name":"x","quantity":1.5}"#, "/quantity type, /quantity format"),
-        (r#"{"name":"x","quantity":1.0}"#, "-"),
-        (r#"{"name":"x","quantity":"1"}"#, "/quantity type"),
-        (r#"{"name":"x","quantity":1,"price":0}"#, "/price exclusiveMinimum"),
-        (r#"{"name":"x","quantity":1,"price":0.7}"#, "/price multipleOf"),
-        (r#"{"name":"x","quantity":1,"tags":["a","a"]}"#, "/tags uniqueItems"),
-        (r#"{"name":"x","quantity":1,"tags":["a","b","c"]}"#, "/tags/2 enum"),
-        (r#"{"name":"x","quantity":1,"due":"tomorrow"}"#, "/due format"),
-        (r#"{"name":"x","quantity":1,"ref":"A"}"#, "/ref pattern"),
-        (r#"{"name":"x","quantity":1,"a/b":2}"#, "/a~1b const"),
-        (r#"{"name":"x","quantity":1,"other":1,"x~y":2}"#, "/other additionalProperties, /x~0y additionalProperties"),
-        (r#"{"name":"x","quantity":1"#, " syntax"),
-        (r#"{"name":"x","quantity":1,"quantity":1}"#, "/quantity duplicate"),
-        ("", " required"),
-        (" ", " syntax"),
-    ]);
+    check(
+        &api,
+        &[
+            (r#"{"name":"x","quantity":1}"#, "-"),
+            (r#"{"name":"x","quantity":1,"price":null,"tags":["a"],"due":"2026-01-01T00:00:00Z","ref":"abc","a/b":1}"#, "-"),
+            ("{}", "/name required, /quantity required"),
+            ("[]", " type"),
+            (r#"{"name":"","quantity":0}"#, "/name minLength, /quantity minimum"),
+            (r#"{"name":"äöüßé","quantity":2147483648}"#, "/quantity format"),
+            (r#"{"name":"x","quantity":1.5}"#, "/quantity type, /quantity format"),
+            (r#"{"name":"x","quantity":1.0}"#, "-"),
+            (r#"{"name":"x","quantity":"1"}"#, "/quantity type"),
+            (r#"{"name":"x","quantity":1,"price":0}"#, "/price exclusiveMinimum"),
+            (r#"{"name":"x","quantity":1,"price":0.7}"#, "/price multipleOf"),
+            (r#"{"name":"x","quantity":1,"tags":["a","a"]}"#, "/tags uniqueItems"),
+            (r#"{"name":"x","quantity":1,"tags":["a","b","c"]}"#, "/tags/2 enum"),
+            (r#"{"name":"x","quantity":1,"due":"tomorrow"}"#, "/due format"),
+            (r#"{"name":"x","quantity":1,"ref":"A"}"#, "/ref pattern"),
+            (r#"{"name":"x","quantity":1,"a/b":2}"#, "/a~1b const"),
+            (r#"{"name":"x","quantity":1,"other":1,"x~y":2}"#, "/other additionalProperties, /x~0y additionalProperties"),
+            (r#"{"name":"x","quantity":1"#, " syntax"),
+            (r#"{"name":"x","quantity":1,"quantity":1}"#, "/quantity duplicate"),
+            ("", " required"),
+            (" ", " syntax"),
+        ],
+    );
 }
 
 #[test]
@@ -74,21 +77,24 @@ fn messages_say_what_is_allowed_and_never_what_was_sent() {
     let errors = check_body(&api, secret);
 
     let told: Vec<&str> = errors.iter().map(|error| error.message.as_str()).collect();
-    assert_eq!(told, [
-        "must be of type integer or null",
-        "must be at most 3",
-        "must be one of \"x\", 1",
-        "must have at least 1 item",
-        "must be a valid email",
-        "matches more than one of the allowed forms",
-        "has a form that is not allowed",
-        "is not allowed",
-        "must match the pattern ^a$",
-        "must be a 64-bit integer",
-        "must have at most 1 property",
-        "has a property name that is not allowed",
-        "does not contain the required items",
-    ]);
+    assert_eq!(
+        told,
+        [
+            "must be of type integer or null",
+            "must be at most 3",
+            "must be one of \"x\", 1",
+            "must have at least 1 item",
+            "must be a valid email",
+            "matches more than one of the allowed forms",
+            "has a form that is not allowed",
+            "is not allowed",
+            "must match the pattern ^a$",
+            "must be a 64-bit integer",
+            "must have at most 1 property",
+            "has a property name that is not allowed",
+            "does not contain the required items",
+        ]
+    );
     let json = serde_json::to_value(&errors[1]).expect("an error can be written");
     assert_eq!(json, json!({ "pointer": "/b", "keyword": "maximum", "message": "must be at most 3" }));
 }
@@ -152,37 +158,43 @@ fn schemas_of_version_3_0_mean_what_3_0_says() {
         } }),
     ));
 
-    check(&api, &[
-        (r#"{"note":null}"#, "-"),
-        (r#"{"note":"abc","id":1,"made":"2026-01-01"}"#, "-"),
-        ("{}", "/note required"),
-        (r#"{"note":"abcd"}"#, "/note maxLength"),
-        (r#"{"note":1}"#, "/note type"),
-        (r#"{"note":"","size":null}"#, "-"),
-        (r#"{"note":"","size":"l"}"#, "/size enum"),
-        (r#"{"note":"","share":0}"#, "/share exclusiveMinimum"),
-        (r#"{"note":"","share":-1}"#, "/share exclusiveMinimum"),
-        (r#"{"note":"","share":1}"#, "-"),
-        (r#"{"note":"","open":0}"#, "-"),
-        (r#"{"note":"","open":1}"#, "/open exclusiveMaximum"),
-        (r#"{"note":"","child":{"note":"x","child":{"note":5}}}"#, "/child/child/note type"),
-    ]);
+    check(
+        &api,
+        &[
+            (r#"{"note":null}"#, "-"),
+            (r#"{"note":"abc","id":1,"made":"2026-01-01"}"#, "-"),
+            ("{}", "/note required"),
+            (r#"{"note":"abcd"}"#, "/note maxLength"),
+            (r#"{"note":1}"#, "/note type"),
+            (r#"{"note":"","size":null}"#, "-"),
+            (r#"{"note":"","size":"l"}"#, "/size enum"),
+            (r#"{"note":"","share":0}"#, "/share exclusiveMinimum"),
+            (r#"{"note":"","share":-1}"#, "/share exclusiveMinimum"),
+            (r#"{"note":"","share":1}"#, "-"),
+            (r#"{"note":"","open":0}"#, "-"),
+            (r#"{"note":"","open":1}"#, "/open exclusiveMaximum"),
+            (r#"{"note":"","child":{"note":"x","child":{"note":5}}}"#, "/child/child/note type"),
+        ],
+    );
 }
 
 #[test]
 fn media_types_decide_whether_a_body_is_checked_streamed_or_refused() {
     let schema = json!({ "type": "object" });
-    let api = compile(&document("3.1.0", &json!({
-        "/mixed": { "post": { "requestBody": { "content": {
-            "application/JSON; charset=utf-8": { "schema": schema },
-            "application/merge-patch+json": { "schema": schema },
-            "image/*": {}, "text/csv": { "schema": { "type": "string" } },
-        } } } },
-        "/raw": { "post": { "requestBody": { "required": true, "content": {
-            "*/*": {}, "application/octet-stream": { "schema": { "type": "string", "format": "binary" } },
-        } } } },
-        "/none": { "post": {} },
-    })));
+    let api = compile(&document(
+        "3.1.0",
+        &json!({
+            "/mixed": { "post": { "requestBody": { "content": {
+                "application/JSON; charset=utf-8": { "schema": schema },
+                "application/merge-patch+json": { "schema": schema },
+                "image/*": {}, "text/csv": { "schema": { "type": "string" } },
+            } } } },
+            "/raw": { "post": { "requestBody": { "required": true, "content": {
+                "*/*": {}, "application/octet-stream": { "schema": { "type": "string", "format": "binary" } },
+            } } } },
+            "/none": { "post": {} },
+        }),
+    ));
     let body_of = |path: &'static str| match api.find(&Method::POST, path) {
         Lookup::Found { operation, .. } => operation.body(),
         Lookup::MethodNotAllowed { .. } | Lookup::NotFound => panic!("{path} is missing"),

@@ -4,13 +4,16 @@ use super::*;
 
 /// A document with `GET /a/{id}`, changed at one place.
 fn changed(openapi: &str, pointer: &str, value: Value) -> Value {
-    let mut document = document(openapi, &json!({ "/a/{id}": {
+    let mut document = document(
+        openapi,
+        &json!({ "/a/{id}": {
         "parameters": [{ "name": "id", "in": "path", "required": true, "schema": { "type": "string" } }],
         "post": {
             "parameters": [{ "name": "q", "in": "query", "schema": { "type": "string" } }],
             "requestBody": { "content": { "application/json": { "schema": { "type": "object" } } } },
         },
-    } }));
+    } }),
+    );
     let (holder, name) = pointer.rsplit_once('/').expect("a pointer has a slash");
     let name = name.replace("~1", "/");
     let holder = document.pointer_mut(holder).expect("the holder exists");
@@ -82,16 +85,21 @@ fn path_templates_that_cannot_be_matched_are_refused() {
 
 #[test]
 fn templates_of_the_same_shape_are_refused() {
-    let with = |name: &str| json!({ "parameters": [
-        { "name": name, "in": "path", "required": true, "schema": { "type": "string" } }] });
-    let errors = load_errors(&document("3.1.0", &json!({
-        "/a/{x}": with("x"), "/a/{y}": with("y"), "/b%7e": {}, "/b~": {}, "/a/x": {},
-    })));
+    let with = |name: &str| {
+        json!({ "parameters": [
+        { "name": name, "in": "path", "required": true, "schema": { "type": "string" } }] })
+    };
+    let errors = load_errors(&document(
+        "3.1.0",
+        &json!({
+            "/a/{x}": with("x"), "/a/{y}": with("y"), "/b%7e": {}, "/b~": {}, "/a/x": {},
+        }),
+    ));
 
-    assert_eq!(errors, [
-        "/paths/~1a~1{y}: the path matches the same requests as `/a/{x}`",
-        "/paths/~1b~0: the path matches the same requests as `/b%7e`",
-    ]);
+    assert_eq!(
+        errors,
+        ["/paths/~1a~1{y}: the path matches the same requests as `/a/{x}`", "/paths/~1b~0: the path matches the same requests as `/b%7e`",]
+    );
 }
 
 #[test]
@@ -231,39 +239,48 @@ fn references_of_components_must_resolve_even_where_no_request_leads() {
         "responses": { "R": { "$ref": "#/no/matter" } },
     });
 
-    assert_eq!(load_errors(&document), [
-        "/components/schemas/Answer/properties/a/$ref: nothing is at `#/components/schemas/None`",
-        "/components/parameters/P/schema/$ref: the reference `other.json` leads outside of this document",
-    ]);
+    assert_eq!(
+        load_errors(&document),
+        [
+            "/components/schemas/Answer/properties/a/$ref: nothing is at `#/components/schemas/None`",
+            "/components/parameters/P/schema/$ref: the reference `other.json` leads outside of this document",
+        ]
+    );
 }
 
 #[test]
 fn every_error_of_a_document_comes_at_once_with_a_remedy() {
-    let document = document("3.1.0", &json!({
-        "/a/{id}": { "get": { "operationId": "x", "parameters": [
-            { "name": "a", "in": "query", "schema": { "type": "text" } },
-            { "name": "b", "in": "cookie", "schema": { "type": "string" } },
-        ] } },
-        "b": {},
-        "/c": { "post": { "operationId": "x", "requestBody": { "content": { "application/json": { "schema": {
-            "properties": { "a": { "pattern": "(?=x)" }, "b": { "$ref": "#/none" } }, "foo": 1 } } } } } },
-    }));
+    let document = document(
+        "3.1.0",
+        &json!({
+            "/a/{id}": { "get": { "operationId": "x", "parameters": [
+                { "name": "a", "in": "query", "schema": { "type": "text" } },
+                { "name": "b", "in": "cookie", "schema": { "type": "string" } },
+            ] } },
+            "b": {},
+            "/c": { "post": { "operationId": "x", "requestBody": { "content": { "application/json": { "schema": {
+                "properties": { "a": { "pattern": "(?=x)" }, "b": { "$ref": "#/none" } }, "foo": 1 } } } } } },
+        }),
+    );
 
     let errors = Api::compile("a", &document).expect_err("it is wrong");
 
     let schema = "/paths/~1c/post/requestBody/content/application~1json/schema";
     let places: Vec<&str> = errors.iter().map(|error| error.pointer.as_str()).collect();
-    assert_eq!(places, [
-        "/paths/~1a~1{id}/get/parameters/1/in",
-        "/paths/~1a~1{id}/get",
-        "/paths/b",
-        "/paths/~1c/post/operationId",
-        "/paths/~1a~1{id}/get/parameters/0/schema/type",
-        &format!("{schema}/properties/a/pattern"),
-        &format!("{schema}/properties/b/$ref"),
-        &format!("{schema}/foo"),
-        "/paths/~1a~1{id}/get/parameters/0/schema",
-    ]);
+    assert_eq!(
+        places,
+        [
+            "/paths/~1a~1{id}/get/parameters/1/in",
+            "/paths/~1a~1{id}/get",
+            "/paths/b",
+            "/paths/~1c/post/operationId",
+            "/paths/~1a~1{id}/get/parameters/0/schema/type",
+            &format!("{schema}/properties/a/pattern"),
+            &format!("{schema}/properties/b/$ref"),
+            &format!("{schema}/foo"),
+            "/paths/~1a~1{id}/get/parameters/0/schema",
+        ]
+    );
     assert!(errors.iter().filter(|error| error.help.is_some()).count() >= 8, "{errors:#?}");
 }
 
@@ -276,19 +293,25 @@ fn a_thousand_operations_compile_quickly() {
         let content = json!({ "application/json": { "schema": reference } });
         let id = json!({ "name": "id", "in": "path", "required": true, "schema": { "type": "string", "format": "uuid" } });
         let limit = json!({ "name": "limit", "in": "query", "schema": { "type": "integer", "maximum": 100 } });
-        paths.insert(format!("/r{i}/{{id}}"), json!({
-            "parameters": [id],
-            "get": { "operationId": format!("get{i}"), "parameters": [limit] },
-            "put": { "operationId": format!("put{i}"), "requestBody": { "content": content } },
-        }));
+        paths.insert(
+            format!("/r{i}/{{id}}"),
+            json!({
+                "parameters": [id],
+                "get": { "operationId": format!("get{i}"), "parameters": [limit] },
+                "put": { "operationId": format!("put{i}"), "requestBody": { "content": content } },
+            }),
+        );
         let next = json!({ "$ref": format!("#/components/schemas/S{}", (i + 1) % 500) });
-        schemas.insert(format!("S{i}"), json!({ "type": "object", "required": ["name"], "properties": {
+        schemas.insert(
+            format!("S{i}"),
+            json!({ "type": "object", "required": ["name"], "properties": {
             "name": { "type": "string", "pattern": format!("^[a-z]{{1,{}}}$", i % 40 + 1) },
             "size": { "type": "integer", "minimum": 0 },
             "tags": { "type": "array", "items": { "type": "string" } },
             "owner": { "$ref": "#/components/schemas/Owner" },
             "next": if i % 10 == 9 { json!({ "type": "string" }) } else { next },
-        } }));
+        } }),
+        );
     }
     schemas.insert("Owner".to_owned(), json!({ "type": "object", "properties": { "mail": { "type": "string", "format": "email" } } }));
     let mut document = document("3.1.0", &Value::Object(paths));

@@ -4,10 +4,8 @@ use super::*;
 
 fn shop() -> Api {
     let operation = |id: &str, parameters: &[&str]| {
-        let parameters: Vec<Value> = parameters
-            .iter()
-            .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }))
-            .collect();
+        let parameters: Vec<Value> =
+            parameters.iter().map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } })).collect();
         json!({ "operationId": id, "parameters": parameters })
     };
     let mut document = document(
@@ -114,9 +112,8 @@ fn a_path_of_many_segments_is_found_in_linear_time() {
     let operation = json!({ "get": {} });
     let mut paths = serde_json::Map::new();
     for n_levels in 1..=7 {
-        let parameters: Vec<Value> = (0..n_levels)
-            .map(|i| json!({ "name": format!("p{i}"), "in": "path", "required": true, "schema": { "type": "string" } }))
-            .collect();
+        let parameters: Vec<Value> =
+            (0..n_levels).map(|i| json!({ "name": format!("p{i}"), "in": "path", "required": true, "schema": { "type": "string" } })).collect();
         let path: Vec<String> = (0..n_levels).map(|i| format!("/a/{{p{i}}}")).collect();
         paths.insert(path.concat(), json!({ "get": { "parameters": parameters } }));
         paths.insert("/a".repeat(2 * n_levels), operation.clone());

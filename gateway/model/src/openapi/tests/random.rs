@@ -6,18 +6,21 @@ use super::*;
 
 fn api() -> Api {
     let scalar = |ty: &str| json!({ "type": ty });
-    let mut document = document("3.1.0", &json!({
-        "/items": { "post": { "requestBody": { "content": { "application/json": {
-            "schema": { "$ref": "#/components/schemas/Node" } } } } } },
-        "/items/{id}": { "get": { "parameters": [
-            { "name": "id", "in": "path", "required": true, "schema": scalar("integer") },
-            { "name": "s", "in": "query", "schema": { "type": "string", "maxLength": 3 } },
-            { "name": "n", "in": "query", "schema": scalar("number") },
-            { "name": "b", "in": "query", "schema": scalar("boolean") },
-            { "name": "l", "in": "query", "schema": { "type": "array", "items": scalar("integer") } },
-            { "name": "c", "in": "query", "explode": false, "schema": { "type": "array", "items": scalar("string") } },
-        ], "x-causeway-unknown-query": "refuse" } },
-    }));
+    let mut document = document(
+        "3.1.0",
+        &json!({
+            "/items": { "post": { "requestBody": { "content": { "application/json": {
+                "schema": { "$ref": "#/components/schemas/Node" } } } } } },
+            "/items/{id}": { "get": { "parameters": [
+                { "name": "id", "in": "path", "required": true, "schema": scalar("integer") },
+                { "name": "s", "in": "query", "schema": { "type": "string", "maxLength": 3 } },
+                { "name": "n", "in": "query", "schema": scalar("number") },
+                { "name": "b", "in": "query", "schema": scalar("boolean") },
+                { "name": "l", "in": "query", "schema": { "type": "array", "items": scalar("integer") } },
+                { "name": "c", "in": "query", "explode": false, "schema": { "type": "array", "items": scalar("string") } },
+            ], "x-causeway-unknown-query": "refuse" } },
+        }),
+    );
     document["components"] = json!({ "schemas": { "Node": {
         "type": "object",
         "properties": { "a": { "type": "integer" }, "b": { "$ref": "#/components/schemas/Node" } },
@@ -38,8 +41,7 @@ fn json_value() -> impl Strategy<Value = Value> {
     leaf.prop_recursive(5, 64, 6, |inner| {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
-            prop::collection::hash_map("[abx]{1,2}|.{0,6}", inner, 0..6)
-                .prop_map(|members| Value::Object(members.into_iter().collect())),
+            prop::collection::hash_map("[abx]{1,2}|.{0,6}", inner, 0..6).prop_map(|members| Value::Object(members.into_iter().collect())),
         ]
     })
 }
