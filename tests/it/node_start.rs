@@ -236,6 +236,7 @@ async fn sigterm_takes_the_node_out_of_rotation_first_and_finishes_what_runs() {
     let mut node = Node::adopt(&dev, &region).unwrap();
     let key = calls.first_key().to_owned();
     // Another client: its connection is idle when the node stops, and the slow one's is not.
+    #[expect(clippy::disallowed_methods, reason = "a client of its own, joined below")]
     let slow = {
         let (calls, region, key) = (Calls::of(dev.ready()).unwrap(), region.clone(), key.clone());
         tokio::spawn(async move { calls.get(&region, "/demo/v1/slow?ms=3000", &key).await })

@@ -37,13 +37,24 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
 
 fn parse_node(file: &Path, text: &str) -> Result<NodeConfig, Vec<Diagnostic>> {
     let (config, positions) = source::read::<NodeConfig>(text).map_err(|error| {
-        // The line holds the secret.
-        let shown = if error.message.contains(SECRET_IN_CLEAR) { "" } else { text };
-        vec![Diagnostic::at(file, shown, (error.line, error.column), error.message).with_help(error.help)]
+        let place = (error.line, error.column);
+        let hidden = error.message.contains(SECRET_IN_CLEAR).then(|| without_rest_of_line(text, place));
+        vec![Diagnostic::at(file, hidden.as_deref().unwrap_or(text), place, error.message).with_help(error.help)]
     })?;
     let found: Vec<Diagnostic> =
         config.mistakes().into_iter().map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path)).collect();
     if found.is_empty() { Ok(config) } else { Err(found) }
+}
+
+/// The text without what stands at a place and after it on its line: a secret must not be shown, and a caret needs a place.
+fn without_rest_of_line(text: &str, (line, column): (u64, u64)) -> String {
+    let kept = usize::try_from(column.saturating_sub(1)).unwrap_or(0);
+    let lines = (1..).zip(text.lines()).map(
+        |(number, known)| {
+            if number == line { known.chars().take(kept).chain(['…']).collect() } else { known.to_owned() }
+        },
+    );
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// Reads a secret by its reference.

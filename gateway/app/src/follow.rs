@@ -27,7 +27,7 @@ use model::{
 use store::{
     error::StoreError,
     pool::Reader,
-    revision::{self, BadRow, Change, Delta, FullLoad, ReloadReason},
+    revision::{self, BadRow, Change, Delta, FullLoad, ReloadReason, StructureLoad},
     topology::Topology,
 };
 use tokio::sync::{mpsc, watch};
@@ -351,21 +351,28 @@ impl Follower {
             is_new = true;
         }
         if revisions.structural > applied.structural_seen {
-            let load = revision::structure(reader).await?;
-            applied.structural_seen = load.revisions.structural;
-            self.facts.bad_structure.store(0, Ordering::Relaxed);
-            Self::quarantine(&load.quarantined, &self.facts.bad_structure);
-            if let Some(structure) = self.compile(&load.document, load.revisions.structural, &load.quarantined) {
-                applied.structure = Arc::new(structure);
-                applied.document = Arc::new(load.document);
-                applied.revisions.structural = load.revisions.structural;
-                is_new = true;
+            // The authority lane waits for nothing: what was applied above must be published whatever becomes of this.
+            match revision::structure(reader).await {
+                Ok(load) => is_new |= self.take_structure(applied, load),
+                Err(error) => self.facts.database_failed(&error, self.edge.clock.wall()),
             }
         }
         if is_new {
             applied.booted_from = None;
         }
         Ok(is_new)
+    }
+
+    /// Puts a newer structure in force, if it compiles. True when it did.
+    fn take_structure(&self, applied: &mut Applied, load: StructureLoad) -> bool {
+        applied.structural_seen = load.revisions.structural;
+        self.facts.bad_structure.store(0, Ordering::Relaxed);
+        Self::quarantine(&load.quarantined, &self.facts.bad_structure);
+        let Some(structure) = self.compile(&load.document, load.revisions.structural, &load.quarantined) else { return false };
+        applied.structure = Arc::new(structure);
+        applied.document = Arc::new(load.document);
+        applied.revisions.structural = load.revisions.structural;
+        true
     }
 
     /// A change that can be applied; of one that cannot be read, the key it names stops working.

@@ -149,7 +149,7 @@ pub async fn authority_delta(reader: &impl Reader, epoch: u64, after_rev: u64) -
         if !sequence.accept(row_epoch, rev, ordinal, n_rows) {
             return Ok(Delta::Reload(ReloadReason::Gap));
         }
-        let result = read_change(row.kind.unwrap_or_default(), row.entity.unwrap_or_default(), row.body);
+        let result = read_change(row.kind.unwrap_or_default(), row.entity.unwrap_or_default(), row.body.as_deref());
         changes.push(Change { rev, result });
     }
     if !sequence.is_complete(revisions.authority) {
@@ -158,8 +158,8 @@ pub async fn authority_delta(reader: &impl Reader, epoch: u64, after_rev: u64) -
     Ok(Delta::Changes { revisions, changes })
 }
 
-fn read_change(kind: String, entity: String, body: Option<serde_json::Value>) -> Result<AuthorityChange, BadRow> {
-    serde_json::from_value(body.unwrap_or_default()).map_err(|error| BadRow { kind, entity, message: error.to_string() })
+fn read_change(kind: String, entity: String, body: Option<&str>) -> Result<AuthorityChange, BadRow> {
+    serde_json::from_str(body.unwrap_or("null")).map_err(|error| BadRow { kind, entity, message: error.to_string() })
 }
 
 /// Checks that rows are every row of every revision, in order.

@@ -67,8 +67,8 @@ pub struct SpoolState {
     pub damaged_segments: u64,
     /// Whether a write or sync has failed; it stays so until the next opening.
     pub failed: bool,
-    /// Whether one more durable record has room, slots already promised aside: it has none at 95 % of `max_bytes`, nor when
-    /// the file system gives no more, however little of `max_bytes` that is.
+    /// Whether one more request has room, slots already promised aside: it has none near 95 % of `max_bytes`, nor when the
+    /// file system gives no more, however little of `max_bytes` that is.
     pub has_room: bool,
     /// Used and reserved bytes in thousandths of the maximum; 700 is the time to alarm.
     pub fill_permille: u16,
@@ -83,6 +83,9 @@ const SLOT_BYTES: u64 = RECORD_BYTES_MAX;
 
 /// Every batch ends where the next record might not fit: up to a record's worth is left over.
 const SEGMENT_WASTE: u64 = SLOT_BYTES;
+
+/// The most that one request reserves: its intent, its outcome, and its close.
+const REQUEST_SLOTS_MAX: u64 = 3;
 
 /// How full durable and strict records may make the disk.
 const DURABLE_PERCENT_MAX: u64 = 95;
@@ -243,6 +246,7 @@ impl Space {
         let outstanding = self.outstanding();
         let used_bytes = self.used.load(Ordering::SeqCst);
         let reserved_bytes = outstanding.saturating_mul(SLOT_BYTES);
+        let request_bytes = REQUEST_SLOTS_MAX * SLOT_BYTES;
         let fill = used_bytes.saturating_add(reserved_bytes).saturating_mul(1_000) / self.max.max(1);
         let durable_seq = self.durable_seq();
         let fsyncs = self.fsyncs.load(Ordering::Relaxed);
@@ -260,8 +264,8 @@ impl Space {
             refused_total: self.refused.load(Ordering::Relaxed),
             damaged_segments,
             failed: self.mode.load(Ordering::SeqCst) == FAILED,
-            has_room: used_bytes.saturating_add(SLOT_BYTES) <= self.max / 100 * DURABLE_PERCENT_MAX
-                && self.backing.load(Ordering::SeqCst) >= SLOT_BYTES,
+            has_room: used_bytes.saturating_add(request_bytes) <= self.max / 100 * DURABLE_PERCENT_MAX
+                && self.backing.load(Ordering::SeqCst) >= request_bytes,
             fill_permille: u16::try_from(fill).unwrap_or(u16::MAX),
         }
     }

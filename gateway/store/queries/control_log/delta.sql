@@ -1,4 +1,5 @@
--- One statement, so one moment: the heads, and the authority changes after a revision up to that head.
+-- One statement, so one moment: the heads, and the authority changes after a revision up to that head. Bodies come as text:
+-- one that cannot be read must cost its own row and not the statement.
 with head as (
     select
         max(epoch) as epoch,
@@ -16,7 +17,7 @@ select
     log.n_rows as "n_rows?",
     log.kind as "kind?",
     log.entity as "entity?",
-    log.body as "body?"
+    log.body::text as "body?"
 from head
 left join control_log as log on log.lane = 'authority' and log.rev > $1 and log.rev <= head.authority
 order by log.rev, log.ordinal

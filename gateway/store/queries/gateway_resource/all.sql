@@ -1,7 +1,8 @@
+-- Bodies come as text: one that cannot be read must cost its own row and not the statement.
 select
     kind as "kind!",
     name as "name!",
-    body as "body!"
+    body::text as "body!"
 from (
     select kind, name, body, position from gateway_resource
     union all

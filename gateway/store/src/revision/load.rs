@@ -48,13 +48,13 @@ async fn structure_on(connection: &mut PgConnection) -> Result<StructureLoad, St
     let mut quarantined = Vec::new();
     for row in query_file!("queries/gateway_resource/all.sql").fetch_all(connection).await? {
         let added = match row.kind.as_str() {
-            "region" => add(&mut document.regions, row.body),
-            "domain" => add(&mut document.domains, row.body),
-            "tenant" => add(&mut document.tenants, row.body),
-            "plan" => add(&mut document.plans, row.body),
-            "api" => add(&mut document.apis, row.body),
-            "upstream" => add(&mut document.upstreams, row.body),
-            "route" => add(&mut document.routes, row.body),
+            "region" => add(&mut document.regions, &row.body),
+            "domain" => add(&mut document.domains, &row.body),
+            "tenant" => add(&mut document.tenants, &row.body),
+            "plan" => add(&mut document.plans, &row.body),
+            "api" => add(&mut document.apis, &row.body),
+            "upstream" => add(&mut document.upstreams, &row.body),
+            "route" => add(&mut document.routes, &row.body),
             _ => Err("a kind that this version does not know".to_owned()),
         };
         if let Err(message) = added {
@@ -64,8 +64,8 @@ async fn structure_on(connection: &mut PgConnection) -> Result<StructureLoad, St
     Ok(StructureLoad { revisions, document, quarantined })
 }
 
-fn add<T: DeserializeOwned>(section: &mut Vec<T>, body: serde_json::Value) -> Result<(), String> {
-    section.push(serde_json::from_value(body).map_err(|error| error.to_string())?);
+fn add<T: DeserializeOwned>(section: &mut Vec<T>, body: &str) -> Result<(), String> {
+    section.push(serde_json::from_str(body).map_err(|error| error.to_string())?);
     Ok(())
 }
 
