@@ -147,6 +147,8 @@ async fn second_start_in_a_folder_keeps_keys_and_rows_and_is_quicker() {
         let item = calls.get(region, &format!("/demo/v1/eventual/items/{id}"), &key).await.unwrap();
         assert_eq!((item.status, &item.json()["name"]), (200, &Value::from("kept")), "{item:?}");
     }
+    // The promise is ten seconds for a first start on an idle machine; a second one keeps it beside other tests.
+    assert!(second < Duration::from_secs(10), "the second start took {} ms", second.as_millis());
     assert!(second < first, "the second start took {} ms, the first {} ms", second.as_millis(), first.as_millis());
     dev.stop().await.unwrap();
     nothing_uses(dir.path()).await;

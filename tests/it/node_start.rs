@@ -300,14 +300,15 @@ async fn node_without_database_starts_from_its_own_unaltered_snapshot_alone() {
     .unwrap();
     node.kill().await.unwrap();
 
-    // One bit is not as it was sealed.
+    // One bit is not as it was sealed; a write was cut short; nothing is left.
     let mut altered = good.clone();
     let middle = altered.len() / 2;
     altered[middle] ^= 1;
     let cut = good[..good.len() / 3].to_vec();
-    for bytes in [altered, cut, Vec::new()] {
+    for bytes in [cut, Vec::new(), altered] {
         std::fs::write(&sealed, &bytes).unwrap();
         refuses_snapshot(&mut node, &calls, &sealed, &bytes).await;
+        node.kill().await.unwrap();
     }
 
     // Sealed by whoever holds another key.
@@ -315,17 +316,26 @@ async fn node_without_database_starts_from_its_own_unaltered_snapshot_alone() {
     std::fs::write(folder.join("other-key"), PEPPER).unwrap();
     node.reconfigure(|text| text.replace("file:../secrets/snapshot-key", "file:other-key")).unwrap();
     refuses_snapshot(&mut node, &calls, &sealed, &good).await;
+    let served = calls.get(&region, "/demo/v1/social/echo", &key).await.unwrap();
+    assert_eq!(served.status, 503, "{served:?}");
+    node.kill().await.unwrap();
     dev.stop().await.unwrap();
 }
 
-/// The node lives, serves nothing, says why, and leaves the file for whoever looks into it.
+/// The node lives, is not ready, says why, and leaves the file for whoever looks into it.
 async fn refuses_snapshot(node: &mut Node, calls: &Calls, sealed: &Path, bytes: &[u8]) {
+    let folder = node.region().node_config.parent().unwrap().to_owned();
+    let said = || {
+        let logs = std::fs::read_dir(&folder).unwrap().flatten().filter(|entry| entry.path().extension().is_some_and(|end| end == "log"));
+        logs.map(|entry| std::fs::read_to_string(entry.path()).unwrap().matches("the snapshot on disk cannot be used").count()).sum::<usize>()
+    };
+    let before = said();
+
     node.start(Under::Bare).await.unwrap();
+    wait::until("the sentence about the snapshot", WITHIN, async || said() > before).await.unwrap();
     let (status, text) = calls.readiness(node.region()).await.unwrap();
-    let served = calls.get(node.region(), "/demo/v1/social/echo", calls.first_key()).await.unwrap();
-    node.kill().await.unwrap();
+
     assert!(status == 503 && text.contains("no configuration yet"), "{text}");
-    assert_eq!(served.status, 503, "{served:?}");
     assert_eq!(std::fs::read(sealed).unwrap(), bytes, "the file is left as it is");
 }
 
