@@ -11,7 +11,7 @@ use model::{
 
 use crate::{
     cli::diagnostics::Diagnostic,
-    config::{NodeConfig, SECRET_IN_CLEAR, SecretRef, SecretsConfig},
+    config::{NodeConfig, PepperConfig, SECRET_IN_CLEAR, SecretRef},
 };
 
 /// Reads a node file.
@@ -94,9 +94,9 @@ pub fn secret_key(what: &str, reference: &SecretRef) -> Result<SecretKey> {
 ///
 /// # Errors
 /// As [`secret_key`].
-pub fn peppers(config: &SecretsConfig) -> Result<Peppers> {
+pub fn peppers(config: &[PepperConfig]) -> Result<Peppers> {
     let mut versions = Vec::new();
-    for pepper in &config.peppers {
+    for pepper in config {
         versions.push((pepper.version, secret_key(&format!("pepper {}", pepper.version), &pepper.key)?));
     }
     Peppers::new(versions).context("no pepper is configured")

@@ -19,7 +19,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use model::{
     key::{self, Peppers, Purpose},
-    secret::{SecretKey, SecretText},
+    secret::SecretText,
     time::UtcMicros,
 };
 use store::{
@@ -36,6 +36,7 @@ use self::{
 };
 use crate::{
     boot,
+    config::{PepperConfig, SecretRef},
     postgres::{Binaries, Cluster, Fsync, Stop, Upstream},
     wire,
 };
@@ -147,7 +148,9 @@ impl Deployment {
         crate::cli::progress("preparing databases, certificates and secrets");
         layout.certificates()?;
         layout.secret("snapshot-key")?;
-        let peppers = Peppers::new([(1, secret_key(&layout.secret("pepper-1")?)?)]).context("no pepper")?;
+        layout.secret("pepper-1")?;
+        let pepper = SecretRef::File(layout.path("secrets/pepper-1"));
+        let peppers = boot::peppers(&[PepperConfig { version: 1, key: pepper }])?;
         let topology = databases(layout, &primary, &standby, &superuser).await?;
         let tasks = crate::task::Tasks::default();
         let watched = topology.clone();
@@ -324,11 +327,6 @@ async fn apply(control: &Primary, gateway: &Path) -> Result<()> {
 
 fn actor() -> Actor {
     Actor { kind: ActorKind::Cli, name: "causeway dev".to_owned() }
-}
-
-fn secret_key(hex: &str) -> Result<SecretKey> {
-    let bytes = data_encoding::HEXLOWER.decode(hex.as_bytes()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-    bytes.map(SecretKey::new).context("a secret in the data folder is damaged; remove the folder to start afresh")
 }
 
 /// Makes a credential from fresh randomness.

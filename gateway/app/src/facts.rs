@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -53,9 +53,7 @@ pub struct Facts {
     pub loader: Mutex<LoaderFacts>,
     /// The node is stopping.
     pub draining: AtomicBool,
-    primary_answered_at: AtomicI64,
-    replica_answered_at: AtomicI64,
-    database_error: Mutex<Option<UtcMicros>>,
+    database_failed: AtomicBool,
 }
 
 impl Facts {
@@ -70,9 +68,7 @@ impl Facts {
             seal_failed: AtomicBool::new(false),
             loader: Mutex::default(),
             draining: AtomicBool::new(false),
-            primary_answered_at: AtomicI64::new(0),
-            replica_answered_at: AtomicI64::new(0),
-            database_error: Mutex::default(),
+            database_failed: AtomicBool::new(false),
         })
     }
 
@@ -81,30 +77,17 @@ impl Facts {
         self.bad_authority.load(Ordering::Relaxed) + self.bad_structure.load(Ordering::Relaxed)
     }
 
-    /// The primary answered.
-    pub fn database_answered(&self, now: UtcMicros) {
-        self.primary_answered_at.store(now.0, Ordering::Relaxed);
-    }
-
     /// The server that this region reads answered.
-    pub fn replica_answered(&self, now: UtcMicros) {
-        self.replica_answered_at.store(now.0, Ordering::Relaxed);
-        if self.database_error.lock().take().is_some() {
+    pub fn replica_answered(&self) {
+        if self.database_failed.swap(false, Ordering::Relaxed) {
             tracing::info!("the control database answers again");
         }
     }
 
-    /// The database did not answer; the first time is logged, the rest is counted by the clock.
-    pub fn database_failed(&self, error: &StoreError, now: UtcMicros) {
-        let mut known = self.database_error.lock();
-        if known.is_none() {
+    /// The database did not answer; only the first time in a row is logged.
+    pub fn database_failed(&self, error: &StoreError) {
+        if !self.database_failed.swap(true, Ordering::Relaxed) {
             tracing::warn!(error = error as &dyn std::error::Error, "the control database does not answer; serving goes on by each route's policy");
-            *known = Some(now);
         }
-    }
-
-    /// When the primary answered last; zero before the first time.
-    pub fn primary_answered_at(&self) -> UtcMicros {
-        UtcMicros(self.primary_answered_at.load(Ordering::Relaxed))
     }
 }

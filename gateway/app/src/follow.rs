@@ -193,7 +193,7 @@ impl Follower {
                     return self.applied_from(load, before);
                 }
                 Ok(_older) => {}
-                Err(error) => self.facts.database_failed(&error, self.edge.clock.wall()),
+                Err(error) => self.facts.database_failed(&error),
             }
         }
     }
@@ -275,7 +275,6 @@ impl Follower {
 
     /// Takes in what a probe saw. True when the database should be asked now.
     fn note(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>, awaited: &mut Option<Awaited>, probe: Probe) -> bool {
-        self.facts.database_answered(self.edge.clock.wall());
         if probe.heads.epoch == applied.revisions.epoch && probe.heads.authority > applied.revisions.authority {
             self.await_revision(applied, awaited, probe.heads.authority);
         }
@@ -320,7 +319,7 @@ impl Follower {
         match result {
             Ok(changed) => changed,
             Err(error) => {
-                self.facts.database_failed(&error, self.edge.clock.wall());
+                self.facts.database_failed(&error);
                 false
             }
         }
@@ -343,7 +342,7 @@ impl Follower {
                 return Ok(true);
             }
         };
-        self.facts.replica_answered(self.edge.clock.wall());
+        self.facts.replica_answered();
         let mut is_new = false;
         if revisions.authority > applied.revisions.authority {
             applied.authority = Arc::new(applied.authority.with(changes.into_iter().filter_map(|change| self.readable(change))));
@@ -354,7 +353,7 @@ impl Follower {
             // The authority lane waits for nothing: what was applied above must be published whatever becomes of this.
             match revision::structure(reader).await {
                 Ok(load) => is_new |= self.take_structure(applied, load),
-                Err(error) => self.facts.database_failed(&error, self.edge.clock.wall()),
+                Err(error) => self.facts.database_failed(&error),
             }
         }
         if is_new {

@@ -66,7 +66,7 @@ pub fn topology(config: &NodeConfig) -> Result<Topology> {
 /// When it cannot start: a file, a secret, a port. A node that has started does not end by an error.
 pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<()> {
     let clock = Clock;
-    let peppers = boot::peppers(&config.secrets)?;
+    let peppers = boot::peppers(&config.secrets.peppers)?;
     let topology = topology(&config)?;
     let credentials = domain_credentials(&config)?;
     let sealed = Sealed::in_folder(&config.state, boot::secret_key("snapshot key", &config.secrets.snapshot_key)?)?;

@@ -232,9 +232,4 @@ impl NodeStatus {
             count => self.check("rows", CheckState::Degraded, format!("{count} rows could not be read and are skipped; see the log")),
         }
     }
-
-    /// When the process started.
-    pub fn started_at(&self) -> UtcMicros {
-        self.facts.started_at
-    }
 }

@@ -6,9 +6,9 @@
 use std::borrow::Cow;
 
 use http::StatusCode;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use crate::openapi::{FieldError, Location, Place};
+use crate::openapi::FieldError;
 
 /// Who has to act.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,22 +226,9 @@ impl Denial {
             body.insert("retry_after_seconds".to_owned(), Value::from(seconds));
         }
         if !self.errors.is_empty() {
-            body.insert("errors".to_owned(), self.errors.iter().map(field_error_json).collect());
+            // Strings and numbers alone: writing them as JSON cannot fail.
+            body.insert("errors".to_owned(), serde_json::to_value(&self.errors).unwrap_or_default());
         }
         Value::Object(body)
-    }
-}
-
-/// One entry of `errors[]`: body errors carry a JSON pointer (RFC 6901), parameter errors say where and which.
-pub fn field_error_json(error: &FieldError) -> Value {
-    match &error.place {
-        Place::Pointer(pointer) => json!({ "pointer": pointer, "keyword": error.keyword, "message": error.message }),
-        Place::Parameter { location, name } => {
-            let location = match location {
-                Location::Path => "path",
-                Location::Query => "query",
-            };
-            json!({ "in": location, "name": name, "keyword": error.keyword, "message": error.message })
-        }
     }
 }

@@ -39,7 +39,7 @@ pub enum AdminVerb {
 pub async fn run(verb: AdminVerb) -> Result<()> {
     let AdminVerb::Init { node, name } = verb;
     let config = boot::node_config(&node.config)?;
-    let peppers = boot::peppers(&config.secrets)?;
+    let peppers = boot::peppers(&config.secrets.peppers)?;
     let token = with_primary(&config, async |primary| create_operator(&primary, &peppers, &name, "admin").await).await?;
     super::say(&format!("{}\n", token.expose_secret()));
     Ok(())

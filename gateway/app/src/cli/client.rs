@@ -1,6 +1,11 @@
 //! A small HTTPS client for the control listener: one connection a call, one deadline, and problem documents as errors.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, anyhow, bail};
 use bytes::Bytes;
@@ -129,7 +134,7 @@ impl Client {
             (None, Some(token)) => token.clone(),
             (None, None) => bail!("an operator token is needed: set CAUSEWAY_TOKEN, or use --token-file FILE"),
         };
-        Ok(Self { base, token, tls: Arc::new(tls_config(connection.ca.as_ref())?) })
+        Ok(Self { base, token, tls: Arc::new(tls_config(connection.ca.as_deref())?) })
     }
 
     /// Reads a resource.
@@ -237,11 +242,15 @@ fn read_answer(status: StatusCode, bytes: &[u8]) -> anyhow::Result<Value> {
     }
 }
 
-fn tls_config(ca: Option<&PathBuf>) -> anyhow::Result<ClientConfig> {
-    let file = ca.cloned().unwrap_or_else(|| PathBuf::from(SYSTEM_CA_FILE));
+/// Trusts the CA of a file, else the system's.
+///
+/// # Errors
+/// When the file holds no certificate.
+pub(crate) fn tls_config(ca: Option<&Path>) -> anyhow::Result<ClientConfig> {
+    let file = ca.unwrap_or(Path::new(SYSTEM_CA_FILE));
     let unreadable = || format!("cannot read certificates from {}: name them with --ca FILE or CAUSEWAY_CA", file.display());
     let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(&file).with_context(unreadable)? {
+    for certificate in CertificateDer::pem_file_iter(file).with_context(unreadable)? {
         // The system's file may hold one that is too old to be read; only a file without any is an error.
         let (_, _) = roots.add_parsable_certificates([certificate.with_context(unreadable)?]);
     }

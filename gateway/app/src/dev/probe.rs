@@ -7,12 +7,11 @@ use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::Empty;
 use hyper_util::rt::TokioIo;
-use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, ServerName, pem::PemObject},
-};
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+
+use crate::cli::client;
 
 /// Asks nodes of one deployment.
 #[derive(Clone)]
@@ -27,12 +26,7 @@ impl Probe {
     /// # Errors
     /// When the CA file cannot be used.
     pub fn new(ca: &Path) -> Result<Self> {
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(ca).context("cannot read the CA file")? {
-            roots.add(certificate?)?;
-        }
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Ok(Self { tls: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { tls: TlsConnector::from(Arc::new(client::tls_config(Some(ca))?)) })
     }
 
     /// The status of a GET, with a key if one is given; at most 2 s.
