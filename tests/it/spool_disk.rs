@@ -139,8 +139,14 @@ impl Stage {
             wanted.iter().filter(|told| records.get(&*told.request_id) != Some(&(told.status.to_string().as_str(), "1"))).count()
         };
         let all = wait::until("all records in the database", FULL_WITHIN, async || missing().await == 0).await;
-        let readiness = self.calls.readiness(&self.region).await;
-        assert!(all.is_ok(), "{} of {} answers have no or no single record; {readiness:?}", missing().await, wanted.len());
+        if all.is_err() {
+            let (readiness, rows) = (self.calls.readiness(&self.region).await, self.database.ask("causeway", question).await);
+            let rows = rows.unwrap_or_default();
+            let found = |told: &Told| rows.iter().filter(|row| row.starts_with(&told.request_id)).cloned().collect::<Vec<_>>();
+            let one = |told: &&&Told| found(told) != [format!("{}|{}|1", told.request_id, told.status)];
+            let lacking: Vec<_> = wanted.iter().filter(one).take(3).map(|told| (told, found(told))).collect();
+            assert!(all.is_ok(), "{} of {} answers have no or no single record: {lacking:?}; {readiness:?}", missing().await, wanted.len());
+        }
         assert!(!wanted.is_empty());
     }
 }
