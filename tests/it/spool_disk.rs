@@ -334,3 +334,39 @@ async fn failed_sync_is_the_last_and_nothing_that_was_released_is_missing_after_
     stage.node.stop().await.unwrap();
     stage.dev.stop().await.unwrap();
 }
+
+/// A watermark that another spool directory left must not make the loader skip this one's first records.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_not_skipped_for_those_of_another_directory_with_the_same_incarnation() {
+    let mut stage = Stage::start(|_| "spool: { dir: spool, max: 64MiB, segment: 1MiB }".to_owned()).await;
+    stage.node.stop().await.unwrap();
+    let claims = std::fs::read_dir(stage.region.node_config.with_file_name("spool")).unwrap();
+    let names = claims.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let last = names.filter_map(|name| u64::from_str_radix(name.get(..16)?, 16).ok()).max().unwrap();
+    let foreign = format!(
+        "insert into audit_watermark (node, incarnation, seq, chain_hash) \
+         select node, {}, 5, decode(repeat('ab', 32), 'hex') from audit_watermark where incarnation = {last} returning 1",
+        last + 1
+    );
+    assert_eq!(stage.database.ask("causeway", &foreign).await.unwrap(), ["1"]);
+
+    stage.node.start(Under::Bare).await.unwrap();
+    stage.serves().await;
+    let disputed = stage.ask().await.unwrap();
+    let said = wait::until("the loader's complaint", WITHIN, async || {
+        stage.calls.readiness(&stage.region).await.is_ok_and(|(_, text)| text.contains("from another spool directory"))
+    });
+    said.await.unwrap();
+    let rows = format!("select count(*) from audit_event where incarnation = {}", last + 1);
+    assert_eq!(stage.database.ask("causeway", &rows).await.unwrap(), ["0"]);
+
+    stage.node.stop().await.unwrap();
+    assert!(std::fs::metadata(stage.region.node_config.with_file_name("spool").join(format!("{:016x}-{:016x}", last + 1, 1))).is_ok());
+    stage.node.start(Under::Bare).await.unwrap();
+    stage.serves().await;
+    let served = stage.ask().await.unwrap();
+    stage.each_answer_has_one_record(&[served]).await;
+    assert_eq!(disputed.status, 200);
+    stage.node.stop().await.unwrap();
+    stage.dev.stop().await.unwrap();
+}

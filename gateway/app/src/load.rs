@@ -1,10 +1,11 @@
 //! The loader: brings this node's audit records into PostgreSQL, exactly once, oldest first.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use audit::{reader::Reader, spool::Spool};
 use store::{
-    audit::{self as log, LoadError},
+    audit::{self as log, LoadError, Watermark},
+    pool::Primary,
     topology::Topology,
 };
 
@@ -16,6 +17,7 @@ const ROWS_MAX: usize = 2_000;
 /// Loads for as long as the node runs. The database may be away for hours: records wait on disk.
 pub async fn run(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Facts>) {
     let mut reader = spool.reader();
+    let mut confirmed = HashSet::new();
     let mut pulse = tokio::time::interval(Duration::from_millis(100));
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -32,7 +34,16 @@ pub async fn run(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Fa
         let mut stuck = None;
         facts.loader.lock().waiting = incarnations.iter().filter(|known| **known != spool.incarnation()).count();
         for incarnation in incarnations {
-            if let Err(reason) = load(&mut reader, incarnation, &spool, &node, &topology, &facts).await {
+            let loaded = async {
+                let primary = topology.primary().map_err(|_| "the primary is not known".to_owned())?;
+                let mark = log::watermark(&primary, &node, incarnation).await.map_err(|error| error.to_string())?;
+                if !confirmed.contains(&incarnation) {
+                    confirm(&mut reader, incarnation, mark)?;
+                    confirmed.insert(incarnation);
+                }
+                load(&mut reader, incarnation, mark, &spool, &node, &primary, &facts).await
+            };
+            if let Err(reason) = loaded.await {
                 stuck = stuck.or(Some(reason));
             }
         }
@@ -40,15 +51,34 @@ pub async fn run(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Fa
     }
 }
 
+/// Refuses to go on from a watermark that another spool directory left: its records would be taken for this one's.
+fn confirm(reader: &mut Reader, incarnation: u64, mark: Watermark) -> Result<(), String> {
+    match tokio::task::block_in_place(|| reader.confirms(incarnation, mark.seq, &mark.chain)) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!(
+            "the database holds records 1 to {} of incarnation {incarnation} from another spool directory of a node with this name; \
+             nothing is loaded over them. Give each node a name of its own; after a restart this node uses a new incarnation",
+            mark.seq
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Loads one incarnation until nothing durable is left of it.
-async fn load(reader: &mut Reader, incarnation: u64, spool: &Spool, node: &str, topology: &Topology, facts: &Facts) -> Result<(), String> {
-    let primary = topology.primary().map_err(|_| "the primary is not known".to_owned())?;
-    let mut mark = log::watermark(&primary, node, incarnation).await.map_err(|error| error.to_string())?;
+async fn load(
+    reader: &mut Reader,
+    incarnation: u64,
+    mut mark: Watermark,
+    spool: &Spool,
+    node: &str,
+    primary: &Primary,
+    facts: &Facts,
+) -> Result<(), String> {
     loop {
         // Reads hit the page cache as a rule; a cold disk blocks this task's thread, not the data plane.
         let batch = tokio::task::block_in_place(|| reader.read(incarnation, mark.seq, ROWS_MAX)).map_err(|error| error.to_string())?;
         if !batch.rows.is_empty() {
-            mark.seq = match log::load(&primary, node, incarnation, mark.seq + 1, &batch.rows, batch.chain).await {
+            mark.seq = match log::load(primary, node, incarnation, mark.seq + 1, &batch.rows, batch.chain).await {
                 Ok(seq) => seq,
                 Err(LoadError::Store(error)) => return Err(error.to_string()),
                 Err(gap @ LoadError::Gap { .. }) => return Err(gap.to_string()),

@@ -150,7 +150,9 @@ fn spool_config(config: &NodeConfig) -> SpoolConfig {
     let mut spool = SpoolConfig::new(&config.spool.dir, &config.node);
     spool.disk_bytes_max = config.spool.max.0;
     spool.segment_bytes = config.spool.segment.0;
-    spool.incarnation_floor = u64::try_from(Clock.wall().0 / 1_000_000).unwrap_or(0);
+    // Microseconds: two directories that are made within one second must not share a number, because the database would take
+    // the first records of the second for ones that it has.
+    spool.incarnation_floor = u64::try_from(Clock.wall().0).unwrap_or(0);
     spool
 }
 

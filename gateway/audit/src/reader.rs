@@ -105,6 +105,34 @@ impl Reader {
         Ok(batch)
     }
 
+    /// Whether row `seq` of this incarnation, loaded with this chain hash, came from this directory. Two directories can carry
+    /// the same incarnation number (a disk was lost, a clock was set back); what is loaded of one says nothing about the other.
+    /// True where nothing is left on disk to compare with.
+    ///
+    /// # Errors
+    /// As [`Reader::read`].
+    pub fn confirms(&mut self, incarnation: u64, seq: u64, chain: &Chain) -> Result<bool, SpoolError> {
+        if seq == 0 {
+            return Ok(true);
+        }
+        let segments = self.shared.catalog.lock().readable(incarnation);
+        let holds = |segment: &&Segment| segment.first_seq <= seq.saturating_add(1) && seq <= segment.last_seq;
+        let Some(segment) = segments.iter().find(holds) else {
+            // The live incarnation has every number up to its last one; a higher one was never written here.
+            return Ok(incarnation != self.shared.incarnation);
+        };
+        self.cursor = None;
+        self.enter(segment, segment.first_seq)?;
+        let Some(cursor) = &mut self.cursor else { return Ok(true) };
+        while cursor.walk.mark.seq < seq.saturating_add(1) {
+            match cursor.walk.next(segment.end).map_err(doing("read a segment"))? {
+                Step::Batch(_) => {}
+                Step::End | Step::Fault(_) => break,
+            }
+        }
+        Ok(cursor.walk.mark.chain == *chain)
+    }
+
     /// Puts the cursor into `segment`, at or before `next`.
     fn enter(&mut self, segment: &Segment, next: u64) -> Result<(), SpoolError> {
         let is_there = self.cursor.as_ref().is_some_and(|cursor| {

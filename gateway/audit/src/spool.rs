@@ -52,8 +52,8 @@ pub struct SpoolConfig {
     pub flush_after: Duration,
     /// Slots that may be reserved and not yet durable, 65,536 by default.
     pub outstanding_max: usize,
-    /// An empty directory counts its incarnations from above this number, 0 by default. Seconds since 1970 keep a directory
-    /// that was lost and made anew from repeating numbers that the database has already seen.
+    /// An empty directory counts its incarnations from above this number, 0 by default. Microseconds since 1970 keep a
+    /// directory that was lost and made anew from repeating numbers that the database has already seen.
     pub incarnation_floor: u64,
 }
 

@@ -163,3 +163,32 @@ fn loader_can_read_and_release_while_the_writer_thread_writes() {
     assert_eq!(loaded, 3_000);
     assert!(spool.state().used_bytes < 300_000, "{:?}", spool.state());
 }
+
+/// A lost disk and a clock that was set back: the number repeats, the nonce does not.
+#[test]
+fn watermark_of_another_directory_with_the_same_incarnation_is_not_confirmed() {
+    let (first, mut writer) = stepped(&SimDisk::new(Lie::Honest));
+    written(&first, &mut writer, 7);
+    let loaded = first.reader().read(1, 0, 7).expect("readable");
+    let (second, mut other) = stepped(&SimDisk::new(Lie::Honest));
+
+    assert!(first.reader().confirms(1, 7, &loaded.chain).expect("readable"));
+    assert!(first.reader().confirms(1, 0, &[0; 32]).expect("readable"), "nothing is loaded yet");
+    assert!(!second.reader().confirms(1, 7, &loaded.chain).expect("readable"), "before its first record");
+    written(&second, &mut other, 20);
+    assert!(!second.reader().confirms(1, 7, &loaded.chain).expect("readable"), "when it holds the number, too");
+    assert!(second.reader().confirms(99, 7, &loaded.chain).expect("readable"), "nothing is left of that one");
+}
+
+/// The watermark may lie anywhere: inside a batch, at a segment's end, in a segment that is gone.
+#[test]
+fn every_watermark_that_the_reader_made_is_confirmed() {
+    let disk = SimDisk::new(Lie::Honest);
+    let (spool, mut writer) = stepped(&disk);
+    written(&spool, &mut writer, 400);
+    for at in 1..=400 {
+        let batch = spool.reader().read(1, at - 1, 1).expect("readable");
+        assert!(spool.reader().confirms(1, at, &batch.chain).expect("readable"), "row {at}");
+        assert!(!spool.reader().confirms(1, at, &[7; 32]).expect("readable"), "row {at}");
+    }
+}
