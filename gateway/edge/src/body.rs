@@ -16,7 +16,7 @@ use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::{fields, forward, pool::Connection, trail::Trail};
+use crate::{fields, http1::Download, pool::Slot, trail::Trail};
 
 /// Why a body was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -225,6 +225,47 @@ impl Body for RequestBody {
     }
 }
 
+/// The body of a service's response, with its connection; the connection is kept as soon as both messages are over.
+#[derive(Debug)]
+pub struct ServiceBody(Option<(Box<Download>, Slot)>);
+
+impl ServiceBody {
+    /// A body that may still come.
+    pub fn new(download: Box<Download>, slot: Slot) -> Self {
+        let mut body = Self(Some((download, slot)));
+        body.settle();
+        body
+    }
+
+    fn settle(&mut self) {
+        if let Some((download, slot)) = self.0.take_if(|(download, _)| download.is_over())
+            && let Some(link) = download.into_link()
+        {
+            slot.keep(link);
+        }
+    }
+}
+
+impl Body for ServiceBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let Some((download, _)) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = ready!(Pin::new(&mut **download).poll_frame(cx));
+        self.settle();
+        Poll::Ready(frame.map(|frame| Ok(clean_trailers(frame?, fields::strip_from_response))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or(SizeHint::with_exact(0), |(download, _)| download.size_hint())
+    }
+}
+
 /// A response's body on its way to a client.
 #[derive(Debug)]
 pub enum ReplyBody {
@@ -238,8 +279,7 @@ pub enum ReplyBody {
 #[derive(Debug)]
 pub struct ReplyStream {
     first: Option<Frame<Bytes>>,
-    inner: Incoming,
-    connection: Option<Connection>,
+    inner: ServiceBody,
     request: Arc<Meter>,
     trail: Trail,
     bytes: u64,
@@ -247,17 +287,12 @@ pub struct ReplyStream {
 }
 
 impl ReplyStream {
-    /// Joins what belongs to a response that goes on: its first piece, the rest, the connection and the record.
-    pub fn new(first: Option<Frame<Bytes>>, inner: Incoming, connection: Connection, request: Arc<Meter>, trail: Trail, stall: Duration) -> Self {
-        Self { first, inner, connection: Some(connection), request, trail, bytes: 0, patience: Patience::new(stall) }
+    /// Joins what belongs to a response that goes on: its first piece, the rest and the record.
+    pub const fn new(first: Option<Frame<Bytes>>, inner: ServiceBody, request: Arc<Meter>, trail: Trail, stall: Duration) -> Self {
+        Self { first, inner, request, trail, bytes: 0, patience: Patience::new(stall) }
     }
 
     fn finish(&mut self) {
-        if let Some(connection) = self.connection.take()
-            && self.request.progress() == Progress::Complete
-        {
-            connection.give_back(self.trail.now().boot);
-        }
         self.trail.close(audit::event::Outcome::Ok, self.bytes, self.request.bytes());
     }
 
@@ -282,7 +317,7 @@ impl ReplyStream {
                 if self.inner.is_end_stream() {
                     self.finish();
                 }
-                Poll::Ready(Some(Ok(clean_trailers(frame, forward::clean_response))))
+                Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(_)) => {
                 self.trail.close(audit::event::Outcome::Error, self.bytes, self.request.bytes());

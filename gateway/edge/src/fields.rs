@@ -25,8 +25,31 @@ const ALSO_RESERVED: [HeaderName; 5] = [
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// True for fields that belong to one connection only (RFC 9110 section 7.6.1), and for what else no response carries on.
+pub fn is_the_connections(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection" | "keep-alive" | "proxy-connection" | "upgrade" | "transfer-encoding" | "proxy-authenticate" | "proxy-authorization" | "te"
+    )
+}
+
+/// True for the family that only the gateway may set.
+pub fn is_the_gateways(name: &HeaderName) -> bool {
+    name.as_str().starts_with("causeway-")
+}
+
+/// Fields that decide framing or routing cannot be named in `Connection` (RFC 9110 section 7.6.1, last paragraph).
+pub fn can_be_named_away(name: &HeaderName) -> bool {
+    !matches!(*name, header::CONTENT_LENGTH | header::HOST | header::AUTHORIZATION | header::CACHE_CONTROL)
+}
+
 /// Removes what a client may not say: hop-by-hop fields (RFC 9110 section 7.6.1) and identity fields.
 pub fn strip_untrusted(headers: &mut HeaderMap) {
+    // Most requests have none of them: one look at each name is cheaper than twenty searches.
+    let is_suspect = |name: &HeaderName| is_the_connections(name) || is_the_gateways(name) || RESERVED.contains(name) || name.as_str().contains('_');
+    if !headers.keys().any(is_suspect) {
+        return;
+    }
     strip_hop_by_hop(headers);
     for name in &RESERVED {
         headers.remove(name);
@@ -62,8 +85,7 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
             .filter_map(|value| value.to_str().ok())
             .flat_map(|text| text.split(','))
             .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
-            // Fields that decide framing or routing cannot be named away (RFC 9110 section 7.6.1, last paragraph).
-            .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::HOST | header::AUTHORIZATION | header::CACHE_CONTROL))
+            .filter(can_be_named_away)
             .collect();
         for name in named {
             headers.remove(name);
@@ -82,6 +104,13 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(header::TE);
         }
     }
+}
+
+/// Removes from a response what belongs to one connection, and what only the gateway may say.
+pub fn strip_from_response(headers: &mut HeaderMap) {
+    strip_hop_by_hop(headers);
+    strip_prefix(headers, "causeway-");
+    headers.remove(header::TE);
 }
 
 /// Removes every field of a family.

@@ -7,34 +7,31 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use hyper::client::conn::http1::{Builder, SendRequest};
-use hyper_util::rt::TokioIo;
 use model::time::BootNanos;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
 use crate::{
-    accept,
-    body::RequestBody,
     health::{Health, HealthTable},
+    http1::{Link, Stream},
 };
 
 /// Idle connections that are kept to one target, for each core.
 const IDLE_MAX: usize = 256;
 /// Services close idle connections after 60 to 75 s as a rule; we stop using them earlier.
 const IDLE_NANOS_MAX: u64 = 50_000_000_000;
-/// Buffer for heads; also the largest response head that is taken.
-const BUFFER_BYTES_MAX: usize = 128 << 10;
 
 /// The connections of one core, by target address.
 #[derive(Debug, Default)]
 pub struct Pools {
     targets: Mutex<HashMap<Box<str>, Arc<TargetPool>>>,
+    /// Moved by the sweep: an idle link's age need not be known better than to a second.
+    now: Arc<AtomicU64>,
     turn: AtomicUsize,
 }
 
@@ -45,8 +42,13 @@ impl Pools {
         if let Some(pool) = targets.get(address) {
             return Arc::clone(pool);
         }
-        let pool =
-            Arc::new(TargetPool { address: address.into(), health: health.of(address), idle: Mutex::default(), in_flight: AtomicUsize::new(0) });
+        let pool = Arc::new(TargetPool {
+            address: address.into(),
+            health: health.of(address),
+            now: Arc::clone(&self.now),
+            idle: Mutex::default(),
+            in_flight: AtomicUsize::new(0),
+        });
         targets.insert(address.into(), Arc::clone(&pool));
         pool
     }
@@ -58,8 +60,9 @@ impl Pools {
 
     /// Closes connections that have been idle for too long.
     pub fn sweep(&self, now: BootNanos) {
+        self.now.store(now.0, Ordering::Relaxed);
         for pool in self.targets.lock().values() {
-            pool.idle.lock().retain(|idle| now.nanos_since(idle.since) < IDLE_NANOS_MAX && !idle.sender.is_closed());
+            pool.idle.lock().retain_mut(|idle| now.nanos_since(idle.since) < IDLE_NANOS_MAX && !idle.link.is_stale());
         }
     }
 }
@@ -69,27 +72,18 @@ impl Pools {
 pub struct TargetPool {
     address: Box<str>,
     health: Arc<Health>,
+    now: Arc<AtomicU64>,
     idle: Mutex<Vec<Idle>>,
     in_flight: AtomicUsize,
 }
 
 #[derive(Debug)]
 struct Idle {
-    sender: SendRequest<RequestBody>,
+    link: Link,
     since: BootNanos,
 }
 
-/// A connection that is in use; dropping it closes it, [`Connection::give_back`] keeps it.
-#[derive(Debug)]
-pub struct Connection {
-    /// Sends requests.
-    pub sender: SendRequest<RequestBody>,
-    /// It has served before: the service may have closed it meanwhile.
-    pub is_reused: bool,
-    slot: Slot,
-}
-
-/// A place among the exchanges in flight.
+/// A place among the exchanges in flight; dropping it without [`Slot::keep`] keeps no connection.
 #[derive(Debug)]
 pub struct Slot(Arc<TargetPool>);
 
@@ -111,9 +105,6 @@ pub enum ConnectError {
     /// The target cannot be reached.
     #[error("connecting failed")]
     Io(#[source] io::Error),
-    /// The connection broke before it could be used.
-    #[error("the connection broke at once")]
-    Handshake(#[source] hyper::Error),
 }
 
 impl TargetPool {
@@ -135,11 +126,11 @@ impl TargetPool {
     }
 
     /// An idle connection that still looks open, the most recently used first.
-    pub fn take_idle(&self, now: BootNanos) -> Option<SendRequest<RequestBody>> {
+    pub fn take_idle(&self, now: BootNanos) -> Option<Link> {
         let mut idle = self.idle.lock();
-        while let Some(candidate) = idle.pop() {
-            if !candidate.sender.is_closed() && now.nanos_since(candidate.since) < IDLE_NANOS_MAX {
-                return Some(candidate.sender);
+        while let Some(mut candidate) = idle.pop() {
+            if !candidate.link.is_stale() && now.nanos_since(candidate.since) < IDLE_NANOS_MAX {
+                return Some(candidate.link);
             }
         }
         None
@@ -149,36 +140,20 @@ impl TargetPool {
     ///
     /// # Errors
     /// [`ConnectError`]. Dropping the future abandons the attempt.
-    pub async fn open(&self, timeout: Duration) -> Result<SendRequest<RequestBody>, ConnectError> {
+    pub async fn open(&self, timeout: Duration) -> Result<Link, ConnectError> {
         let stream = tokio::time::timeout(timeout, TcpStream::connect(&*self.address)).await.map_err(|_| ConnectError::Timeout)?;
         let stream = stream.map_err(ConnectError::Io)?;
         stream.set_nodelay(true).map_err(ConnectError::Io)?;
-        let (sender, connection) =
-            Builder::new().max_buf_size(BUFFER_BYTES_MAX).handshake(TokioIo::new(stream)).await.map_err(ConnectError::Handshake)?;
-        // It ends when its sender is dropped or the service closes; errors reach the exchange itself.
-        accept::spawn(async move {
-            connection.await.ok();
-        });
-        Ok(sender)
+        Ok(Link::new(Stream::Plain(stream)))
     }
 }
 
-impl Connection {
-    /// Wraps a sender that has a place in flight.
-    pub const fn new(sender: SendRequest<RequestBody>, is_reused: bool, slot: Slot) -> Self {
-        Self { sender, is_reused, slot }
-    }
-
-    /// Gives the place in flight back for another attempt.
-    pub fn into_slot(self) -> Slot {
-        self.slot
-    }
-
-    /// Keeps the connection for later. Only call this when both messages of the exchange are complete.
-    pub fn give_back(self, now: BootNanos) {
-        let mut idle = self.slot.0.idle.lock();
-        if idle.len() < IDLE_MAX && !self.sender.is_closed() {
-            idle.push(Idle { sender: self.sender, since: now });
+impl Slot {
+    /// Ends the exchange and keeps its connection for the next one.
+    pub fn keep(self, link: Link) {
+        let mut idle = self.0.idle.lock();
+        if idle.len() < IDLE_MAX {
+            idle.push(Idle { link, since: BootNanos(self.0.now.load(Ordering::Relaxed)) });
         }
     }
 }

@@ -16,7 +16,7 @@ use model::{
 
 use crate::{
     authenticate, authorize,
-    body::{ReplyBody, ReplyStream},
+    body::{ReplyBody, ReplyStream, ServiceBody},
     forward::{self, Exchange},
     head::{self, Head},
     limit::{self, LimitFacts},
@@ -124,9 +124,8 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
 
 /// Releases a service's response once its record is on disk.
 async fn release(core: &Arc<Core>, exchange: Exchange, mut trail: Trail, limits: &LimitFacts) -> Response<ReplyBody> {
-    let Exchange { response, connection, meter } = exchange;
+    let Exchange { response, meter } = exchange;
     let (mut parts, mut body) = response.into_parts();
-    forward::clean_response(&mut parts.headers);
     if let Ok(value) = HeaderValue::from_str(trail.request_id()) {
         parts.headers.insert(refuse::REQUEST_ID, value);
     }
@@ -146,13 +145,10 @@ async fn release(core: &Arc<Core>, exchange: Exchange, mut trail: Trail, limits:
     }
     core.counters.served(trail.route_name(), parts.status, trail.now().boot.nanos_since(trail.started().boot));
     let body = if is_whole {
-        if meter.progress() == crate::body::Progress::Complete {
-            connection.give_back(trail.now().boot);
-        }
         ReplyBody::Whole(first.and_then(|frame| frame.into_data().ok()))
     } else {
         let stall = core.edge.settings.stall_timeout.max(trail.idle_timeout());
-        ReplyBody::Stream(Box::new(ReplyStream::new(first, body, connection, meter, trail, stall)))
+        ReplyBody::Stream(Box::new(ReplyStream::new(first, body, meter, trail, stall)))
     };
     Response::from_parts(parts, body)
 }
@@ -186,7 +182,7 @@ async fn is_durable(core: &Core, receipt: audit::spool::Receipt) -> bool {
 }
 
 /// Looks once whether the body is already at hand: then one record tells everything, and one write sends it.
-async fn first_frame(body: &mut Incoming) -> (Option<Frame<bytes::Bytes>>, bool) {
+async fn first_frame(body: &mut ServiceBody) -> (Option<Frame<bytes::Bytes>>, bool) {
     if body.is_end_stream() {
         return (None, true);
     }

@@ -1,0 +1,192 @@
+//! HTTP/1.1 towards services, in the request's own task (RFC 9112).
+//!
+//! No connection task and no channel stands between a request and its socket: [`Link::exchange`] writes the request and
+//! reads the response's head, [`Download`] reads the rest while it is polled, and drives what is left of the upload. A link
+//! is used again only when both messages ended where their framing says, and nothing came behind them.
+
+mod chunks;
+mod download;
+mod head;
+mod stream;
+mod upload;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::BytesMut;
+use http::{HeaderMap, StatusCode};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+pub use self::{download::Download, stream::Stream};
+use self::{
+    head::{Head, Spans},
+    upload::{Upload, UploadError},
+};
+use crate::body::{BodyError, RequestBody};
+
+/// The largest response head, in bytes.
+const HEAD_BYTES_MAX: usize = 128 << 10;
+/// What is read at least in one call.
+const READ_BYTES_MIN: usize = 8 << 10;
+/// Interim responses (RFC 9110 section 15.2) that are passed over; more of them are an attack.
+const INTERIM_MAX: u8 = 16;
+
+/// A connection to a service.
+#[derive(Debug)]
+pub struct Link {
+    stream: Stream,
+    /// Read and not yet taken.
+    input: BytesMut,
+    spans: Spans,
+}
+
+/// A response whose body may still come.
+#[derive(Debug)]
+pub struct Answer {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields, without those that belong to the connection or to the gateway.
+    pub headers: HeaderMap,
+    /// Its body, which owns the connection.
+    pub body: Box<Download>,
+}
+
+/// What is asked of a link.
+#[derive(Debug)]
+pub struct Ask {
+    /// The request's head, ready to send.
+    pub head: Vec<u8>,
+    /// Its body.
+    pub body: RequestBody,
+    /// The response to a HEAD has no body, whatever it says (RFC 9110 section 9.3.2).
+    pub is_head: bool,
+    /// The client asked to switch protocols: 101 is an answer then.
+    pub may_switch: bool,
+}
+
+/// An exchange without a response.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub cause: Cause,
+    /// Bytes of the request have left.
+    pub is_sent: bool,
+    /// Bytes of a response came.
+    pub is_answered: bool,
+    /// The request, when nothing of its body was taken: it can be asked again, where that is safe.
+    pub ask: Option<Ask>,
+}
+
+/// Why there is no response.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The service closed the connection before the head was complete.
+    #[error("the service closed the connection")]
+    Closed,
+    /// Reading or writing failed.
+    #[error("the connection broke")]
+    Io(#[source] io::Error),
+    /// The service sent what is not HTTP/1.1, or could be read in two ways.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// The request's body could not be had.
+    #[error(transparent)]
+    Body(BodyError),
+}
+
+impl Link {
+    /// A link over an open connection.
+    pub fn new(stream: Stream) -> Self {
+        Self { stream, input: BytesMut::new(), spans: Spans::default() }
+    }
+
+    /// True when the service closed the idle link, or spoke unasked. It reads what the runtime knows already: no system call
+    /// as long as nothing came.
+    pub fn is_stale(&mut self) -> bool {
+        let mut byte = [0_u8; 1];
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_ready()
+    }
+
+    /// Sends a request and reads the head of its response; the request's body may go on behind it.
+    ///
+    /// # Errors
+    /// [`Failure`]; the link is gone.
+    ///
+    /// # Cancel
+    /// Dropping the future closes the connection.
+    pub async fn exchange(mut self, ask: Ask) -> Result<Answer, Failure> {
+        let Ask { head, body, is_head, may_switch } = ask;
+        let mut upload = Upload::new(head, body);
+        let mut is_answered = false;
+        let read = poll_fn(|cx| {
+            match upload.poll(&mut self.stream, cx) {
+                Poll::Ready(Err(UploadError::Body(error))) => return Poll::Ready(Err(Cause::Body(error))),
+                // A service may refuse early and close its reading side: what it said is still there to be read.
+                Poll::Ready(Err(UploadError::Io(_)) | Ok(())) | Poll::Pending => {}
+            }
+            self.poll_head(cx, is_head, may_switch, &mut is_answered)
+        })
+        .await;
+        match read {
+            Ok(Head { status, headers, framing, is_persistent }) => {
+                let body = Box::new(Download::new(self, upload, framing, is_persistent));
+                Ok(Answer { status, headers, body })
+            }
+            Err(cause) => {
+                let is_sent = upload.has_written();
+                let ask = upload.into_ask(is_head, may_switch);
+                Err(Failure { cause, is_sent, is_answered, ask })
+            }
+        }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>, is_head: bool, may_switch: bool, is_answered: &mut bool) -> Poll<Result<Head, Cause>> {
+        let mut interim = 0;
+        let mut is_worth_parsing = !self.input.is_empty();
+        loop {
+            while is_worth_parsing {
+                let taken = head::take(&mut self.input, &mut self.spans, is_head, may_switch).map_err(Cause::Malformed)?;
+                is_worth_parsing = taken.is_some();
+                match taken {
+                    Some(head) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
+                        interim += 1;
+                        if interim > INTERIM_MAX {
+                            return Poll::Ready(Err(Cause::Malformed("the service sends interim responses without end")));
+                        }
+                    }
+                    Some(head) => return Poll::Ready(Ok(head)),
+                    None => {}
+                }
+            }
+            if self.input.len() >= HEAD_BYTES_MAX {
+                return Poll::Ready(Err(Cause::Malformed("the response's head is too large")));
+            }
+            let before = self.input.len();
+            let count = ready!(self.poll_fill(cx, READ_BYTES_MIN)).map_err(Cause::Io)?;
+            if count == 0 {
+                return Poll::Ready(Err(Cause::Closed));
+            }
+            *is_answered = true;
+            // A head ends with a line end: pieces without one cannot complete it.
+            is_worth_parsing = self.input.get(before..).is_some_and(|new| new.contains(&b'\n'));
+        }
+    }
+
+    /// Reads more; 0 at the end of the stream.
+    fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: usize) -> Poll<io::Result<usize>> {
+        // Room for less than this is not worth a system call.
+        if self.input.capacity() - self.input.len() < wanted.min(2_048) {
+            self.input.reserve(wanted);
+        }
+        poll_read_buf(Pin::new(&mut self.stream), cx, &mut self.input)
+    }
+}

@@ -1,0 +1,230 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Body;
+use proptest::prelude::*;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+use super::{Answer, Ask, Cause, Failure, Link, Stream};
+use crate::body::{BodyError, RequestBody};
+
+const WITHIN: Duration = Duration::from_secs(10);
+
+/// A link, and the service's end of it.
+async fn pair() -> (Link, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (Link::new(Stream::Plain(near)), listener.accept().await.unwrap().0)
+}
+
+fn get() -> Ask {
+    Ask { head: b"GET / HTTP/1.1\r\nhost: x\r\n\r\n".to_vec(), body: RequestBody::Empty, is_head: false, may_switch: false }
+}
+
+/// What a link makes of these bytes, which come in these pieces; the service closes behind them.
+async fn read(pieces: Vec<Vec<u8>>, ask: Ask) -> Result<(u16, Result<Vec<u8>, BodyError>, bool), Cause> {
+    let (link, mut service) = pair().await;
+    service.set_nodelay(true).unwrap();
+    let says = async {
+        for piece in pieces {
+            service.write_all(&piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        service.shutdown().await.unwrap();
+        service
+    };
+    let reads = async {
+        let Answer { status, headers: _, mut body } = link.exchange(ask).await.map_err(|failure| failure.cause)?;
+        let mut bytes = Vec::new();
+        while let Some(frame) = body.frame().await {
+            match frame {
+                Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
+                Err(error) => return Ok((status.as_u16(), Err(error), false)),
+            }
+        }
+        assert!(body.is_end_stream());
+        Ok((status.as_u16(), Ok(bytes), body.into_link().is_some()))
+    };
+    tokio::time::timeout(WITHIN, async { tokio::join!(reads, says).0 }).await.unwrap()
+}
+
+async fn read_whole(text: &str) -> Result<(u16, Result<Vec<u8>, BodyError>, bool), Cause> {
+    read(vec![text.as_bytes().to_vec()], get()).await
+}
+
+#[tokio::test]
+async fn each_framing_ends_where_it_says_and_only_then_is_the_link_kept() {
+    for (text, body, is_kept) in [
+        ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabc", "abc", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "", true),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 3\r\n\r\nabc", "abc", true),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", "abc", true),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n1;x=y\r\na\r\n2\r\nbc\r\n0\r\nt: 1\r\n\r\n", "abc", true),
+        ("HTTP/1.1 204 No Content\r\n\r\n", "", true),
+        ("HTTP/1.1 304 Not Modified\r\ncontent-length: 9\r\n\r\n", "", true),
+        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\na", "a", true),
+        ("HTTP/1.1 200 OK\r\n\r\nabc", "abc", false),
+        ("HTTP/1.0 200 OK\r\ncontent-length: 3\r\n\r\nabc", "abc", false),
+        ("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 3\r\n\r\nabc", "abc", false),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nabcHTTP/1.1 200 OK\r\n", "abc", false),
+        ("HTTP/1.1 204 No Content\r\n\r\nabc", "", false),
+        ("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\nx", "a", false),
+    ] {
+        let (_, bytes, kept) = read_whole(text).await.unwrap();
+        assert_eq!((bytes.unwrap().as_slice(), kept), (body.as_bytes(), is_kept), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn head_with_two_readings_is_refused() {
+    for text in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ncontent-length: 4\r\n\r\nabcd",
+        "HTTP/1.1 200 OK\r\ncontent-length: 3, 3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\ncontent-length: +3\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\ncontent-length: \r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\ncontent-length: 99999999999999999999\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: a\r\n b\r\ncontent-length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nbad name: a\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nx: a\0b\r\n\r\n",
+        "HTTP/1.1 2000 OK\r\n\r\n",
+        "HTTP/2.0 200 OK\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
+        "\u{16}\u{3}\u{1}",
+    ] {
+        assert!(matches!(read_whole(text).await, Err(Cause::Malformed(_))), "{text}");
+    }
+    let interim = "HTTP/1.1 102 Processing\r\n\r\n".repeat(17);
+    assert!(matches!(read_whole(&interim).await, Err(Cause::Malformed(_))));
+    let large = format!("HTTP/1.1 200 OK\r\nx: {}\r\n\r\n", "a".repeat(130 << 10));
+    assert!(matches!(read_whole(&large).await, Err(Cause::Malformed(_))));
+}
+
+#[tokio::test]
+async fn body_that_breaks_off_is_an_error_and_never_an_end() {
+    for text in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nabc",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabcd\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-1\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10000000000000000\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nbad name: 1\r\n\r\n",
+    ] {
+        assert_eq!(read_whole(text).await.unwrap().1, Err(BodyError::Broken), "{text}");
+    }
+    for text in ["", "HTTP/1.1 200 OK\r\ncontent-le", "HTTP/1.1 100 Continue\r\n\r\n"] {
+        assert!(matches!(read_whole(text).await, Err(Cause::Closed)), "{text}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Wherever the network cuts, the message is the same.
+    #[test]
+    fn pieces_do_not_change_the_message(cuts in proptest::collection::vec(0_usize..400, 0..12), is_chunked: bool) {
+        let whole: &[u8] = if is_chunked {
+            b"HTTP/1.1 200 OK\r\nx-a: b\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n1e\r\nabcdefghijklmnopqrstuvwxyz0123\r\n0\r\nt: 1\r\n\r\n"
+        } else {
+            b"HTTP/1.1 200 OK\r\nx-a: b\r\ncontent-length: 31\r\n\r\naabcdefghijklmnopqrstuvwxyz0123"
+        };
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut % whole.len()).collect();
+        cuts.sort_unstable();
+        let mut pieces = Vec::new();
+        let mut from = 0;
+        for cut in cuts {
+            pieces.push(whole[from..cut].to_vec());
+            from = cut;
+        }
+        pieces.push(whole[from..].to_vec());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (status, bytes, is_kept) = runtime.block_on(read(pieces, get())).unwrap();
+        prop_assert_eq!(status, 200);
+        prop_assert_eq!(bytes.unwrap(), b"aabcdefghijklmnopqrstuvwxyz0123");
+        prop_assert!(is_kept);
+    }
+}
+
+#[tokio::test]
+async fn fields_of_the_connection_and_of_the_gateway_stay_behind() {
+    let (link, mut service) = pair().await;
+    let text = "HTTP/1.1 200 OK\r\nconnection: keep-alive, x-hop, content-length\r\nx-hop: 1\r\nkeep-alive: 5\r\ncauseway-region: x\r\nte: x\r\n\
+                x-empty:\r\nx-goes: 1\r\nx-goes: 2\r\ncontent-length: 0\r\n\r\n";
+    service.write_all(text.as_bytes()).await.unwrap();
+
+    let Answer { headers, .. } = link.exchange(get()).await.unwrap();
+
+    let mut fields: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().unwrap())).collect();
+    fields.sort_unstable();
+    assert_eq!(fields, ["content-length: 0", "x-empty: ", "x-goes: 1", "x-goes: 2"]);
+}
+
+#[tokio::test]
+async fn early_answer_is_delivered_while_the_request_is_still_being_sent_and_the_link_is_not_kept() {
+    let (link, mut service) = pair().await;
+    let body = RequestBody::Whole(Some(Bytes::from(vec![b'x'; 64 << 20])));
+    let ask = Ask { head: b"PUT / HTTP/1.1\r\ncontent-length: 67108864\r\n\r\n".to_vec(), body, is_head: false, may_switch: false };
+    let says = async {
+        let mut some = [0; 1_024];
+        service.read_exact(&mut some).await.unwrap();
+        service.write_all(b"HTTP/1.1 413 Too Large\r\ncontent-length: 2\r\n\r\nno").await.unwrap();
+    };
+
+    let answer = tokio::time::timeout(WITHIN, async { tokio::join!(link.exchange(ask), says).0 }).await.unwrap().unwrap();
+
+    assert_eq!(answer.status, 413);
+    let mut body = answer.body;
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "no");
+    assert!(body.is_over() && body.into_link().is_none());
+}
+
+#[tokio::test]
+async fn stale_link_is_known_before_it_is_used() {
+    let (mut link, mut service) = pair().await;
+    assert!(!link.is_stale());
+    service.write_all(b"HTTP/1.1 408 Timeout\r\n").await.unwrap();
+    tokio::time::timeout(WITHIN, async {
+        while !link.is_stale() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    let (mut link, service) = pair().await;
+    drop(service);
+    tokio::time::timeout(WITHIN, async {
+        while !link.is_stale() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn request_comes_back_when_the_service_closed_before_it_answered() {
+    let (link, service) = pair().await;
+    let says = async {
+        let mut service = service;
+        let mut some = [0; 8];
+        service.read_exact(&mut some).await.unwrap();
+    };
+    let (failed, ()) = tokio::join!(link.exchange(get()), says);
+
+    let Failure { cause, is_sent, is_answered, ask } = failed.unwrap_err();
+
+    assert!(matches!(cause, Cause::Closed | Cause::Io(_)));
+    assert!(is_sent && !is_answered);
+    assert_eq!(ask.unwrap().head, get().head);
+}

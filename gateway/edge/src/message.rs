@@ -1,0 +1,137 @@
+//! The request as the service gets it.
+
+use std::{io::Write, net::IpAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, uri::PathAndQuery};
+use hyper::body::Body;
+use model::{
+    problem::{Denial, ProblemKind},
+    structure::{Auth, Route, Target},
+};
+
+use crate::{body::RequestBody, head::Head, refuse, trail::Trail};
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+
+/// A request that is ready for any of its targets.
+#[derive(Debug)]
+pub struct Message {
+    head: Head,
+    path: PathAndQuery,
+    request_id: Box<str>,
+    client: IpAddr,
+    /// The client's credentials stay here.
+    hides_credentials: bool,
+    cookie: Option<HeaderValue>,
+    /// The body; taken while an attempt runs.
+    pub body: RequestBody,
+}
+
+impl Message {
+    /// Turns the client's request into the one that the service gets.
+    ///
+    /// # Errors
+    /// `internal`, when the rewritten path is not valid.
+    pub fn new(route: &Route, head: Head, body: RequestBody, trail: &Trail) -> Result<Self, Denial> {
+        let path = path_and_query(route, &head)?;
+        let cookie = joined_cookies(&head.parts.headers);
+        Ok(Self {
+            path,
+            request_id: trail.request_id().into(),
+            client: trail.client_address(),
+            // The key was for the gateway; a service that logs its headers must not learn it.
+            hides_credentials: route.auth != Auth::None,
+            cookie,
+            head,
+            body,
+        })
+    }
+
+    /// The method.
+    pub const fn method(&self) -> &Method {
+        &self.head.parts.method
+    }
+
+    /// True when sending it twice does no harm: its method is safe (RFC 9110 section 9.2.1) and it has no body.
+    pub const fn is_repeatable(&self) -> bool {
+        matches!(self.body, RequestBody::Empty) && matches!(*self.method(), Method::GET | Method::HEAD | Method::OPTIONS)
+    }
+
+    /// The head in the form of HTTP/1.1, for one target.
+    pub fn http1_head(&self, target: &Target) -> Vec<u8> {
+        let mut out = Vec::with_capacity(1_024);
+        let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
+        put(&[self.method().as_str().as_bytes(), b" ", target.base_path.as_bytes(), self.path.as_str().as_bytes(), b" HTTP/1.1\r\nhost: "]);
+        put(&[target.authority.as_bytes(), b"\r\n"]);
+        for (name, value) in &self.head.parts.headers {
+            if self.travels(name) {
+                put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+            }
+        }
+        if let Some(cookie) = &self.cookie {
+            put(&[b"cookie: ", cookie.as_bytes(), b"\r\n"]);
+        }
+        put(&[b"x-request-id: ", self.request_id.as_bytes(), b"\r\nx-forwarded-host: ", self.head.host.as_bytes()]);
+        put(&[b"\r\nx-forwarded-proto: https\r\nvia: ", self.via().as_bytes(), b"\r\nx-forwarded-for: "]);
+        // Writing into a vector cannot fail.
+        let written = write!(out, "{}\r\n", self.client).and_then(|()| self.write_framing(&mut out));
+        debug_assert!(written.is_ok(), "a vector takes everything");
+        out.extend_from_slice(b"\r\n");
+        out
+    }
+
+    fn write_framing(&self, out: &mut Vec<u8>) -> std::io::Result<()> {
+        match self.body.size_hint().exact() {
+            // A method whose requests usually have content says that there is none (RFC 9110 section 8.6).
+            Some(0) if !matches!(*self.method(), Method::POST | Method::PUT | Method::PATCH) => Ok(()),
+            Some(length) => write!(out, "content-length: {length}\r\n"),
+            None => out.write_all(b"transfer-encoding: chunked\r\n"),
+        }
+    }
+
+    /// Whether a field goes on as it came.
+    fn travels(&self, name: &HeaderName) -> bool {
+        let is_made_anew = matches!(*name, header::HOST | header::CONTENT_LENGTH | header::EXPECT) || *name == refuse::REQUEST_ID;
+        let is_hidden = self.hides_credentials && (*name == header::AUTHORIZATION || *name == X_API_KEY);
+        !(is_made_anew || is_hidden || self.cookie.is_some() && *name == header::COOKIE)
+    }
+
+    /// RFC 9110 section 7.6.3: a gateway says towards the service in which version it got the request.
+    const fn via(&self) -> &'static str {
+        match self.head.parts.version {
+            Version::HTTP_2 => "2 causeway",
+            Version::HTTP_10 => "1.0 causeway",
+            _ => "1.1 causeway",
+        }
+    }
+}
+
+/// HTTP/2 clients may send one cookie a field; HTTP/1.1 knows a single field (RFC 9113 section 8.2.3).
+fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut crumbs = headers.get_all(header::COOKIE).iter();
+    crumbs.next().and(crumbs.next())?;
+    let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).ok()
+}
+
+fn path_and_query(route: &Route, head: &Head) -> Result<PathAndQuery, Denial> {
+    let path = head.path();
+    let internal = |_| Denial::new(ProblemKind::Internal, "the rewritten path is not valid");
+    let Some((strip, add)) = &route.rewrite else {
+        // The usual request: what came is what goes, unless it was made normal.
+        if path == head.parts.uri.path()
+            && let Some(whole) = head.parts.uri.path_and_query()
+        {
+            return Ok(whole.clone());
+        }
+        return join("", path, head.query()).try_into().map_err(internal);
+    };
+    let rest = path.strip_prefix(&**strip).unwrap_or(path);
+    let rest = if rest.starts_with('/') || !add.is_empty() && rest.is_empty() { rest.to_owned() } else { format!("/{rest}") };
+    join(add, &rest, head.query()).try_into().map_err(internal)
+}
+
+fn join(prefix: &str, path: &str, query: Option<&str>) -> String {
+    let (mark, query) = query.map_or(("", ""), |query| ("?", query));
+    format!("{prefix}{path}{mark}{query}")
+}
