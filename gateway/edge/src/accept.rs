@@ -25,6 +25,8 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use crate::{
+    coalesce::Coalesced,
+    deadline,
     gate::Prefix,
     runtime::Core,
     serve,
@@ -87,6 +89,7 @@ pub async fn run(
     let connections = Arc::new(Connections::default());
     connections.tick.set(core.edge.clock.boot().0 / 1_000_000_000);
     spawn(core.lane.deliver());
+    spawn(deadline::watch(Arc::clone(&core.deadlines), core.edge.clock));
     spawn(sweep(Arc::clone(&core), Arc::clone(&connections), Arc::clone(&acceptors)));
     loop {
         tokio::select! {
@@ -171,7 +174,7 @@ async fn connection(
     let (_, session) = stream.get_ref();
     let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
     let peer = Arc::new(Peer { address, protocol, tls: TlsFacts::of(session) });
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&watch), protocol));
+    let io = Watched::new(stream, Arc::clone(&watch), protocol);
     match protocol {
         Protocol::Http1 => serve_http1(core, peer, io, watch, phase).await,
         Protocol::Http2 => serve_http2(core, peer, io, watch, phase).await,
@@ -209,7 +212,7 @@ async fn handshake(core: &Core, mut stream: TcpStream, tls: Arc<ServerConfig>) -
     }
 }
 
-type Io = TokioIo<Watched<TlsStream<TcpStream>>>;
+type Io = Watched<TlsStream<TcpStream>>;
 
 async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
@@ -233,7 +236,7 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let connection = http1::Builder::new()
         .max_headers(settings.headers_max)
         .max_buf_size(usize::try_from(settings.head_bytes_max).unwrap_or(usize::MAX).max(8_192))
-        .serve_connection(io, service);
+        .serve_connection(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
@@ -267,7 +270,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         .max_local_error_reset_streams(Some(256))
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(15))
-        .serve_connection(io, service);
+        .serve_connection(TokioIo::new(Coalesced::new(io)), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ended = connection.as_mut() => return,

@@ -55,10 +55,10 @@ pub async fn send(
     let route = admitted.permit().route();
     let deadline = route.timeout.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(trail.started().boot)));
     let meter = Arc::new(Meter::default());
-    match tokio::time::timeout(deadline, exchange(route, target, head, body, core, trail, &meter)).await {
-        Ok(result) => result,
-        Err(_) if meter.is_waiting_for_client() => Err(validate::stalled()),
-        Err(_) => Err(timed_out()),
+    match core.within(deadline, exchange(route, target, head, body, core, trail, &meter)).await {
+        Some(result) => result,
+        None if meter.is_waiting_for_client() => Err(validate::stalled()),
+        None => Err(timed_out()),
     }
 }
 
@@ -129,7 +129,7 @@ async fn attempt(
         let is_repeatable = message.is_repeatable();
         let body = std::mem::replace(&mut message.body, RequestBody::Empty);
         let ask = Ask { head, body, is_head: *message.method() == Method::HEAD, may_switch: false };
-        let failure = match head_within(route.upstream.response_timeout, meter, link.exchange(ask)).await {
+        let failure = match head_within(core, route.upstream.response_timeout, meter, link.exchange(ask)).await {
             Some(Ok(Answer { status, headers, body })) => {
                 candidate.pool.health().answered();
                 let took = core.edge.clock.boot().nanos_since(now) / 1_000;
@@ -174,14 +174,14 @@ async fn attempt(
 }
 
 /// Waits for the response's head: `limit` counts from the end of the request, whose pieces have their own deadline.
-async fn head_within<T>(limit: Duration, meter: &Meter, sent: impl Future<Output = T>) -> Option<T> {
+async fn head_within<T>(core: &Core, limit: Duration, meter: &Meter, sent: impl Future<Output = T>) -> Option<T> {
     let mut sent = std::pin::pin!(sent);
     loop {
         let is_whole = meter.progress() != Progress::Running;
-        match tokio::time::timeout(limit, sent.as_mut()).await {
-            Ok(done) => return Some(done),
-            Err(_) if is_whole => return None,
-            Err(_) => {}
+        match core.within(limit, sent.as_mut()).await {
+            Some(done) => return Some(done),
+            None if is_whole => return None,
+            None => {}
         }
     }
 }

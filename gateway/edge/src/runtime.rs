@@ -12,6 +12,7 @@ use uuid::Uuid;
 use crate::{
     clock::Clock,
     current::{CoreCurrent, Current, Held},
+    deadline::{self, Deadlines},
     gate::PeerGate,
     health::HealthTable,
     lease::Lease,
@@ -101,6 +102,8 @@ pub struct Core {
     pub pools: Pools,
     /// What this core counted.
     pub counters: Arc<Counters>,
+    /// Deadlines of this core's requests.
+    pub deadlines: Arc<Deadlines>,
     current: CoreCurrent,
     random: SystemRandom,
 }
@@ -108,12 +111,25 @@ pub struct Core {
 impl Core {
     /// Makes a core's state.
     pub fn new(edge: Arc<Edge>, lane: Lane, counters: Arc<Counters>) -> Self {
-        Self { pools: Pools::default(), current: CoreCurrent::default(), random: SystemRandom::new(), edge, lane, counters }
+        Self {
+            pools: Pools::default(),
+            deadlines: Arc::default(),
+            current: CoreCurrent::default(),
+            random: SystemRandom::new(),
+            edge,
+            lane,
+            counters,
+        }
     }
 
     /// The snapshot for one request; `None` until the node has one.
     pub fn snapshot(&self) -> Option<Arc<Held>> {
         self.current.load(&self.edge.current)
+    }
+
+    /// Waits for `future` for this long; `None` when it was not ready in time. See [`Deadlines`] for how exact that is.
+    pub fn within<F: Future>(&self, limit: Duration, future: F) -> impl Future<Output = Option<F::Output>> {
+        deadline::within(&self.deadlines, self.edge.clock, limit, future)
     }
 
     /// A fresh UUIDv7 (RFC 9562 section 5.7) from the time that the request already has.

@@ -171,10 +171,10 @@ async fn refuse_recorded(core: &Arc<Core>, peer: &Peer, denial: &Denial, mut tra
 }
 
 async fn is_durable(core: &Core, receipt: audit::spool::Receipt) -> bool {
-    match tokio::time::timeout(core.edge.settings.audit_timeout, receipt.durable()).await {
-        Ok(Ok(_seq)) => true,
-        Ok(Err(_)) => false,
-        Err(_) => {
+    match core.within(core.edge.settings.audit_timeout, receipt.durable()).await {
+        Some(Ok(_seq)) => true,
+        Some(Err(_)) => false,
+        None => {
             tracing::warn!("a record did not reach the disk in time; its response is withheld");
             false
         }

@@ -229,9 +229,9 @@ impl Trail {
     /// `audit-unavailable`: then nothing may be sent to the service.
     pub async fn intent(&mut self) -> Result<(), Denial> {
         let receipt = self.write(Phase::Intent, Outcome::Unknown, self.now(), None, None);
-        match tokio::time::timeout(self.core.edge.settings.audit_timeout, receipt.durable()).await {
-            Ok(Ok(_seq)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(unavailable()),
+        match self.core.within(self.core.edge.settings.audit_timeout, receipt.durable()).await {
+            Some(Ok(_seq)) => Ok(()),
+            Some(Err(_)) | None => Err(unavailable()),
         }
     }
 
