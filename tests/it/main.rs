@@ -28,5 +28,6 @@ mod tidy;
 mod tls;
 mod upstream;
 mod upstream_faults;
+mod upstream_protocols;
 mod validation;
 mod wire;

@@ -70,6 +70,16 @@ const KEYED: [&str; 4] = ["keyed", "scoped", "private", "limits"];
 /// Services behind an API description.
 const CHECKED: [&str; 2] = ["checked", "trickle"];
 
+/// Services that are spoken to in other ways: name, scheme, protocol, name in the certificate.
+const SPOKEN: [(&str, &str, &str, &str); 6] = [
+    ("h2c", "http", "http2", ""),
+    ("tlsauto", "https", "auto", ""),
+    ("tlsone", "https", "http1", ""),
+    ("tlsname", "https", "auto", "elsewhere.example"),
+    ("tlsforeign", "https", "auto", "foreign root"),
+    ("h2cancel", "http", "http2", ""),
+];
+
 /// The shared deployment.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -95,12 +105,13 @@ impl Site {
         let dir = tempfile::Builder::new().prefix("causeway-site-").tempdir().unwrap().keep();
         let dev = Dev::start_in(&dir).await.unwrap();
         let watchdog = watchdog(dev.ready().dev_pid, &dir);
-        let names = OPEN.iter().chain(&KEYED).chain(&CHECKED);
+        let names = OPEN.iter().chain(&KEYED).chain(&CHECKED).chain(SPOKEN.iter().map(|(name, ..)| name));
         let listeners: HashMap<&str, TcpListener> = names.map(|name| (*name, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())).collect();
         let refusing = TcpSocket::new_v4().unwrap();
         refusing.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
         let ports = listeners.iter().map(|(name, listener)| (*name, listener.local_addr().unwrap().port()));
-        let document = document(&ports.chain([("refusing", refusing.local_addr().unwrap().port())]).collect());
+        let ca = std::fs::read_to_string(&dev.ready().ca).unwrap();
+        let document = document(&ports.chain([("refusing", refusing.local_addr().unwrap().port())]).collect(), &ca);
         apply(&dev, &document, &dir.join("site.json"));
         let site = Self { dev, listeners, _refusing: refusing, _watchdog: watchdog };
         for region in &site.dev.ready().regions {
@@ -119,6 +130,12 @@ impl Site {
     /// The data listener.
     pub(crate) fn address(&self) -> SocketAddr {
         self.region().data_address().unwrap()
+    }
+
+    /// The certificate and key of the gateway, which serve for services on this machine, too.
+    pub(crate) fn certificate(&self) -> (PathBuf, PathBuf) {
+        let folder = self.ca().parent().unwrap();
+        (folder.join("server.pem"), folder.join("server.key"))
     }
 
     pub(crate) fn ca(&self) -> &PathBuf {
@@ -240,11 +257,28 @@ pub(crate) fn upstream(name: &str, port: u16) -> Value {
     })
 }
 
-fn document(ports: &HashMap<&str, u16>) -> Value {
-    let open = OPEN.iter().chain(&["refusing"]).map(|name| {
+/// The upstream of a service that is spoken to in another way.
+fn spoken(name: &str, port: u16, ca: &str) -> Option<Value> {
+    let (_, scheme, protocol, server_name) = SPOKEN.iter().find(|spoken| spoken.0 == name)?;
+    let mut upstream = upstream(name, port);
+    upstream["regions"]["eu-west"]["targets"] = json!([format!("{scheme}://127.0.0.1:{port}")]);
+    upstream["protocol"] = json!(protocol);
+    if *scheme == "https" {
+        // Without `ca` the system's roots count, and the development CA is none of them.
+        upstream["tls"] = match *server_name {
+            "foreign root" => json!({}),
+            "" => json!({ "ca": ca }),
+            other => json!({ "ca": ca, "server_name": other }),
+        };
+    }
+    Some(upstream)
+}
+
+fn document(ports: &HashMap<&str, u16>, ca: &str) -> Value {
+    let open = OPEN.iter().chain(&["refusing"]).chain(SPOKEN.iter().map(|(name, ..)| name)).map(|name| {
         json!({ "name": name, "match": { "host": ["127.0.0.1", "localhost"], "path": format!("/{name}/**") }, "auth": "none", "upstream": name, "body_max": "1GiB", "timeout": "60s" })
     });
-    let upstreams: Vec<Value> = ports.iter().map(|(name, port)| upstream(name, *port)).collect();
+    let upstreams: Vec<Value> = ports.iter().map(|(name, port)| spoken(name, *port, ca).unwrap_or_else(|| upstream(name, *port))).collect();
     json!({
         "version": 1,
         "regions": [{ "name": "eu-west" }, { "name": "us-east" }],

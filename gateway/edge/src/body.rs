@@ -16,7 +16,7 @@ use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::{fields, http1::Download, pool::Slot, trail::Trail};
+use crate::{fields, http1::Download, http2::Reply, pool::Slot, trail::Trail};
 
 /// Why a body was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -227,18 +227,31 @@ impl Body for RequestBody {
 
 /// The body of a service's response, with its connection; the connection is kept as soon as both messages are over.
 #[derive(Debug)]
-pub struct ServiceBody(Option<(Box<Download>, Slot)>);
+pub struct ServiceBody(Option<(Source, Slot)>);
+
+/// Where a response's body comes from.
+#[derive(Debug)]
+pub enum Source {
+    /// HTTP/1.1.
+    Http1(Box<Download>),
+    /// HTTP/2.
+    Http2(Box<Reply>),
+}
 
 impl ServiceBody {
     /// A body that may still come.
-    pub fn new(download: Box<Download>, slot: Slot) -> Self {
-        let mut body = Self(Some((download, slot)));
+    pub fn new(source: Source, slot: Slot) -> Self {
+        let mut body = Self(Some((source, slot)));
         body.settle();
         body
     }
 
     fn settle(&mut self) {
-        if let Some((download, slot)) = self.0.take_if(|(download, _)| download.is_over())
+        let is_over = |(source, _): &mut (Source, Slot)| match source {
+            Source::Http1(download) => download.is_over(),
+            Source::Http2(reply) => reply.is_end_stream(),
+        };
+        if let Some((Source::Http1(download), slot)) = self.0.take_if(is_over)
             && let Some(link) = download.into_link()
         {
             slot.keep(link);
@@ -251,8 +264,11 @@ impl Body for ServiceBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let Some((download, _)) = &mut self.0 else { return Poll::Ready(None) };
-        let frame = ready!(Pin::new(&mut **download).poll_frame(cx));
+        let frame = match &mut self.0 {
+            None => return Poll::Ready(None),
+            Some((Source::Http1(download), _)) => ready!(Pin::new(&mut **download).poll_frame(cx)),
+            Some((Source::Http2(reply), _)) => ready!(Pin::new(&mut **reply).poll_frame(cx)),
+        };
         self.settle();
         Poll::Ready(frame.map(|frame| Ok(clean_trailers(frame?, fields::strip_from_response))))
     }
@@ -262,7 +278,11 @@ impl Body for ServiceBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.0.as_ref().map_or(SizeHint::with_exact(0), |(download, _)| download.size_hint())
+        match &self.0 {
+            None => SizeHint::with_exact(0),
+            Some((Source::Http1(download), _)) => download.size_hint(),
+            Some((Source::Http2(reply), _)) => reply.size_hint(),
+        }
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use http::{Method, Response};
+use http::{Method, Response, Version};
 use model::{
     problem::{Denial, ProblemKind},
     structure::Route,
 };
 
 use crate::{
-    body::{BodyError, Meter, Progress, RequestBody, ServiceBody},
+    body::{BodyError, Meter, Progress, RequestBody, ServiceBody, Source},
+    connect::Opened,
+    fields,
     head::Head,
-    http1::{Answer, Ask, Cause},
+    http1::{Answer, Ask, Cause, Failure},
     limit::Admitted,
     message::Message,
     pool::ConnectError,
@@ -116,28 +118,25 @@ async fn attempt(
 ) -> Result<Exchange, Attempt> {
     let slot = candidate.pool.enter(core.edge.settings.in_flight_max).map_err(|error| Attempt::Failed(connect_denial(&error)))?;
     let mut may_reuse = true;
-    let mut head = message.http1_head(candidate.target);
     loop {
         let now = core.edge.clock.boot();
-        let (link, is_reused) = match may_reuse.then(|| candidate.pool.take_idle(now)).flatten() {
-            Some(link) => (link, true),
+        let (opened, is_reused) = match may_reuse.then(|| candidate.pool.take_idle(now)).flatten() {
+            Some(opened) => (opened, true),
             None => match candidate.pool.open(route.upstream.connect_timeout).await {
-                Ok(link) => (link, false),
+                Ok(opened) => (opened, false),
                 Err(error) => return Err(Attempt::NotSent { message, denial: connect_denial(&error) }),
             },
         };
         let is_repeatable = message.is_repeatable();
-        let body = std::mem::replace(&mut message.body, RequestBody::Empty);
-        let ask = Ask { head, body, is_head: *message.method() == Method::HEAD, may_switch: false };
-        let failure = match head_within(core, route.upstream.response_timeout, meter, link.exchange(ask)).await {
-            Some(Ok(Answer { status, headers, body })) => {
+        let failure = match head_within(core, route.upstream.response_timeout, meter, carry(opened, &mut message, candidate)).await {
+            Some(Ok(mut answered)) => {
                 candidate.pool.health().answered();
                 let took = core.edge.clock.boot().nanos_since(now) / 1_000;
-                trail.upstream_answered(status.as_u16(), took);
-                let mut response = Response::new(ServiceBody::new(body, slot));
-                *response.status_mut() = status;
-                *response.headers_mut() = headers;
-                return Ok(Exchange { response, meter: Arc::clone(meter) });
+                trail.upstream_answered(answered.status().as_u16(), took);
+                if answered.version() == Version::HTTP_2 {
+                    fields::strip_from_response(answered.headers_mut());
+                }
+                return Ok(Exchange { response: answered.map(|source| ServiceBody::new(source, slot)), meter: Arc::clone(meter) });
             }
             Some(Err(failure)) => failure,
             None => {
@@ -152,23 +151,43 @@ async fn attempt(
                 candidate.pool.health().failed(core.edge.clock.boot());
                 return Err(Attempt::Failed(malformed()));
             }
-            Cause::Closed | Cause::Io(_) => broke_off(),
+            Cause::Closed | Cause::Io(_) => body_failed(route, meter).unwrap_or_else(broke_off),
         };
-        match failure.ask {
+        match failure.body {
             // The service closed the kept connection just as the request left. Once more, on a new one.
-            Some(ask) if is_reused && (!failure.is_sent || is_repeatable && !failure.is_answered) => {
+            Some(body) if is_reused && (!failure.is_sent || is_repeatable && !failure.is_answered) => {
                 may_reuse = !failure.is_sent;
-                message.body = ask.body;
-                head = ask.head;
+                message.body = body;
             }
-            Some(ask) if !failure.is_sent => {
-                message.body = ask.body;
+            Some(body) if !failure.is_sent => {
+                message.body = body;
                 return Err(Attempt::NotSent { message, denial: unreachable() });
             }
             Some(_) | None => {
                 candidate.pool.health().failed(core.edge.clock.boot());
                 return Err(Attempt::Failed(denial));
             }
+        }
+    }
+}
+
+/// Sends the message over a connection and reads the head of the response. The message's body is taken.
+async fn carry(opened: Opened, message: &mut Message, candidate: &Candidate<'_>) -> Result<Response<Source>, Failure> {
+    match opened {
+        Opened::Http1(link) => {
+            let head = message.http1_head(candidate.target);
+            let is_head = *message.method() == Method::HEAD;
+            let body = std::mem::replace(&mut message.body, RequestBody::Empty);
+            let Answer { status, headers, body } = link.exchange(Ask { head, body, is_head, may_switch: false }).await?;
+            let mut response = Response::new(Source::Http1(body));
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            Ok(response)
+        }
+        Opened::Http2(session) => {
+            let body = std::mem::replace(&mut message.body, RequestBody::Empty);
+            let request = message.http2_request(candidate.target, body);
+            Ok(session.exchange(request).await?.map(|reply| Source::Http2(Box::new(reply))))
         }
     }
 }
@@ -183,6 +202,14 @@ async fn head_within<T>(core: &Core, limit: Duration, meter: &Meter, sent: impl 
             None if is_whole => return None,
             None => {}
         }
+    }
+}
+
+/// What a body that failed says; HTTP/2 reports it only as a broken stream.
+fn body_failed(route: &Route, meter: &Meter) -> Option<Denial> {
+    match meter.progress() {
+        Progress::Failed(error) => Some(body_denial(route, error)),
+        Progress::Running | Progress::Complete => None,
     }
 }
 

@@ -81,8 +81,8 @@ pub struct Failure {
     pub is_sent: bool,
     /// Bytes of a response came.
     pub is_answered: bool,
-    /// The request, when nothing of its body was taken: it can be asked again, where that is safe.
-    pub ask: Option<Ask>,
+    /// The request's body, when nothing of it was taken: it can be sent again, where that is safe.
+    pub body: Option<RequestBody>,
 }
 
 /// Why there is no response.
@@ -143,8 +143,7 @@ impl Link {
             }
             Err(cause) => {
                 let is_sent = upload.has_written();
-                let ask = upload.into_ask(is_head, may_switch);
-                Err(Failure { cause, is_sent, is_answered, ask })
+                Err(Failure { cause, is_sent, is_answered, body: upload.into_body() })
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::{io::Write, net::IpAddr};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, uri::PathAndQuery};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::Body;
 use model::{
     problem::{Denial, ProblemKind},
@@ -78,6 +78,41 @@ impl Message {
         debug_assert!(written.is_ok(), "a vector takes everything");
         out.extend_from_slice(b"\r\n");
         out
+    }
+
+    /// The request in the form of HTTP/2, for one target.
+    pub fn http2_request(&self, target: &Target, body: RequestBody) -> Request<RequestBody> {
+        let scheme = if target.reach.tls.is_some() { "https" } else { "http" };
+        let path = if target.base_path.is_empty() { self.path.as_str().to_owned() } else { format!("{}{}", target.base_path, self.path) };
+        let uri = Uri::builder().scheme(scheme).authority(&*target.authority).path_and_query(path).build();
+        let mut headers = HeaderMap::with_capacity(self.head.parts.headers.len() + 6);
+        for (name, value) in &self.head.parts.headers {
+            if self.travels(name) {
+                headers.append(name, value.clone());
+            }
+        }
+        let own = [
+            (refuse::REQUEST_ID, &*self.request_id),
+            (HeaderName::from_static("x-forwarded-host"), &*self.head.host),
+            (HeaderName::from_static("x-forwarded-proto"), "https"),
+            (HeaderName::from_static("x-forwarded-for"), &self.client.to_string()),
+        ];
+        for (name, text) in own {
+            headers.extend(HeaderValue::from_str(text).ok().map(|value| (name, value)));
+        }
+        headers.extend(self.cookie.clone().map(|cookie| (header::COOKIE, cookie)));
+        headers.append(header::VIA, HeaderValue::from_static(self.via()));
+        if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !body.is_end_stream()) {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method().clone();
+        *request.version_mut() = Version::HTTP_2;
+        // The parts were checked when the document was compiled and when the request was read.
+        debug_assert!(uri.is_ok(), "valid parts make a valid URI");
+        *request.uri_mut() = uri.unwrap_or_default();
+        *request.headers_mut() = headers;
+        request
     }
 
     fn write_framing(&self, out: &mut Vec<u8>) -> std::io::Result<()> {

@@ -7,18 +7,22 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use model::time::BootNanos;
+use model::{
+    structure::{Target, reach::HttpVersion},
+    time::BootNanos,
+};
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 
 use crate::{
+    connect::{Connector, Opened},
     health::{Health, HealthTable},
-    http1::{Link, Stream},
+    http1::Link,
+    http2::Session,
 };
 
 /// Idle connections that are kept to one target, for each core.
@@ -26,30 +30,34 @@ const IDLE_MAX: usize = 256;
 /// Services close idle connections after 60 to 75 s as a rule; we stop using them earlier.
 const IDLE_NANOS_MAX: u64 = 50_000_000_000;
 
-/// The connections of one core, by target address.
+/// The connections of one core, by target address; one pool for each way in which the address is spoken to.
 #[derive(Debug, Default)]
 pub struct Pools {
-    targets: Mutex<HashMap<Box<str>, Arc<TargetPool>>>,
+    targets: Mutex<HashMap<Box<str>, Vec<Arc<TargetPool>>>>,
     /// Moved by the sweep: an idle link's age need not be known better than to a second.
     now: Arc<AtomicU64>,
     turn: AtomicUsize,
 }
 
 impl Pools {
-    /// The pool of an address, made when it is first asked for.
-    pub fn of(&self, address: &str, health: &HealthTable) -> Arc<TargetPool> {
+    /// The pool of a target, made when it is first asked for.
+    pub fn of(&self, target: &Target, health: &HealthTable) -> Arc<TargetPool> {
         let mut targets = self.targets.lock();
-        if let Some(pool) = targets.get(address) {
+        let is_same = |pool: &&Arc<TargetPool>| Arc::ptr_eq(pool.connector.reach(), &target.reach) || **pool.connector.reach() == *target.reach;
+        if let Some(pool) = targets.get(&target.address).and_then(|pools| pools.iter().find(is_same)) {
             return Arc::clone(pool);
         }
         let pool = Arc::new(TargetPool {
-            address: address.into(),
-            health: health.of(address),
+            connector: Connector::new(&target.address, &target.reach),
+            health: health.of(&target.address),
             now: Arc::clone(&self.now),
             idle: Mutex::default(),
+            sessions: Mutex::default(),
+            shares: AtomicBool::new(target.reach.version == HttpVersion::Http2),
+            opening: tokio::sync::Mutex::default(),
             in_flight: AtomicUsize::new(0),
         });
-        targets.insert(address.into(), Arc::clone(&pool));
+        targets.entry(target.address.clone()).or_default().push(Arc::clone(&pool));
         pool
     }
 
@@ -58,22 +66,28 @@ impl Pools {
         self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Closes connections that have been idle for too long.
+    /// Closes connections that have been idle for too long, and forgets targets that are used no more.
     pub fn sweep(&self, now: BootNanos) {
         self.now.store(now.0, Ordering::Relaxed);
-        for pool in self.targets.lock().values() {
-            pool.idle.lock().retain_mut(|idle| now.nanos_since(idle.since) < IDLE_NANOS_MAX && !idle.link.is_stale());
-        }
+        self.targets.lock().retain(|_, pools| {
+            pools.retain(|pool| pool.sweep(now) || Arc::strong_count(pool) > 1);
+            !pools.is_empty()
+        });
     }
 }
 
 /// The connections of one core to one target.
 #[derive(Debug)]
 pub struct TargetPool {
-    address: Box<str>,
+    connector: Connector,
     health: Arc<Health>,
     now: Arc<AtomicU64>,
     idle: Mutex<Vec<Idle>>,
+    /// HTTP/2 connections, with the time of their last use.
+    sessions: Mutex<Vec<(Session, BootNanos)>>,
+    /// The service speaks HTTP/2, as far as is known: its connections are shared.
+    shares: AtomicBool,
+    opening: tokio::sync::Mutex<()>,
     in_flight: AtomicUsize,
 }
 
@@ -125,26 +139,61 @@ impl TargetPool {
         Ok(Slot(Arc::clone(self)))
     }
 
-    /// An idle connection that still looks open, the most recently used first.
-    pub fn take_idle(&self, now: BootNanos) -> Option<Link> {
+    /// A connection that looks open and can take one more request, the most recently used first.
+    pub fn take_idle(&self, now: BootNanos) -> Option<Opened> {
         let mut idle = self.idle.lock();
         while let Some(mut candidate) = idle.pop() {
             if !candidate.link.is_stale() && now.nanos_since(candidate.since) < IDLE_NANOS_MAX {
-                return Some(candidate.link);
+                return Some(Opened::Http1(candidate.link));
             }
         }
-        None
+        drop(idle);
+        self.session(now).map(Opened::Http2)
     }
 
-    /// Opens a connection.
+    /// A shared connection with room for one more request.
+    fn session(&self, now: BootNanos) -> Option<Session> {
+        let mut sessions = self.sessions.lock();
+        let (session, since) = sessions.iter_mut().find(|(session, _)| session.has_room())?;
+        *since = now;
+        Some(session.clone())
+    }
+
+    /// Opens a connection; an HTTP/2 one is shared from now on.
     ///
     /// # Errors
     /// [`ConnectError`]. Dropping the future abandons the attempt.
-    pub async fn open(&self, timeout: Duration) -> Result<Link, ConnectError> {
-        let stream = tokio::time::timeout(timeout, TcpStream::connect(&*self.address)).await.map_err(|_| ConnectError::Timeout)?;
-        let stream = stream.map_err(ConnectError::Io)?;
-        stream.set_nodelay(true).map_err(ConnectError::Io)?;
-        Ok(Link::new(Stream::Plain(stream)))
+    pub async fn open(&self, timeout: Duration) -> Result<Opened, ConnectError> {
+        let opened = tokio::time::timeout(timeout, self.connect()).await.map_err(|_| ConnectError::Timeout)?;
+        opened.map_err(ConnectError::Io)
+    }
+
+    async fn connect(&self) -> io::Result<Opened> {
+        if !self.shares.load(Ordering::Relaxed) {
+            return self.connector.open().await.inspect(|opened| self.share(opened));
+        }
+        // One at a time: a burst of requests needs one connection, and whoever waited finds it.
+        let _turn = self.opening.lock().await;
+        if let Some(session) = self.session(BootNanos(self.now.load(Ordering::Relaxed))) {
+            return Ok(Opened::Http2(session));
+        }
+        self.connector.open().await.inspect(|opened| self.share(opened))
+    }
+
+    fn share(&self, opened: &Opened) {
+        if let Opened::Http2(session) = opened {
+            self.sessions.lock().push((session.clone(), BootNanos(self.now.load(Ordering::Relaxed))));
+        }
+        self.shares.store(matches!(opened, Opened::Http2(_)), Ordering::Relaxed);
+    }
+
+    /// Drops what is closed or idle for too long; false when nothing is left.
+    fn sweep(&self, now: BootNanos) -> bool {
+        let mut idle = self.idle.lock();
+        idle.retain_mut(|idle| now.nanos_since(idle.since) < IDLE_NANOS_MAX && !idle.link.is_stale());
+        let mut sessions = self.sessions.lock();
+        sessions.retain(|(session, since)| !(session.is_closed() || session.is_idle() && now.nanos_since(*since) >= IDLE_NANOS_MAX));
+        !idle.is_empty() || !sessions.is_empty()
     }
 }
 

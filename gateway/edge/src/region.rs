@@ -101,7 +101,7 @@ fn in_region<'s>(region: &'s UpstreamRegion, edge: &Edge, pools: &Pools, now: Bo
         .skip(start)
         .take(count)
         .map(|target| {
-            let pool = pools.of(&target.address, &edge.health);
+            let pool = pools.of(target, &edge.health);
             (pool.health().is_up(now), Candidate { region: &region.region, target, pool })
         })
         .collect();

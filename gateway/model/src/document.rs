@@ -12,6 +12,7 @@ use crate::{
     host::HostPattern,
     limit::Rate,
     policy::{AuditDoc, ConsistencyDoc},
+    structure::reach::{ProtocolDoc, UpstreamTlsDoc},
 };
 
 /// A whole document.
@@ -164,13 +165,19 @@ pub struct UpstreamDoc {
     /// Deadlines of one exchange.
     #[serde(default)]
     pub timeouts: TimeoutsDoc,
+    /// Which HTTP it speaks: `http1` without TLS, `auto` with TLS, unless said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<ProtocolDoc>,
+    /// TLS for `https://` targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<UpstreamTlsDoc>,
 }
 
 /// A fronted service in one region.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamRegionDoc {
-    /// Base URLs, `http://host:port`.
+    /// Base URLs, `http://host:port` or `https://host:port`.
     pub targets: Vec<String>,
     /// Only for services without a `domain`: which region takes the writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -16,6 +16,8 @@ use crate::{
     trie::Trie,
 };
 
+pub mod reach;
+
 /// Everything that requests are matched against, except authority.
 #[derive(Debug, Default)]
 pub struct Structure {
@@ -216,8 +218,10 @@ pub struct UpstreamRegion {
 pub struct Target {
     /// `host:port` to connect to.
     pub address: Box<str>,
-    /// What the `Host` header says: `host`, with the port unless it is 80.
+    /// What the `Host` header says: `host`, with the port unless it is the scheme's own.
     pub authority: Box<str>,
     /// A path prefix, without a trailing slash; usually empty.
     pub base_path: Box<str>,
+    /// Which HTTP, and TLS or none.
+    pub reach: Arc<reach::Reach>,
 }

@@ -11,7 +11,7 @@ use http::HeaderMap;
 use hyper::body::Body;
 use tokio::io::AsyncWrite;
 
-use super::{Ask, Stream};
+use super::Stream;
 use crate::body::{BodyError, RequestBody};
 
 /// Why a request did not leave whole.
@@ -75,9 +75,9 @@ impl Upload {
         self.state == State::Done
     }
 
-    /// The request as it was, unless a piece of its body was taken.
-    pub(super) fn into_ask(self, is_head: bool, may_switch: bool) -> Option<Ask> {
-        (!self.is_touched).then_some(Ask { head: self.front, body: self.body, is_head, may_switch })
+    /// The body, unless a piece of it was taken.
+    pub(super) fn into_body(self) -> Option<RequestBody> {
+        (!self.is_touched).then_some(self.body)
     }
 
     /// Writes as much as the socket takes; ready when nothing is left, at once when that was so before.

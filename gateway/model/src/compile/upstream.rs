@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use rustls_pki_types::CertificateDer;
+
 use super::Errors;
 use crate::{
     document::{RoleDoc, UpstreamDoc},
-    structure::{Domain, Target, Upstream, UpstreamRegion},
+    structure::{
+        Domain, Target, Upstream, UpstreamRegion,
+        reach::{self, HttpVersion, ProtocolDoc, Reach, ReachTls},
+    },
 };
 
 pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: &[Arc<str>], domains: &[Domain], errors: &mut Errors) -> Upstream {
@@ -20,6 +25,8 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
     if doc.regions.is_empty() {
         errors.add(format!("{at}.regions"), "a service needs at least one region");
     }
+    let roots = roots(doc, &at, errors);
+    let mut is_any_tls = false;
     let mut out = Vec::new();
     let mut writers = Vec::new();
     for (region, spec) in &doc.regions {
@@ -40,12 +47,18 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
         }
         let mut targets = Vec::new();
         for (position, url) in spec.targets.iter().enumerate() {
-            match target(url) {
-                Ok(target) => targets.push(Arc::new(target)),
+            match target(url, doc, roots.as_deref()) {
+                Ok(target) => {
+                    is_any_tls |= target.reach.tls.is_some();
+                    targets.push(Arc::new(target));
+                }
                 Err(message) => errors.add(format!("{path}.targets[{position}]"), message),
             }
         }
         out.push(UpstreamRegion { region: Arc::clone(region), targets });
+    }
+    if doc.tls.is_some() && !is_any_tls {
+        errors.add(format!("{at}.tls"), "no target of this service is `https://`; write `https://host:port`, or remove `tls`");
     }
     if writers.len() > 1 {
         errors.add(format!("{at}.regions"), "only one region can be the writer");
@@ -69,20 +82,51 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
     }
 }
 
-fn target(text: &str) -> Result<Target, String> {
-    let url = url::Url::parse(text).map_err(|error| format!("`{text}` is not a URL ({error}); write `http://host:port`"))?;
-    match url.scheme() {
-        "http" => {}
-        "https" => return Err(format!("`{text}`: TLS to services comes with a later release; use `http://`")),
-        other => return Err(format!("`{text}`: scheme `{other}` is not supported; use `http://`")),
+/// The roots of `tls.ca`, and complaints about `tls` as such.
+fn roots(doc: &UpstreamDoc, at: &str, errors: &mut Errors) -> Option<Box<[CertificateDer<'static>]>> {
+    let tls = doc.tls.as_ref()?;
+    if tls.server_name.as_ref().is_some_and(|name| !reach::is_server_name(name)) {
+        errors.add(format!("{at}.tls.server_name"), "it is not a host name or an address");
     }
+    tls.roots().unwrap_or_else(|message| {
+        errors.add(format!("{at}.tls.ca"), message);
+        None
+    })
+}
+
+fn target(text: &str, doc: &UpstreamDoc, roots: Option<&[CertificateDer<'static>]>) -> Result<Target, String> {
+    let url = url::Url::parse(text).map_err(|error| format!("`{text}` is not a URL ({error}); write `http://host:port`"))?;
+    let is_tls = match url.scheme() {
+        "http" => false,
+        "https" => true,
+        other => return Err(format!("`{text}`: scheme `{other}` is not supported; use `http://` or `https://`")),
+    };
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err(format!("`{text}`: a target has no credentials, query or fragment"));
     }
     let host = url.host_str().ok_or_else(|| format!("`{text}` has no host"))?;
-    let port = url.port_or_known_default().unwrap_or(80);
-    let authority = if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
-    Ok(Target { address: format!("{host}:{port}").into(), authority: authority.into(), base_path: url.path().trim_end_matches('/').into() })
+    let version = match doc.protocol {
+        Some(ProtocolDoc::Http1) => HttpVersion::Http1,
+        Some(ProtocolDoc::Http2) => HttpVersion::Http2,
+        Some(ProtocolDoc::Auto) if !is_tls => return Err(format!("`{text}`: `protocol: auto` needs TLS; say `http1` or `http2`, or use `https://`")),
+        None if !is_tls => HttpVersion::Http1,
+        Some(ProtocolDoc::Auto) | None => HttpVersion::Negotiated,
+    };
+    let tls = is_tls.then(|| {
+        let named = doc.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        // A URL writes IPv6 addresses in brackets, certificates do not.
+        let server_name = named.unwrap_or_else(|| host.trim_start_matches('[').trim_end_matches(']'));
+        ReachTls { ca: roots.map(Into::into), server_name: server_name.into() }
+    });
+    let usual_port = if is_tls { 443 } else { 80 };
+    let port = url.port_or_known_default().unwrap_or(usual_port);
+    let authority = if port == usual_port { host.to_owned() } else { format!("{host}:{port}") };
+    Ok(Target {
+        address: format!("{host}:{port}").into(),
+        authority: authority.into(),
+        base_path: url.path().trim_end_matches('/').into(),
+        reach: Arc::new(Reach { version, tls }),
+    })
 }
 
 /// Splits `host:port`.

@@ -1,0 +1,101 @@
+//! Opens connections to services: TCP, then TLS where the service asks for it.
+
+use std::{
+    io,
+    sync::{Arc, OnceLock},
+};
+
+use model::structure::reach::{HttpVersion, Reach, ReachTls};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::{
+    http1::{Link, Stream},
+    http2::Session,
+};
+
+/// How the connections of one pool are opened.
+#[derive(Debug)]
+pub struct Connector {
+    address: Box<str>,
+    reach: Arc<Reach>,
+    /// Made at the first connection: most services have none.
+    tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+}
+
+/// An open connection, in the form that its protocol needs.
+#[derive(Debug)]
+pub enum Opened {
+    /// For one request at a time.
+    Http1(Link),
+    /// For many.
+    Http2(Session),
+}
+
+impl Connector {
+    /// A connector for an address.
+    pub fn new(address: &str, reach: &Arc<Reach>) -> Self {
+        Self { address: address.into(), reach: Arc::clone(reach), tls: OnceLock::new() }
+    }
+
+    /// How the service is spoken to.
+    pub const fn reach(&self) -> &Arc<Reach> {
+        &self.reach
+    }
+
+    /// Opens a connection.
+    ///
+    /// # Errors
+    /// Of the socket, of the handshake, of the certificate; [`io::ErrorKind::InvalidInput`] when the roots cannot be loaded.
+    ///
+    /// # Cancel
+    /// Dropping the future closes what was opened.
+    pub async fn open(&self) -> io::Result<Opened> {
+        let stream = TcpStream::connect(&*self.address).await?;
+        stream.set_nodelay(true)?;
+        let Some(tls) = &self.reach.tls else {
+            return Self::begin(Stream::Plain(stream), self.reach.version == HttpVersion::Http2).await;
+        };
+        let config = self.tls.get_or_init(|| client_config(tls, self.reach.version)).clone();
+        let config = config.map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
+        let name = ServerName::try_from(&*tls.server_name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let stream = TlsConnector::from(config).connect(name.to_owned(), stream).await?;
+        let is_http2 = match (self.reach.version, stream.get_ref().1.alpn_protocol()) {
+            (HttpVersion::Http2 | HttpVersion::Negotiated, Some(b"h2")) => true,
+            (HttpVersion::Http2, _) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the service does not speak HTTP/2 over TLS")),
+            (HttpVersion::Http1 | HttpVersion::Negotiated, _) => false,
+        };
+        Self::begin(Stream::Tls(Box::new(stream)), is_http2).await
+    }
+
+    async fn begin(stream: Stream, is_http2: bool) -> io::Result<Opened> {
+        if is_http2 { Session::start(stream).await.map(Opened::Http2).map_err(io::Error::other) } else { Ok(Opened::Http1(Link::new(stream))) }
+    }
+}
+
+/// The TLS towards a service: its own roots or the system's, the name checked, TLS 1.2 or 1.3.
+fn client_config(tls: &ReachTls, version: HttpVersion) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    if let Some(ca) = &tls.ca {
+        for certificate in ca {
+            roots.add(certificate.clone()).map_err(|error| format!("`tls.ca` holds a certificate that cannot be a root: {error}"))?;
+        }
+    } else {
+        let found = rustls_native_certs::load_native_certs();
+        if found.certs.is_empty() {
+            return Err("the system has no root certificates; install them or set `tls.ca`".to_owned());
+        }
+        let (_added, ignored) = roots.add_parsable_certificates(found.certs);
+        if ignored > 0 {
+            tracing::debug!(ignored, "some of the system's root certificates cannot be used");
+        }
+    }
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = match version {
+        HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
+        HttpVersion::Http2 => vec![b"h2".to_vec()],
+        HttpVersion::Negotiated => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+    };
+    Ok(Arc::new(config))
+}

@@ -1,0 +1,148 @@
+//! HTTP/2 towards services (RFC 9113): one connection carries many requests.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Frame, Incoming, SizeHint},
+    client::conn::http2::{Builder, SendRequest},
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+
+use crate::{
+    accept,
+    body::{BodyError, RequestBody},
+    coalesce::Coalesced,
+    http1::{Cause, Failure, Stream},
+};
+
+/// Requests that one connection carries at once: what servers allow at least (RFC 9113 section 6.5.2).
+const STREAMS_MAX: usize = 100;
+/// What a service may send ahead on one stream and on all of them.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+/// A connection over which nothing comes back is given up after this long.
+const PING_INTERVAL: Duration = Duration::from_secs(20);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection to a service that is shared by requests; clones share it.
+#[derive(Debug, Clone)]
+pub struct Session {
+    sender: SendRequest<RequestBody>,
+    streams: Arc<AtomicUsize>,
+}
+
+/// A response's body, which counts as a stream of its session until it is over.
+#[derive(Debug)]
+pub struct Reply {
+    body: Incoming,
+    _place: Place,
+}
+
+/// A stream's place on its connection.
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Session {
+    /// Begins HTTP/2 on an open connection: the service is known to speak it, or has said so by ALPN.
+    ///
+    /// # Errors
+    /// When the connection breaks at once.
+    pub async fn start(stream: Stream) -> Result<Self, hyper::Error> {
+        let io = TokioIo::new(Coalesced::new(stream));
+        let (sender, connection) = Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_header_list_size(64 << 10)
+            .keep_alive_interval(Some(PING_INTERVAL))
+            .keep_alive_timeout(PING_TIMEOUT)
+            .handshake(io)
+            .await?;
+        // It ends when its last sender is dropped or the service goes away; errors reach the exchanges themselves.
+        accept::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a connection to a service ended");
+            }
+        });
+        Ok(Self { sender, streams: Arc::default() })
+    }
+
+    /// True while it can carry one more request.
+    pub fn has_room(&self) -> bool {
+        !self.sender.is_closed() && self.streams.load(Ordering::Relaxed) < STREAMS_MAX
+    }
+
+    /// True when it carries none and may be closed.
+    pub fn is_idle(&self) -> bool {
+        self.streams.load(Ordering::Relaxed) == 0
+    }
+
+    /// True once the service or the network has ended it.
+    pub fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
+
+    /// Sends a request and waits for the head of its response.
+    ///
+    /// # Errors
+    /// [`Failure`]; other requests on the connection go on.
+    ///
+    /// # Cancel
+    /// Dropping the future resets the stream (RFC 9113 section 5.4.2); the connection goes on.
+    pub async fn exchange(mut self, request: Request<RequestBody>) -> Result<Response<Reply>, Failure> {
+        self.streams.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&self.streams));
+        if let Err(error) = self.sender.ready().await {
+            return Err(failure(&error, Some(request.into_body())));
+        }
+        match self.sender.try_send_request(request).await {
+            Ok(response) => Ok(response.map(|body| Reply { body, _place: place })),
+            Err(mut error) => {
+                let body = error.take_message().map(Request::into_body);
+                Err(failure(error.error(), body))
+            }
+        }
+    }
+}
+
+fn failure(error: &hyper::Error, unsent: Option<RequestBody>) -> Failure {
+    tracing::debug!(error = error as &dyn std::error::Error, "an exchange over HTTP/2 failed");
+    let cause = if error.is_parse() { Cause::Malformed("the service's response is not valid HTTP/2") } else { Cause::Closed };
+    Failure { cause, is_sent: unsent.is_none(), is_answered: false, body: unsent }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx).map_err(|error| {
+            tracing::debug!(error = &error as &dyn std::error::Error, "a response over HTTP/2 broke off");
+            BodyError::Broken
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
