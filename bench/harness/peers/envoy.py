@@ -102,7 +102,7 @@ class Envoy(Target):
 
 class EnvoyJwt(Envoy):
     name = "envoy-jwt"
-    title = "Envoy, JWT"
+    title = "Envoy with JWT"
     lacks = "a token (ES256) instead of a key, one signer; its limit is per listener"
 
     def __init__(self, inputs, upstream_port):
