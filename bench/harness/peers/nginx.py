@@ -12,14 +12,18 @@ class Nginx(Target):
     title = "nginx"
     can = frozenset({"idle", "grpc"})
 
+    @classmethod
+    def program(cls):
+        return place.installed("nginx")
+
     def version(self):
-        return place.version(place.program("nginx"), "-v")
+        return place.version(self.program(), "-v")
 
     def start(self, processes):
         map_path = self.path("keys.map")
         place.write(map_path, "".join(f'"{key}" {n};\n' for n, key in enumerate(self.inputs.keys, 1)))
         config = place.write(self.path("nginx.conf"), self.config(map_path))
-        self.child = processes.start([*self.wrapper, place.program("nginx"), "-p", self.path(), "-c", config], PROXY_CORE,
+        self.child = processes.start([*self.wrapper, self.program(), "-p", self.path(), "-c", config], PROXY_CORE,
                                      stdout=self.output(), stderr=subprocess.STDOUT)
 
     def config(self, map_path):

