@@ -50,7 +50,7 @@ secrets:
   peppers:
   - {{ version: 1, key: "file:{secrets}/pepper" }}
   snapshot_key: file:{secrets}/snapshot-key
-limits: {{ handshakes_per_address: 1000000 }}
+limits: {{ handshakes_per_address: 1000000, audit_timeout: {audit_timeout} }}
 """
 
 # As many keys as the peers have; nobody knows their secrets, so the digests may be anything.
@@ -61,6 +61,9 @@ select lpad(n::text, 12, '0'), sha256(('bench ' || n)::bytea), 1, application_id
 from application, generate_series(1, {count}) as n where application.name = 'bench'
 """
 
+
+# How long a response waits for its record to be on disk: the product's default, and what a smoke test on a busy machine needs.
+AUDIT_TIMEOUT, AUDIT_TIMEOUT_PATIENT = "250ms", "10s"
 
 # What an upstream of the gateway document says besides its targets to be spoken to over HTTP/2, for example
 # {"protocol": "h2c"}. None while the product has no such upstream; with it set, Causeway takes part in the workload `grpc`.
@@ -108,12 +111,13 @@ class Causeway(Target):
     can = frozenset({"idle", "reload", *(() if H2_UPSTREAM is None else ("grpc",))})
     cannot = {"grpc": "Causeway has no upstream over HTTP/2 yet (H2_UPSTREAM in harness/causeway.py)"}
 
-    def __init__(self, inputs, upstream_port, binary, size=None):
+    def __init__(self, inputs, upstream_port, binary, size=None, audit_timeout=AUDIT_TIMEOUT):
         super().__init__(inputs, upstream_port)
         if size is not None:
             self.name = "causeway-large"
             self.title = f"Causeway, {size.keys:,} keys, {size.routes:,} more routes"
         self.size = size or Size()
+        self.audit_timeout = audit_timeout
         self.binary = os.path.abspath(binary)
         if not os.access(self.binary, os.X_OK):
             raise Trouble("there is no Causeway binary; build it with `cargo build --release`, or name one with --causeway, "
@@ -211,7 +215,7 @@ class Causeway(Target):
         return place.write(self.path("node.yaml"), NODE.format(
             port=self.port, control_port=self.control_port, certificate=self.inputs.certificate,
             private_key=self.inputs.private_key, database_port=self.database.port, secrets=secrets,
-            spool=self.path("spool"), state=self.path("state")))
+            spool=self.path("spool"), state=self.path("state"), audit_timeout=self.audit_timeout))
 
     def command(self, *arguments):
         """Runs one command of the product and returns its standard output."""

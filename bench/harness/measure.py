@@ -14,11 +14,24 @@ from .workloads import REQUEST_LOG, WARMUP_SECONDS
 # and ends well before it: on a busy machine, reading the counters can take a tenth of a second.
 WINDOW_AFTER_SECONDS = WARMUP_SECONDS + 0.2
 WINDOW_SHORTER_SECONDS = 0.6
+N_ATTEMPTS = 3
 # Files that a target may have open beside two for each idle connection, and that the generator may have.
 DESCRIPTORS_BESIDE = 1_000
 
 
-def once(processes, target, load, seconds, upstream_sid, log=None, rate=None):
+class Overrun(Trouble):
+    """The generator ended before the window did: the machine stood still for a while."""
+
+
+def patiently(processes, target, load, seconds, upstream_sid, log=None, rate=None):
+    """`once`, again when the machine stood still, each time longer and with more room behind the window."""
+    for attempt in range(1, N_ATTEMPTS):
+        with contextlib.suppress(Overrun):
+            return once(processes, target, load, seconds + attempt - 1, upstream_sid, log, rate, attempt)
+    return once(processes, target, load, seconds + N_ATTEMPTS - 1, upstream_sid, log, rate, N_ATTEMPTS)
+
+
+def once(processes, target, load, seconds, upstream_sid, log=None, rate=None, attempt=1):
     """Runs one workload against one target and returns its figures."""
     seconds = max(seconds, load.seconds_min)
     generator = processes.start(load.argv(target, seconds, log, rate), LOAD_CORE,
@@ -27,11 +40,12 @@ def once(processes, target, load, seconds, upstream_sid, log=None, rate=None):
     time.sleep(WINDOW_AFTER_SECONDS)
     with target.reloading() if load.needs == "reload" else contextlib.nullcontext() as reloads:
         before = reading(target, load_sids)
-        time.sleep(max(0.3, seconds - WINDOW_SHORTER_SECONDS))
+        time.sleep(max(0.3, seconds - attempt * WINDOW_SHORTER_SECONDS))
         after = reading(target, load_sids)
-    if generator.poll() is not None:
+        has_ended = generator.poll() is not None
+    if has_ended:
         output = processes.finish(generator, 1).strip()
-        raise Trouble(f"{target.title}, {load.name}: the generator ended inside the window: {output[-300:]}")
+        raise Overrun(f"{target.title}, {load.name}: the generator ended inside the window: {output[-300:]}")
     memory = process.resident_mib(target.sids())
     result = load.read(processes.finish(generator, seconds + 20), target, seconds, log)
 
@@ -109,7 +123,7 @@ def rounds(processes, targets, direct, loads, settings, say):
                 line_up = able(load, [*targets, direct] if load.name == "h1-paced" else targets)
                 for target in line_up if number % 2 == 0 else line_up[::-1]:
                     rate = rate_of(load, target, targets, results, settings) if load.is_paced else None
-                    result = once(processes, target, load, settings.dur, direct.child.pid, log, rate)
+                    result = patiently(processes, target, load, settings.dur, direct.child.pid, log, rate)
                     result["round"] = number
                     results.append(result)
                     complain(result, target, say)

@@ -7,7 +7,7 @@ import signal
 import sys
 
 from . import place, process, targets
-from .causeway import Causeway
+from .causeway import AUDIT_TIMEOUT, Causeway
 from .peers import PEERS
 from .place import Trouble
 
@@ -26,11 +26,11 @@ def interrupt(number, _):
 
 
 @contextlib.contextmanager
-def opened(names, binary, time_limit, wrapper=(), patience=60, size=None):
+def opened(names, binary, time_limit, wrapper=(), patience=60, **node):
     """Starts the upstream and the named targets, yields (processes, upstream, targets), and ends everything.
 
-    The name "causeway-large" stands for a second Causeway, of the given size. Everything is ended on an error, a signal and
-    the time limit too; whatever survives that, the keeper process ends."""
+    `node` is what `make` wants to know of Causeway. Everything is ended on an error, a signal and the time limit too;
+    whatever survives that, the keeper process ends."""
     os.makedirs(place.WORK, exist_ok=True)
     lock = open(os.path.join(place.WORK, "lock"), "w", encoding="ascii")
     try:
@@ -49,7 +49,7 @@ def opened(names, binary, time_limit, wrapper=(), patience=60, size=None):
         try:
             direct.start(processes)
             process.wait_until(lambda: direct.status(scheme="http") == "200", 5, "the upstream", direct.child)
-            found += [make(name, inputs, direct.port, binary, size) for name in names]
+            found += [make(name, inputs, direct.port, binary, **node) for name in names]
             for target in found:
                 target.wrapper = list(wrapper)
                 target.start(processes)
@@ -62,11 +62,10 @@ def opened(names, binary, time_limit, wrapper=(), patience=60, size=None):
                 target.stop(processes)
 
 
-def make(name, inputs, upstream_port, binary, size):
-    if name == "causeway":
-        return Causeway(inputs, upstream_port, binary)
-    if name == "causeway-large":
-        return Causeway(inputs, upstream_port, binary, size)
+def make(name, inputs, upstream_port, binary, size=None, audit_timeout=AUDIT_TIMEOUT):
+    """The target of that name, not yet started. `size` is that of "causeway-large"."""
+    if name in ("causeway", "causeway-large"):
+        return Causeway(inputs, upstream_port, binary, size if name == "causeway-large" else None, audit_timeout)
     if reason := PEERS[name].missing():
         raise Trouble(f"{name}: {reason}")
     return PEERS[name](inputs, upstream_port)

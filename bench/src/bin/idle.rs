@@ -4,7 +4,8 @@
 //! each, prints `ready`, leaves them alone for the given time, and prints one line of JSON: how many were still open then,
 //! and how many failed.
 //!
-//! The TLS state on this side is dropped after the request: an idle connection needs none, and the generator's memory
+//! A connection whose request was refused is made once more: what counts here is memory, and the other generators count
+//! refusals. The TLS state on this side is dropped after the request: an idle connection needs none, and the generator's memory
 //! stays small.
 
 use std::io::{self, Read, Write};
@@ -26,8 +27,12 @@ fn main() -> Result<(), Failure> {
     let tally = on_threads(N_THREADS, |index| {
         let (mut tally, mut buffer) = (Tally::default(), Vec::new());
         for _ in (index..options.connections).step_by(N_THREADS as usize) {
-            let made = Link::open(options.port, Some(&client)).and_then(|mut link| link.exchange(&request, &mut buffer).map(|()| link.into_tcp()));
-            match made {
+            let mut open = || {
+                let mut link = Link::open(options.port, Some(&client))?;
+                link.exchange(&request, &mut buffer)?;
+                Ok(link.into_tcp())
+            };
+            match open().or_else(|_: Failure| open()) {
                 Ok(tcp) => opened.lock().unwrap_or_else(PoisonError::into_inner).push(tcp),
                 Err(failure) => tally.fail(&failure),
             }
