@@ -15,6 +15,8 @@ from .workloads import REQUEST_LOG, WARMUP_SECONDS
 WINDOW_AFTER_SECONDS = WARMUP_SECONDS + 0.2
 WINDOW_SHORTER_SECONDS = 0.6
 N_ATTEMPTS = 3
+# Memory is settled when it changes less than this share in a second; after so many seconds it is taken as it is.
+SETTLED_SHARE, SETTLE_SECONDS_MAX = 0.005, 15
 # Files that a target may have open beside two for each idle connection, and that the generator may have.
 DESCRIPTORS_BESIDE = 1_000
 
@@ -93,7 +95,7 @@ def reading(target, load_sids):
 def idle(processes, target, load, connections):
     """Resident bytes for each idle connection of a freshly started target: what it keeps of earlier loads would hide them."""
     target.restart(processes)
-    before = process.resident_mib(target.sids())
+    before = settled(target)
     generator = processes.start(load.argv(target, load.seconds_min, connections=connections), LOAD_CORE,
                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     line = generator.stdout.readline().strip()
@@ -109,6 +111,18 @@ def idle(processes, target, load, connections):
         "resident_before_mib": round(before, 1), "resident_mib": round(after, 1),
         "bytes_per_connection": round((after - before) * 2**20 / connections),
     }
+
+
+def settled(target):
+    """Resident MiB once it stays the same: what starting needed is given back within seconds, or never."""
+    last = process.resident_mib(target.sids())
+    for _ in range(SETTLE_SECONDS_MAX):
+        time.sleep(1)
+        now = process.resident_mib(target.sids())
+        if abs(now - last) < SETTLED_SHARE * last:
+            return now
+        last = now
+    return last
 
 
 def rounds(processes, targets, direct, loads, settings, say):

@@ -51,10 +51,11 @@ def ratios(found, names, left_out):
         return []
     text = ["## Ratios, peer / Causeway (CPU time per request; higher is better for Causeway)", "",
             "| workload | peer | ratio | must | goal | reached | memory ratio |", "|---|---|---|---|---|---|---|"]
-    text += [f"| {item['workload']} | {names[item['peer']]['title']} | **{item['ratio']:.2f}** | "
-             f"{number(item['must'], 2)} | {number(item['goal'], 2)} | {item['verdict'] or 'nothing set'} | "
-             f"{item['memory_ratio']:.2f} |" for item in found]
-    text += [f"| {item['workload'] or 'all'} | {item['title']} | not measured | | | | |" for item in left_out]
+    titles = {name: item["title"] for name, item in names.items()} | {item["target"]: item["title"] for item in left_out}
+    for item in found:
+        ratio = "none" if item["ratio"] is None else f"**{item['ratio']:.2f}**"
+        text.append(f"| {item['workload']} | {titles[item['peer']]} | {ratio} | {number(item['must'], 2)} | "
+                    f"{number(item['goal'], 2)} | {item['verdict'] or 'nothing set'} | {number(item['memory_ratio'], 2)} |")
     return text + [""]
 
 

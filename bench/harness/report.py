@@ -71,23 +71,35 @@ def extremes(runs):
     return (min(values), max(values)) if values else (None, None)
 
 
-def ratios(rows, loads):
-    """Peer / Causeway for CPU time and for memory, beside what is to be reached. A target with errors has no ratio."""
+def ratios(rows, loads, missing=()):
+    """Peer / Causeway for CPU time and for memory, beside what is to be reached; without a ratio where one of the two has
+    errors or was not measured, and the verdict says so. `missing` are names of peers that are not there."""
     found = []
     by_place = {(row["workload"], row["target"]): row for row in rows}
-    for load in loads:
+    if not any(target == "causeway" for _, target in by_place):
+        return []
+    for load in (load for load in loads if load.row is not None):
         base = by_place.get((load.name, "causeway"))
-        if base is None or load.row is None or base["errors"] or not base["us_per_request"]:
+        peers = {target: row for (name, target), row in by_place.items()
+                 if name == load.name and target not in ("causeway", "causeway-large", "direct")}
+        if base is None and not peers:
             continue
-        for (name, target), row in by_place.items():
-            if name != load.name or target in ("causeway", "causeway-large", "direct") or row["errors"] or not row["us_per_request"]:
-                continue
-            must, goal = TO_REACH[load.row].get(target, (None, None))
-            ratio = row["us_per_request"] / base["us_per_request"]
-            found.append({"workload": load.name, "peer": target, "ratio": round(ratio, 3), "must": must, "goal": goal,
-                          "memory_ratio": round(row["resident_mib"] / base["resident_mib"], 3),
-                          "verdict": verdict(ratio, must, goal)})
+        for peer, row in [*peers.items(), *((name, None) for name in missing)]:
+            must, goal = TO_REACH[load.row].get(peer, (None, None))
+            found.append({"workload": load.name, "peer": peer, "must": must, "goal": goal, **compared(row, base, must, goal)})
     return found
+
+
+def compared(row, base, must, goal):
+    """Ratio, memory ratio and verdict of a peer's row against Causeway's."""
+    for what, which in (("it", row), ("Causeway", base)):
+        if which is None:
+            return {"ratio": None, "memory_ratio": None, "verdict": f"{what} was not measured"}
+        if which["errors"] or not which["us_per_request"]:
+            return {"ratio": None, "memory_ratio": None, "verdict": f"{what} had errors"}
+    ratio = row["us_per_request"] / base["us_per_request"]
+    return {"ratio": round(ratio, 3), "memory_ratio": round(row["resident_mib"] / base["resident_mib"], 3),
+            "verdict": verdict(ratio, must, goal)}
 
 
 def verdict(ratio, must, goal):
@@ -123,15 +135,16 @@ def reloads(runs, rows):
 
 
 def left_out(loads, targets, missing):
-    """(workload or None for all, title, reason) of what was asked for and cannot be measured."""
-    found = [{"workload": None, "title": title, "reason": reason} for title, reason in missing]
-    found += [{"workload": load.name, "title": target.title, "reason": reason} for load in loads for target in targets
+    """What was asked for and cannot be measured, with the reason; a peer that is not there has no workload."""
+    found = [{"workload": None, "target": name, "title": title, "reason": reason} for name, title, reason in missing]
+    found += [{"workload": load.name, "target": target.name, "title": target.title, "reason": reason}
+              for load in loads if load.is_for_all for target in targets
               if target.name != "direct" and (reason := load.reason_against(target))]
     return found
 
 
 def make(runs, idle, targets, loads, settings, missing=()):
-    """The whole report as plain data. `missing` are pairs of a peer's title and why it is not there."""
+    """The whole report as plain data. `missing` has name, title and reason of each peer that is not there."""
     rows = summary(runs, targets, loads)
     foreign = [run["foreign_share"] for run in runs]
     measured = {row["target"] for row in [*rows, *idle]}
@@ -141,7 +154,7 @@ def make(runs, idle, targets, loads, settings, missing=()):
                     for target in targets if target.name in measured},
         "left_out": left_out(loads, targets, missing),
         "foreign_share": round(statistics.median(foreign), 3) if foreign else 0,
-        "ratios": ratios(rows, loads), "growth": growth(rows, loads), "reloads": reloads(runs, rows),
+        "ratios": ratios(rows, loads, [name for name, _, _ in missing]), "growth": growth(rows, loads), "reloads": reloads(runs, rows),
         "summary": rows, "idle": idle, "runs": runs,
     }
 

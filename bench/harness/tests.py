@@ -86,8 +86,16 @@ class Comparing(unittest.TestCase):
             self.assertEqual(ratio["verdict"], expected, cost)
 
     def test_a_target_with_failed_requests_has_no_ratio(self):
-        self.assertEqual(compared([run("causeway", 10), run("nginx", 20, errors=1)]), [])
-        self.assertEqual(compared([run("causeway", 10, errors=1), run("nginx", 20)]), [])
+        for own, other, who in ((0, 1, "it"), (1, 0, "Causeway")):
+            (ratio,) = compared([run("causeway", 10, errors=own), run("nginx", 20, errors=other)])
+            self.assertEqual((ratio["ratio"], ratio["must"], ratio["verdict"]), (None, 1.1, f"{who} had errors"))
+
+    def test_what_is_to_be_reached_is_shown_where_causeway_was_not_measured(self):
+        _, text = made([run("causeway", 10), run("nginx", 20), run("nginx", 20, "grpc")])
+        self.assertIn("| grpc | nginx | none | 2.00 | 2.40 | Causeway was not measured |", text)
+
+    def test_peers_alone_have_no_ratios(self):
+        self.assertEqual(compared([run("nginx", 20)]), [])
 
     def test_a_paced_rate_is_half_of_what_the_target_itself_reached(self):
         runs = [run("nginx", 20), run("nginx", 25), run("nginx", 50), run("causeway", 10)]
@@ -121,17 +129,18 @@ class Comparing(unittest.TestCase):
 
 class LeavingOut(unittest.TestCase):
     def test_a_missing_peer_is_named_with_its_reason_and_in_every_table(self):
-        outcome, text = made([run("causeway", 10), run("nginx", 20)], missing=[("Caddy", "pip could not install it")])
-        self.assertEqual(outcome["left_out"][0], {"workload": None, "title": "Caddy", "reason": "pip could not install it"})
+        outcome, text = made([run("causeway", 10), run("nginx", 20)], missing=[("caddy", "Caddy", "pip could not install it")])
+        self.assertEqual((outcome["left_out"][0]["title"], outcome["left_out"][0]["workload"]), ("Caddy", None))
         self.assertIn("- Caddy: pip could not install it.", text)
-        self.assertIn("| all | Caddy | not measured |", text)
+        self.assertIn("| h1 | Caddy | none | 5.00 | 6.00 | it was not measured |", text)
         self.assertIn("| Caddy | not measured |", text.split("## h1:")[1])
 
     def test_a_target_that_cannot_do_a_workload_is_named_there_and_not_started(self):
         able, unable = target("nginx", {"grpc"}), target("causeway")
         load = workloads.WORKLOADS["grpc"]
         self.assertEqual(measure.able(load, [able, unable]), [able])
-        _, text = made([run("nginx", 20, "grpc")], targets=[able, unable])
+        outcome, text = made([run("nginx", 20, "grpc")], targets=[able, unable])
+        self.assertNotIn("h1-reload", {item["workload"] for item in outcome["left_out"]})
         self.assertIn("| causeway | not measured |", text.split("## grpc:")[1])
 
     def test_the_reason_that_setup_wrote_down_is_the_one_given(self):

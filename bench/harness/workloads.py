@@ -24,6 +24,8 @@ class Workload:
     needs = None
     # A paced workload runs at half of what this workload reached.
     saturated_by = None
+    # False: a target that cannot do it is no gap in the comparison.
+    is_for_all = True
     # Runs shorter than this say nothing.
     seconds_min = 0
 
@@ -152,6 +154,7 @@ class Reload(Own):
     """Paced load while the target takes a changed configuration each second."""
 
     needs = "reload"
+    is_for_all = False
     seconds_min = 5
 
 
