@@ -53,7 +53,8 @@ def ratios(found, names, left_out):
             "| workload | peer | ratio | must | goal | reached | memory ratio |", "|---|---|---|---|---|---|---|"]
     titles = {name: item["title"] for name, item in names.items()} | {item["target"]: item["title"] for item in left_out}
     for item in found:
-        ratio = "none" if item["ratio"] is None else f"**{item['ratio']:.2f}**"
+        absent = "not measured" if item["verdict"].endswith("not measured") else "none"
+        ratio = absent if item["ratio"] is None else f"**{item['ratio']:.2f}**"
         text.append(f"| {item['workload']} | {titles[item['peer']]} | {ratio} | {number(item['must'], 2)} | "
                     f"{number(item['goal'], 2)} | {item['verdict'] or 'nothing set'} | {number(item['memory_ratio'], 2)} |")
     return text + [""]

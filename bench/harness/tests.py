@@ -92,7 +92,7 @@ class Comparing(unittest.TestCase):
 
     def test_what_is_to_be_reached_is_shown_where_causeway_was_not_measured(self):
         _, text = made([run("causeway", 10), run("nginx", 20), run("nginx", 20, "grpc")])
-        self.assertIn("| grpc | nginx | none | 2.00 | 2.40 | Causeway was not measured |", text)
+        self.assertIn("| grpc | nginx | not measured | 2.00 | 2.40 | Causeway was not measured |", text)
 
     def test_peers_alone_have_no_ratios(self):
         self.assertEqual(compared([run("nginx", 20)]), [])
@@ -132,7 +132,7 @@ class LeavingOut(unittest.TestCase):
         outcome, text = made([run("causeway", 10), run("nginx", 20)], missing=[("caddy", "Caddy", "pip could not install it")])
         self.assertEqual((outcome["left_out"][0]["title"], outcome["left_out"][0]["workload"]), ("Caddy", None))
         self.assertIn("- Caddy: pip could not install it.", text)
-        self.assertIn("| h1 | Caddy | none | 5.00 | 6.00 | it was not measured |", text)
+        self.assertIn("| h1 | Caddy | not measured | 5.00 | 6.00 | it was not measured |", text)
         self.assertIn("| Caddy | not measured |", text.split("## h1:")[1])
 
     def test_a_target_that_cannot_do_a_workload_is_named_there_and_not_started(self):
@@ -163,6 +163,13 @@ class Planning(unittest.TestCase):
         self.assertEqual(len(set(paths)), len(small["routes"]) + 300)
         changes = [json.dumps(causeway.gateway(9000, 5, changed=n)) for n in range(3)]
         self.assertEqual(len(set(changes)), 3)
+
+    def test_one_line_gives_causeway_its_upstream_over_http2(self):
+        with unittest.mock.patch.object(causeway, "H2_UPSTREAM", {"protocol": "h2c"}):
+            document = causeway.gateway(9000, 5)
+        (upstream,) = [entry for entry in document["upstreams"] if entry.get("protocol") == "h2c"]
+        (route,) = [entry for entry in document["routes"] if entry["match"]["path"] == place.GRPC_PATH]
+        self.assertEqual(route["upstream"], upstream["name"])
 
     def test_a_limit_that_refuses_nothing_or_everything_is_not_charged_rightly(self):
         subject = Target(types.SimpleNamespace(key="k"), 9000)
