@@ -154,7 +154,8 @@ def make(runs, idle, targets, loads, settings, missing=()):
                     for target in targets if target.name in measured},
         "left_out": left_out(loads, targets, missing),
         "foreign_share": round(statistics.median(foreign), 3) if foreign else 0,
-        "ratios": ratios(rows, loads, [name for name, _, _ in missing]), "growth": growth(rows, loads), "reloads": reloads(runs, rows),
+        "ratios": ratios(rows, loads, [name for name, _, _ in missing]),
+        "growth": growth(rows, loads), "reloads": reloads(runs, rows),
         "summary": rows, "idle": idle, "runs": runs,
     }
 

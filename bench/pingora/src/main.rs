@@ -84,7 +84,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn request_filter(&self, session: &mut Session, passage: &mut Passage) -> Result<bool> {
-        let key = session.req_header().headers.get("x-api-key").map(|value| value.as_bytes());
+        let key = session.req_header().headers.get("x-api-key").map(AsRef::<[u8]>::as_ref);
         match self.gate.admit(key, passage.began) {
             Ok(client) => {
                 passage.client = Some(client);
@@ -99,7 +99,7 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_peer(&self, session: &mut Session, _: &mut Passage) -> Result<Box<HttpPeer>> {
         let mut peer = HttpPeer::new(self.upstream, false, String::new());
-        peer.options.idle_timeout = Some(Duration::from_secs(300));
+        peer.options.idle_timeout = Some(Duration::from_mins(5));
         if self.h2_prefix.as_ref().is_some_and(|prefix| session.req_header().uri.path().starts_with(prefix)) {
             peer.options.set_http_version(2, 2);
             peer.options.max_h2_streams = 128;
