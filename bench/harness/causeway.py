@@ -3,19 +3,23 @@
 Everything that depends on the product's files, commands and tables is here: `NODE` and `gateway` (its two documents) and
 `start`: migrate, admin init, serve, apply, create a key, fill the key table, serve again."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import re
 import shutil
 import ssl
 import subprocess
+import threading
+import time
 import urllib.error
 import urllib.request
 
 from . import place, process
 from .database import Database
 from .place import Trouble
-from .targets import PROXY_CORE, Target
+from .targets import LIMIT_NEVER_REACHED, LIMIT_TIGHT, PROXY_CORE, Target
 
 DEFAULT_BINARY = os.path.join(place.REPOSITORY, "target", "release", "causeway")
 
@@ -46,7 +50,7 @@ secrets:
   peppers:
   - {{ version: 1, key: "file:{secrets}/pepper" }}
   snapshot_key: file:{secrets}/snapshot-key
-limits: {{ handshakes_per_address: 1000000 }}
+limits: {{ handshakes_per_address: 1000000, audit_timeout: {audit_timeout} }}
 """
 
 # As many keys as the peers have; nobody knows their secrets, so the digests may be anything.
@@ -58,34 +62,71 @@ from application, generate_series(1, {count}) as n where application.name = 'ben
 """
 
 
-def gateway(upstream_port):
-    """The gateway document: everything is durable and limited per key, at a rate that is never reached."""
+# How long a response waits for its record to be on disk: the product's default, and what a smoke test on a busy machine needs.
+AUDIT_TIMEOUT, AUDIT_TIMEOUT_PATIENT = "250ms", "10s"
+
+# What an upstream of the gateway document says besides its targets to be spoken to over HTTP/2, for example
+# {"protocol": "h2c"}. None while the product has no such upstream; with it set, Causeway takes part in the workload `grpc`.
+H2_UPSTREAM = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """How much a node has to know: keys in its table, and routes beside those that are asked for."""
+
+    keys: int = place.N_KEYS
+    routes: int = 0
+
+
+def gateway(upstream_port, limit, routes=0, changed=0):
+    """The gateway document: everything is durable and limited per key.
+
+    `routes` more routes share the first segments of the path that is asked for, so that looking it up passes them.
+    `changed` makes documents that differ."""
+    regions = {"bench": {"targets": [f"http://127.0.0.1:{upstream_port}"], "role": "writer"}}
+    upstreams = [{"name": "service", "regions": regions}]
+    route = {"auth": "api_key", "audit": "durable", "upstream": "service",
+             "limits": [{"name": "per-key", "rate": f"{limit}/s", "burst": limit}]}
+    served = [{"name": "all", "match": {"path": "/**"}, **route}]
+    served += [{"name": f"route-{n}", "match": {"path": f"/api/v1/service-{n}/**"}, **route} for n in range(routes)]
+    if changed:
+        served.append({"name": "changed", "match": {"path": f"/changed/{changed}"}, **route})
+    if H2_UPSTREAM is not None:
+        upstreams.append({"name": "service-h2", "regions": regions, **H2_UPSTREAM})
+        served.append({"name": "grpc", "match": {"path": place.GRPC_PATH}, **route, "upstream": "service-h2"})
     return {
         "version": 1,
         "regions": [{"name": "bench"}],
         "tenants": [{"name": "bench", "hosts": ["localhost", "127.0.0.1"]}],
         "consumers": [{"name": "bench", "tenant": "bench"}],
         "applications": [{"name": "bench", "consumer": "bench"}],
-        "upstreams": [{"name": "service",
-                       "regions": {"bench": {"targets": [f"http://127.0.0.1:{upstream_port}"], "role": "writer"}}}],
-        "routes": [{"name": "all", "match": {"path": "/**"}, "auth": "api_key", "audit": "durable", "upstream": "service",
-                    "limits": [{"name": "per-key", "rate": "1000000/s", "burst": 1000000}]}],
+        "upstreams": upstreams,
+        "routes": served,
     }
 
 
 class Causeway(Target):
     name = "causeway"
     title = "Causeway"
+    can = frozenset({"idle", "reload", *(() if H2_UPSTREAM is None else ("grpc",))})
+    cannot = {"grpc": "Causeway has no upstream over HTTP/2 yet (H2_UPSTREAM in harness/causeway.py)"}
 
-    def __init__(self, inputs, upstream_port, binary):
+    def __init__(self, inputs, upstream_port, binary, size=None, audit_timeout=AUDIT_TIMEOUT):
         super().__init__(inputs, upstream_port)
+        if size is not None:
+            self.name = "causeway-large"
+            self.title = f"Causeway, {size.keys:,} keys, {size.routes:,} more routes"
+        self.size = size or Size()
+        self.audit_timeout = audit_timeout
         self.binary = os.path.abspath(binary)
         if not os.access(self.binary, os.X_OK):
             raise Trouble("there is no Causeway binary; build it with `cargo build --release`, or name one with --causeway, "
                           "or measure the peers alone with --no-target")
         self.control_port = place.free_port()
-        self.database = Database()
+        self.database = Database(self.name)
+        self.node = None
         self.token = None
+        self.n_changes = 0
 
     def version(self):
         return place.version(self.binary, "--version")
@@ -93,24 +134,70 @@ class Causeway(Target):
     def start(self, processes):
         shutil.rmtree(self.path(), ignore_errors=True)  # no state of an earlier run may answer
         self.database.start(processes)
-        node = self._node_file()
-        self.command("migrate", "--config", node)
-        self.token = found(r"cw_op_[0-9A-Za-z]+_[0-9A-Za-z]+", self.command("admin", "init", "--config", node), "admin init")
-        self._serve(processes, node, wrapper=[])
-        self.api("/v1/apply", gateway(self.upstream_port))
+        self.node = self._node_file()
+        self.command("migrate", "--config", self.node)
+        self.token = found(r"cw_op_[0-9A-Za-z]+_[0-9A-Za-z]+", self.command("admin", "init", "--config", self.node),
+                           "admin init")
+        self._serve(processes, wrapper=[])
+        self.apply()
         key = self.api("/v1/keys", {"name": "bench", "application": "bench"})
         self.headers = [f"x-api-key: {key['secret']}"]
-        self.database.sql(FILL.format(count=place.N_KEYS - 1))
-        # The node reads the whole key table when it starts.
+        self.database.sql(FILL.format(count=self.size.keys - 1))
+        self.restart(processes)
+
+    def restart(self, processes):
+        """Ends the node and starts it again, on the same database: it reads the whole key table."""
         processes.stop(self.child, seconds=10)
         shutil.rmtree(self.path("state"), ignore_errors=True)
-        self._serve(processes, node, self.wrapper)
+        self._serve(processes, self.wrapper)
+        self.wait(patience=240)
 
-    def _serve(self, processes, node, wrapper):
-        self.child = processes.start([*wrapper, self.binary, "serve", "--config", node], PROXY_CORE,
+    def apply(self, change=False):
+        """Applies the gateway document, with `change` one that differs from all before."""
+        self.n_changes += change
+        self.api("/v1/apply", gateway(self.upstream_port, self.limit, self.size.routes, self.n_changes))
+
+    @contextlib.contextmanager
+    def reloading(self):
+        """Applies a changed document each second; yields a list that collects how long each took, in seconds."""
+        took, over, failed = [], threading.Event(), []
+
+        def work():
+            try:
+                while not over.is_set():
+                    began = time.monotonic()
+                    self.apply(change=True)
+                    took.append(time.monotonic() - began)
+                    over.wait(max(0, 1 - took[-1]))
+            except (OSError, Trouble) as failure:
+                failed.append(failure)
+
+        worker = threading.Thread(target=work)
+        worker.start()
+        try:
+            yield took
+        finally:
+            over.set()
+            worker.join()
+        if failed:
+            raise Trouble(f"{self.title}: a changed document was not applied: {failed[0]}")
+
+    def prove_limit(self, processes):
+        """As for the peers, but by a hot reload each way."""
+        answers = []
+        self.limit = LIMIT_TIGHT
+        self.apply()
+        process.wait_until(lambda: "429" in answers or answers.extend(self.burst()), 20, f"{self.title} with a tight limit")
+        self.limit = LIMIT_NEVER_REACHED
+        self.apply()
+        process.wait_until(lambda: set(self.burst()) == {"200"}, 20, f"{self.title} with its limit back")
+        self.expect_refused(answers)
+
+    def _serve(self, processes, wrapper):
+        self.child = processes.start([*wrapper, self.binary, "serve", "--config", self.node], PROXY_CORE,
                                      stdout=self.output(), stderr=subprocess.STDOUT)
-        process.wait_until(self._is_ready, 180 if wrapper else 30,
-                           "Causeway (its output is in bench/.work/logs/causeway.out)", self.child)
+        process.wait_until(self._is_ready, 180 if wrapper else 60,
+                           f"{self.title} (its output is in bench/.work/logs/{self.name}.out)", self.child)
 
     def _is_ready(self):
         try:
@@ -128,7 +215,7 @@ class Causeway(Target):
         return place.write(self.path("node.yaml"), NODE.format(
             port=self.port, control_port=self.control_port, certificate=self.inputs.certificate,
             private_key=self.inputs.private_key, database_port=self.database.port, secrets=secrets,
-            spool=self.path("spool"), state=self.path("state")))
+            spool=self.path("spool"), state=self.path("state"), audit_timeout=self.audit_timeout))
 
     def command(self, *arguments):
         """Runs one command of the product and returns its standard output."""
@@ -159,7 +246,7 @@ class Causeway(Target):
                                          data=None if body is None else json.dumps(body).encode())
         trusted = ssl.create_default_context(cafile=self.inputs.certificate)
         try:
-            with urllib.request.urlopen(request, timeout=10, context=trusted) as answer:
+            with urllib.request.urlopen(request, timeout=120, context=trusted) as answer:
                 text = answer.read().decode()
         except urllib.error.HTTPError as refusal:
             raise Trouble(f"Causeway answered {refusal.code} to {path}: {refusal.read().decode()[:600]}") from None

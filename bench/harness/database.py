@@ -14,7 +14,8 @@ from .targets import LOAD_CORE
 class Database:
     """One server in a temporary directory. It works beside the request path, so it runs on the generator's core."""
 
-    def __init__(self):
+    def __init__(self, owner):
+        self.owner = owner
         self.port = place.free_port()
         self.child = None
         self.folder = None
@@ -40,9 +41,10 @@ class Database:
         argv = [place.postgres("postgres"), "-D", data]
         for name, value in settings.items():
             argv += ["-c", f"{name}={value}"]
-        log = open(os.path.join(place.LOGS, "postgres.out"), "a", encoding="utf-8")
+        output = f"postgres-{self.owner}.out"
+        log = open(os.path.join(place.LOGS, output), "a", encoding="utf-8")
         self.child = processes.start(argv, LOAD_CORE, stdout=log, stderr=subprocess.STDOUT, uid=self.uid, cwd=self.folder)
-        process.wait_until(self._is_ready, 30, "PostgreSQL (bench/.work/logs/postgres.out)", self.child)
+        process.wait_until(self._is_ready, 30, f"PostgreSQL (bench/.work/logs/{output})", self.child)
         self.sql("create database causeway", name="postgres")
 
     def _is_ready(self):

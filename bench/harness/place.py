@@ -4,6 +4,7 @@ import glob
 import os
 import random
 import re
+import resource
 import shutil
 import socket
 import subprocess
@@ -17,6 +18,8 @@ RESULTS = os.path.join(BENCH, "results")
 TOOLS = os.path.join(BENCH, "target", "release")
 
 N_KEYS = 100_000
+GRPC_PATH = "/bench.Echo/Call"
+GRPC_HEADERS = ("content-type: application/grpc", "te: trailers")
 # Under 1.5 GB of access logs a run can fill a small disk: each is cut when it passes this size.
 LOG_BYTES_MAX = 256 * 1024 * 1024
 
@@ -35,6 +38,20 @@ def program(name, hint="run bench/setup"):
     return found
 
 
+def installed(name):
+    """Absolute path of a program, or None."""
+    return shutil.which(name)
+
+
+def absent(peer):
+    """Why a peer is not there: as bench/setup wrote it down, or that bench/setup has not been run."""
+    try:
+        with open(os.path.join(WORK, "absent", peer), encoding="utf-8") as file:
+            return file.read().strip()
+    except OSError:
+        return "it is not installed, and bench/setup was not run"
+
+
 def tool(name):
     """Path of one of our own generators."""
     path = os.path.join(TOOLS, name)
@@ -43,12 +60,18 @@ def tool(name):
     return path
 
 
-def envoy():
-    """Path of Envoy in the private virtual environment."""
-    found = glob.glob(os.path.join(WORK, "venv/lib/python3*/site-packages/envoy/_bin/envoy"))
-    if not found:
-        raise Trouble("Envoy is not installed; run bench/setup")
-    return found[0]
+def packaged(pattern):
+    """Path of a program in the private virtual environment, or None."""
+    found = [path for path in glob.glob(os.path.join(WORK, "venv", pattern)) if os.access(path, os.X_OK)]
+    return found[0] if found else None
+
+
+def raise_descriptors(wanted):
+    """Allows this process and its children as many open files as they may have; Trouble when that is under `wanted`."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise Trouble(f"{wanted} open files are needed and {hard} allowed (ulimit -Hn); raise that, or use --idle with less")
 
 
 def postgres(name):
@@ -89,14 +112,19 @@ class Inputs:
         self.private_key = os.path.join(INPUTS, "key.pem")
         self.both = os.path.join(INPUTS, "both.pem")
         self.body_16k = os.path.join(INPUTS, "body-16k")
+        self.body_grpc = os.path.join(INPUTS, "body-grpc")
+        self.key_list = os.path.join(INPUTS, "keys.txt")
         if not os.path.exists(self.both):
             self._certificate()
         if not os.path.exists(self.body_16k):
             write(self.body_16k, "a" * 16384)
+        # A gRPC message: not compressed, 64 bytes long.
+        write(self.body_grpc, "\0\0\0\0\x40" + "g" * 64)
         # The peers' keys: 32 hex digits from a fixed seed, so that every run looks up the same map.
         numbers = random.Random(7)
         self.keys = [f"{numbers.getrandbits(128):032x}" for _ in range(N_KEYS)]
         self.key = self.keys[0]
+        write(self.key_list, "".join(f"{key}\n" for key in self.keys))
 
     def _certificate(self):
         openssl = program("openssl")

@@ -1,4 +1,4 @@
-"""Turns runs into medians, ratios and a markdown page."""
+"""Turns runs into medians and ratios."""
 
 import json
 import os
@@ -9,18 +9,25 @@ import time
 
 from . import place
 
-# Ratios peer / Causeway to reach: row -> peer -> (must, goal). HAProxy's were set against 2.8.
+# Ratios peer / Causeway to reach: row -> peer -> (must, goal). HAProxy's were set against 2.8, Caddy's without any feature,
+# and those of Envoy with JWT are against Causeway with API keys.
 TO_REACH = {
-    "h1 GET": {"nginx": (1.1, 1.35), "haproxy": (1.25, 1.5), "envoy": (2.5, 3.2)},
-    "h2 GET": {"nginx": (1.6, 2.0), "haproxy": (1.15, 1.5), "envoy": (3.5, 4.5)},
-    "full handshake": {"nginx": (2.2, 3.0), "haproxy": (2.5, 3.3), "envoy": (1.5, 2.1)},
-    "POST 16 KiB": {"nginx": (1.0, 1.2), "haproxy": (1.4, 1.6), "envoy": (2.0, 2.3)},
-    "1 MiB": {"nginx": (1.1, 1.5), "haproxy": (1.2, 1.5), "envoy": (1.1, 1.4)},
+    "h1 GET": {"nginx": (1.1, 1.35), "haproxy": (1.25, 1.5), "pingora": (1.5, 1.8), "envoy": (2.5, 3.2),
+               "envoy-jwt": (6.0, 8.0), "caddy": (5.0, 6.0), "traefik": (6.0, 8.0)},
+    "h2 GET": {"nginx": (1.6, 2.0), "haproxy": (1.15, 1.5), "pingora": (2.2, 3.0), "envoy": (3.5, 4.5),
+               "envoy-jwt": (6.0, 9.0), "caddy": (8.0, 12.0), "traefik": (8.0, 12.0)},
+    "full handshake": {"nginx": (2.2, 3.0), "haproxy": (2.5, 3.3), "pingora": (1.25, 1.6), "envoy": (1.5, 2.1),
+                       "caddy": (2.0, 3.0), "traefik": (2.2, 3.0)},
+    "POST 16 KiB": {"nginx": (1.0, 1.2), "haproxy": (1.4, 1.6), "pingora": (1.7, 2.0), "envoy": (2.0, 2.3),
+                    "caddy": (3.5, 4.5), "traefik": (4.0, 5.0)},
+    "1 MiB": {"nginx": (1.1, 1.5), "haproxy": (1.2, 1.5), "pingora": (0.9, 1.2), "envoy": (1.1, 1.4),
+              "caddy": (1.2, 1.5), "traefik": (1.3, 1.5)},
+    "gRPC small": {"nginx": (2.0, 2.4), "haproxy": (0.9, 1.2), "envoy": (2.0, 2.5)},
 }
-# Added latency at half of saturation, durable audit: p50 and p99 in microseconds.
-LATENCY_P50_US, LATENCY_P99_US = 100, 5_000
 # From this share of the machine on, other work makes the figures doubtful.
 FOREIGN_SHARE_DOUBTFUL = 0.05
+# A million keys and ten thousand routes may change a request's cost by this share.
+GROWTH_SHARE_MAX = 0.1
 
 
 def machine():
@@ -64,23 +71,35 @@ def extremes(runs):
     return (min(values), max(values)) if values else (None, None)
 
 
-def ratios(rows, loads):
-    """Peer / Causeway for CPU time and for memory, beside what is to be reached. A target with errors has no ratio."""
+def ratios(rows, loads, missing=()):
+    """Peer / Causeway for CPU time and for memory, beside what is to be reached; without a ratio where one of the two has
+    errors or was not measured, and the verdict says so. `missing` are names of peers that are not there."""
     found = []
     by_place = {(row["workload"], row["target"]): row for row in rows}
-    for load in loads:
+    if not any(target == "causeway" for _, target in by_place):
+        return []
+    for load in (load for load in loads if load.row is not None):
         base = by_place.get((load.name, "causeway"))
-        if base is None or load.row is None or base["errors"] or not base["us_per_request"]:
+        peers = {target: row for (name, target), row in by_place.items()
+                 if name == load.name and target not in ("causeway", "causeway-large", "direct")}
+        if base is None and not peers:
             continue
-        for (name, target), row in by_place.items():
-            if name != load.name or target in ("causeway", "direct") or row["errors"] or not row["us_per_request"]:
-                continue
-            must, goal = TO_REACH[load.row].get(target, (None, None))
-            ratio = row["us_per_request"] / base["us_per_request"]
-            found.append({"workload": load.name, "peer": target, "ratio": round(ratio, 3), "must": must, "goal": goal,
-                          "memory_ratio": round(row["resident_mib"] / base["resident_mib"], 3),
-                          "verdict": verdict(ratio, must, goal)})
+        for peer, row in [*peers.items(), *((name, None) for name in missing)]:
+            must, goal = TO_REACH[load.row].get(peer, (None, None))
+            found.append({"workload": load.name, "peer": peer, "must": must, "goal": goal, **compared(row, base, must, goal)})
     return found
+
+
+def compared(row, base, must, goal):
+    """Ratio, memory ratio and verdict of a peer's row against Causeway's."""
+    for what, which in (("it", row), ("Causeway", base)):
+        if which is None:
+            return {"ratio": None, "memory_ratio": None, "verdict": f"{what} was not measured"}
+        if which["errors"] or not which["us_per_request"]:
+            return {"ratio": None, "memory_ratio": None, "verdict": f"{what} had errors"}
+    ratio = row["us_per_request"] / base["us_per_request"]
+    return {"ratio": round(ratio, 3), "memory_ratio": round(row["resident_mib"] / base["resident_mib"], 3),
+            "verdict": verdict(ratio, must, goal)}
 
 
 def verdict(ratio, must, goal):
@@ -89,69 +108,55 @@ def verdict(ratio, must, goal):
     return "goal" if ratio >= goal else "must" if ratio >= must else "missed"
 
 
-def number(value, digits=0):
-    return "" if value is None else f"{value:,.{digits}f}"
+def growth(rows, loads):
+    """What more keys and routes cost: the large node's CPU time over the usual one's, beside what it must stay under."""
+    found = []
+    by_place = {(row["workload"], row["target"]): row for row in rows}
+    for load in (load for load in loads if load.row is not None):
+        pair = [by_place.get((load.name, name)) for name in ("causeway", "causeway-large")]
+        if all(row and row["us_per_request"] and not row["errors"] for row in pair):
+            share = round(pair[1]["us_per_request"] / pair[0]["us_per_request"] - 1, 3)
+            found.append({"workload": load.name, "share": share, "must": GROWTH_SHARE_MAX,
+                          "verdict": "must" if share <= GROWTH_SHARE_MAX else "missed",
+                          "more_mib": round(pair[1]["resident_mib"] - pair[0]["resident_mib"], 1)})
+    return found
 
 
-def markdown(report, loads):
-    """The page bench/results/latest.md."""
-    about, settings = report["machine"], report["settings"]
-    names = report["targets"]
-    text = [
-        "# Comparison with other gateways", "",
-        f"{report['date']}. {about['cores']} cores of {about['cpu']}, {about['memory_gib']} GiB, {about['kernel']}. "
-        f"Median of {settings['runs']} interleaved runs of {settings['dur']} s; proxy on core 0, generator and upstream "
-        "on core 1; TLS 1.3, TLS_AES_128_GCM_SHA256, X25519, ECDSA P-256. Method: [bench/README.md](../README.md).", "",
-        "Targets: " + ", ".join(f"{item['title']} {item['version']}".strip() for item in names.values()) + ".", ""]
-    if report["foreign_share"] > FOREIGN_SHARE_DOUBTFUL:
-        text += [f"**Doubtful**: other work used {report['foreign_share']:.0%} of the machine (median over the runs).", ""]
-    if report["ratios"]:
-        text += ["## Ratios, peer / Causeway (CPU time per request; higher is better for Causeway)", "",
-                 "| workload | peer | ratio | must | goal | reached | memory ratio |", "|---|---|---|---|---|---|---|"]
-        text += [f"| {item['workload']} | {names[item['peer']]['title']} | **{item['ratio']:.2f}** | "
-                 f"{number(item['must'], 2)} | {number(item['goal'], 2)} | {item['verdict']} | "
-                 f"{item['memory_ratio']:.2f} |" for item in report["ratios"]]
-        text.append("")
-    for load in loads:
-        rows = [row for row in report["summary"] if row["workload"] == load.name]
-        if rows:
-            text += [f"## {load.name}: {load.title}", ""] + table(rows, names, load)
-    return "\n".join(text).rstrip() + "\n"
+def reloads(runs, rows):
+    """Latency with a changed document each second beside latency without, for each target that was reloaded."""
+    found = []
+    for row in (row for row in rows if row["workload"] == "h1-reload"):
+        calm = next((other for other in rows if (other["workload"], other["target"]) == ("h1-paced", row["target"])), None)
+        took = [seconds for run in runs if (run["workload"], run["target"]) == ("h1-reload", row["target"])
+                for seconds in run["reload_seconds"]]
+        found.append({"target": row["target"], "without": calm, "with": row, "n_reloads": len(took),
+                      "slowest_seconds": max(took, default=None)})
+    return found
 
 
-def table(rows, names, load):
-    lines = ["| target | CPU us/request (min to max) | requests/s | p50 us | p99 us | resident MiB | system share | errors |",
-             "|---|---|---|---|---|---|---|---|"]
-    base = next((row for row in rows if row["target"] == "direct"), None)
-    for row in sorted(rows, key=lambda row: row["us_per_request"] or 0):
-        cost = f"**{number(row['us_per_request'], 1)}** ({number(row['us_min'], 1)} to {number(row['us_max'], 1)})"
-        if row["target"] == "direct":
-            cost = ""
-        lines.append(f"| {names[row['target']]['title']} | {cost} | {number(row['rps'])} | {number(row['p50_us'])} | "
-                     f"{number(row['p99_us'])} | {number(row['resident_mib'])} | {number(row['system_share'], 2)} | "
-                     f"{row['errors']} |")
-    lines.append("")
-    own = next((row for row in rows if row["target"] == "causeway"), None)
-    if own and own["side_us_per_request"] is not None:
-        lines += [f"Causeway's database spent {own['side_us_per_request']:.1f} us per request besides (audit loading, on "
-                  "the generator's core; not in the figure above).", ""]
-    if own and base and load.is_paced and None not in (own["p50_us"], base["p50_us"], own["p99_us"], base["p99_us"]):
-        p50, p99 = own["p50_us"] - base["p50_us"], own["p99_us"] - base["p99_us"]
-        lines += [f"Added by Causeway: p50 {p50:.0f} us (to reach: under {LATENCY_P50_US}), p99 {p99:.0f} us (to reach with "
-                  f"durable audit: under {LATENCY_P99_US:,}).", ""]
-    return lines
+def left_out(loads, targets, missing):
+    """What was asked for and cannot be measured, with the reason; a peer that is not there has no workload."""
+    found = [{"workload": None, "target": name, "title": title, "reason": reason} for name, title, reason in missing]
+    found += [{"workload": load.name, "target": target.name, "title": target.title, "reason": reason}
+              for load in loads if load.is_for_all for target in targets
+              if target.name != "direct" and (reason := load.reason_against(target))]
+    return found
 
 
-def make(runs, targets, loads, settings):
-    """The whole report as plain data."""
+def make(runs, idle, targets, loads, settings, missing=()):
+    """The whole report as plain data. `missing` has name, title and reason of each peer that is not there."""
     rows = summary(runs, targets, loads)
     foreign = [run["foreign_share"] for run in runs]
-    targets = [target for target in targets if any(row["target"] == target.name for row in rows)]
+    measured = {row["target"] for row in [*rows, *idle]}
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "machine": machine(), "settings": settings,
-        "targets": {target.name: {"title": target.title, "version": target.version()} for target in targets},
+        "targets": {target.name: {"title": target.title, "version": target.version(), "lacks": target.lacks}
+                    for target in targets if target.name in measured},
+        "left_out": left_out(loads, targets, missing),
         "foreign_share": round(statistics.median(foreign), 3) if foreign else 0,
-        "ratios": ratios(rows, loads), "summary": rows, "runs": runs,
+        "ratios": ratios(rows, loads, [name for name, _, _ in missing]),
+        "growth": growth(rows, loads), "reloads": reloads(runs, rows),
+        "summary": rows, "idle": idle, "runs": runs,
     }
 
 

@@ -7,12 +7,13 @@ import signal
 import sys
 
 from . import place, process, targets
-from .causeway import Causeway
+from .causeway import AUDIT_TIMEOUT, Causeway
+from .peers import PEERS
 from .place import Trouble
 
 SIGNALS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "the terminal is gone",
            signal.SIGALRM: "the time limit is over"}
-NAMES = ("causeway", *targets.PEERS)
+NAMES = ("causeway", *PEERS)
 
 
 def say(text):
@@ -25,10 +26,11 @@ def interrupt(number, _):
 
 
 @contextlib.contextmanager
-def opened(names, binary, time_limit, wrapper=(), patience=60):
+def opened(names, binary, time_limit, wrapper=(), patience=60, **node):
     """Starts the upstream and the named targets, yields (processes, upstream, targets), and ends everything.
 
-    Ends it on an error, a signal and the time limit too; whatever survives that, the keeper process ends."""
+    `node` is what `make` wants to know of Causeway. Everything is ended on an error, a signal and the time limit too;
+    whatever survives that, the keeper process ends."""
     os.makedirs(place.WORK, exist_ok=True)
     lock = open(os.path.join(place.WORK, "lock"), "w", encoding="ascii")
     try:
@@ -46,12 +48,8 @@ def opened(names, binary, time_limit, wrapper=(), patience=60):
     with process.Processes() as processes:
         try:
             direct.start(processes)
-            process.wait_until(lambda: direct.status(secure=False) == "200", 5, "the upstream", direct.child)
-            for name in names:
-                if name == "causeway":
-                    found.append(Causeway(inputs, direct.port, binary))
-                else:
-                    found.append(targets.PEERS[name](inputs, direct.port))
+            process.wait_until(lambda: direct.status(scheme="http") == "200", 5, "the upstream", direct.child)
+            found += [make(name, inputs, direct.port, binary, **node) for name in names]
             for target in found:
                 target.wrapper = list(wrapper)
                 target.start(processes)
@@ -64,11 +62,36 @@ def opened(names, binary, time_limit, wrapper=(), patience=60):
                 target.stop(processes)
 
 
+def make(name, inputs, upstream_port, binary, size=None, audit_timeout=AUDIT_TIMEOUT):
+    """The target of that name, not yet started. `size` is that of "causeway-large"."""
+    if name in ("causeway", "causeway-large"):
+        return Causeway(inputs, upstream_port, binary, size if name == "causeway-large" else None, audit_timeout)
+    if reason := PEERS[name].missing():
+        raise Trouble(f"{name}: {reason}")
+    return PEERS[name](inputs, upstream_port)
+
+
 def prove(target, patience):
-    """Waits until a target forwards with a key, and sees that it refuses without one."""
-    process.wait_until(lambda: target.status() == "200", patience,
-                       f"{target.title} (its output is in bench/.work/logs/{target.name}.out)", target.child)
-    refused = target.without_key()
-    if refused not in ("401", "403"):
-        raise Trouble(f"{target.title} answered {refused} to a request without a key: not comparable")
+    """Waits until a target forwards with its credentials, and sees that it refuses without them and with wrong ones, and
+    that an answer's trailers come through where it takes part in gRPC."""
+    target.wait(patience)
+    wrong = [header[:-4] + "0000" for header in target.headers]
+    for headers, words in (([], "without a key"), (wrong, "with a wrong key")):
+        status = target.status(headers=headers)
+        if status not in target.refusals:
+            raise Trouble(f"{target.title} answered {status} to a request {words}: not comparable")
+    if "grpc" in target.can:
+        answer = target.grpc()
+        if "grpc-status: 0" not in answer.lower() or "g" * 64 not in answer:
+            raise Trouble(f"{target.title} does not forward gRPC whole; its answer was {answer[-300:]!r}")
     say(f"{target.title} {target.version()} is ready")
+
+
+def prove_limits(processes, found):
+    """Sees for each target that has a limit that it is charged."""
+    for target in found:
+        if target.has_limit:
+            target.prove_limit(processes)
+            say(f"{target.title}: the limit is charged")
+        else:
+            say(f"{target.title}: {target.lacks}")

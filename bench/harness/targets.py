@@ -1,17 +1,20 @@
-"""The targets: what every one of them has, the upstream, and the peers nginx, HAProxy and Envoy.
+"""What every target has, and the upstream alone. The peers are in peers/, Causeway is in causeway.py.
 
-Each listens on 127.0.0.1 with TLS 1.3 and the shared certificate, requires a key from a map of 100,000, limits per key
-(Envoy: per listener) at a rate that is never reached, writes a JSON access log, and forwards to the same upstream over
-kept-alive HTTP/1.1. One worker thread or process each, because each gets one core."""
+Each listens on 127.0.0.1 with TLS 1.3 and the shared certificate, requires a key, limits per key at a rate that is never
+reached, writes a JSON access log, and forwards to the same upstream over kept-alive connections. One worker thread or
+process each, because each gets one core. What a target has not of this, it says in `lacks`."""
 
-import json
 import os
 import subprocess
 
-from . import place
+from . import place, process
+from .place import Trouble
 
 PROXY_CORE = 0
 LOAD_CORE = 1
+# Requests per second and key: one that no load reaches, and one that the proof of the limit passes at once.
+LIMIT_NEVER_REACHED = 1_000_000
+LIMIT_TIGHT = 5
 
 
 class Target:
@@ -19,15 +22,35 @@ class Target:
 
     name = ""
     title = ""
+    # What it has not of the features above; a sentence for the report.
+    lacks = ""
+    # What it can beyond plain requests: "grpc" (an upstream over HTTP/2), "reload", "idle".
+    can = frozenset({"idle"})
+    # Why it cannot do one of these; a sentence for the report.
+    cannot = {}
+    # How it answers without a key or with a wrong one.
+    refusals = ("401", "403")
+    has_limit = True
 
     def __init__(self, inputs, upstream_port):
         self.inputs = inputs
         self.upstream_port = upstream_port
         self.port = place.free_port()
         self.headers = [f"x-api-key: {inputs.key}"]
+        self.limit = LIMIT_NEVER_REACHED
         self.child = None
         # Put in front of the command by bench/callgrind.
         self.wrapper = []
+
+    @classmethod
+    def program(cls):
+        """Path of a peer's program; None when it is not there."""
+        raise NotImplementedError
+
+    @classmethod
+    def missing(cls):
+        """Why a peer cannot be measured on this machine, or nothing."""
+        return "" if cls.program() else place.absent(cls.name)
 
     def version(self):
         """Text for the report."""
@@ -43,6 +66,31 @@ class Target:
             processes.stop(self.child)
             self.child = None
 
+    def restart(self, processes):
+        """Ends it and starts it again, with the memory of a new process; waits until it answers."""
+        self.stop(processes)
+        self.start(processes)
+        self.wait()
+
+    def wait(self, patience=60):
+        """Waits until a request with the key is answered, be it by the limit."""
+        process.wait_until(lambda: self.status() in ("200", "429"), patience,
+                           f"{self.title} (its output is in bench/.work/logs/{self.name}.out)", self.child)
+
+    def prove_limit(self, processes):
+        """Sees that the limit per key is charged: under a tight one, some of many requests are refused."""
+        self.limit = LIMIT_TIGHT
+        self.restart(processes)
+        answers = self.burst()
+        self.limit = LIMIT_NEVER_REACHED
+        self.restart(processes)
+        self.expect_refused(answers)
+
+    def expect_refused(self, answers):
+        if set(answers) != {"200", "429"}:
+            raise Trouble(f"{self.title} with a limit of {LIMIT_TIGHT} a second answered {len(answers)} requests with "
+                          f"{sorted(set(answers))}, not some with 200 and some with 429: the limit is not charged")
+
     def sids(self):
         """Sessions whose CPU and memory are the target's."""
         return [self.child.pid]
@@ -57,26 +105,33 @@ class Target:
         os.makedirs(folder, exist_ok=True)
         return os.path.join(folder, *parts)
 
+    def access_log(self):
+        """Where the target writes its access log; cut when it has grown large."""
+        return os.path.join(place.LOGS, f"{self.name}-access.log")
+
     def output(self):
         """The file that collects what the target prints."""
         return open(os.path.join(place.LOGS, f"{self.name}.out"), "a", encoding="utf-8")
 
-    def status(self, secure=True):
-        """HTTP status of one request, '000' when nothing answers."""
-        headers = [part for header in self.headers for part in ("-H", header)]
-        scheme = "https" if secure else "http"
-        done = subprocess.run(
-            ["curl", "-sk", "-m", "2", "--http1.1", "-o", os.devnull, "-w", "%{http_code}", *headers,
-             f"{scheme}://127.0.0.1:{self.port}/api/v1/items/42"], capture_output=True, text=True)
+    def curl(self, *options, path="/api/v1/items/42", headers=None, scheme="https"):
+        """What curl prints for one request, which carries the target's credentials unless other headers are given."""
+        given = [part for header in (self.headers if headers is None else headers) for part in ("-H", header)]
+        done = subprocess.run(["curl", "-sk", "-m", "5", *options, *given, f"{scheme}://127.0.0.1:{self.port}{path}"],
+                              capture_output=True, text=True)
         return done.stdout
 
-    def without_key(self):
-        """HTTP status of a request without credentials: proof that the key is really checked."""
-        kept, self.headers = self.headers, []
-        try:
-            return self.status()
-        finally:
-            self.headers = kept
+    def status(self, headers=None, scheme="https"):
+        """HTTP status of one request, '000' when nothing answers."""
+        return self.curl("--http1.1", "-o", os.devnull, "-w", "%{http_code}", headers=headers, scheme=scheme)
+
+    def burst(self, count=60):
+        """The statuses of many requests, one after another over one connection."""
+        return self.curl("--http1.1", "-m", "20", "-o", os.devnull, "-w", "%{http_code} ", path=f"/burst/[1-{count}]").split()
+
+    def grpc(self):
+        """Head, trailers and body of one small gRPC call."""
+        return self.curl("--http2", "-D", "-", "--data-binary", f"@{self.inputs.body_grpc}", path=place.GRPC_PATH,
+                         headers=[*self.headers, *place.GRPC_HEADERS])
 
 
 class Direct(Target):
@@ -91,175 +146,3 @@ class Direct(Target):
     def start(self, processes):
         self.port = self.upstream_port
         self.child = processes.start([place.tool("upstream"), str(self.port)], LOAD_CORE)
-
-
-class Nginx(Target):
-    name = "nginx"
-    title = "nginx"
-
-    def version(self):
-        return place.version(place.program("nginx"), "-v")
-
-    def start(self, processes):
-        map_path = self.path("keys.map")
-        place.write(map_path, "".join(f'"{key}" {n};\n' for n, key in enumerate(self.inputs.keys, 1)))
-        config = place.write(self.path("nginx.conf"), self.config(map_path))
-        self.child = processes.start([*self.wrapper, place.program("nginx"), "-p", self.path(), "-c", config], PROXY_CORE,
-                                     stdout=self.output(), stderr=subprocess.STDOUT)
-
-    def config(self, map_path):
-        user = "user root;" if os.geteuid() == 0 else ""
-        return f"""{user}
-worker_processes 1; daemon off; pid {self.path("pid")}; error_log {self.path("error.log")} error;
-events {{ worker_connections 8192; }}
-http {{
-  server_tokens off; tcp_nodelay on; keepalive_requests 100000000; keepalive_timeout 300s;
-  client_body_buffer_size 64k; client_max_body_size 10m;
-  proxy_buffer_size 8k; proxy_buffers 16 64k; proxy_busy_buffers_size 128k;
-  client_body_temp_path {self.path("body")}; proxy_temp_path {self.path("proxy")};
-  fastcgi_temp_path {self.path("fastcgi")}; scgi_temp_path {self.path("scgi")}; uwsgi_temp_path {self.path("uwsgi")};
-  upstream service {{
-    server 127.0.0.1:{self.upstream_port}; keepalive 1024; keepalive_requests 100000000; keepalive_timeout 300s;
-  }}
-  ssl_certificate {self.inputs.certificate}; ssl_certificate_key {self.inputs.private_key};
-  ssl_protocols TLSv1.3; ssl_session_cache shared:tls:10m; ssl_session_tickets on;
-  map_hash_max_size 400000; map_hash_bucket_size 128;
-  map $http_x_api_key $client {{ default 0; include {map_path}; }}
-  limit_req_zone $http_x_api_key zone=per_key:32m rate=1000000r/s;
-  log_format line escape=json '{{"ts":"$msec","seconds":"$request_time","status":$status,"client":"$client",'
-    '"bytes":$body_bytes_sent,"method":"$request_method","path":"$request_uri","address":"$remote_addr"}}';
-  server {{
-    listen 127.0.0.1:{self.port} ssl http2 reuseport backlog=4096; http2_max_concurrent_streams 256;
-    access_log {os.path.join(place.LOGS, "nginx-access.log")} line buffer=64k flush=1s;
-    location / {{
-      if ($client = 0) {{ return 401; }}
-      limit_req zone=per_key burst=30000 nodelay;
-      proxy_set_header X-Api-Key ""; proxy_set_header X-Forwarded-For $remote_addr;
-      proxy_set_header Connection ""; proxy_set_header Host $host;
-      proxy_http_version 1.1; proxy_pass http://service;
-    }}
-  }}
-}}
-"""
-
-
-class Haproxy(Target):
-    name = "haproxy"
-    title = "HAProxy"
-
-    def version(self):
-        return place.version(place.program("haproxy"), "-v")
-
-    def start(self, processes):
-        map_path = self.path("keys.map")
-        place.write(map_path, "".join(f"{key} {n}\n" for n, key in enumerate(self.inputs.keys, 1)))
-        config = place.write(self.path("haproxy.cfg"), self.config(map_path))
-        log = open(os.path.join(place.LOGS, "haproxy-access.log"), "a", encoding="utf-8")
-        self.child = processes.start([*self.wrapper, place.program("haproxy"), "-db", "-f", config], PROXY_CORE,
-                                     stdout=log, stderr=self.output())
-
-    def config(self, map_path):
-        return f"""global
-  nbthread 1
-  maxconn 6000
-  ssl-default-bind-options ssl-min-ver TLSv1.3
-  tune.h2.initial-window-size 1048576
-  tune.h2.max-concurrent-streams 256
-  log stdout len 1024 format raw local0
-defaults
-  mode http
-  timeout client 300s
-  timeout server 300s
-  timeout connect 5s
-  timeout http-keep-alive 300s
-  http-reuse always
-  log global
-  log-format '{{"ts":%Ts,"ms":%Ta,"status":%ST,"bytes":%B,"method":"%HM","path":"%HP","address":"%ci"}}'
-frontend front
-  bind 127.0.0.1:{self.port} ssl crt {self.inputs.both} alpn h2,http/1.1
-  stick-table type string len 64 size 200k expire 10m store http_req_rate(1s)
-  http-request set-var(txn.client) req.hdr(x-api-key),map_str({map_path})
-  http-request deny deny_status 401 unless {{ var(txn.client) -m found }}
-  http-request track-sc0 req.hdr(x-api-key)
-  http-request deny deny_status 429 if {{ sc0_http_req_rate gt 100000000 }}
-  http-request del-header x-api-key
-  option forwardfor
-  default_backend service
-backend service
-  server upstream 127.0.0.1:{self.upstream_port} pool-max-conn 4096
-"""
-
-
-class Envoy(Target):
-    name = "envoy"
-    title = "Envoy"
-
-    def version(self):
-        done = subprocess.run([place.envoy(), "--version"], capture_output=True, text=True, timeout=10)
-        parts = done.stdout.split("version:")[-1].split("/")
-        return parts[1] if len(parts) > 1 else "?"
-
-    def start(self, processes):
-        config = place.write(self.path("envoy.json"), json.dumps(self.config()))
-        self.child = processes.start([*self.wrapper, place.envoy(), "-c", config, "--concurrency", "1", "-l", "error",
-                                      "--disable-hot-restart"], PROXY_CORE,
-                                     stdout=self.output(), stderr=subprocess.STDOUT)
-
-    def config(self):
-        http = "type.googleapis.com/envoy.extensions.filters.http"
-        always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-        filters = [
-            {"name": "envoy.filters.http.api_key_auth", "typed_config": {
-                "@type": f"{http}.api_key_auth.v3.ApiKeyAuth",
-                "credentials": [{"key": key, "client": f"client-{n}"} for n, key in enumerate(self.inputs.keys, 1)],
-                "key_sources": [{"header": "x-api-key"}]}},
-            {"name": "envoy.filters.http.local_ratelimit", "typed_config": {
-                "@type": f"{http}.local_ratelimit.v3.LocalRateLimit", "stat_prefix": "limit",
-                "token_bucket": {"max_tokens": 10**8, "tokens_per_fill": 10**8, "fill_interval": "1s"},
-                "filter_enabled": always, "filter_enforced": always}},
-            {"name": "envoy.filters.http.router", "typed_config": {"@type": f"{http}.router.v3.Router"}},
-        ]
-        access_log = {"name": "file", "typed_config": {
-            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
-            "path": os.path.join(place.LOGS, "envoy-access.log"),
-            "log_format": {"json_format": {
-                "ts": "%START_TIME%", "ms": "%DURATION%", "status": "%RESPONSE_CODE%", "bytes": "%BYTES_SENT%",
-                "method": "%REQ(:METHOD)%", "path": "%REQ(:PATH)%",
-                "address": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}}}}
-        manager = {
-            "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3"
-                     ".HttpConnectionManager",
-            "stat_prefix": "front", "codec_type": "AUTO",
-            "http2_protocol_options": {"max_concurrent_streams": 256, "initial_stream_window_size": 1 << 20,
-                                       "initial_connection_window_size": 1 << 24},
-            "route_config": {"virtual_hosts": [{
-                "name": "all", "domains": ["*"], "request_headers_to_remove": ["x-api-key"],
-                "routes": [{"match": {"prefix": "/"}, "route": {"cluster": "service", "timeout": "0s"}}]}]},
-            "http_filters": filters, "access_log": [access_log]}
-        tls = {"@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-               "common_tls_context": {
-                   "alpn_protocols": ["h2", "http/1.1"],
-                   "tls_params": {"tls_minimum_protocol_version": "TLSv1_3",
-                                  "tls_maximum_protocol_version": "TLSv1_3"},
-                   "tls_certificates": [{"certificate_chain": {"filename": self.inputs.certificate},
-                                         "private_key": {"filename": self.inputs.private_key}}]}}
-        return {"static_resources": {
-            "listeners": [{
-                "name": "front", "enable_reuse_port": True, "address": address(self.port),
-                "filter_chains": [{
-                    "transport_socket": {"name": "tls", "typed_config": tls},
-                    "filters": [{"name": "http", "typed_config": manager}]}]}],
-            "clusters": [{
-                "name": "service", "type": "STATIC", "connect_timeout": "2s",
-                "circuit_breakers": {"thresholds": [{"max_connections": 10_000, "max_pending_requests": 100_000,
-                                                     "max_requests": 100_000}]},
-                "load_assignment": {"cluster_name": "service", "endpoints": [{"lb_endpoints": [
-                    {"endpoint": {"address": address(self.upstream_port)}}]}]}}]}}
-
-
-def address(port):
-    """Envoy's form of a loopback address."""
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-
-PEERS = {peer.name: peer for peer in (Nginx, Haproxy, Envoy)}

@@ -1,5 +1,7 @@
 //! What the load generators share: arguments, the TLS client, one HTTP/1.1 exchange, and quantiles.
 
+pub mod h2c;
+
 use std::error::Error;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -113,21 +115,11 @@ impl ServerCertVerifier for AcceptAll {
         Ok(ServerCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
         Err(rustls::Error::General("only TLS 1.3 is measured".to_owned()))
     }
 
-    fn verify_tls13_signature(
-        &self,
-        _: &[u8],
-        _: &CertificateDer<'_>,
-        _: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+    fn verify_tls13_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
         Ok(HandshakeSignatureValid::assertion())
     }
 
@@ -190,6 +182,14 @@ impl Link {
         match self {
             Self::Tls(stream) => exchange(stream.as_mut(), request, buffer),
             Self::Plain(stream) => exchange(stream, request, buffer),
+        }
+    }
+
+    /// The TCP connection alone; TLS is forgotten without a word to the peer.
+    pub fn into_tcp(self) -> TcpStream {
+        match self {
+            Self::Tls(stream) => stream.sock,
+            Self::Plain(stream) => stream,
         }
     }
 }

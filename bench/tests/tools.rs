@@ -95,6 +95,30 @@ fn paced_generator_keeps_its_rate_and_counts_no_errors() -> Outcome {
 }
 
 #[test]
+fn upstream_speaks_http2_to_whoever_begins_with_its_preface() -> Outcome {
+    let upstream = upstream()?;
+    // The preface, empty SETTINGS, and HEADERS of stream 1 that end block and stream; cut where it hurts.
+    let pieces: [&[u8]; 3] = [b"PRI * HTTP/2.0\r\n\r\nSM", b"\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x05\0\0", b"\0\x01\x83"];
+    let mut stream = TcpStream::connect(("127.0.0.1", upstream.port))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    for piece in pieces {
+        stream.write_all(piece)?;
+    }
+
+    let (mut all, mut buffer) = (Vec::new(), [0; 4096]);
+    while !all.ends_with(b"grpc-status\x010") {
+        let count = stream.read(&mut buffer)?;
+        assert_ne!(count, 0, "closed after {all:?}");
+        all.extend_from_slice(buffer.get(..count).unwrap_or_default());
+    }
+
+    assert!(memchr::memmem::find(&all, b"\0\0\0\0\x40gggg").is_some(), "{all:?}");
+    assert!(!all.starts_with(b"HTTP/1.1"));
+    Ok(())
+}
+
+#[test]
 fn generator_reports_a_refusal_as_an_error() -> Outcome {
     let listener = TcpListener::bind(("127.0.0.1", 0))?;
     let port = listener.local_addr()?.port();

@@ -1,13 +1,13 @@
 //! The service behind every proxy: HTTP/1.1 keep-alive on 127.0.0.1, one thread, as little work as possible.
 //!
 //! `upstream PORT`: `GET /1m…` answers 1 MiB, everything else 512 bytes of JSON; request bodies (by length or chunked) are
-//! read and dropped. It shares a core with the load generator, so what it spends is taken from the load, never from the
+//! read and dropped. A connection that begins with HTTP/2's preface gets a small gRPC answer to each request. It shares a core with the load generator, so what it spends is taken from the load, never from the
 //! proxy that is measured.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Read, Write};
 
-use bench_tools::{Failure, header};
+use bench_tools::{Failure, h2c, header};
 use mio::event::Event;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -43,6 +43,10 @@ struct Connection {
     answer: &'static [u8],
     output: VecDeque<&'static [u8]>,
     close_after: bool,
+    /// Set once the peer turned out to speak HTTP/2.
+    h2: Option<h2c::Session>,
+    /// HTTP/2 frames to be sent.
+    frames: Vec<u8>,
 }
 
 fn main() -> Result<(), Failure> {
@@ -75,24 +79,12 @@ fn main() -> Result<(), Failure> {
 
 fn answers() -> Answers {
     let body = format!(r#"{{"id":42,"name":"widget","filler":"{}"}}"#, "x".repeat(512 - 37));
-    let small = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    let large = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n{}",
-        1 << 20,
-        "x".repeat(1 << 20)
-    );
+    let small = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let large = format!("HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: {}\r\n\r\n{}", 1 << 20, "x".repeat(1 << 20));
     Answers { small: small.into_bytes().leak(), large: large.into_bytes().leak() }
 }
 
-fn accept(
-    listener: &TcpListener,
-    poll: &Poll,
-    connections: &mut HashMap<Token, Connection>,
-    next: &mut usize,
-) -> Result<(), Failure> {
+fn accept(listener: &TcpListener, poll: &Poll, connections: &mut HashMap<Token, Connection>, next: &mut usize) -> Result<(), Failure> {
     loop {
         let mut stream = match listener.accept() {
             Ok((stream, _)) => stream,
@@ -110,6 +102,8 @@ fn accept(
             answer: &[],
             output: VecDeque::new(),
             close_after: false,
+            h2: None,
+            frames: Vec::new(),
         };
         connections.insert(token, connection);
     }
@@ -137,6 +131,13 @@ impl Connection {
     }
 
     fn write(&mut self) -> Result<(), Failure> {
+        while !self.frames.is_empty() {
+            match self.stream.write(&self.frames) {
+                Ok(count) => drop(self.frames.drain(..count)),
+                Err(failure) if failure.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+                Err(failure) => return Err(failure.into()),
+            }
+        }
         while let Some(bytes) = self.output.front_mut() {
             match self.stream.write(bytes) {
                 Ok(count) if count == bytes.len() => {
@@ -169,10 +170,17 @@ impl Connection {
         let mut used = 0;
         loop {
             let rest = data.get(used..).unwrap_or_default();
+            if let Some(session) = &mut self.h2 {
+                return Ok(used + session.parse(rest, &mut self.frames)?);
+            }
             match self.stage {
                 Stage::Head => {
                     let Some(end) = memchr::memmem::find(rest, b"\r\n\r\n") else { return Ok(used) };
                     used += end + 4;
+                    if rest.get(..end) == Some(h2c::PREFACE_HEAD) {
+                        self.h2 = Some(h2c::Session::start(&mut self.frames));
+                        continue;
+                    }
                     self.head(rest.get(..end).unwrap_or_default(), answers)?;
                 }
                 Stage::Length(0) => self.respond(),
