@@ -65,9 +65,9 @@ from application, generate_series(1, {count}) as n where application.name = 'ben
 # How long a response waits for its record to be on disk: the product's default, and what a smoke test on a busy machine needs.
 AUDIT_TIMEOUT, AUDIT_TIMEOUT_PATIENT = "250ms", "10s"
 
-# What an upstream of the gateway document says besides its targets to be spoken to over HTTP/2, for example
-# {"protocol": "h2c"}. None while the product has no such upstream; with it set, Causeway takes part in the workload `grpc`.
-H2_UPSTREAM = None
+# What an upstream of the gateway document says besides its targets to be spoken to over HTTP/2.
+# None leaves Causeway out of the workload `grpc`.
+H2_UPSTREAM = {"protocol": "http2"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -121,7 +121,7 @@ proptest! {
                 stream.shutdown().await.unwrap();
             };
             let mut got = Vec::new();
-            let (_, read) = tokio::join!(writes, far.read_to_end(&mut got));
+            let ((), read) = tokio::join!(writes, far.read_to_end(&mut got));
             read.unwrap();
             got
         });
