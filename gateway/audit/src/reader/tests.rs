@@ -142,7 +142,7 @@ fn damage_that_appears_after_opening_is_an_error_with_its_place() {
 #[test]
 fn loader_can_read_and_release_while_the_writer_thread_writes() {
     let dir = tempfile::tempdir().expect("a directory");
-    let small = SpoolConfig { dir: dir.path().to_owned(), disk_bytes_max: 8 << 20, segment_bytes: 1 << 16, ..config() };
+    let small = SpoolConfig { dir: dir.path().to_owned(), disk_bytes_max: 8 << 20, segment_bytes: 1 << 18, ..config() };
     let spool = Spool::open(small).expect("opens");
     let lane = spool.lane();
     let mut reader = spool.reader();

@@ -44,7 +44,7 @@ impl Lane {
         let shared = &self.lane.shared;
         let admitted = shared.space.admit(durability, u64::from(slots));
         if shared.space.asks_for_spare() {
-            shared.bell.ring();
+            shared.spares.wake();
         }
         admitted.map(|()| Reservation { lane: Arc::clone(&self.lane), durability, slots })
     }

@@ -19,6 +19,7 @@ use super::{
     lane::LaneShared,
     recovery,
     space::Space,
+    spares::Spares,
     writer::Writer,
 };
 use crate::{
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) catalog: Mutex<Catalog>,
     pub(crate) lanes: Mutex<Lanes>,
     pub(crate) bell: Bell,
+    pub(crate) spares: Spares,
 }
 
 /// The lanes the writer drains.
@@ -72,6 +74,7 @@ pub(crate) fn start(config: SpoolConfig, storage: Arc<dyn Storage>) -> Result<St
         catalog: Mutex::new(recovered.catalog),
         lanes: Mutex::new(Lanes::default()),
         bell: Bell::default(),
+        spares: Spares::new(&config),
     });
     let writer = Writer::new(Arc::clone(&shared), config)?;
     Ok(Started { shared, writer, lock })
@@ -104,7 +107,7 @@ impl Shared {
             // One at a time, oldest first: power loss may then bring back the last one, but never leave a hole that the
             // next opening would report as missing records.
             self.storage.sync_dir(&self.dir).map_err(doing("sync the directory"))?;
-            self.bell.retry();
+            self.spares.retry();
         }
         Ok(loaded.len())
     }
@@ -129,7 +132,6 @@ pub(crate) struct Bell {
     queued: AtomicU64,
     is_urgent: AtomicBool,
     is_closing: AtomicBool,
-    retries_space: AtomicBool,
     thread: OnceLock<Thread>,
 }
 
@@ -183,12 +185,6 @@ impl Bell {
         }
     }
 
-    /// Space was freed: worth another try at once.
-    pub(crate) fn retry(&self) {
-        self.retries_space.store(true, Ordering::SeqCst);
-        self.ring();
-    }
-
     pub(crate) fn close(&self) {
         self.is_closing.store(true, Ordering::SeqCst);
         self.ring();
@@ -218,14 +214,6 @@ impl Bell {
 
     pub(crate) fn is_closing(&self) -> bool {
         self.is_closing.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn wants_retry(&self) -> bool {
-        self.retries_space.load(Ordering::SeqCst)
-    }
-
-    pub(crate) fn take_retry(&self) -> bool {
-        self.retries_space.swap(false, Ordering::SeqCst)
     }
 
     /// Sleeps until [`Bell::ring`], at most `for_max`; not at all when `is_due` already holds. It may return early: the

@@ -112,7 +112,7 @@ fn disk_that_is_full_at_opening_refuses_requests_until_there_is_space() {
     assert!(!spool.state().failed);
 
     disk.set_capacity(None);
-    spool.handle.shared.bell.retry();
+    spool.handle.shared.spares.retry();
     writer.turn().expect("provisioned");
     let mut receipt = record(&lane, 1);
     writer.turn().expect("written");
