@@ -27,7 +27,8 @@ fn cpu(clock: ClockId) -> i64 {
 /// As the data plane records a small GET.
 fn event(id: u128) -> Event<'static> {
     let time_us = 1_764_000_000_000_000 + i64::try_from(id).unwrap_or(0);
-    let mut event = Event::new(Class::Access, Phase::Outcome, Uuid::from_u128(id), time_us, "eu-west", "bench-1", "01938c5e-7c00-7000-8000-0123456789ab");
+    let mut event =
+        Event::new(Class::Access, Phase::Outcome, Uuid::from_u128(id), time_us, "eu-west", "bench-1", "01938c5e-7c00-7000-8000-0123456789ab");
     event.outcome = Outcome::Ok;
     event.tenant = Some("bench");
     event.consumer = Some("bench");

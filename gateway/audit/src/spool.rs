@@ -257,11 +257,12 @@ impl Spool {
         self.handle.shared.space.durable_seq()
     }
 
-    /// Deletes the segments of `incarnation` that hold nothing above `through_seq`, and returns how many. The segment being
-    /// written and segments that were set aside as damaged stay.
+    /// Takes the segments of `incarnation` that hold nothing above `through_seq` out of the log, and returns how many: their files
+    /// are deleted or used again. The segment being written and segments that were set aside as damaged stay. Nobody may be
+    /// reading those rows any more.
     ///
     /// # Errors
-    /// [`SpoolError::Io`]; segments deleted before the error stay deleted.
+    /// [`SpoolError::Io`]; segments taken out before the error stay out.
     pub fn release(&self, incarnation: u64, through_seq: u64) -> Result<usize, SpoolError> {
         self.handle.shared.release(incarnation, through_seq)
     }

@@ -139,7 +139,7 @@ impl Files {
             }
         }
         for spare in self.shared.spares.close_and_drain() {
-            storage.remove(&dir.join(&spare.name)).map_err(doing("remove a spare"))?;
+            storage.remove(&dir.join(spare)).map_err(doing("remove a spare"))?;
         }
         storage.sync_dir(dir).map_err(doing("sync the directory"))
     }

@@ -80,6 +80,16 @@ impl Reservation {
         self.durability
     }
 
+    /// Gives back every slot above `slots`, as soon as it is known that they will not be used: the writer stops waiting for
+    /// company when all outstanding slots are queued.
+    pub fn keep(&mut self, slots: u8) {
+        let unused = self.slots.saturating_sub(slots);
+        if unused > 0 {
+            self.slots -= unused;
+            self.lane.shared.space.give_back(u64::from(unused));
+        }
+    }
+
     /// Queues one record, with a fresh salt, and uses one slot. It never blocks on the disk.
     ///
     /// Recording more often than was reserved is a mistake of the caller; the record is queued all the same, because a

@@ -16,7 +16,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{SEGMENT_BYTES_MIN, SpoolConfig, SpoolError, doing, shared::Shared, space::Space};
+use super::{SEGMENT_BYTES_MIN, SpoolConfig, SpoolError, catalog::Segment, doing, shared::Shared, space::Space};
 use crate::{
     layout::{self, SPARE_SUFFIX},
     scan::bytes_of,
@@ -46,8 +46,11 @@ pub(super) struct Spare {
 /// The spares, and whoever makes them: the thread `audit-spares`, or in a stepped run whoever turns the writer.
 #[derive(Debug)]
 pub(crate) struct Spares {
+    segment_bytes: u64,
     stock: Mutex<Stock>,
     maker: Mutex<Maker>,
+    /// The file of a loaded segment, of a segment's length and full of records: the next spare is made of it.
+    returned: Mutex<Option<String>>,
     /// Space was freed: a full disk is worth another try at once.
     wants_retry: AtomicBool,
     is_closing: AtomicBool,
@@ -76,7 +79,6 @@ impl Stock {
 #[derive(Debug)]
 struct Maker {
     disk_bytes_max: u64,
-    segment_bytes: u64,
     made: u64,
     /// The disk was full: not tried again before this.
     blocked_until: Option<Duration>,
@@ -93,10 +95,13 @@ enum Pace {
 
 impl Spares {
     pub(super) fn new(config: &SpoolConfig) -> Self {
-        let maker = Maker { disk_bytes_max: config.disk_bytes_max, segment_bytes: config.segment_bytes, made: 0, blocked_until: None };
+        let segment_bytes = config.segment_bytes;
+        let maker = Maker { disk_bytes_max: config.disk_bytes_max, made: 0, blocked_until: None };
         Self {
+            segment_bytes,
             stock: Mutex::new(Stock::default()),
             maker: Mutex::new(maker),
+            returned: Mutex::new(None),
             wants_retry: AtomicBool::new(false),
             is_closing: AtomicBool::new(false),
             has_failed: AtomicBool::new(false),
@@ -178,9 +183,8 @@ impl Spares {
         if let Some(spare) = self.pop() {
             return Ok(Some(spare));
         }
-        let bytes = maker.segment_bytes;
         maker.blocked_until = None;
-        self.make_or_block(shared, &mut maker, bytes, Pace::AtOnce)?;
+        self.make_or_block(shared, &mut maker, self.segment_bytes, Pace::AtOnce)?;
         Ok(self.pop())
     }
 
@@ -198,11 +202,21 @@ impl Spares {
         self.wake();
     }
 
+    /// The name under which the file of a loaded segment waits to be written over, if there is need of one.
+    pub(super) fn place_for(&self, segment: &Segment) -> Option<String> {
+        let fits = segment.disk_bytes == self.segment_bytes && !self.is_closing() && self.returned.lock().is_none();
+        fits.then(|| format!("{}.loaded{SPARE_SUFFIX}", segment.name))
+    }
+
+    /// The file has that name for good.
+    pub(super) fn returned(&self, name: String) {
+        *self.returned.lock() = Some(name);
+    }
+
     /// Makes the first segment's file.
     pub(super) fn make_first(&self, shared: &Shared) -> Result<(), SpoolError> {
         let mut maker = self.maker.lock();
-        let bytes = maker.segment_bytes.min(FIRST_BYTES_MAX);
-        self.make_or_block(shared, &mut maker, bytes, Pace::AtOnce)
+        self.make_or_block(shared, &mut maker, self.segment_bytes.min(FIRST_BYTES_MAX), Pace::AtOnce)
     }
 
     /// Makes what is missing now: what a stepped run calls instead of the thread.
@@ -223,8 +237,7 @@ impl Spares {
                 shared.space.want_spare(false);
                 break;
             }
-            let bytes = maker.segment_bytes;
-            self.make_or_block(shared, &mut maker, bytes, pace)?;
+            self.make_or_block(shared, &mut maker, self.segment_bytes, pace)?;
         }
         Ok(())
     }
@@ -232,9 +245,14 @@ impl Spares {
     /// Makes a spare of at most `bytes_max`. A full disk is not an error here: admitted requests have their space, and new
     /// ones are refused until there is more.
     fn make_or_block(&self, shared: &Shared, maker: &mut Maker, bytes_max: u64, pace: Pace) -> Result<(), SpoolError> {
-        let allocated = shared.catalog.lock().allocated_bytes();
-        let bytes = maker.disk_bytes_max.saturating_sub(allocated).min(bytes_max);
-        let made = if bytes < SEGMENT_BYTES_MIN { Err(no_space()) } else { self.make(shared, maker, bytes, pace) };
+        let returned = self.returned.lock().take();
+        let made = if let Some(name) = returned {
+            self.make_of(shared, name, pace)
+        } else {
+            let allocated = shared.catalog.lock().allocated_bytes();
+            let bytes = maker.disk_bytes_max.saturating_sub(allocated).min(bytes_max);
+            if bytes < SEGMENT_BYTES_MIN { Err(no_space()) } else { self.make(shared, maker, bytes, pace) }
+        };
         match made {
             Err(error) if is_full(&error) => {
                 tracing::warn!("audit spool cannot preallocate more space: {error}");
@@ -254,18 +272,12 @@ impl Spares {
         let storage = &shared.storage;
         let file = storage.create(&path).map_err(doing("create a spare"))?;
         let filled = file.allocate(bytes).and_then(|()| self.fill(shared, &*file, bytes, pace)).and_then(|is_whole| {
-            if is_whole {
-                file.sync_all()?;
-                storage.sync_dir(&shared.dir)?;
-            }
+            storage.sync_dir(&shared.dir)?;
             Ok(is_whole)
         });
         if matches!(filled, Ok(true)) {
             shared.catalog.lock().spare_bytes += bytes;
-            let mut stock = self.stock.lock();
-            stock.spares.push_back(Spare { file, name, bytes });
-            stock.spares_backing = stock.spares_backing.saturating_add(Space::backing_of_spare(bytes));
-            shared.space.set_backing(stock.backing());
+            self.add(shared, Spare { file, name, bytes });
             return Ok(());
         }
         drop(file);
@@ -275,7 +287,25 @@ impl Spares {
         filled.map(|_| ()).map_err(doing("preallocate a spare"))
     }
 
-    /// Writes zeros; `false` when the spool is closed meanwhile and nobody waits for them. The last piece is not synced.
+    /// Writes zeros over the file of a loaded segment: its space is kept, and the file system changes nothing but the data.
+    fn make_of(&self, shared: &Shared, name: String, pace: Pace) -> Result<(), SpoolError> {
+        let file = shared.storage.open(&shared.dir.join(&name)).map_err(doing("open a spare"))?;
+        if self.fill(shared, &*file, self.segment_bytes, pace).map_err(doing("write zeros over a spare"))? {
+            self.add(shared, Spare { file, name, bytes: self.segment_bytes });
+        } else {
+            self.returned(name);
+        }
+        Ok(())
+    }
+
+    fn add(&self, shared: &Shared, spare: Spare) {
+        let mut stock = self.stock.lock();
+        stock.spares_backing = stock.spares_backing.saturating_add(Space::backing_of_spare(spare.bytes));
+        stock.spares.push_back(spare);
+        shared.space.set_backing(stock.backing());
+    }
+
+    /// Writes zeros and syncs them; `false` when the spool is closed meanwhile and nobody waits for them.
     fn fill(&self, shared: &Shared, file: &dyn StorageFile, bytes: u64, pace: Pace) -> io::Result<bool> {
         let mut at = 0;
         while at < bytes {
@@ -294,15 +324,16 @@ impl Spares {
             file.write_at(PIECE.get(..piece).unwrap_or_default(), at)?;
             at += bytes_of(piece);
         }
+        file.sync_all()?;
         Ok(true)
     }
 
-    /// Every spare, for good: nothing is made afterwards.
-    pub(super) fn close_and_drain(&self) -> Vec<Spare> {
+    /// The names of every spare, for good: nothing is made afterwards.
+    pub(super) fn close_and_drain(&self) -> Vec<String> {
         self.close();
         // Waits for the piece that is being written.
         let maker = self.maker.lock();
-        let spares = self.stock.lock().spares.drain(..).collect();
+        let spares = self.stock.lock().spares.drain(..).map(|spare| spare.name).chain(self.returned.lock().take()).collect();
         drop(maker);
         spares
     }
