@@ -67,14 +67,12 @@ struct Work {
 impl Work {
     /// Loads one incarnation until nothing durable is left of it.
     async fn incarnation(&mut self, incarnation: u64, primary: &Primary, facts: &Facts) -> Result<(), String> {
-        let known = self.loaded.remove(&incarnation);
-        let from = match known {
-            Some(seq) => seq,
-            None => {
-                let mark = log::watermark(primary, &self.node, incarnation).await.map_err(|error| error.to_string())?;
-                confirm(&mut self.reader, incarnation, mark)?;
-                mark.seq
-            }
+        let from = if let Some(seq) = self.loaded.remove(&incarnation) {
+            seq
+        } else {
+            let mark = log::watermark(primary, &self.node, incarnation).await.map_err(|error| error.to_string())?;
+            confirm(&mut self.reader, incarnation, mark)?;
+            mark.seq
         };
         let seq = self.load(incarnation, from, primary, facts).await?;
         self.loaded.insert(incarnation, seq);

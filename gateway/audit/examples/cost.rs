@@ -6,10 +6,7 @@
 #![expect(clippy::print_stdout, reason = "its output is the figures")]
 #![expect(clippy::expect_used, reason = "a measurement that cannot run ends")]
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, path::PathBuf, rc::Rc, time::Duration};
 
 use audit::{
     event::{Class, Event, Outcome, Personal, Phase},
@@ -18,8 +15,8 @@ use audit::{
 use rustix::time::{ClockId, clock_gettime};
 use uuid::Uuid;
 
-/// CPU time of the whole process, or of this thread, in nanoseconds.
-fn cpu(clock: ClockId) -> i64 {
+/// Time, or CPU time of the whole process or of this thread, in nanoseconds.
+fn read_clock(clock: ClockId) -> i64 {
     let now = clock_gettime(clock);
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
@@ -76,7 +73,7 @@ fn per(total_ns: i64, count: u64) -> f64 {
 fn batches(spool: &Spool, runtime: &tokio::runtime::Runtime, size: u64, records: u64) {
     let lane = spool.lane();
     let rounds = (records / size).max(1);
-    let before = (cpu(ClockId::ProcessCPUTime), cpu(ClockId::ThreadCPUTime), Instant::now());
+    let before = (read_clock(ClockId::ProcessCPUTime), read_clock(ClockId::ThreadCPUTime), read_clock(ClockId::Monotonic));
     runtime.block_on(async {
         let mut waiting = Vec::new();
         for round in 0..rounds {
@@ -86,9 +83,9 @@ fn batches(spool: &Spool, runtime: &tokio::runtime::Runtime, size: u64, records:
             }
         }
     });
-    let all = cpu(ClockId::ProcessCPUTime) - before.0;
-    let mine = cpu(ClockId::ThreadCPUTime) - before.1;
-    let wall = i64::try_from(before.2.elapsed().as_nanos()).unwrap_or(0);
+    let all = read_clock(ClockId::ProcessCPUTime) - before.0;
+    let mine = read_clock(ClockId::ThreadCPUTime) - before.1;
+    let wall = read_clock(ClockId::Monotonic) - before.2;
     let count = rounds * size;
     println!(
         "batches of {size:3}: encode, queue, await {:6.2} us   write {:6.2} us   per record; one batch takes {:5.0} us",
@@ -100,18 +97,18 @@ fn batches(spool: &Spool, runtime: &tokio::runtime::Runtime, size: u64, records:
 
 fn encode() {
     let mut out = Vec::with_capacity(4_096);
-    let before = cpu(ClockId::ThreadCPUTime);
+    let before = read_clock(ClockId::ThreadCPUTime);
     for id in 0..200_000 {
         out.clear();
         event(id).encode(&mut out);
     }
-    println!("encode: {:.3} us for {} bytes", per(cpu(ClockId::ThreadCPUTime) - before, 200_000), out.len());
+    println!("encode: {:.3} us for {} bytes", per(read_clock(ClockId::ThreadCPUTime) - before, 200_000), out.len());
 }
 
 fn read(spool: &Spool) {
     let mut reader = spool.reader();
     let mut after = 0;
-    let before = cpu(ClockId::ThreadCPUTime);
+    let before = read_clock(ClockId::ThreadCPUTime);
     loop {
         let batch = reader.read(spool.incarnation(), after, 2_000).expect("readable");
         if batch.rows.is_empty() {
@@ -119,35 +116,35 @@ fn read(spool: &Spool) {
         }
         after += u64::try_from(batch.rows.len()).expect("small");
     }
-    println!("read: {:.3} us per record over {after}", per(cpu(ClockId::ThreadCPUTime) - before, after.max(1)));
+    println!("read: {:.3} us per record over {after}", per(read_clock(ClockId::ThreadCPUTime) - before, after.max(1)));
 }
 
-/// `rate` records a second from one task each, at their time: how long until each is durable.
-async fn paced(spool: Spool, rate: u32, seconds: u32) -> Vec<u128> {
+/// `rate` records a second from one task each, at their time: how many microseconds until each is durable, sorted.
+async fn paced(spool: Spool, rate: i64, seconds: i64) -> Vec<i64> {
     let lane = spool.lane();
-    let began = Instant::now();
-    let gap = Duration::from_secs(1) / rate;
-    let (told, mut heard) = tokio::sync::mpsc::unbounded_channel();
+    let began = read_clock(ClockId::Monotonic);
+    let times = Rc::new(RefCell::new(Vec::new()));
+    let mut tasks = Vec::new();
     let mut sent = 0;
     while sent < rate * seconds {
-        while began + gap * sent <= Instant::now() && sent < rate * seconds {
-            let due = began + gap * sent;
-            let durable = record(&lane, u128::from(sent));
-            let told = told.clone();
-            tokio::task::spawn_local(async move {
-                durable.await.expect("durable");
-                told.send(due.elapsed().as_micros()).ok();
-            });
-            sent += 1;
+        let due = began + sent * 1_000_000_000 / rate;
+        if due > read_clock(ClockId::Monotonic) {
+            tokio::time::sleep(Duration::from_micros(500)).await;
+            spool.release(spool.incarnation(), spool.durable_seq()).expect("released");
+            continue;
         }
-        tokio::time::sleep(Duration::from_micros(500)).await;
-        spool.release(spool.incarnation(), spool.durable_seq()).expect("released");
+        let durable = record(&lane, u128::try_from(sent).expect("it counts up"));
+        let times = Rc::clone(&times);
+        tasks.push(tokio::task::spawn_local(async move {
+            durable.await.expect("durable");
+            times.borrow_mut().push((read_clock(ClockId::Monotonic) - due) / 1_000);
+        }));
+        sent += 1;
     }
-    drop(told);
-    let mut times = Vec::new();
-    while let Some(took) = heard.recv().await {
-        times.push(took);
+    for task in tasks {
+        task.await.expect("no panic");
     }
+    let mut times = times.take();
     times.sort_unstable();
     times
 }
@@ -167,9 +164,9 @@ fn main() {
     for rate in [2_000, 8_000] {
         let config = SpoolConfig { segment_bytes: 8 << 20, disk_bytes_max: 1 << 30, ..SpoolConfig::new(dir.join(rate.to_string()), "bench-1") };
         let spool = Spool::open(config).expect("opens");
-        let before = cpu(ClockId::ProcessCPUTime);
+        let before = read_clock(ClockId::ProcessCPUTime);
         let times = tokio::task::LocalSet::new().block_on(&runtime, paced(spool.clone(), rate, 6));
-        let all = cpu(ClockId::ProcessCPUTime) - before;
+        let all = read_clock(ClockId::ProcessCPUTime) - before;
         let at = |permille: usize| times.get((times.len() * permille / 1_000).min(times.len().saturating_sub(1))).copied().unwrap_or(0);
         println!(
             "{rate} records/s: p50 {} us, p99 {} us, p99.9 {} us, most {} us; {:.2} us CPU per record, {} syncs",

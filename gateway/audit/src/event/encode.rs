@@ -155,8 +155,8 @@ fn digits(out: &mut Vec<u8>, mut value: u64) {
 fn string(out: &mut Vec<u8>, value: &str, bytes_max: usize) {
     out.push(b'"');
     // Without a way out of the loop the compiler looks at 16 and more bytes at once.
-    let is_special = |byte: u8| (byte < 0x20) | (byte == b'"') | (byte == b'\\');
-    let plain = !value.bytes().fold(false, |found, byte| found | is_special(byte));
+    let special = |byte: u8| u8::from(byte < 0x20) | u8::from(byte == b'"') | u8::from(byte == b'\\');
+    let plain = value.bytes().fold(0, |found, byte| found | special(byte)) == 0;
     if plain && value.len() <= bytes_max {
         out.extend_from_slice(value.as_bytes());
     } else {

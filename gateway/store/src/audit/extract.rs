@@ -133,6 +133,7 @@ impl<'e> Columns<'e> {
 
 /// An event's columns: scanned, or parsed in full.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are scanned; a box for each would cost more than the few that are not")]
 pub(super) enum Extract<'e> {
     Scanned(Columns<'e>),
     Parsed(Box<Fields<'e>>),

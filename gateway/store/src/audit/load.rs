@@ -4,10 +4,7 @@
 //! and the watermark is set, in one transaction: whoever calls again, at the same time or after a commit whose outcome is
 //! unknown, finds the watermark where it is and skips what is there.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeSet;
 
 use ::audit::reader::Row;
 use model::time::UtcMicros;
@@ -38,9 +35,10 @@ fn read_watermark(seq: i64, chain: Vec<u8>) -> Result<Watermark, StoreError> {
     Ok(Watermark { seq: wire::count(seq, "watermark")?, chain })
 }
 
-/// How long the days that have a partition are remembered. Whoever drops partitions does it for days long past; a database that
-/// was lost and replaced by one that lags may lack today's, which an error of the load before usually tells.
-const CALENDAR_FRESH: Duration = Duration::from_secs(10);
+/// For how many loads the days that have a partition are remembered, about ten seconds under load. Whoever drops partitions does it
+/// for days long past; a database that was lost and replaced by one that lags may lack today's, which an error of the load before
+/// usually tells.
+const CALENDAR_LOADS: u32 = 100;
 
 /// Brings rows into the database, and keeps its memory from one load to the next.
 #[derive(Debug, Default)]
@@ -79,7 +77,7 @@ impl Loader {
         };
         // Taken out, so that an error or a dropped future leaves nothing to be believed.
         let calendar = match self.calendar.take().filter(|calendar| calendar.covers(&events)) {
-            Some(calendar) => calendar,
+            Some(calendar) => Calendar { loads_left: calendar.loads_left - 1, ..calendar },
             None => Calendar::prepare(primary, &events).await?,
         };
         let mut held = Held { connection: primary.pool().acquire().await.map_err(StoreError::from)?, is_settled: false };
@@ -196,7 +194,8 @@ struct Calendar {
     days: BTreeSet<Day>,
     /// The database's clock: the instant of events that do not say theirs.
     now: UtcMicros,
-    asked_at: Instant,
+    /// How many more loads believe it.
+    loads_left: u32,
 }
 
 impl Calendar {
@@ -204,16 +203,15 @@ impl Calendar {
     async fn prepare(primary: &Primary, events: &[Extract<'_>]) -> Result<Self, StoreError> {
         let wanted: BTreeSet<Day> = events.iter().filter_map(Extract::at).map(Day::of).collect();
         let dates: Vec<time::Date> = wanted.iter().filter_map(|day| day.to_date()).collect();
-        let asked_at = Instant::now();
         let row = query_file!("queries/audit_event/partitions.sql", &dates).fetch_one(primary.pool()).await?;
         let days = row.days.into_iter().map(Day::from_date).collect();
-        Ok(Self { days, now: UtcMicros::from_datetime(row.now), asked_at })
+        Ok(Self { days, now: UtcMicros::from_datetime(row.now), loads_left: CALENDAR_LOADS })
     }
 
     /// Whether nothing needs to be asked for these events: each has an instant, and its day a partition.
     fn covers(&self, events: &[Extract<'_>]) -> bool {
         let has_day = |event: &Extract<'_>| event.at().is_some_and(|at| self.days.contains(&Day::of(at)));
-        self.asked_at.elapsed() < CALENDAR_FRESH && events.iter().all(has_day)
+        self.loads_left > 0 && events.iter().all(has_day)
     }
 
     fn file(&self, at: Option<UtcMicros>) -> (Day, UtcMicros) {
