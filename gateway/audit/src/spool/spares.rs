@@ -1,7 +1,7 @@
 //! Segments made ahead, away from the writer: their space is taken and written with zeros before anyone needs it.
 //!
-//! Space that was only reserved (`fallocate`) makes every later sync change the file's metadata and wait for the file system's
-//! journal; over written zeros `fdatasync` is a data write and nothing else (ADR 0011 has the figures).
+//! Into space that was only reserved (`fallocate`), every later sync changes the file's metadata too, and waits for the file
+//! system's journal where there is one; over written zeros `fdatasync` is a data write and nothing else (ADR 0011 has figures).
 
 use std::{
     collections::VecDeque,
