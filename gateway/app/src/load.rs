@@ -1,8 +1,11 @@
 //! The loader: brings this node's audit records into PostgreSQL, exactly once, oldest first.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use audit::{reader::Reader, spool::Spool};
+use audit::{
+    reader::{Batch, Reader, Row},
+    spool::Spool,
+};
 use store::{
     audit::{self as log, LoadError, Watermark},
     pool::Primary,
@@ -14,15 +17,17 @@ use crate::facts::Facts;
 /// Records in one transaction: large enough for 20,000 a second, small enough to be over in tens of milliseconds.
 const ROWS_MAX: usize = 2_000;
 
+/// How often new records are looked for, and so about how late they can be searched.
+const PULSE: Duration = Duration::from_millis(100);
+
 /// Loads for as long as the node runs. The database may be away for hours: records wait on disk.
 pub async fn run(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Facts>) {
-    let mut reader = spool.reader();
-    let mut confirmed = HashSet::new();
-    let mut pulse = tokio::time::interval(Duration::from_millis(100));
+    let mut work = Work { reader: spool.reader(), spool, node, batch: Batch::default(), loader: log::Loader::default(), loaded: HashMap::new() };
+    let mut pulse = tokio::time::interval(PULSE);
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         pulse.tick().await;
-        let incarnations = reader.incarnations();
+        let incarnations = work.reader.incarnations();
         let incarnations = match incarnations {
             Ok(incarnations) => incarnations,
             Err(error) => {
@@ -32,22 +37,89 @@ pub async fn run(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Fa
         };
         // A gap in one incarnation must not keep the others waiting.
         let mut stuck = None;
-        facts.loader.lock().waiting = incarnations.iter().filter(|known| **known != spool.incarnation()).count();
+        facts.loader.lock().waiting = incarnations.iter().filter(|known| **known != work.spool.incarnation()).count();
         for incarnation in incarnations {
             let loaded = async {
                 let primary = topology.primary().map_err(|_| "the primary is not known".to_owned())?;
-                let mark = log::watermark(&primary, &node, incarnation).await.map_err(|error| error.to_string())?;
-                if !confirmed.contains(&incarnation) {
-                    confirm(&mut reader, incarnation, mark)?;
-                    confirmed.insert(incarnation);
-                }
-                load(&mut reader, incarnation, mark, &spool, &node, &primary, &facts).await
+                work.incarnation(incarnation, &primary, &facts).await
             };
             if let Err(reason) = loaded.await {
                 stuck = stuck.or(Some(reason));
             }
         }
         facts.loader.lock().stuck = stuck;
+    }
+}
+
+/// What is kept from one pulse to the next.
+#[derive(Debug)]
+struct Work {
+    spool: Spool,
+    node: Arc<str>,
+    reader: Reader,
+    batch: Batch,
+    loader: log::Loader,
+    /// How far each incarnation is loaded, as the database said when it was last asked or written; the transaction that loads
+    /// compares it once more. Forgotten after an error.
+    loaded: HashMap<u64, u64>,
+}
+
+impl Work {
+    /// Loads one incarnation until nothing durable is left of it.
+    async fn incarnation(&mut self, incarnation: u64, primary: &Primary, facts: &Facts) -> Result<(), String> {
+        let from = if let Some(seq) = self.loaded.remove(&incarnation) {
+            seq
+        } else {
+            let mark = log::watermark(primary, &self.node, incarnation).await.map_err(|error| error.to_string())?;
+            confirm(&mut self.reader, incarnation, mark)?;
+            mark.seq
+        };
+        let seq = self.load(incarnation, from, primary, facts).await?;
+        self.loaded.insert(incarnation, seq);
+        Ok(())
+    }
+
+    async fn load(&mut self, incarnation: u64, mut seq: u64, primary: &Primary, facts: &Facts) -> Result<u64, String> {
+        let is_live = incarnation == self.spool.incarnation();
+        loop {
+            if is_live {
+                facts.loader.lock().loaded_seq = seq;
+                if seq >= self.spool.durable_seq() {
+                    // Nothing new; what is loaded was given back by the turn that loaded it.
+                    return Ok(seq);
+                }
+            }
+            self.read(incarnation, seq)?;
+            let Batch { rows, chain, complete, gap } = &self.batch;
+            if rows.is_empty() {
+                if let Some(gap) = gap {
+                    facts.loader.lock().gaps = gap.through_seq.saturating_sub(seq);
+                    return Err(format!("records {} to {} of incarnation {incarnation} are missing on disk", seq + 1, gap.through_seq));
+                }
+                debug_assert!(*complete || is_live, "an earlier incarnation ends or has a gap");
+                return Ok(seq);
+            }
+            let last_seq = rows.last_seq();
+            let rows: Vec<Row<'_>> = rows.iter().collect();
+            let loaded = match self.loader.load(primary, &self.node, incarnation, seq + 1, &rows, *chain).await {
+                Ok(loaded) => loaded,
+                Err(LoadError::Store(error)) => return Err(error.to_string()),
+                Err(gap @ LoadError::Gap { .. }) => return Err(gap.to_string()),
+            };
+            if loaded != last_seq {
+                return Err(format!("somebody else loaded incarnation {incarnation} up to {loaded}"));
+            }
+            seq = loaded;
+            let spool = &self.spool;
+            // Removing a file takes its time on some file systems.
+            tokio::task::block_in_place(|| spool.release(incarnation, seq)).map_err(|error| error.to_string())?;
+        }
+    }
+
+    /// Reads hit the page cache as a rule; a cold disk blocks this task's thread, not the data plane.
+    fn read(&mut self, incarnation: u64, after_seq: u64) -> Result<(), String> {
+        let Self { reader, batch, .. } = self;
+        tokio::task::block_in_place(|| reader.read_into(batch, incarnation, after_seq, ROWS_MAX)).map_err(|error| error.to_string())
     }
 }
 
@@ -61,42 +133,6 @@ fn confirm(reader: &mut Reader, incarnation: u64, mark: Watermark) -> Result<(),
             mark.seq
         )),
         Err(error) => Err(error.to_string()),
-    }
-}
-
-/// Loads one incarnation until nothing durable is left of it.
-async fn load(
-    reader: &mut Reader,
-    incarnation: u64,
-    mut mark: Watermark,
-    spool: &Spool,
-    node: &str,
-    primary: &Primary,
-    facts: &Facts,
-) -> Result<(), String> {
-    loop {
-        // Reads hit the page cache as a rule; a cold disk blocks this task's thread, not the data plane.
-        let batch = tokio::task::block_in_place(|| reader.read(incarnation, mark.seq, ROWS_MAX)).map_err(|error| error.to_string())?;
-        if !batch.rows.is_empty() {
-            mark.seq = match log::load(primary, node, incarnation, mark.seq + 1, &batch.rows, batch.chain).await {
-                Ok(seq) => seq,
-                Err(LoadError::Store(error)) => return Err(error.to_string()),
-                Err(gap @ LoadError::Gap { .. }) => return Err(gap.to_string()),
-            };
-            if incarnation == spool.incarnation() {
-                facts.loader.lock().loaded_seq = mark.seq;
-            }
-            spool.release(incarnation, mark.seq).map_err(|error| error.to_string())?;
-            continue;
-        }
-        if let Some(gap) = batch.gap {
-            facts.loader.lock().gaps = gap.through_seq.saturating_sub(mark.seq);
-            return Err(format!("records {} to {} of incarnation {incarnation} are missing on disk", mark.seq + 1, gap.through_seq));
-        }
-        if batch.complete {
-            spool.release(incarnation, mark.seq).map_err(|error| error.to_string())?;
-        }
-        return Ok(());
     }
 }
 

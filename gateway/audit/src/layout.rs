@@ -230,9 +230,9 @@ impl Trailer {
 }
 
 /// One whole frame, checksum verified.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Frame<'b> {
-    Record { seq: u64, salt: &'b [u8; SALT_BYTES], event: &'b [u8], bytes: usize },
+    Record(Record<'b>),
     Trailer(Trailer),
 }
 
@@ -265,11 +265,29 @@ fn checked_frame(whole: &[u8]) -> Option<Frame<'_>> {
     match *body.get(4)? {
         TYPE_RECORD => {
             let (salt, event) = payload.split_first_chunk::<SALT_BYTES>()?;
-            Some(Frame::Record { seq, salt, event, bytes: whole.len() })
+            Some(Frame::Record(Record { seq, salt, event, bytes: whole.len() }))
         }
         TYPE_TRAILER => Trailer::decode(seq, payload).map(Frame::Trailer),
         _ => None,
     }
+}
+
+/// A record in bytes whose checksum was verified before.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Record<'b> {
+    pub(crate) seq: u64,
+    pub(crate) salt: &'b [u8; SALT_BYTES],
+    pub(crate) event: &'b [u8],
+    /// The whole frame's length.
+    pub(crate) bytes: usize,
+}
+
+/// Reads the record at the start of `bytes`, which [`decode_frame`] has accepted before; `None` at their end.
+pub(crate) fn verified_record(bytes: &[u8]) -> Option<Record<'_>> {
+    let payload = usize::try_from(u32_at(bytes, 0)?).ok()?;
+    let seq = u64_at(bytes, 5)?;
+    let (salt, event) = bytes.get(FRAME_HEAD_BYTES..FRAME_HEAD_BYTES + payload)?.split_first_chunk::<SALT_BYTES>()?;
+    Some(Record { seq, salt, event, bytes: payload + FRAME_BYTES })
 }
 
 /// `<incarnation>-<first seq>`, zero-padded hex, so that names sort as the log does.

@@ -1,35 +1,25 @@
-//! Rows for the loader, in order, verified once more as they are read.
+//! Rows for the loader, in order, verified as they are read: what this process wrote itself by its checksums, what an earlier
+//! one left by its chain too.
 
+mod rows;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
+pub use self::rows::{Iter, Row, Rows};
 pub use crate::spool::Gap;
 use crate::{
-    layout::{self, Chain, Frame, HEADER_BYTES, HeaderFault, SALT_BYTES},
-    scan::{self, Fault, Mark, Step, Verified, Walk},
+    layout::{Chain, HEADER_BYTES, HeaderFault},
+    scan::{self, ChainProof, Fault, Mark, Step, Walk},
     spool::{Segment, Shared, SpoolError, doing},
 };
 
-/// One durable record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
-    /// Which opening of the spool wrote it.
-    pub incarnation: u64,
-    /// Its number within the incarnation, from 1 without gaps.
-    pub seq: u64,
-    /// What hides the event behind its later commitment.
-    pub salt: [u8; SALT_BYTES],
-    /// The canonical bytes (see [`crate::event::Event::encode`]).
-    pub event: Vec<u8>,
-}
-
 /// What one [`Reader::read`] found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Batch {
     /// Contiguous rows from `after_seq + 1`.
-    pub rows: Vec<Row>,
+    pub rows: Rows,
     /// The chain hash of the written batch that holds the last row; without rows, of the one before; zeros at the start.
     pub chain: Chain,
     /// Nothing more will follow: the incarnation is dead and its last contiguous row was returned.
@@ -83,10 +73,20 @@ impl Reader {
     /// # Errors
     /// [`SpoolError::Damaged`] when a row that was durable can no longer be read as it was written; [`SpoolError::Io`].
     pub fn read(&mut self, incarnation: u64, after_seq: u64, rows_max: usize) -> Result<Batch, SpoolError> {
+        let mut batch = Batch::default();
+        self.read_into(&mut batch, incarnation, after_seq, rows_max)?;
+        Ok(batch)
+    }
+
+    /// As [`Reader::read`], into the memory of a batch that is done with.
+    ///
+    /// # Errors
+    /// As [`Reader::read`]; then the batch says nothing.
+    pub fn read_into(&mut self, batch: &mut Batch, incarnation: u64, after_seq: u64, rows_max: usize) -> Result<(), SpoolError> {
         let segments = self.shared.catalog.lock().readable(incarnation);
-        let wanted = after_seq.saturating_add(1);
-        let mut batch = Batch { rows: Vec::new(), chain: [0; 32], complete: false, gap: None };
-        let mut next = wanted;
+        batch.rows.clear(incarnation);
+        (batch.chain, batch.complete, batch.gap) = ([0; 32], false, None);
+        let mut next = after_seq.saturating_add(1);
         let last_seq = segments.last().map_or(0, |segment| segment.last_seq);
         for (index, segment) in segments.iter().enumerate() {
             let covers = segment.last_seq >= next || index + 1 == segments.len();
@@ -98,11 +98,11 @@ impl Reader {
                 break;
             }
             self.enter(segment, next)?;
-            self.rows(segment, &mut next, rows_max, &mut batch)?;
+            self.rows(segment, &mut next, rows_max, batch)?;
         }
         let is_dead = incarnation != self.shared.incarnation;
         batch.complete = is_dead && (next > last_seq || batch.gap.is_some());
-        Ok(batch)
+        Ok(())
     }
 
     /// Whether row `seq` of this incarnation, loaded with this chain hash, came from this directory. Two directories can carry
@@ -168,7 +168,8 @@ impl Reader {
         if expected.is_some_and(|chain| chain != header.previous) {
             return Err(damaged(Fault::Chain));
         }
-        let walk = Walk::new(file, &header);
+        let is_live = segment.incarnation == self.shared.incarnation;
+        let walk = Walk::new(file, &header, if is_live { ChainProof::WrittenHere } else { ChainProof::Hash });
         let (incarnation, first_seq) = (segment.incarnation, segment.first_seq);
         self.cursor = Some(Cursor { incarnation, first_seq, name: segment.name.clone(), walk });
         Ok(())
@@ -190,7 +191,9 @@ impl Reader {
                 Step::Fault(fault) => return Err(damaged_at(segment, start.at, fault)),
             };
             batch.chain = cursor.walk.mark.chain;
-            take(&cursor.walk, &verified, segment.incarnation, next, rows_max, &mut batch.rows);
+            let left = rows_max - batch.rows.len();
+            batch.rows.append(cursor.walk.records(&verified), *next, left);
+            *next = (*next).max(batch.rows.last_seq().saturating_add(1));
             if *next <= verified.last_seq {
                 cursor.walk.rewind(start);
             }
@@ -201,19 +204,4 @@ impl Reader {
 
 fn damaged_at(segment: &Segment, offset: u64, fault: Fault) -> SpoolError {
     SpoolError::Damaged { file: segment.name.clone(), offset, fault }
-}
-
-/// Copies the rows from `next` on out of a verified batch.
-fn take(walk: &Walk, verified: &Verified, incarnation: u64, next: &mut u64, rows_max: usize, rows: &mut Vec<Row>) {
-    let mut bytes = walk.records(verified);
-    while let Ok(Frame::Record { seq, salt, event, bytes: length }) = layout::decode_frame(bytes) {
-        if rows.len() >= rows_max {
-            return;
-        }
-        if seq >= *next {
-            rows.push(Row { incarnation, seq, salt: *salt, event: event.to_vec() });
-            *next = seq.saturating_add(1);
-        }
-        bytes = bytes.get(length..).unwrap_or_default();
-    }
 }

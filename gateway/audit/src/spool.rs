@@ -11,6 +11,7 @@ mod lane;
 mod recovery;
 mod shared;
 mod space;
+mod spares;
 #[cfg(test)]
 pub(crate) mod tests;
 mod writer;
@@ -141,6 +142,10 @@ pub enum SpoolError {
     },
 }
 
+fn start(name: &str, body: impl FnOnce() + Send + 'static) -> Result<std::thread::JoinHandle<()>, SpoolError> {
+    std::thread::Builder::new().name(name.to_owned()).spawn(body).map_err(doing("start a thread"))
+}
+
 /// Names what was being done when a file operation failed.
 pub(crate) fn doing(what: &'static str) -> impl FnOnce(io::Error) -> SpoolError {
     move |source| SpoolError::Io { what, source }
@@ -156,7 +161,8 @@ pub struct Spool {
 #[derive(Debug)]
 struct Handle {
     shared: Arc<Shared>,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    /// The writer, and the maker of spares.
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
     /// Held until the writer has stopped: an opener in between would cut what is still being written.
     lock: Mutex<Option<Box<dyn StorageFile>>>,
 }
@@ -170,19 +176,20 @@ impl Drop for Handle {
 impl Handle {
     fn close(&self) {
         self.shared.bell.close();
-        let thread = self.thread.lock().take();
-        if let Some(thread) = thread
-            && thread.thread().id() != std::thread::current().id()
-            && thread.join().is_err()
-        {
-            tracing::error!("audit writer thread ended by a panic");
+        self.shared.spares.close();
+        let threads = std::mem::take(&mut *self.threads.lock());
+        for thread in threads {
+            if thread.thread().id() != std::thread::current().id() && thread.join().is_err() {
+                tracing::error!("a thread of the audit spool ended by a panic");
+            }
         }
         self.lock.lock().take();
     }
 }
 
 impl Spool {
-    /// Locks the directory, recovers what is in it, claims the next incarnation and starts the thread `audit-spool`.
+    /// Locks the directory, recovers what is in it, claims the next incarnation and starts the threads `audit-spool`, which writes, and
+    /// `audit-spares`, which makes segments ahead.
     ///
     /// A disk that is full does not fail the opening, because the loader must be able to empty it; until then every
     /// [`Lane::reserve`] is refused.
@@ -200,10 +207,14 @@ impl Spool {
     /// As [`Spool::open`].
     pub fn open_with(config: SpoolConfig, storage: Arc<dyn Storage>) -> Result<Self, SpoolError> {
         let shared::Started { shared, writer, lock } = shared::start(config.checked()?, storage)?;
-        let thread =
-            std::thread::Builder::new().name("audit-spool".to_owned()).spawn(move || writer.run()).map_err(doing("start the writer thread"))?;
-        shared.bell.attach(thread.thread().clone());
-        let handle = Handle { shared, thread: Mutex::new(Some(thread)), lock: Mutex::new(Some(lock)) };
+        let handle = Handle { shared, threads: Mutex::new(Vec::new()), lock: Mutex::new(Some(lock)) };
+        let writer = start("audit-spool", move || writer.run())?;
+        handle.shared.bell.attach(writer.thread().clone());
+        handle.threads.lock().push(writer);
+        let shared = Arc::clone(&handle.shared);
+        let maker = start("audit-spares", move || shared.spares.run(&shared))?;
+        handle.shared.spares.attach(maker.thread().clone());
+        handle.threads.lock().push(maker);
         Ok(Self { handle: Arc::new(handle) })
     }
 
@@ -211,7 +222,8 @@ impl Spool {
     #[cfg(any(test, feature = "simulate"))]
     pub(crate) fn open_stepped(config: SpoolConfig, storage: Arc<dyn Storage>) -> Result<(Self, Writer), SpoolError> {
         let shared::Started { shared, writer, lock } = shared::start(config.checked()?, storage)?;
-        let handle = Handle { shared, thread: Mutex::new(None), lock: Mutex::new(Some(lock)) };
+        shared.spares.provision(&shared)?;
+        let handle = Handle { shared, threads: Mutex::new(Vec::new()), lock: Mutex::new(Some(lock)) };
         Ok((Self { handle: Arc::new(handle) }, writer))
     }
 
@@ -245,11 +257,12 @@ impl Spool {
         self.handle.shared.space.durable_seq()
     }
 
-    /// Deletes the segments of `incarnation` that hold nothing above `through_seq`, and returns how many. The segment being
-    /// written and segments that were set aside as damaged stay.
+    /// Takes the segments of `incarnation` that hold nothing above `through_seq` out of the log, and returns how many: their files
+    /// are deleted or used again. The segment being written and segments that were set aside as damaged stay. Nobody may be
+    /// reading those rows any more.
     ///
     /// # Errors
-    /// [`SpoolError::Io`]; segments deleted before the error stay deleted.
+    /// [`SpoolError::Io`]; segments taken out before the error stay out.
     pub fn release(&self, incarnation: u64, through_seq: u64) -> Result<usize, SpoolError> {
         self.handle.shared.release(incarnation, through_seq)
     }

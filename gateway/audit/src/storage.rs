@@ -89,7 +89,8 @@ pub trait StorageFile: Debug + Send + Sync {
     /// As the operating system reports.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Gives the file real space for `bytes` from its start (`fallocate`), so that a full disk is met here.
+    /// Gives the file real space for `bytes` from its start (`fallocate`), so that a full disk is met here; where the file
+    /// system cannot, the zeros that are written next meet it.
     ///
     /// # Errors
     /// As the operating system reports.

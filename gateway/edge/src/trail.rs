@@ -3,6 +3,9 @@
 //! A client that hangs up, a stage that panics, an upstream that dies: each ends in a drop, and a drop records. There is
 //! exactly one outcome record for each request, and one close record where the body streamed.
 
+#[cfg(test)]
+mod tests;
+
 use std::{net::IpAddr, sync::Arc};
 
 use audit::{
@@ -88,7 +91,8 @@ impl Trail {
     pub fn start(core: &Arc<Core>, peer: &Arc<Peer>, parts: &Parts, revisions: Revisions, now: Now) -> Result<Self, Denial> {
         let reservation = core.lane.reserve(Durability::Durable, 2).map_err(|_| unavailable())?;
         let event_id = core.uuid(now);
-        let request_id = head::client_request_id(&parts.headers).map_or_else(|| event_id.to_string().into_boxed_str(), Into::into);
+        let request_id = head::client_request_id(&parts.headers)
+            .map_or_else(|| event_id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).into(), Into::into);
         let path = parts.uri.path();
         let host = parts.uri.host().or_else(|| parts.headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
         Ok(Self {
@@ -240,6 +244,9 @@ impl Trail {
         self.facts.status = status;
         self.facts.reason = reason;
         self.facts.stage = if whole.is_some() { Stage::Done } else { Stage::Streaming };
+        if whole.is_some() {
+            self.reservation.keep(1);
+        }
         let outcome = match reason {
             None => Outcome::Ok,
             Some(kind) if kind.status().is_server_error() => Outcome::Error,
@@ -369,12 +376,33 @@ impl AddressText {
     fn of(address: IpAddr) -> Self {
         use std::io::Write;
         let mut out = Self { bytes: [0; 46], len: 0 };
+        if let IpAddr::V4(address) = address {
+            // By hand: this runs for every record, and the formatter's machinery costs several times as much.
+            for (index, octet) in address.octets().into_iter().enumerate() {
+                if index > 0 {
+                    out.push(b'.');
+                }
+                for (unit, least) in [(100, 100), (10, 10), (1, 0)] {
+                    if octet >= least {
+                        out.push(b'0' + octet / unit % 10);
+                    }
+                }
+            }
+            return out;
+        }
         let mut rest = out.bytes.as_mut_slice();
         // 45 bytes hold the longest IPv6 address.
         let written = write!(rest, "{address}").is_ok();
         let left = rest.len();
         out.len = if written { 46 - left } else { 0 };
         out
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.len) {
+            *place = byte;
+            self.len += 1;
+        }
     }
 
     fn as_str(&self) -> &str {

@@ -4,12 +4,13 @@ mod copy;
 mod extract;
 mod load;
 mod query;
+mod scan;
 
 use model::time::UtcMicros;
 use serde::Serialize;
 
 pub use self::{
-    load::{load, watermark},
+    load::{Loader, watermark},
     query::query,
 };
 use crate::error::StoreError;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Lie, Random, SimDisk};
 use crate::{
     event::{Class, Event, Phase},
-    reader::Row,
+    reader::Rows,
     spool::{Durability, Durable, Lane, Spool, SpoolConfig, Writer},
 };
 
@@ -184,7 +184,7 @@ impl World {
                 self.compare(incarnation, after, &batch.rows)?;
                 for row in &batch.rows {
                     missing.remove(&(incarnation, row.seq));
-                    if !seen.insert(event_id(&row.event)) {
+                    if !seen.insert(event_id(row.event)) {
                         return Err(format!("seq {} of incarnation {incarnation} is a record that is there already", row.seq));
                     }
                 }
@@ -202,13 +202,13 @@ impl World {
     }
 
     /// Rows follow `after` without a gap, and each acknowledged one carries the id that was acknowledged.
-    fn compare(&mut self, incarnation: u64, after: u64, rows: &[Row]) -> Result<(), String> {
+    fn compare(&mut self, incarnation: u64, after: u64, rows: &Rows) -> Result<(), String> {
         for (row, seq) in rows.iter().zip(after + 1..) {
             self.tally.rows += 1;
             if (row.incarnation, row.seq) != (incarnation, seq) {
                 return Err(format!("incarnation {incarnation}: seq {} stands where {seq} should", row.seq));
             }
-            let Some(id) = event_id(&row.event) else {
+            let Some(id) = event_id(row.event) else {
                 return Err(format!("seq {seq} of incarnation {incarnation} has no event id"));
             };
             if self.acknowledged.get(&(incarnation, seq)).is_some_and(|acknowledged| *acknowledged != id) {

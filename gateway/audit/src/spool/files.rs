@@ -1,15 +1,16 @@
-//! The writer's files: the live segment, and preallocated spares behind it.
+//! The writer's file: the live segment, and how a spare takes its place.
 
-use std::{collections::VecDeque, io, sync::Arc, time::Duration};
+use std::{io, sync::Arc};
 
 use aws_lc_rs::rand;
 
 use super::{
-    SEGMENT_BYTES_MIN, SpoolConfig, SpoolError,
+    SpoolConfig, SpoolError,
     catalog::{Condition, Segment},
     doing,
     shared::Shared,
     space::Space,
+    spares::no_space,
 };
 use crate::{
     layout::{self, BATCH_BYTES_MAX, Chain, HEADER_BYTES, Header, TRAILER_BYTES},
@@ -17,21 +18,14 @@ use crate::{
     storage::StorageFile,
 };
 
-/// How often a full disk is tried again.
-pub(super) const SPACE_RETRY: Duration = Duration::from_secs(1);
-
-/// The live segment and the spares.
+/// The live segment.
 #[derive(Debug)]
 pub(super) struct Files {
     shared: Arc<Shared>,
     config: SpoolConfig,
     live: Option<Live>,
-    spares: VecDeque<Spare>,
-    spares_made: u64,
     segments_made: u64,
     nonce: [u8; 32],
-    /// The disk was full: not tried again before this.
-    blocked_until: Option<Duration>,
 }
 
 /// The segment being written.
@@ -43,25 +37,16 @@ struct Live {
     bytes: u64,
 }
 
-/// A preallocated file.
-#[derive(Debug)]
-struct Spare {
-    file: Box<dyn StorageFile>,
-    name: String,
-    bytes: u64,
-}
-
 impl Files {
     /// Lays the first segment where there is space for one, and returns the chain's start.
     pub(super) fn new(shared: Arc<Shared>, config: SpoolConfig) -> Result<(Self, Chain), SpoolError> {
         let mut nonce = [0; 32];
         rand::fill(&mut nonce).map_err(|_| doing("make a nonce")(io::Error::other("no randomness")))?;
-        let mut files = Self { shared, config, live: None, spares: VecDeque::new(), spares_made: 0, segments_made: 0, nonce, blocked_until: None };
+        let mut files = Self { shared, config, live: None, segments_made: 0, nonce };
         let chain = files.header(1, [0; 32]).genesis();
-        files.provision()?;
-        if !files.spares.is_empty() {
+        files.shared.spares.make_first(&files.shared)?;
+        if files.shared.space.has_backing() {
             files.rotate(1, chain)?;
-            files.provision()?;
         }
         Ok((files, chain))
     }
@@ -80,15 +65,6 @@ impl Files {
         Ok(())
     }
 
-    /// Whether the disk was full when last tried.
-    pub(super) const fn is_blocked(&self) -> bool {
-        self.blocked_until.is_some()
-    }
-
-    fn now(&self) -> Duration {
-        self.shared.storage.monotonic()
-    }
-
     /// How many bytes of records the next batch may hold.
     pub(super) fn room(&self) -> usize {
         let free = self.live.as_ref().map_or(0, |live| live.bytes.saturating_sub(live.offset));
@@ -96,10 +72,13 @@ impl Files {
         free.min(BATCH_BYTES_MAX).saturating_sub(TRAILER_BYTES)
     }
 
-    /// What is certainly there for records.
-    pub(super) fn backing(&self) -> u64 {
-        let live = self.live.as_ref().map_or(0, |live| Space::backing_of(live.bytes.saturating_sub(live.offset)));
-        self.spares.iter().fold(live, |sum, spare| sum.saturating_add(Space::backing_of_spare(spare.bytes)))
+    /// Tells admission what the live segment can still take for certain.
+    pub(super) fn publish_backing(&self) {
+        self.shared.spares.set_live_backing(&self.shared, self.live_backing());
+    }
+
+    fn live_backing(&self) -> u64 {
+        self.live.as_ref().map_or(0, |live| Space::backing_of(live.bytes.saturating_sub(live.offset)))
     }
 
     fn header(&self, first_seq: u64, previous: Chain) -> Header {
@@ -116,11 +95,7 @@ impl Files {
     /// Turns a spare into the live segment. Its name appears only when its header is on disk, so a segment without a whole
     /// header is damage and never an unfinished creation.
     pub(super) fn rotate(&mut self, next_seq: u64, chain: Chain) -> Result<(), SpoolError> {
-        if self.spares.is_empty() {
-            self.blocked_until = None;
-            self.provision()?;
-        }
-        let Some(spare) = self.spares.pop_front() else { return Err(no_space()) };
+        let Some(spare) = self.shared.spares.take(&self.shared)? else { return Err(no_space()) };
         let name = layout::segment_name(self.shared.incarnation, next_seq);
         let storage = &self.shared.storage;
         spare.file.write_at(&self.header(next_seq, chain).encode(), 0).map_err(doing("write a segment's header"))?;
@@ -147,65 +122,7 @@ impl Files {
         }
         self.live = Some(Live { file: spare.file, name, offset: HEADER_BYTES, bytes: spare.bytes });
         self.shared.space.add_used(HEADER_BYTES);
-        self.shared.space.set_backing(self.backing());
-        Ok(())
-    }
-
-    pub(super) fn is_short_of_space(&self) -> bool {
-        let is_waiting = self.blocked_until.is_some() && !self.shared.bell.wants_retry();
-        !is_waiting && (self.spares.is_empty() || self.shared.space.spare_wanted())
-    }
-
-    pub(super) fn provision_if_needed(&mut self) -> Result<(), SpoolError> {
-        if self.shared.bell.take_retry() || self.blocked_until.is_some_and(|until| self.now() >= until) {
-            self.blocked_until = None;
-        }
-        if self.is_short_of_space() { self.provision() } else { Ok(()) }
-    }
-
-    /// Preallocates until there is a spare, and twice what is promised. A full disk is not an error here: admitted requests
-    /// have their space, and new ones are refused until there is more.
-    fn provision(&mut self) -> Result<(), SpoolError> {
-        while self.spares.is_empty() || self.shared.space.needs_spare() {
-            let allocated = self.shared.catalog.lock().allocated_bytes();
-            let bytes = self.config.disk_bytes_max.saturating_sub(allocated).min(self.config.segment_bytes);
-            let made = if bytes < SEGMENT_BYTES_MIN { Err(no_space()) } else { self.make_spare(bytes) };
-            match made {
-                Ok(()) => {}
-                Err(error) if is_full(&error) => {
-                    if self.blocked_until.is_none() {
-                        tracing::warn!("audit spool cannot preallocate more space: {error}");
-                    }
-                    self.blocked_until = Some(self.now() + SPACE_RETRY);
-                    // Stays wanted: nobody needs to ring for what the timer will try again.
-                    self.shared.space.want_spare(true);
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.blocked_until = None;
-        self.shared.space.want_spare(false);
-        Ok(())
-    }
-
-    fn make_spare(&mut self, bytes: u64) -> Result<(), SpoolError> {
-        self.spares_made += 1;
-        let name = format!("{}{}", layout::segment_name(self.shared.incarnation, self.spares_made), layout::SPARE_SUFFIX);
-        let path = self.shared.dir.join(&name);
-        let storage = &self.shared.storage;
-        let file = storage.create(&path).map_err(doing("create a spare"))?;
-        let allocated = file.allocate(bytes).and_then(|()| file.sync_all()).and_then(|()| storage.sync_dir(&self.shared.dir));
-        if let Err(error) = allocated {
-            drop(file);
-            if let Err(left) = storage.remove(&path) {
-                tracing::debug!("an unfinished spare stays until the next opening: {left}");
-            }
-            return Err(doing("preallocate a spare")(error));
-        }
-        self.spares.push_back(Spare { file, name, bytes });
-        self.shared.catalog.lock().spare_bytes += bytes;
-        self.shared.space.set_backing(self.backing());
+        self.shared.spares.is_live(&self.shared, spare.bytes, self.live_backing());
         Ok(())
     }
 
@@ -221,18 +138,9 @@ impl Files {
                 live.file.sync_all().map_err(doing("sync a segment"))?;
             }
         }
-        for spare in self.spares.drain(..) {
-            storage.remove(&dir.join(&spare.name)).map_err(doing("remove a spare"))?;
+        for spare in self.shared.spares.close_and_drain() {
+            storage.remove(&dir.join(spare)).map_err(doing("remove a spare"))?;
         }
         storage.sync_dir(dir).map_err(doing("sync the directory"))
     }
-}
-
-fn no_space() -> SpoolError {
-    doing("preallocate a segment")(io::ErrorKind::StorageFull.into())
-}
-
-fn is_full(error: &SpoolError) -> bool {
-    matches!(error, SpoolError::Io { source, .. }
-        if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
 }

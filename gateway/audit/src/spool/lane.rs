@@ -44,7 +44,7 @@ impl Lane {
         let shared = &self.lane.shared;
         let admitted = shared.space.admit(durability, u64::from(slots));
         if shared.space.asks_for_spare() {
-            shared.bell.ring();
+            shared.spares.wake();
         }
         admitted.map(|()| Reservation { lane: Arc::clone(&self.lane), durability, slots })
     }
@@ -78,6 +78,16 @@ impl Reservation {
     /// What was asked for.
     pub const fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// Gives back every slot above `slots`, as soon as it is known that they will not be used: the writer stops waiting for
+    /// company when all outstanding slots are queued.
+    pub fn keep(&mut self, slots: u8) {
+        let unused = self.slots.saturating_sub(slots);
+        if unused > 0 {
+            self.slots -= unused;
+            self.lane.shared.space.give_back(u64::from(unused));
+        }
     }
 
     /// Queues one record, with a fresh salt, and uses one slot. It never blocks on the disk.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     layout::{self, DAMAGED_SUFFIX, HEADER_BYTES, Header, HeaderFault, Name},
-    scan::{self, Fault, Mark, Rest, Step, Walk},
+    scan::{self, ChainProof, Fault, Mark, Rest, Step, Walk},
     storage::Storage,
 };
 
@@ -168,7 +168,7 @@ impl Recovery<'_> {
         if let Some(fault) = self.header_fault(listed, &header, before) {
             return self.set_aside(listed, nothing, fault);
         }
-        let mut walk = Walk::new(file, &header);
+        let mut walk = Walk::new(file, &header, ChainProof::Hash);
         let stopped = loop {
             match walk.next(listed.bytes).map_err(doing("read a segment"))? {
                 Step::Batch(batch) => self.report.records += batch.last_seq - batch.first_seq + 1,

@@ -171,12 +171,12 @@ impl Space {
         outstanding.saturating_mul(2 * SLOT_BYTES) > self.backing.load(Ordering::SeqCst)
     }
 
-    /// Whether the writer should allocate another spare.
+    /// Whether another spare should be made.
     pub(crate) fn needs_spare(&self) -> bool {
         self.is_short(self.outstanding())
     }
 
-    /// Whether the caller should wake the writer for more space: true once, until the writer has tried.
+    /// Whether the caller should wake the maker for more space: true once, until there is enough.
     pub(crate) fn asks_for_spare(&self) -> bool {
         self.needs_spare() && !self.spare_wanted() && !self.wants_spare.swap(true, Ordering::SeqCst)
     }
@@ -202,6 +202,11 @@ impl Space {
 
     pub(crate) fn outstanding(&self) -> u64 {
         self.outstanding.load(Ordering::SeqCst)
+    }
+
+    /// Whether there is any space for records.
+    pub(crate) fn has_backing(&self) -> bool {
+        self.backing.load(Ordering::SeqCst) > 0
     }
 
     pub(crate) fn set_backing(&self, bytes: u64) {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{Durability, Durable, Lane, Lost, Spool, SpoolConfig, Writer};
 use crate::{
     event::{Class, Event, Phase},
-    reader::Row,
+    reader::Rows,
     simulate::SimDisk,
 };
 
@@ -61,15 +61,22 @@ pub(crate) fn until(mut condition: impl FnMut() -> bool) {
     });
 }
 
+/// A row's number, salt and event.
+pub(crate) type Owned = (u64, [u8; 32], Vec<u8>);
+
+pub(crate) fn owned(rows: &Rows) -> Vec<Owned> {
+    rows.iter().map(|row| (row.seq, *row.salt, row.event.to_vec())).collect()
+}
+
 /// Every row of one incarnation that can be read without a gap.
-pub(crate) fn rows(spool: &Spool, incarnation: u64) -> Vec<Row> {
-    spool.reader().read(incarnation, 0, usize::MAX).expect("readable").rows
+pub(crate) fn rows(spool: &Spool, incarnation: u64) -> Vec<Owned> {
+    owned(&spool.reader().read(incarnation, 0, usize::MAX).expect("readable").rows)
 }
 
 /// The event ids in rows.
-pub(crate) fn ids(rows: &[Row]) -> Vec<u128> {
-    let id = |row: &Row| {
-        let event: serde_json::Value = serde_json::from_slice(&row.event).expect("JSON");
+pub(crate) fn ids(rows: &[Owned]) -> Vec<u128> {
+    let id = |row: &Owned| {
+        let event: serde_json::Value = serde_json::from_slice(&row.2).expect("JSON");
         Uuid::parse_str(event["event_id"].as_str().expect("an id")).expect("a UUID").as_u128()
     };
     rows.iter().map(id).collect()

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, task::Waker, time::Duration};
 
 use super::{
     Lost, SpoolConfig, SpoolError,
-    files::{Files, SPACE_RETRY},
+    files::Files,
     lane::{LaneShared, Queued},
     shared::{GATHERING, IDLE, LAZY, Shared},
 };
@@ -117,34 +117,29 @@ impl Writer {
     /// Everything queued so far, once, without waiting: what a stepped run calls instead of the thread.
     #[cfg(any(test, feature = "simulate"))]
     pub(crate) fn turn(&mut self) -> Result<(), SpoolError> {
-        self.files.provision_if_needed()?;
+        self.shared.spares.provision(&self.shared)?;
         self.flush()
     }
 
     /// Rests until there is something to write; `false` when the spool is closing.
     fn wait(&mut self) -> Result<bool, SpoolError> {
+        let bell = &self.shared.bell;
+        let spares = &self.shared.spares;
         loop {
-            let bell = &self.shared.bell;
             if bell.is_closing() {
                 return Ok(false);
             }
-            let queued = bell.queued();
-            if queued > 0 && (bell.is_urgent() || bell.is_full()) && !self.files.is_short_of_space() {
-                return Ok(true);
+            if let Some(error) = spares.take_failure() {
+                return Err(error);
             }
-            self.files.provision_if_needed()?;
-            let shared = Arc::clone(&self.shared);
-            let bell = &shared.bell;
-            if queued > 0 {
+            if bell.queued() > 0 {
                 let is_due = || bell.is_urgent() || bell.is_full() || bell.is_closing();
                 if !is_due() {
                     bell.rest(LAZY, Some(LAZY_FLUSH), is_due);
                 }
                 return Ok(!bell.is_closing());
             }
-            let is_blocked = self.files.is_blocked();
-            let is_due = || bell.queued() > 0 || bell.is_closing() || bell.wants_retry() || (shared.space.spare_wanted() && !is_blocked);
-            bell.rest(IDLE, is_blocked.then_some(SPACE_RETRY), is_due);
+            bell.rest(IDLE, None, || bell.queued() > 0 || bell.is_closing() || spares.has_failed());
         }
     }
 
@@ -267,7 +262,7 @@ impl Writer {
         }
         let space = &self.shared.space;
         space.add_used(bytes_of(self.batch.bytes.len()));
-        space.set_backing(self.files.backing());
+        self.files.publish_backing();
         space.set_durable_seq(last_seq);
         space.give_back(self.batch.records);
         let mut first_seq = self.next_seq - self.batch.records;
@@ -289,6 +284,7 @@ impl Writer {
     /// Answers everyone who still waits: nothing is acknowledged from here on.
     fn end(&mut self) {
         self.has_ended = true;
+        self.shared.spares.close();
         self.shared.bell.calm();
         for staged in std::mem::take(&mut self.staged) {
             let rest = staged.queue.get(staged.queue_used..).unwrap_or_default();

@@ -15,9 +15,6 @@ use rustix::{
 
 use super::{Entry, Storage, StorageFile};
 
-/// Zeros are written in pieces of this size where the file system cannot preallocate.
-static ZEROS: [u8; 65_536] = [0; 65_536];
-
 /// The operating system's file system, over `rustix`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RealStorage;
@@ -124,16 +121,8 @@ impl StorageFile for RealFile {
 
     fn allocate(&self, bytes: u64) -> io::Result<()> {
         match retry_on_intr(|| rustix::fs::fallocate(&self.fd, FallocateFlags::empty(), 0, bytes)) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                // No preallocation here: real zeros take the space just as well, only slower.
-                let mut at = 0;
-                while at < bytes {
-                    let piece = usize::try_from(bytes - at).unwrap_or(usize::MAX).min(ZEROS.len());
-                    self.write_at(ZEROS.get(..piece).unwrap_or_default(), at)?;
-                    at += u64::try_from(piece).unwrap_or(u64::MAX);
-                }
-                Ok(())
-            }
+            // No preallocation here: the zeros that follow take the space just as well.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.truncate(bytes),
             other => Ok(other?),
         }
     }

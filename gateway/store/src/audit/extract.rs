@@ -1,10 +1,15 @@
 //! What search needs from an event's bytes. The bytes are what counts; these columns prove nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 
 use model::time::UtcMicros;
 use serde::Deserialize;
 use uuid::Uuid;
+
+use super::scan::{Value, scan};
 
 /// Longest text in a search column, bytes: an index entry may have 2,704, and a lying node must not stop the loader.
 const TEXT_MAX: usize = 512;
@@ -16,7 +21,7 @@ const TIME_MAX_US: i64 = 253_402_300_799_999_999;
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Fields<'a> {
     time_us: Option<i64>,
-    pub(super) event_id: Option<Uuid>,
+    event_id: Option<Uuid>,
     status: Option<i64>,
     #[serde(borrow)]
     phase: Option<Cow<'a, str>>,
@@ -50,56 +55,151 @@ pub(super) struct Fields<'a> {
     action: Option<Cow<'a, str>>,
 }
 
-/// Text columns in two groups, in the order of the COPY statement: before and after `salt, event`, and after `status`.
-#[derive(Debug)]
-pub(super) struct Texts<'f> {
-    pub(super) kind: [Option<&'f str>; 2],
-    pub(super) who: [Option<&'f str>; 6],
-    pub(super) what: [Option<&'f str>; 7],
+/// The text columns, in the order of the COPY statement: before `salt, event`, after it, and after `status`.
+const TEXTS: [&str; 15] = [
+    "phase",
+    "class",
+    "tenant",
+    "consumer",
+    "application",
+    "key_id",
+    "route",
+    "method",
+    "decision",
+    "outcome",
+    "reason",
+    "request_id",
+    "region",
+    "actor",
+    "action",
+];
+const KIND: usize = 2;
+const WHO: usize = 8;
+
+/// What goes into the columns of one event.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Columns<'e> {
+    /// When it happened; `None` when it does not say so believably.
+    pub(super) at: Option<UtcMicros>,
+    pub(super) event_id: Option<Uuid>,
+    pub(super) status: Option<i16>,
+    texts: [Option<&'e str>; TEXTS.len()],
 }
 
-impl<'a> Fields<'a> {
-    /// Reads what can be read; bytes that are no such event give no fields at all.
-    pub(super) fn read(event: &'a [u8]) -> Self {
-        serde_json::from_slice(event).unwrap_or_default()
+impl<'e> Columns<'e> {
+    /// `phase` and `class`.
+    pub(super) fn kind(&self) -> &[Option<&'e str>] {
+        self.texts.get(..KIND).unwrap_or_default()
     }
 
-    /// When it happened; `None` when it does not say so believably.
-    pub(super) fn at(&self) -> Option<UtcMicros> {
-        self.time_us.filter(|at| (0..=TIME_MAX_US).contains(at)).map(UtcMicros)
+    /// From `tenant` to `method`.
+    pub(super) fn who(&self) -> &[Option<&'e str>] {
+        self.texts.get(KIND..WHO).unwrap_or_default()
     }
 
-    pub(super) fn status(&self) -> Option<i16> {
-        self.status.and_then(|status| i16::try_from(status).ok())
+    /// From `decision` on.
+    pub(super) fn what(&self) -> &[Option<&'e str>] {
+        self.texts.get(WHO..).unwrap_or_default()
     }
 
-    pub(super) fn texts(&self) -> Texts<'_> {
-        Texts {
-            kind: [column(self.phase.as_ref()), column(self.class.as_ref())],
-            who: [
-                column(self.tenant.as_ref()),
-                column(self.consumer.as_ref()),
-                column(self.application.as_ref()),
-                column(self.key_id.as_ref()),
-                column(self.route.as_ref()),
-                column(self.method.as_ref()),
-            ],
-            what: [
-                column(self.decision.as_ref()),
-                column(self.outcome.as_ref()),
-                column(self.reason.as_ref()),
-                column(self.request_id.as_ref()),
-                column(self.region.as_ref()),
-                column(self.actor.as_ref()),
-                column(self.action.as_ref()),
-            ],
+    /// Takes a member that was scanned; `None` when its value is not of the kind that it should be.
+    pub(super) fn take(&mut self, key: &str, value: Value<'e>) -> Option<()> {
+        let place = match (key, value) {
+            ("time_us", Value::Integer(at)) => {
+                self.at = instant(at);
+                return Some(());
+            }
+            ("status", Value::Integer(status)) => {
+                self.status = i16::try_from(status).ok();
+                return Some(());
+            }
+            ("event_id", Value::Text(id)) => {
+                self.event_id = Some(Uuid::try_parse(id).ok()?);
+                return Some(());
+            }
+            ("time_us" | "status" | "event_id", _) => return None,
+            _ => TEXTS.iter().zip(&mut self.texts).find(|(name, _)| **name == key),
+        };
+        match (place, value) {
+            (None, _) => Some(()),
+            (Some((_, place)), Value::Text(text)) => {
+                *place = Some(cut(text));
+                Some(())
+            }
+            (Some(_), Value::Integer(_) | Value::Object) => None,
         }
     }
 }
 
-/// A text that a column can hold: the database has no U+0000, and the rest of a long one is in the bytes.
-fn column<'f>(text: Option<&'f Cow<'_, str>>) -> Option<&'f str> {
-    let text: &str = text?;
+/// An event's columns: scanned, or parsed in full.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are scanned; a box for each would cost more than the few that are not")]
+pub(super) enum Extract<'e> {
+    Scanned(Columns<'e>),
+    Parsed(Box<Fields<'e>>),
+}
+
+impl<'e> Extract<'e> {
+    /// Bytes that are no such event give no columns at all.
+    pub(super) fn of(event: &'e [u8]) -> Self {
+        scan(event).map_or_else(|| Self::Parsed(Box::new(Fields::read(event))), Self::Scanned)
+    }
+
+    /// When it happened; `None` when it does not say so believably.
+    pub(super) fn at(&self) -> Option<UtcMicros> {
+        match self {
+            Self::Scanned(columns) => columns.at,
+            Self::Parsed(fields) => fields.time_us.and_then(instant),
+        }
+    }
+
+    pub(super) fn columns(&self) -> Columns<'_> {
+        match self {
+            Self::Scanned(columns) => *columns,
+            Self::Parsed(fields) => fields.columns(),
+        }
+    }
+}
+
+impl<'a> Fields<'a> {
+    /// Reads what can be read; bytes that are no such event give no fields at all.
+    fn read(event: &'a [u8]) -> Self {
+        serde_json::from_slice(event).unwrap_or_default()
+    }
+
+    fn columns(&self) -> Columns<'_> {
+        let texts = [
+            &self.phase,
+            &self.class,
+            &self.tenant,
+            &self.consumer,
+            &self.application,
+            &self.key_id,
+            &self.route,
+            &self.method,
+            &self.decision,
+            &self.outcome,
+            &self.reason,
+            &self.request_id,
+            &self.region,
+            &self.actor,
+            &self.action,
+        ];
+        Columns {
+            at: self.time_us.and_then(instant),
+            event_id: self.event_id,
+            status: self.status.and_then(|status| i16::try_from(status).ok()),
+            texts: texts.map(|text| text.as_deref().map(cut)),
+        }
+    }
+}
+
+fn instant(at: i64) -> Option<UtcMicros> {
+    Some(at).filter(|at| (0..=TIME_MAX_US).contains(at)).map(UtcMicros)
+}
+
+/// What a column can hold of a text: the database has no U+0000, and the rest of a long one is in the bytes.
+fn cut(text: &str) -> &str {
     let text = text.split('\0').next().unwrap_or_default();
-    text.get(..text.floor_char_boundary(TEXT_MAX))
+    text.get(..text.floor_char_boundary(TEXT_MAX)).unwrap_or_default()
 }

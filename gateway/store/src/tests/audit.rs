@@ -11,9 +11,27 @@ use uuid::Uuid;
 
 use super::fixture::{Database, hex};
 use crate::{
-    audit::{AuditFilter, AuditItem, LoadError, Watermark, load, query, watermark},
+    audit::{AuditFilter, AuditItem, LoadError, Loader, Watermark, query, watermark},
     page::PageRequest,
+    pool::Primary,
 };
+
+/// A row with its bytes.
+#[derive(Debug, Clone)]
+struct Stored {
+    seq: u64,
+    event: Vec<u8>,
+}
+
+/// The rows as the reader gives them.
+fn given(rows: &[Stored]) -> Vec<Row<'_>> {
+    rows.iter().map(|row| Row { incarnation: 1, seq: row.seq, salt: &[9; 32], event: &row.event }).collect()
+}
+
+/// Loads by a loader that has loaded nothing before.
+async fn load(primary: &Primary, node: &str, incarnation: u64, from_seq: u64, rows: &[Stored], chain: [u8; 32]) -> Result<u64, LoadError> {
+    Loader::default().load(primary, node, incarnation, from_seq, &given(rows), chain).await
+}
 
 const DAY_US: i64 = 86_400_000_000;
 
@@ -35,8 +53,8 @@ fn event(seq: u64, time_us: i64) -> Vec<u8> {
     bytes
 }
 
-fn rows(range: std::ops::RangeInclusive<u64>, time_us: i64) -> Vec<Row> {
-    let row = |seq| Row { incarnation: 1, seq, salt: [9; 32], event: event(seq, time_us + i64::try_from(seq).expect("small")) };
+fn rows(range: std::ops::RangeInclusive<u64>, time_us: i64) -> Vec<Stored> {
+    let row = |seq| Stored { seq, event: event(seq, time_us + i64::try_from(seq).expect("small")) };
     range.map(row).collect()
 }
 
@@ -87,21 +105,42 @@ async fn loaders_of_the_same_rows_at_the_same_time_load_them_once() {
     assert_eq!(count(&database).await, (300, 300, 300));
 }
 
+/// A loader remembers the days that have a partition; a day that it has not met gets one all the same, and more than one piece
+/// of a COPY is one load.
+#[tokio::test]
+async fn a_loader_that_has_loaded_before_files_every_day_and_any_number_of_rows() {
+    let database = Database::new().await;
+    let at = now(&database).await;
+    let mut loader = Loader::default();
+
+    for (from, until, day) in [(1, 1_000, 0), (1_001, 1_001, 0), (1_002, 1_003, -1), (1_004, 2_500, -1), (2_501, 2_502, 40)] {
+        let part = rows(from..=until, at + day * DAY_US);
+        assert_eq!(loader.load(&database.primary, "eu-1", 1, from, &given(&part), [5; 32]).await.expect("it loads"), until);
+    }
+
+    assert_eq!(count(&database).await, (2_502, 2_502, 2_502));
+    assert_eq!(database.number("select count(*) from audit_event_default").await, 2);
+    assert_eq!(database.number("select count(distinct tableoid) from audit_event").await, 3);
+}
+
 /// A load that is cut off at any moment, its commit included, is asked again with the same rows.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_whose_outcome_is_unknown_is_safe_to_repeat() {
     let database = Database::new().await;
     let at = now(&database).await;
     let mut cut = 0;
+    // One and the same loader, as a node has it.
+    let mut loader = Loader::default();
     for batch in 0..60 {
         let (first, last) = (batch * 20 + 1, batch * 20 + 20);
         let part = rows(first..=last, at);
         // From at once to longer than a load takes.
         let patience = Duration::from_micros(150 * (batch % 40));
-        if timeout(patience, load(&database.primary, "eu-1", 1, first, &part, [4; 32])).await.is_err() {
+        let part = given(&part);
+        if timeout(patience, loader.load(&database.primary, "eu-1", 1, first, &part, [4; 32])).await.is_err() {
             cut += 1;
         }
-        assert_eq!(load(&database.primary, "eu-1", 1, first, &part, [4; 32]).await.expect("it loads"), last);
+        assert_eq!(loader.load(&database.primary, "eu-1", 1, first, &part, [4; 32]).await.expect("it loads"), last);
     }
 
     assert!(cut > 0, "no load was cut off");
@@ -140,7 +179,7 @@ async fn bytes_that_are_no_event_are_kept_and_never_stop_the_loader() {
         format!(r#"{{"time_us":{},"route":"far"}}"#, i64::MAX).into_bytes(),
         format!(r#"{{"time_us":{},"route":"far"}}"#, i64::MIN).into_bytes(),
     ];
-    let rows: Vec<Row> = (1..).zip(&odd).map(|(seq, event)| Row { incarnation: 1, seq, salt: [0; 32], event: event.clone() }).collect();
+    let rows: Vec<Stored> = (1..).zip(&odd).map(|(seq, event)| Stored { seq, event: event.clone() }).collect();
 
     assert_eq!(load(&database.primary, "eu-1", 1, 1, &rows, [0; 32]).await.expect("it loads"), 8);
 
@@ -164,8 +203,7 @@ async fn partitions_are_made_once_by_loaders_at_the_same_time_and_a_lying_clock_
     let days = [0, -1, -2, -7, 1, 2, -8, 4, 40, -4000, 9000];
     let loader = async |node: usize| {
         let name = format!("eu-{node}");
-        let rows: Vec<Row> =
-            (1..).zip(days).map(|(seq, day)| Row { incarnation: 1, seq, salt: [0; 32], event: event(seq, at + day * DAY_US) }).collect();
+        let rows: Vec<Stored> = (1..).zip(days).map(|(seq, day)| Stored { seq, event: event(seq, at + day * DAY_US) }).collect();
         load(&database.primary, &name, 1, 1, &rows, [0; 32]).await.expect("it loads")
     };
 

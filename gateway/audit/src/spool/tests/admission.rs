@@ -44,6 +44,19 @@ fn dropped_reservation_gives_its_slots_back() {
 }
 
 #[test]
+fn slots_that_will_not_be_used_are_given_back_early_and_once() {
+    let (spool, _writer) = stepped(&SimDisk::new(Lie::Honest));
+
+    let mut reservation = spool.lane().reserve(Durability::Durable, 3).expect("admitted");
+    reservation.keep(1);
+    reservation.keep(2);
+
+    assert_eq!((reservation.slots(), spool.state().outstanding), (1, 1));
+    drop(reservation);
+    assert_eq!(spool.state().outstanding, 0);
+}
+
+#[test]
 fn more_slots_than_outstanding_max_are_refused_and_counted() {
     let config = SpoolConfig { outstanding_max: 4, ..config() };
     let (spool, _writer) = Spool::open_stepped(config, Arc::new(SimDisk::new(Lie::Honest))).expect("opens");
@@ -112,7 +125,7 @@ fn disk_that_is_full_at_opening_refuses_requests_until_there_is_space() {
     assert!(!spool.state().failed);
 
     disk.set_capacity(None);
-    spool.handle.shared.bell.retry();
+    spool.handle.shared.spares.retry();
     writer.turn().expect("provisioned");
     let mut receipt = record(&lane, 1);
     writer.turn().expect("written");

@@ -1,6 +1,6 @@
 use std::{io, sync::Arc};
 
-use super::{answer, config, event, ids, record, rows, stepped, until, wait};
+use super::{answer, config, event, ids, owned, record, rows, stepped, until, wait};
 use crate::{
     event::Phase,
     simulate::{Lie, Operation, SimDisk},
@@ -222,6 +222,44 @@ fn writer_that_dies_answers_everyone() {
     assert_eq!(wait(receipt), Err(Lost));
     assert_eq!(spool.state().outstanding, 0);
     assert!(lane.reserve(Durability::Durable, 1).is_err());
+}
+
+/// Its space is kept: nothing is freed and taken again. Old records in it are gone before it is a segment.
+#[test]
+fn file_of_a_loaded_segment_becomes_the_next_spare_and_is_all_zeros_then() {
+    let disk = SimDisk::new(Lie::Honest);
+    let (spool, mut writer) = stepped(&disk);
+    let lane = spool.lane();
+    let mut id = 0;
+    let mut write = || {
+        id += 1;
+        assert!(id < 1_000, "it was never used");
+        drop(record(&lane, id));
+        writer.turn().expect("written");
+    };
+    let waiting = || disk.names().into_iter().find(|name| name.ends_with(".loaded.spare"));
+    let is_zero = |name: &str| {
+        let mut is_zero = false;
+        disk.tamper(name, |bytes| is_zero = bytes.len() == 32 * 1_024 && bytes.iter().all(|byte| *byte == 0));
+        is_zero
+    };
+    while spool.release(1, spool.durable_seq()).expect("released") == 0 {
+        write();
+    }
+    let name = waiting().expect("the file waits");
+    let first = spool.reader().read(1, 0, 1).expect("readable").gap.map_or(spool.durable_seq(), |gap| gap.through_seq);
+
+    assert!(!is_zero(&name), "there is a spare already, so nothing is written over it yet");
+    while !is_zero(&name) {
+        write();
+    }
+    while waiting().is_some() {
+        write();
+    }
+    write();
+
+    let rest = owned(&spool.reader().read(1, first, 1_000).expect("readable").rows);
+    assert_eq!(ids(&rest), (u128::from(first) + 1..=id).collect::<Vec<_>>());
 }
 
 #[test]

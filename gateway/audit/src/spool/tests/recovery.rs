@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{config, ids, record, rows, stepped};
+use super::{config, ids, owned, record, rows, stepped};
 use crate::{
     layout::{HEADER_BYTES, Name, parse_name},
     simulate::{Lie, Random, SimDisk},
@@ -93,10 +93,10 @@ fn rows_before_damage_stay_readable_and_the_gap_is_shown() {
     assert!(report.damage[0].offset > HEADER_BYTES);
     assert_eq!(report.gaps, [gap]);
     assert!(before.complete && behind.complete);
-    let mut found = ids(&before.rows);
+    let mut found = ids(&owned(&before.rows));
     assert_eq!(found.len() as u64, gap.from_seq - 1);
     found.extend(u128::from(gap.from_seq)..=u128::from(gap.through_seq));
-    found.extend(ids(&behind.rows));
+    found.extend(ids(&owned(&behind.rows)));
     assert_eq!(found, (1..=300).collect::<Vec<_>>());
 
     spool.release(incarnation, 300).expect("released");
