@@ -200,12 +200,48 @@ async fn files_without_a_mistake_pass() {
     let dir = tempfile::tempdir().unwrap();
     let (gateway, node) = (write(dir.path(), "gateway.yaml", GATEWAY), write(dir.path(), "node.yaml", NODE));
     let (gateway, node) = (gateway.to_str().unwrap(), node.to_str().unwrap());
+    app::certs::development(dir.path(), &["localhost".to_owned()], time::OffsetDateTime::now_utc()).unwrap();
 
     let told = causeway(&["check", gateway, node], &[], WITHIN).await.expect(0);
     let machine = causeway(&["check", gateway, node, "--json"], &[], WITHIN).await.expect(0);
 
     assert_eq!(told.stdout, format!("{gateway}: no mistake\n{node}: no mistake\n"));
     assert_eq!(machine.json(), serde_json::json!({ "valid": true, "errors": [] }));
+}
+
+#[tokio::test]
+async fn certificates_that_clients_would_refuse_are_told_at_their_place_in_the_node_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = ["localhost".to_owned(), "api.example.test".to_owned()];
+    app::certs::development(dir.path(), &hosts, time::OffsetDateTime::now_utc()).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    app::certs::development(other.path(), &hosts, time::OffsetDateTime::now_utc()).unwrap();
+    std::fs::copy(other.path().join("server.key"), dir.path().join("other.key")).unwrap();
+    let old = tempfile::tempdir().unwrap();
+    app::certs::development(old.path(), &hosts, time::OffsetDateTime::now_utc() - time::Duration::days(400)).unwrap();
+    std::fs::copy(old.path().join("server.pem"), dir.path().join("old.pem")).unwrap();
+    std::fs::copy(old.path().join("server.key"), dir.path().join("old.key")).unwrap();
+    let own = |hosts: &str, name: &str, key: &str| {
+        let more = format!("key: \"file:server.key\", certificates: [ {{ hosts: [ \"{hosts}\" ], certificate: {name}, key: \"file:{key}\" }} ] }}\ncontrol");
+        NODE.replacen("key: \"file:server.key\" }\ncontrol", &more, 1)
+    };
+
+    for (text, words) in [
+        (own("api.example.test", "server.pem", "server.key"), &[][..]),
+        (own("shop.example.test", "server.pem", "server.key"), &["does not name shop.example.test", "certificates[0]"]),
+        (own("*.example.test", "server.pem", "server.key"), &["does not name *.example.test"]),
+        (own("api.example.test", "server.pem", "other.key"), &["cannot be used together"]),
+        (own("api.example.test", "gone.pem", "server.key"), &["gone.pem", "No such file"]),
+        (own("api.example.test", "old.pem", "old.key"), &["old.pem", "expired"]),
+        (own("not a host", "server.pem", "server.key"), &["is not a host name"]),
+    ] {
+        let file = write(dir.path(), "node.yaml", &text);
+        let told = causeway(&["check", file.to_str().unwrap()], &[], WITHIN).await.expect(i32::from(!words.is_empty()));
+        for word in words {
+            assert!(told.stderr.contains(word) && told.stderr.contains("node.yaml:4:"), "{word:?} is missing in {}", told.stderr);
+        }
+        assert!(!told.stderr.contains("PRIVATE KEY"));
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use model::duration::{Bytes, Span};
+use model::{
+    duration::{Bytes, Span},
+    host::HostPattern,
+};
 use serde::{Deserialize, Serialize};
 
 /// A whole node file.
@@ -21,7 +24,7 @@ pub struct NodeConfig {
     /// The region that it runs in.
     pub region: String,
     /// Where clients connect.
-    pub data: ListenerConfig,
+    pub data: DataConfig,
     /// Where operators connect: admin API, health, metrics.
     pub control: ListenerConfig,
     /// The control database.
@@ -51,6 +54,47 @@ pub struct NodeConfig {
 
 fn boot_stale_max() -> Span {
     Span(std::time::Duration::from_hours(24))
+}
+
+/// The listener for clients.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DataConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// The certificate chain, PEM, for clients that ask for no name of `certificates`.
+    pub certificate: PathBuf,
+    /// Its private key, PEM, by reference.
+    pub key: SecretRef,
+    /// Chains for certain names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificates: Vec<HostCertificate>,
+    /// What clients get that ask for a name without a chain, or for none.
+    #[serde(default)]
+    pub unknown_host: UnknownHost,
+}
+
+/// A chain for certain names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostCertificate {
+    /// Names, or `*.` and a name, which stands for one label in front of it.
+    pub hosts: Vec<HostPattern>,
+    /// The certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM, by reference.
+    pub key: SecretRef,
+}
+
+/// What clients get that ask for a name without a chain, or for none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownHost {
+    /// The chain of `data.certificate`.
+    #[default]
+    Default,
+    /// An alert.
+    Refuse,
 }
 
 /// A listener with its certificate.
@@ -265,8 +309,10 @@ impl NodeConfig {
     /// Makes relative paths absolute, starting at the file's folder.
     pub fn resolve_paths(&mut self, base: &Path) {
         let absolute = |path: &mut PathBuf| *path = base.join(&*path);
-        for listener in [&mut self.data, &mut self.control] {
-            absolute(&mut listener.certificate);
+        absolute(&mut self.data.certificate);
+        absolute(&mut self.control.certificate);
+        for own in &mut self.data.certificates {
+            absolute(&mut own.certificate);
         }
         let tls = self.domains.iter_mut().map(|domain| &mut domain.tls).chain([&mut self.database.tls]);
         for tls in tls.flatten() {
@@ -283,6 +329,7 @@ impl NodeConfig {
 
     fn secrets_mut(&mut self) -> Vec<&mut SecretRef> {
         let mut all = vec![&mut self.data.key, &mut self.control.key, &mut self.database.password, &mut self.secrets.snapshot_key];
+        all.extend(self.data.certificates.iter_mut().map(|own| &mut own.key));
         all.extend(self.domains.iter_mut().map(|domain| &mut domain.password));
         all.extend(self.secrets.peppers.iter_mut().map(|pepper| &mut pepper.key));
         all
@@ -328,6 +375,19 @@ impl NodeConfig {
         }
         if self.data.listen.port() != 0 && self.data.listen == self.control.listen {
             say("control.listen", "data and control need different ports".to_owned());
+        }
+        let mut named: Vec<&HostPattern> = Vec::new();
+        for (index, own) in self.data.certificates.iter().enumerate() {
+            let path = format!("data.certificates[{index}].hosts");
+            if own.hosts.is_empty() {
+                say(&path, "a chain needs at least one host that it is for".to_owned());
+            }
+            for host in &own.hosts {
+                if named.contains(&host) {
+                    say(&path, format!("`{host}` has two chains"));
+                }
+                named.push(host);
+            }
         }
         found
     }

@@ -1,6 +1,6 @@
 //! `/metrics`: every number of the node, as OpenMetrics text. All names stand here, and in `docs/operations.md`.
 
-use std::fmt;
+use std::{fmt, sync::atomic::Ordering};
 
 use edge::metrics::{BUCKETS, Reading, Served};
 use model::problem::ProblemKind;
@@ -29,6 +29,8 @@ struct Numbers {
     reading: Reading,
     counters: Vec<(&'static str, &'static str, u64)>,
     gauges: Vec<(&'static str, &'static str, f64)>,
+    /// Days until the first certificate expires, by listener.
+    expiry_days: Vec<(&'static str, i64)>,
 }
 
 impl Numbers {
@@ -52,6 +54,11 @@ impl Numbers {
             ("causeway_audit_records", "Audit records on disk since the start", spool.records_total),
             ("causeway_audit_batches", "Batches that carried them", spool.batches_total),
             ("causeway_audit_fsyncs", "Calls of fdatasync for them", spool.fsyncs_total),
+            (
+                "causeway_certificate_reloads",
+                "Certificate chains put in force while serving",
+                status.facts.certificate_reloads.load(Ordering::Relaxed),
+            ),
             ("causeway_audit_refused", "Requests refused because the audit log had no room", spool.refused_total),
         ];
         let gauges = vec![
@@ -83,9 +90,15 @@ impl Numbers {
                 "Audit records on disk that are not in the database",
                 spool.durable_seq.saturating_sub(loader.loaded_seq) as f64,
             ),
+            (
+                "causeway_certificates_broken",
+                "Listeners whose newest certificate files cannot be used",
+                status.facts.broken_certificates.lock().len() as f64,
+            ),
             ("causeway_audit_failed", "1 after a failed write to the spool", f64::from(u8::from(spool.failed))),
         ];
-        Self { reading, counters, gauges }
+        let expiry_days = status.certificates.iter().map(|(which, chains)| (*which, status.certificate_days(chains))).collect();
+        Self { reading, counters, gauges, expiry_days }
     }
 }
 
@@ -98,6 +111,16 @@ impl Collector for Numbers {
         for (name, help, value) in &self.gauges {
             let gauge = ConstGauge::new(*value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let gauge = ConstGauge::new(0_i64);
+        let mut family = encoder.encode_descriptor(
+            "causeway_certificate_expiry_days",
+            "Days until the first certificate of a listener expires",
+            None,
+            gauge.metric_type(),
+        )?;
+        for (which, days) in &self.expiry_days {
+            ConstGauge::new(*days).encode(family.encode_family(&[("listener", *which)])?)?;
         }
         let counter = ConstCounter::new(0_u64);
         let mut family = encoder.encode_descriptor("causeway_refused", "Requests refused, by problem", None, counter.metric_type())?;

@@ -51,6 +51,10 @@ pub struct Facts {
     pub seal_failed: AtomicBool,
     /// The audit loader.
     pub loader: Mutex<LoaderFacts>,
+    /// Certificate files that cannot be used; the chains before them stay in force.
+    pub broken_certificates: Mutex<Vec<String>>,
+    /// Chains that were put in force since the start.
+    pub certificate_reloads: AtomicU64,
     /// The node is stopping.
     pub draining: AtomicBool,
     database_failed: AtomicBool,
@@ -67,6 +71,8 @@ impl Facts {
             known_writers: Mutex::default(),
             seal_failed: AtomicBool::new(false),
             loader: Mutex::default(),
+            broken_certificates: Mutex::default(),
+            certificate_reloads: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             database_failed: AtomicBool::new(false),
         })

@@ -5,6 +5,7 @@
 //! deployment on one machine.
 
 pub mod boot;
+pub mod certificates;
 pub mod certs;
 pub mod cli;
 pub mod config;

@@ -25,10 +25,13 @@ use store::{
     pool::{Credentials, Tls},
     topology::{DatabaseConfig, Server, Topology},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+};
 
 use crate::{
-    boot,
+    boot, certificates,
     config::{DatabaseTls, NodeConfig},
     control_listener, domains,
     domains::{DomainCredentials, Writers},
@@ -70,8 +73,10 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let topology = topology(&config)?;
     let credentials = domain_credentials(&config)?;
     let sealed = Sealed::in_folder(&config.state, boot::secret_key("snapshot key", &config.secrets.snapshot_key)?)?;
-    let data_tls = listener_tls("data", &config.data)?;
-    let control_tls = listener_tls("control", &config.control)?;
+    let data_chains = certificates::Source::data(&config.data).start()?;
+    let control_chains = certificates::Source::control(&config.control).start()?;
+    let served_chains = [("data", data_chains.certificates()), ("control", control_chains.certificates())];
+    let [data_tls, control_tls] = [edge::tls::server_config(data_chains.certificates())?, edge::tls::server_config(control_chains.certificates())?];
     let cores = config.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)).max(1);
     let sockets = edge::listener::bind(config.data.listen, cores).with_context(|| port_help("data", config.data.listen))?;
     let control_socket = tokio::net::TcpListener::bind(config.control.listen).await.with_context(|| port_help("control", config.control.listen))?;
@@ -85,11 +90,15 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     tasks.spawn("audit loader", load::run(spool.clone(), Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts)));
     tasks.spawn("heartbeat", heartbeat(topology.clone(), Arc::clone(&edge), Arc::clone(&facts), spool.incarnation()));
 
+    let hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    tasks.spawn("certificates", certificates::watch(vec![data_chains, control_chains], hang_up, Arc::clone(&facts)));
+
     let status = Arc::new(NodeStatus {
         edge: Arc::clone(&edge),
         spool: spool.clone(),
         topology: topology.clone(),
         facts: Arc::clone(&facts),
+        certificates: served_chains,
         counters: counters.clone(),
         seen: parking_lot::Mutex::default(),
     });
@@ -136,14 +145,6 @@ fn tls(config: Option<&DatabaseTls>) -> Tls {
 
 fn port_help(which: &str, address: std::net::SocketAddr) -> String {
     format!("cannot listen on {address} ({which}): is another program using the port? choose another in the node file")
-}
-
-fn listener_tls(which: &str, listener: &crate::config::ListenerConfig) -> Result<Arc<rustls::ServerConfig>> {
-    let path = &listener.certificate;
-    let certificate = std::fs::read(path).with_context(|| format!("cannot read the {which} listener's certificate {}", path.display()))?;
-    let key = boot::secret(&format!("{which} listener's private key"), &listener.key)?;
-    edge::tls::server_config(&certificate, key.expose_secret().as_bytes())
-        .with_context(|| format!("the {which} listener's certificate {} cannot be used", path.display()))
 }
 
 fn spool_config(config: &NodeConfig) -> SpoolConfig {
