@@ -222,7 +222,8 @@ async fn certificates_that_clients_would_refuse_are_told_at_their_place_in_the_n
     std::fs::copy(old.path().join("server.pem"), dir.path().join("old.pem")).unwrap();
     std::fs::copy(old.path().join("server.key"), dir.path().join("old.key")).unwrap();
     let own = |hosts: &str, name: &str, key: &str| {
-        let more = format!("key: \"file:server.key\", certificates: [ {{ hosts: [ \"{hosts}\" ], certificate: {name}, key: \"file:{key}\" }} ] }}\ncontrol");
+        let more =
+            format!("key: \"file:server.key\", certificates: [ {{ hosts: [ \"{hosts}\" ], certificate: {name}, key: \"file:{key}\" }} ] }}\ncontrol");
         NODE.replacen("key: \"file:server.key\" }\ncontrol", &more, 1)
     };
 

@@ -19,6 +19,7 @@ use crate::{
     boot,
     config::{self, DataConfig, ListenerConfig, SecretRef},
     facts::Facts,
+    notify::Notify,
 };
 
 /// How often the files are looked at. They are a few kilobytes in the page cache: reading them all is cheaper than trusting
@@ -224,7 +225,7 @@ enum Look {
 }
 
 /// Looks at the files every two seconds and at each SIGHUP, for as long as the node runs.
-pub async fn watch(mut listeners: Vec<Watched>, mut hang_up: Signal, facts: Arc<Facts>) {
+pub async fn watch(mut listeners: Vec<Watched>, mut hang_up: Signal, notify: Arc<Notify>, facts: Arc<Facts>) {
     let mut pulse = tokio::time::interval(LOOK_EVERY);
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut told = vec![None; listeners.len()];
@@ -236,6 +237,7 @@ pub async fn watch(mut listeners: Vec<Watched>, mut hang_up: Signal, facts: Arc<
                     return;
                 }
                 tracing::info!("SIGHUP: looking at the certificate files");
+                notify.reloading();
                 Tell::Now
             }
         };
@@ -249,6 +251,9 @@ pub async fn watch(mut listeners: Vec<Watched>, mut hang_up: Signal, facts: Arc<
             apply(listener.source.which, look, told, &facts);
         }
         *facts.broken_certificates.lock() = told.iter().flatten().cloned().collect();
+        if tell == Tell::Now {
+            notify.ready();
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ipnet::IpNet;
 use model::{
     duration::{Bytes, Span},
     host::HostPattern,
@@ -47,6 +48,12 @@ pub struct NodeConfig {
     /// Limits of the listeners.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// How the node leaves.
+    #[serde(default)]
+    pub drain: DrainConfig,
+    /// How another process of this node takes over; none can when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<HandoverConfig>,
     /// How log lines look.
     #[serde(default)]
     pub log: LogFormat,
@@ -72,6 +79,103 @@ pub struct DataConfig {
     /// What clients get that ask for a name without a chain, or for none.
     #[serde(default)]
     pub unknown_host: UnknownHost,
+    /// Balancers that say whose connections they pass on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy_protocol: Option<ProxyProtocolConfig>,
+    /// Hops that say whose requests they pass on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_address: Option<ClientAddressConfig>,
+}
+
+/// Balancers that begin each connection with a PROXY header.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProxyProtocolConfig {
+    /// Their addresses; they must send the header, and nobody else may.
+    pub from: Vec<Network>,
+    /// Whether the text form, version 1, is taken as well.
+    #[serde(default)]
+    pub version_1: Version1,
+}
+
+/// Whether version 1 of the PROXY protocol is taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Version1 {
+    /// It is.
+    Accept,
+    /// The connection is closed.
+    #[default]
+    Refuse,
+}
+
+/// Hops that tell a request's client in a header field.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientAddressConfig {
+    /// The field that they append to.
+    pub field: ClientField,
+    /// Their addresses.
+    pub trusted: Vec<Network>,
+}
+
+/// A header field that names clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientField {
+    /// `X-Forwarded-For`.
+    XForwardedFor,
+    /// `Forwarded` (RFC 7239).
+    Forwarded,
+}
+
+/// An address range: `10.0.0.0/8`, `2001:db8::/32`, or one address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Network(pub IpNet);
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let range = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+        let range = range.map_err(|_| format!("`{text}` is not an address range: write one such as 10.0.0.0/8, 2001:db8::/32 or 10.0.0.7"))?;
+        if range.trunc() == range {
+            Ok(Self(range))
+        } else {
+            Err(format!("`{text}` has bits behind its prefix; `{}` is the range that holds it", range.trunc()))
+        }
+    }
+}
+
+impl From<Network> for String {
+    fn from(network: Network) -> Self {
+        network.0.to_string()
+    }
+}
+
+/// How a node leaves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainConfig {
+    /// Between "not ready" and the end of accepting: for as long, load balancers can find out.
+    pub delay: Span,
+    /// To finish what runs, from the end of accepting on.
+    pub timeout: Span,
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { delay: Span(std::time::Duration::from_millis(500)), timeout: Span(edge::runtime::Settings::default().drain_timeout) }
+    }
+}
+
+/// How another process of this node takes over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HandoverConfig {
+    /// The Unix socket at which the process that serves hands its listening sockets over.
+    pub socket: PathBuf,
 }
 
 /// A chain for certain names.
@@ -253,6 +357,9 @@ pub struct PepperConfig {
 pub struct LimitsConfig {
     /// Open connections, for each core.
     pub connections: usize,
+    /// Open connections of one address (IPv6: /64); half of what all cores take when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections_per_address: Option<u32>,
     /// TLS handshakes a second from one address, with twice as many at once.
     pub handshakes_per_address: u32,
     /// Refused requests a second from one /24 or /64, with ten times as many at once; beyond, it is refused unread.
@@ -263,8 +370,6 @@ pub struct LimitsConfig {
     pub stall_timeout: Span,
     /// To keep a connection open on which nothing happens.
     pub idle_timeout: Span,
-    /// To finish what runs when the node stops.
-    pub drain_timeout: Span,
     /// To wait for a record to be on disk.
     pub audit_timeout: Span,
     /// Size of a request's head.
@@ -280,12 +385,12 @@ impl Default for LimitsConfig {
         let edge = edge::runtime::Settings::default();
         Self {
             connections: edge.connections_max,
+            connections_per_address: None,
             handshakes_per_address: 500,
             failures_per_prefix: 50,
             head_timeout: Span(edge.head_timeout),
             stall_timeout: Span(edge.stall_timeout),
             idle_timeout: Span(edge.idle_timeout),
-            drain_timeout: Span(edge.drain_timeout),
             audit_timeout: Span(edge.audit_timeout),
             head: Bytes(u64::from(edge.head_bytes_max)),
             headers: edge.headers_max,
@@ -320,6 +425,9 @@ impl NodeConfig {
         }
         absolute(&mut self.spool.dir);
         absolute(&mut self.state);
+        if let Some(handover) = &mut self.handover {
+            absolute(&mut handover.socket);
+        }
         for secret in self.secrets_mut() {
             if let SecretRef::File(path) = secret {
                 *path = base.join(&*path);
@@ -370,11 +478,25 @@ impl NodeConfig {
         if self.spool.segment.0 < 1 << 20 || self.spool.max.0 < self.spool.segment.0.saturating_mul(4) {
             say("spool.max", "the spool needs room for at least four segments of at least 1MiB".to_owned());
         }
-        if self.limits.handshakes_per_address == 0 || self.limits.failures_per_prefix == 0 || self.limits.connections == 0 {
+        if self.limits.connections_per_address == Some(0)
+            || self.limits.handshakes_per_address == 0
+            || self.limits.failures_per_prefix == 0
+            || self.limits.connections == 0
+        {
             say("limits", "a limit of 0 would refuse everything".to_owned());
         }
         if self.data.listen.port() != 0 && self.data.listen == self.control.listen {
             say("control.listen", "data and control need different ports".to_owned());
+        }
+        if self.data.proxy_protocol.as_ref().is_some_and(|proxy| proxy.from.is_empty()) {
+            say("data.proxy_protocol.from", "name the balancers that send the PROXY header, or leave `proxy_protocol` out".to_owned());
+        }
+        if self.data.client_address.as_ref().is_some_and(|client| client.trusted.is_empty()) {
+            say("data.client_address.trusted", "name the hops that may say whose requests they pass on, or leave `client_address` out".to_owned());
+        }
+        // sun_path has 108 bytes (unix(7)).
+        if self.handover.as_ref().is_some_and(|handover| handover.socket.as_os_str().len() > 100) {
+            say("handover.socket", "the path of a Unix socket has at most 100 bytes here".to_owned());
         }
         let mut named: Vec<&HostPattern> = Vec::new();
         for (index, own) in self.data.certificates.iter().enumerate() {

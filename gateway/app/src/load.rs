@@ -14,40 +14,70 @@ use crate::facts::Facts;
 /// Records in one transaction: large enough for 20,000 a second, small enough to be over in tens of milliseconds.
 const ROWS_MAX: usize = 2_000;
 
+/// What one look at the spool came to.
+#[derive(Debug, Clone, Default)]
+pub struct Round {
+    /// Incarnations, apart from the one that is being written, that are not all in the database.
+    pub waiting: usize,
+    /// Why something could not be loaded.
+    pub stuck: Option<String>,
+}
+
+/// Loads one spool folder.
+#[derive(Debug)]
+pub struct Loader {
+    spool: Spool,
+    reader: Reader,
+    node: Arc<str>,
+    topology: Topology,
+    facts: Arc<Facts>,
+    confirmed: HashSet<u64>,
+}
+
+impl Loader {
+    /// A loader of a folder.
+    pub fn new(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Facts>) -> Self {
+        Self { reader: spool.reader(), spool, node, topology, facts, confirmed: HashSet::new() }
+    }
+
+    /// Loads what is durable now.
+    pub async fn round(&mut self) -> Round {
+        let incarnations = match self.reader.incarnations() {
+            Ok(incarnations) => incarnations,
+            Err(error) => return Round { waiting: 0, stuck: Some(format!("the spool cannot be read: {error}")) },
+        };
+        let waiting = incarnations.iter().filter(|known| **known != self.spool.incarnation()).count();
+        // A gap in one incarnation must not keep the others waiting.
+        let mut stuck = None;
+        for incarnation in incarnations {
+            if let Err(reason) = self.incarnation(incarnation).await {
+                stuck = stuck.or(Some(reason));
+            }
+        }
+        Round { waiting, stuck }
+    }
+
+    async fn incarnation(&mut self, incarnation: u64) -> Result<(), String> {
+        let primary = self.topology.primary().map_err(|_| "the primary is not known".to_owned())?;
+        let mark = log::watermark(&primary, &self.node, incarnation).await.map_err(|error| error.to_string())?;
+        if !self.confirmed.contains(&incarnation) {
+            confirm(&mut self.reader, incarnation, mark)?;
+            self.confirmed.insert(incarnation);
+        }
+        load(&mut self.reader, incarnation, mark, &self.spool, &self.node, &primary, &self.facts).await
+    }
+}
+
 /// Loads for as long as the node runs. The database may be away for hours: records wait on disk.
-pub async fn run(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Facts>) {
-    let mut reader = spool.reader();
-    let mut confirmed = HashSet::new();
+pub async fn run(mut loader: Loader) {
+    let facts = Arc::clone(&loader.facts);
     let mut pulse = tokio::time::interval(Duration::from_millis(100));
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         pulse.tick().await;
-        let incarnations = reader.incarnations();
-        let incarnations = match incarnations {
-            Ok(incarnations) => incarnations,
-            Err(error) => {
-                facts.loader.lock().stuck = Some(format!("the spool cannot be read: {error}"));
-                continue;
-            }
-        };
-        // A gap in one incarnation must not keep the others waiting.
-        let mut stuck = None;
-        facts.loader.lock().waiting = incarnations.iter().filter(|known| **known != spool.incarnation()).count();
-        for incarnation in incarnations {
-            let loaded = async {
-                let primary = topology.primary().map_err(|_| "the primary is not known".to_owned())?;
-                let mark = log::watermark(&primary, &node, incarnation).await.map_err(|error| error.to_string())?;
-                if !confirmed.contains(&incarnation) {
-                    confirm(&mut reader, incarnation, mark)?;
-                    confirmed.insert(incarnation);
-                }
-                load(&mut reader, incarnation, mark, &spool, &node, &primary, &facts).await
-            };
-            if let Err(reason) = loaded.await {
-                stuck = stuck.or(Some(reason));
-            }
-        }
-        facts.loader.lock().stuck = stuck;
+        let Round { waiting, stuck } = loader.round().await;
+        let mut shown = facts.loader.lock();
+        (shown.waiting, shown.stuck) = (waiting, stuck);
     }
 }
 

@@ -144,7 +144,9 @@ impl NodeStatus {
     }
 
     fn shutdown(&self) -> Check {
-        if self.facts.draining.load(Ordering::Relaxed) {
+        if self.facts.handing_over.load(Ordering::Relaxed) {
+            self.check("shutdown", CheckState::Ok, "another process of this node takes over")
+        } else if self.facts.draining.load(Ordering::Relaxed) {
             self.check("shutdown", CheckState::Failed, "the node is stopping")
         } else {
             self.check("shutdown", CheckState::Ok, "the node is serving")
@@ -235,8 +237,9 @@ impl NodeStatus {
 
     fn loader(&self) -> Check {
         let loader = self.facts.loader.lock().clone();
+        let leftovers = self.facts.leftovers.lock().clone();
         let behind = self.spool.durable_seq().saturating_sub(loader.loaded_seq);
-        match loader.stuck {
+        match loader.stuck.or(leftovers.stuck) {
             Some(reason) => self.check("audit-loader", CheckState::Degraded, format!("{behind} records wait: {reason}")),
             None => self.check("audit-loader", CheckState::Ok, format!("{behind} records wait")),
         }

@@ -65,7 +65,7 @@ pub enum Protocol {
 /// A connection's other end.
 #[derive(Debug)]
 pub struct Peer {
-    /// Its address, IPv4-mapped ones as IPv4.
+    /// Its address, IPv4-mapped ones as IPv4; behind a trusted balancer or hop, the client's.
     pub address: IpAddr,
     /// What was agreed by ALPN.
     pub protocol: Protocol,
@@ -73,8 +73,16 @@ pub struct Peer {
     pub tls: TlsFacts,
 }
 
+impl Peer {
+    /// The same connection's other end at another address: a client behind a trusted hop.
+    #[must_use]
+    pub fn at(&self, address: IpAddr) -> Self {
+        Self { address, protocol: self.protocol, tls: self.tls.clone() }
+    }
+}
+
 /// What a handshake agreed on, as records name it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TlsFacts {
     /// `1.2` or `1.3`.
     pub version: &'static str,

@@ -1,6 +1,6 @@
 //! One certificate chain with its key, and what can be said about it before a client sees it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use rustls::{
     RootCertStore,
@@ -134,22 +134,20 @@ impl Chain {
 }
 
 fn names(leaf: &X509Certificate<'_>) -> Vec<String> {
-    let alternatives = leaf.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
-        _ => None,
+    let alternatives = leaf.extensions().iter().filter_map(|extension| {
+        let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else { return None };
+        Some(&names.general_names)
     });
     alternatives.flatten().filter_map(name).collect()
 }
 
 fn name(name: &GeneralName<'_>) -> Option<String> {
-    match name {
-        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
-        GeneralName::IPAddress(bytes) => match bytes.len() {
-            4 => <[u8; 4]>::try_from(*bytes).ok().map(|bytes| std::net::IpAddr::from(bytes).to_string()),
-            _ => <[u8; 16]>::try_from(*bytes).ok().map(|bytes| std::net::IpAddr::from(bytes).to_string()),
-        },
-        _ => None,
+    if let GeneralName::DNSName(name) = name {
+        return Some(name.to_ascii_lowercase());
     }
+    let GeneralName::IPAddress(bytes) = name else { return None };
+    let address = <[u8; 4]>::try_from(*bytes).map(IpAddr::from).or_else(|_| <[u8; 16]>::try_from(*bytes).map(IpAddr::from));
+    address.ok().map(|address| address.to_string())
 }
 
 fn provider() -> CryptoProvider {
