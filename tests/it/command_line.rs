@@ -105,6 +105,28 @@ const NODE_MISTAKES: &[Mistake] = &[
         "different ports",
         "",
     ),
+    (
+        "\"file:server.key\" }\ncontrol",
+        "\"file:server.key\", proxy_protocol: { from: [ ] } }\ncontrol",
+        "[ ] } }\ncontrol",
+        "name the balancers that send the PROXY header",
+        "",
+    ),
+    (
+        "\"file:server.key\" }\ncontrol",
+        "\"file:server.key\", client_address: { field: forwarded, trusted: [ 10.0.0.1/8 ] } }\ncontrol",
+        "10.0.0.1/8",
+        "`10.0.0.0/8` is the range that holds it",
+        "",
+    ),
+    (
+        "\"file:server.key\" }\ncontrol",
+        "\"file:server.key\", certificates: [ { hosts: [ a.test, A.test ], certificate: a, key: \"file:a\" } ] }\ncontrol",
+        "[ a.test, A.test ]",
+        "`a.test` has two chains",
+        "",
+    ),
+    ("log: json", "limits: { connections_per_address: 0 }", "{ connections_per_address", "a limit of 0", ""),
     ("log: json", "limits: { connections: 0 }", "{ connections", "a limit of 0", ""),
     ("peppers: [ { version: 1, key: \"file:pepper-1\" } ]", "peppers: [ ]", "[ ]", "at least one pepper", ""),
 ];

@@ -4,6 +4,8 @@
 #![cfg(test)]
 
 mod calls;
+mod certificates;
+mod client_address;
 mod command_line;
 mod credentials;
 mod deployment;
@@ -11,6 +13,7 @@ mod dev_lifecycle;
 mod fault;
 mod framing;
 mod history;
+mod leaving;
 mod limits;
 mod node_start;
 mod operation;

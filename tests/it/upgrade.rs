@@ -34,7 +34,7 @@ impl Load {
         let mut tasks = JoinSet::new();
         let (to, ca, key) = (station.address(), station.ca().to_owned(), station.calls.first_key().to_owned());
         let request =
-            move |id: usize| format!("GET /demo/v1/eventual/echo HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: {key}\r\nx-request-id: takeover-{id}\r\n");
+            move |id: usize| format!("GET /demo/v1/social/echo HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: {key}\r\nx-request-id: takeover-{id}\r\n");
         // A connection for each call: refused or reset ones show here.
         for _ in 0..3 {
             let (stop, sent, request, config) = (Arc::clone(&stop), Arc::clone(&sent), request.clone(), tls(&ca));
@@ -83,7 +83,7 @@ impl Load {
         // HTTP/2, by a client that knows GOAWAY.
         for _ in 0..2 {
             let (stop, sent, http, url) =
-                (Arc::clone(&stop), Arc::clone(&sent), station.http(Version::Http2), format!("{}/demo/v1/eventual/echo", station.region.data));
+                (Arc::clone(&stop), Arc::clone(&sent), station.http(Version::Http2), format!("{}/demo/v1/social/echo", station.region.data));
             let key = station.calls.first_key().to_owned();
             tasks.spawn(async move {
                 let mut failed = Vec::new();
@@ -180,7 +180,7 @@ async fn process_takes_over_from_process_under_load_without_a_refused_reset_or_c
 async fn successor_that_cannot_serve_changes_nothing_and_a_stranger_gets_nothing() {
     let station = Station::start(with_handover).await;
     let mut serving = station.serve().await;
-    let served = async || station.calls.get(&station.region, "/demo/v1/eventual/echo", station.calls.first_key()).await.unwrap().status;
+    let served = async || station.calls.get(&station.region, "/demo/v1/social/echo", station.calls.first_key()).await.unwrap().status;
     let good = std::fs::read_to_string(station.folder().join("node.operation.yaml")).unwrap();
 
     // Both fail after they have the sockets: one cannot make its spool, the other is killed.
@@ -232,8 +232,12 @@ async fn node_takes_passed_sockets_tells_its_supervisor_and_starts_its_own_succe
     let station = Station::start(with_handover).await;
     let supervisor = UnixDatagram::bind(station.folder().join("notify.sock")).unwrap();
     supervisor.set_read_timeout(Some(START_WITHIN)).unwrap();
-    let listen = |url: &str| std::net::TcpListener::bind(url.strip_prefix("https://").unwrap()).unwrap();
-    let (data, control) = (listen(&station.region.data), listen(&station.region.control));
+    // A port that nobody listens on may be some client's own for a moment.
+    let listen = async |url: &str| {
+        let address = url.strip_prefix("https://").unwrap().to_owned();
+        wait::some("the port", START_WITHIN, async || std::net::TcpListener::bind(&address).ok()).await.unwrap().0
+    };
+    let (data, control) = (listen(&station.region.data).await, listen(&station.region.control).await);
     let (data_held, control_held) = (data.try_clone().unwrap(), control.try_clone().unwrap());
     // Descriptors 3 and 4, under the process id that the variables name.
     let script = "exec 3<&0 4>&1 0</dev/null 1>&2; export LISTEN_PID=$$; exec \"$@\"";
@@ -249,7 +253,8 @@ async fn node_takes_passed_sockets_tells_its_supervisor_and_starts_its_own_succe
     let ready = tokio::task::block_in_place(|| next_message(&supervisor));
     assert_eq!(ready, format!("READY=1\nMAINPID={pid}\nSTATUS=serving"), "{}", node.log());
     assert_eq!(heard(&supervisor), "WATCHDOG=1", "a core that turns is a sign of life");
-    let served = async || station.calls.get(&station.region, "/demo/v1/eventual/echo", station.calls.first_key()).await.map(|answer| answer.status).ok();
+    let served =
+        async || station.calls.get(&station.region, "/demo/v1/social/echo", station.calls.first_key()).await.map(|answer| answer.status).ok();
     wait::until("a call on the passed socket", START_WITHIN, async || served().await == Some(200)).await.unwrap();
     drop((data_held, control_held));
     node.process.signal(Signal::HUP);

@@ -17,7 +17,10 @@ use tokio::signal::unix::Signal;
 
 use crate::{
     boot,
-    config::{self, DataConfig, ListenerConfig, SecretRef},
+    config::{
+        ListenerConfig, SecretRef,
+        data::{self, DataConfig},
+    },
     facts::Facts,
     notify::Notify,
 };
@@ -59,8 +62,8 @@ impl Source {
             key: own.key.clone(),
         });
         let unknown = match config.unknown_host {
-            config::UnknownHost::Default => UnknownHost::Default,
-            config::UnknownHost::Refuse => UnknownHost::Refuse,
+            data::UnknownHost::Default => UnknownHost::Default,
+            data::UnknownHost::Refuse => UnknownHost::Refuse,
         };
         Self { which: "data", entries: std::iter::once(default).chain(own).collect(), unknown }
     }

@@ -2,17 +2,17 @@
 //!
 //! Strict: an unknown key or value is refused with its line. Relative paths start at the file's folder.
 
+pub mod data;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use ipnet::IpNet;
-use model::{
-    duration::{Bytes, Span},
-    host::HostPattern,
-};
+use model::duration::{Bytes, Span};
 use serde::{Deserialize, Serialize};
+
+use self::data::DataConfig;
 
 /// A whole node file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,97 +63,6 @@ fn boot_stale_max() -> Span {
     Span(std::time::Duration::from_hours(24))
 }
 
-/// The listener for clients.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DataConfig {
-    /// Address and port.
-    pub listen: SocketAddr,
-    /// The certificate chain, PEM, for clients that ask for no name of `certificates`.
-    pub certificate: PathBuf,
-    /// Its private key, PEM, by reference.
-    pub key: SecretRef,
-    /// Chains for certain names.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub certificates: Vec<HostCertificate>,
-    /// What clients get that ask for a name without a chain, or for none.
-    #[serde(default)]
-    pub unknown_host: UnknownHost,
-    /// Balancers that say whose connections they pass on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub proxy_protocol: Option<ProxyProtocolConfig>,
-    /// Hops that say whose requests they pass on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub client_address: Option<ClientAddressConfig>,
-}
-
-/// Balancers that begin each connection with a PROXY header.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ProxyProtocolConfig {
-    /// Their addresses; they must send the header, and nobody else may.
-    pub from: Vec<Network>,
-    /// Whether the text form, version 1, is taken as well.
-    #[serde(default)]
-    pub version_1: Version1,
-}
-
-/// Whether version 1 of the PROXY protocol is taken.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Version1 {
-    /// It is.
-    Accept,
-    /// The connection is closed.
-    #[default]
-    Refuse,
-}
-
-/// Hops that tell a request's client in a header field.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ClientAddressConfig {
-    /// The field that they append to.
-    pub field: ClientField,
-    /// Their addresses.
-    pub trusted: Vec<Network>,
-}
-
-/// A header field that names clients.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ClientField {
-    /// `X-Forwarded-For`.
-    XForwardedFor,
-    /// `Forwarded` (RFC 7239).
-    Forwarded,
-}
-
-/// An address range: `10.0.0.0/8`, `2001:db8::/32`, or one address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Network(pub IpNet);
-
-impl TryFrom<String> for Network {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        let range = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
-        let range = range.map_err(|_| format!("`{text}` is not an address range: write one such as 10.0.0.0/8, 2001:db8::/32 or 10.0.0.7"))?;
-        if range.trunc() == range {
-            Ok(Self(range))
-        } else {
-            Err(format!("`{text}` has bits behind its prefix; `{}` is the range that holds it", range.trunc()))
-        }
-    }
-}
-
-impl From<Network> for String {
-    fn from(network: Network) -> Self {
-        network.0.to_string()
-    }
-}
-
 /// How a node leaves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -176,29 +85,6 @@ impl Default for DrainConfig {
 pub struct HandoverConfig {
     /// The Unix socket at which the process that serves hands its listening sockets over.
     pub socket: PathBuf,
-}
-
-/// A chain for certain names.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HostCertificate {
-    /// Names, or `*.` and a name, which stands for one label in front of it.
-    pub hosts: Vec<HostPattern>,
-    /// The certificate chain, PEM.
-    pub certificate: PathBuf,
-    /// Its private key, PEM, by reference.
-    pub key: SecretRef,
-}
-
-/// What clients get that ask for a name without a chain, or for none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UnknownHost {
-    /// The chain of `data.certificate`.
-    #[default]
-    Default,
-    /// An alert.
-    Refuse,
 }
 
 /// A listener with its certificate.
@@ -488,29 +374,11 @@ impl NodeConfig {
         if self.data.listen.port() != 0 && self.data.listen == self.control.listen {
             say("control.listen", "data and control need different ports".to_owned());
         }
-        if self.data.proxy_protocol.as_ref().is_some_and(|proxy| proxy.from.is_empty()) {
-            say("data.proxy_protocol.from", "name the balancers that send the PROXY header, or leave `proxy_protocol` out".to_owned());
-        }
-        if self.data.client_address.as_ref().is_some_and(|client| client.trusted.is_empty()) {
-            say("data.client_address.trusted", "name the hops that may say whose requests they pass on, or leave `client_address` out".to_owned());
-        }
         // sun_path has 108 bytes (unix(7)).
         if self.handover.as_ref().is_some_and(|handover| handover.socket.as_os_str().len() > 100) {
             say("handover.socket", "the path of a Unix socket has at most 100 bytes here".to_owned());
         }
-        let mut named: Vec<&HostPattern> = Vec::new();
-        for (index, own) in self.data.certificates.iter().enumerate() {
-            let path = format!("data.certificates[{index}].hosts");
-            if own.hosts.is_empty() {
-                say(&path, "a chain needs at least one host that it is for".to_owned());
-            }
-            for host in &own.hosts {
-                if named.contains(&host) {
-                    say(&path, format!("`{host}` has two chains"));
-                }
-                named.push(host);
-            }
-        }
+        self.data.mistakes(&mut say);
         found
     }
 }

@@ -95,12 +95,11 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
             tokio::time::sleep(LAST_REQUEST_WITHIN).await;
         } => None,
     };
-    let ended = match ended {
-        Some(ended) => ended,
-        None => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.await
     };
     if let Err(error) = ended {
         tracing::debug!(error = &*error, "a control connection ended early");

@@ -184,6 +184,9 @@ impl Giver {
 
     /// Serves successors until one of them has taken over. `facts` hears of it from the moment at which sockets are given.
     ///
+    /// # Errors
+    /// When the socket cannot be used any more.
+    ///
     /// # Cancel
     /// A dropped future stops listening.
     pub async fn given(self, facts: Arc<Facts>) -> Result<Successor> {
@@ -277,7 +280,7 @@ fn give(stream: UnixStream, node: &str, sockets: &Sockets, facts: &Facts) -> Res
     facts.handing_over.store(true, Ordering::Relaxed);
     let (data, control) = (sockets.data.len(), sockets.control.len());
     wire::send(&stream, &Offer::Given { protocol: PROTOCOL, node: node.to_owned(), pid: std::process::id(), data, control })?;
-    wire::send_descriptors(&stream, sockets.data.iter().chain(&sockets.control).map(AsFd::as_fd).collect())?;
+    wire::send_descriptors(&stream, &sockets.data.iter().chain(&sockets.control).map(AsFd::as_fd).collect::<Vec<_>>())?;
     wire::limit(&stream, SERVING_WITHIN)?;
     let serving = wire::receive::<Serving>(&stream).context("the other process ended before it served")?;
     ensure!(serving.serving, "the other process does not serve");

@@ -16,7 +16,8 @@ use audit::spool::Spool;
 use control::state::{ControlState, Ports};
 use edge::{
     accept::{
-        self, AcceptLimits, Acceptors, NodePhase,
+        self, NodePhase,
+        entrance::{AcceptLimits, Acceptors},
         proxy::{ProxyProtocol, Version1},
     },
     clock::Clock,
@@ -42,7 +43,10 @@ use tokio::{
 use self::listening::Listening;
 use crate::{
     boot, certificates,
-    config::{self, ClientField, DataConfig, DatabaseTls, Network, NodeConfig},
+    config::{
+        DatabaseTls, NodeConfig,
+        data::{self, ClientField, DataConfig, Network},
+    },
     control_listener, domains,
     domains::{DomainCredentials, Writers},
     facts::Facts,
@@ -134,11 +138,11 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     first_snapshot(&edge).await;
     let (phase, phase_seen) = watch::channel(NodePhase::Serving);
     let acceptors = Acceptors::new(data_tls, &accept_limits(&config, cores), proxy_protocol(&config.data));
-    let mut threads = Vec::new();
     let hands = edge::listener::deal(sockets.data, cores)?;
-    for (index, (hand, counters)) in hands.into_iter().zip(&counters).enumerate() {
-        threads.push(core_thread(index, &edge, &spool, Arc::clone(counters), hand, &acceptors, phase_seen.clone())?);
-    }
+    let start = |(index, (hand, counters)): (usize, (_, &Arc<Counters>))| {
+        core_thread(index, &edge, &spool, Arc::clone(counters), hand, &acceptors, phase_seen.clone())
+    };
+    let threads = hands.into_iter().zip(&counters).enumerate().map(start).collect::<Result<Vec<_>>>()?;
     tasks.spawn("watchdog", Arc::clone(&notify).watchdog(counters, Arc::clone(&facts)));
     tracing::info!(node = config.node, region.here = config.region, data = %config.data.listen, control = %config.control.listen, cores, "node is up");
     take_over(predecessor).await;
@@ -181,8 +185,8 @@ fn proxy_protocol(config: &DataConfig) -> Option<ProxyProtocol> {
     config.proxy_protocol.as_ref().map(|proxy| ProxyProtocol {
         from: networks(&proxy.from),
         version_1: match proxy.version_1 {
-            config::Version1::Accept => Version1::Accept,
-            config::Version1::Refuse => Version1::Refuse,
+            data::Version1::Accept => Version1::Accept,
+            data::Version1::Refuse => Version1::Refuse,
         },
     })
 }

@@ -77,7 +77,9 @@ impl Notify {
         loop {
             pulse.tick().await;
             let now = edge::clock::Clock.boot().0 / 1_000_000_000;
-            let stuck = counters.iter().filter(|core| now.saturating_sub(core.last_beat_seconds()) > BEAT_SECONDS_MAX).count();
+            // One that has not turned yet has just been started.
+            let beats = counters.iter().map(|core| core.last_beat_seconds()).filter(|last| *last > 0);
+            let stuck = beats.filter(|last| now.saturating_sub(*last) > BEAT_SECONDS_MAX).count();
             let is_leaving = facts.draining.load(Ordering::Relaxed) || facts.handing_over.load(Ordering::Relaxed);
             if stuck == 0 || is_leaving {
                 self.say("WATCHDOG=1");

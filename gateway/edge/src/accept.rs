@@ -1,5 +1,6 @@
 //! From a listening socket to requests: accepting, TLS, HTTP, and the end of all three.
 
+pub mod entrance;
 pub mod handshake;
 pub mod places;
 pub mod proxy;
@@ -9,7 +10,6 @@ use std::{
     convert::Infallible,
     future::Future,
     net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,13 +17,11 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::problem::{Denial, ProblemKind};
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -31,10 +29,11 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use self::{
-    places::{Place, Places},
-    proxy::{ProxyProtocol, Source},
+    entrance::{Acceptors, Arrival, Entered},
+    proxy::Source,
 };
 use crate::{
+    listener::BACKLOG,
     runtime::{Core, Edge},
     serve,
     strict::AmbiguousFraming,
@@ -60,66 +59,6 @@ pub enum NodePhase {
 /// How long a connection that is to end waits for one more request, which is then answered with `Connection: close`. A
 /// client that uses its connection is told so; closing at once would cut off a request that is on its way.
 const LAST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
-
-/// Limits of the acceptors, from the node's file.
-#[derive(Debug)]
-pub struct AcceptLimits {
-    /// Handshakes a second that one address may begin, with twice as many at once.
-    pub handshakes_per_second: NonZeroU32,
-    /// Connections that one address may hold at once.
-    pub connections_per_address: Option<NonZeroU32>,
-}
-
-/// What all cores' acceptors share.
-#[derive(Debug)]
-pub struct Acceptors {
-    /// The TLS configuration for new connections.
-    tls: Arc<ServerConfig>,
-    handshakes: DefaultKeyedRateLimiter<IpAddr>,
-    places: Option<Arc<Places>>,
-    proxy: Option<ProxyProtocol>,
-}
-
-impl Acceptors {
-    /// Makes the shared part.
-    pub fn new(tls: Arc<ServerConfig>, limits: &AcceptLimits, proxy: Option<ProxyProtocol>) -> Arc<Self> {
-        let per_second = limits.handshakes_per_second;
-        let quota = Quota::per_second(per_second).allow_burst(per_second.saturating_mul(NonZeroU32::MIN.saturating_add(1)));
-        let places = limits.connections_per_address.map(Places::new);
-        Arc::new(Self { tls, handshakes: RateLimiter::keyed(quota), places, proxy })
-    }
-
-    /// Lets a client's connection in; `None` when its address begins too many, or holds too many.
-    fn enter(&self, address: IpAddr) -> Option<Entered> {
-        self.handshakes.check_key(&address).ok()?;
-        let place = match &self.places {
-            None => None,
-            Some(places) => Some(places.take(address)?),
-        };
-        Some(Entered { address, _place: place })
-    }
-
-    /// Whether a peer is a balancer that says whose connections it passes on.
-    fn is_proxy(&self, address: IpAddr) -> bool {
-        self.proxy.as_ref().is_some_and(|proxy| proxy.from.contains(address))
-    }
-}
-
-/// A client's connection that was let in: from where, and its place among those of its address.
-#[derive(Debug)]
-struct Entered {
-    address: IpAddr,
-    _place: Option<Place>,
-}
-
-/// A connection as it was accepted.
-#[derive(Debug)]
-enum Arrival {
-    /// A client's own.
-    Client(Entered),
-    /// From a balancer at this address; whose it is, its header says.
-    Proxy(IpAddr),
-}
 
 /// One core's connections.
 #[derive(Debug, Default)]
@@ -172,9 +111,10 @@ async fn accept(
         }
     }
     // The kernel resets what it holds for a socket that nobody has any more: serve what has come so far. The kernel is asked
-    // itself, because the runtime may not have heard of the last ones yet.
+    // itself, because the runtime may not have heard of the last ones yet; not for ever, because a flood need not end.
     let Ok(listener) = listener.into_std() else { return };
-    while let Ok((stream, address)) = listener.accept() {
+    for _ in 0..BACKLOG {
+        let Ok((stream, address)) = listener.accept() else { return };
         let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
         if let Ok(stream) = stream {
             admit(core, connections, acceptors, stream, address, &phase);
@@ -266,10 +206,10 @@ async fn connection(
 async fn open(core: &Core, mut stream: TcpStream, arrival: Arrival, acceptors: &Acceptors) -> Option<(TlsStream<TcpStream>, Entered)> {
     let entered = match (arrival, &acceptors.proxy) {
         (Arrival::Client(entered), _) => entered,
-        (Arrival::Proxy(sender), None) => acceptors.enter(sender)?,
+        (Arrival::Proxy(sender), None) => enter(core, acceptors, sender)?,
         (Arrival::Proxy(sender), Some(rule)) => match proxy::read(&mut stream, rule.version_1).await {
-            Ok(Source::Client(address)) => acceptors.enter(address)?,
-            Ok(Source::Sender) => acceptors.enter(sender)?,
+            Ok(Source::Client(address)) => enter(core, acceptors, address)?,
+            Ok(Source::Sender) => enter(core, acceptors, sender)?,
             Err(error) => {
                 core.counters.proxy_header_refused();
                 tracing::debug!(error = &error as &dyn std::error::Error, "a balancer's connection is closed");
@@ -279,6 +219,15 @@ async fn open(core: &Core, mut stream: TcpStream, arrival: Arrival, acceptors: &
     };
     let stream = handshake::accept(stream, Arc::clone(&acceptors.tls), || tls_required(core)).await?;
     Some((stream, entered))
+}
+
+/// Lets a connection in that a balancer passed on, or counts it as refused.
+fn enter(core: &Core, acceptors: &Acceptors, address: IpAddr) -> Option<Entered> {
+    let entered = acceptors.enter(address);
+    if entered.is_none() {
+        core.counters.connection_refused();
+    }
+    entered
 }
 
 fn tls_required(core: &Core) -> String {

@@ -5,7 +5,7 @@ use std::{io, net::SocketAddr, net::TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Connections that the kernel holds until they are accepted.
-const BACKLOG: i32 = 4_096;
+pub const BACKLOG: i32 = 4_096;
 
 /// Binds `count` sockets to one address with `SO_REUSEPORT`; port 0 takes a free port, the same for all.
 ///

@@ -32,7 +32,7 @@ async fn sockets_are_given_until_a_successor_serves_and_only_to_this_node() {
     let giver = Giver::bind(&path, "n1", own).unwrap();
     let heard = Arc::clone(&facts);
     #[expect(clippy::disallowed_methods, reason = "joined below")]
-    let given = tokio::spawn(async move { giver.given(heard).await.unwrap() });
+    let handing = tokio::spawn(async move { giver.given(heard).await.unwrap() });
 
     assert!(asking(&path, "n2").await.unwrap_err().contains("this is node n1, not n2"));
 
@@ -45,7 +45,7 @@ async fn sockets_are_given_until_a_successor_serves_and_only_to_this_node() {
     let (sockets, predecessor) = asking(&path, "n1").await.unwrap().unwrap();
     assert_eq!(ports(&sockets), expected, "a successor that ended changes nothing");
     let taking = tokio::task::spawn_blocking(move || predecessor.take_over().map_err(|error| format!("{error:#}")));
-    given.await.unwrap().draining();
+    handing.await.unwrap().draining();
     taking.await.unwrap().unwrap();
     assert!(facts.handing_over.load(Ordering::Relaxed));
     assert!(path.exists(), "the path is the successor's");
@@ -57,11 +57,11 @@ async fn process_that_stops_gives_up_a_hand_over_and_its_socket() {
     let path = dir.path().join("handover.sock");
     let giver = Giver::bind(&path, "n1", sockets(1, 1)).unwrap();
     #[expect(clippy::disallowed_methods, reason = "joined below")]
-    let given = tokio::spawn(giver.given(Facts::new(UtcMicros(0))));
+    let handing = tokio::spawn(giver.given(Facts::new(UtcMicros(0))));
     let (_sockets, predecessor) = asking(&path, "n1").await.unwrap().unwrap();
 
-    given.abort();
-    assert!(given.await.unwrap_err().is_cancelled());
+    handing.abort();
+    assert!(handing.await.unwrap_err().is_cancelled());
 
     assert!(!path.exists());
     let error = predecessor.take_over().unwrap_err();

@@ -16,7 +16,7 @@ use rustix::net::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Descriptors in one message; the kernel takes 253 (SCM_MAX_FD).
+/// Descriptors in one message; the kernel takes 253 (`SCM_MAX_FD`).
 const BATCH: usize = 64;
 const LINE_BYTES_MAX: usize = 4_096;
 
@@ -49,7 +49,7 @@ pub(super) fn receive<T: DeserializeOwned>(mut stream: &UnixStream) -> Result<T>
 }
 
 /// Sends descriptors.
-pub(super) fn send_descriptors(stream: &UnixStream, descriptors: Vec<BorrowedFd<'_>>) -> Result<()> {
+pub(super) fn send_descriptors(stream: &UnixStream, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
     for batch in descriptors.chunks(BATCH) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(BATCH))];
         let mut buffer = SendAncillaryBuffer::new(&mut space);

@@ -35,11 +35,8 @@ pub(super) struct Running {
 
 /// Resolves when another process of this node serves; never where the node file names no hand-over.
 pub(super) async fn successor(config: &NodeConfig, sockets: Sockets, facts: Arc<Facts>) -> Successor {
-    let given = match &config.handover {
-        None => return std::future::pending().await,
-        Some(handover) => Giver::bind(&handover.socket, &config.node, sockets),
-    };
-    let outcome = match given {
+    let Some(handover) = &config.handover else { return std::future::pending().await };
+    let outcome = match Giver::bind(&handover.socket, &config.node, sockets) {
         Ok(giver) => giver.given(facts).await,
         Err(error) => Err(error),
     };
