@@ -105,6 +105,28 @@ const NODE_MISTAKES: &[Mistake] = &[
         "different ports",
         "",
     ),
+    (
+        "\"file:server.key\" }\ncontrol",
+        "\"file:server.key\", proxy_protocol: { from: [ ] } }\ncontrol",
+        "[ ] } }\ncontrol",
+        "name the balancers that send the PROXY header",
+        "",
+    ),
+    (
+        "\"file:server.key\" }\ncontrol",
+        "\"file:server.key\", client_address: { field: forwarded, trusted: [ 10.0.0.1/8 ] } }\ncontrol",
+        "10.0.0.1/8",
+        "`10.0.0.0/8` is the range that holds it",
+        "",
+    ),
+    (
+        "\"file:server.key\" }\ncontrol",
+        "\"file:server.key\", certificates: [ { hosts: [ a.test, A.test ], certificate: a, key: \"file:a\" } ] }\ncontrol",
+        "[ a.test, A.test ]",
+        "`a.test` has two chains",
+        "",
+    ),
+    ("log: json", "limits: { connections_per_address: 0 }", "{ connections_per_address", "a limit of 0", ""),
     ("log: json", "limits: { connections: 0 }", "{ connections", "a limit of 0", ""),
     ("peppers: [ { version: 1, key: \"file:pepper-1\" } ]", "peppers: [ ]", "[ ]", "at least one pepper", ""),
 ];
@@ -200,12 +222,49 @@ async fn files_without_a_mistake_pass() {
     let dir = tempfile::tempdir().unwrap();
     let (gateway, node) = (write(dir.path(), "gateway.yaml", GATEWAY), write(dir.path(), "node.yaml", NODE));
     let (gateway, node) = (gateway.to_str().unwrap(), node.to_str().unwrap());
+    app::certs::development(dir.path(), &["localhost".to_owned()], time::OffsetDateTime::now_utc()).unwrap();
 
     let told = causeway(&["check", gateway, node], &[], WITHIN).await.expect(0);
     let machine = causeway(&["check", gateway, node, "--json"], &[], WITHIN).await.expect(0);
 
     assert_eq!(told.stdout, format!("{gateway}: no mistake\n{node}: no mistake\n"));
     assert_eq!(machine.json(), serde_json::json!({ "valid": true, "errors": [] }));
+}
+
+#[tokio::test]
+async fn certificates_that_clients_would_refuse_are_told_at_their_place_in_the_node_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = ["localhost".to_owned(), "api.example.test".to_owned()];
+    app::certs::development(dir.path(), &hosts, time::OffsetDateTime::now_utc()).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    app::certs::development(other.path(), &hosts, time::OffsetDateTime::now_utc()).unwrap();
+    std::fs::copy(other.path().join("server.key"), dir.path().join("other.key")).unwrap();
+    let old = tempfile::tempdir().unwrap();
+    app::certs::development(old.path(), &hosts, time::OffsetDateTime::now_utc() - time::Duration::days(400)).unwrap();
+    std::fs::copy(old.path().join("server.pem"), dir.path().join("old.pem")).unwrap();
+    std::fs::copy(old.path().join("server.key"), dir.path().join("old.key")).unwrap();
+    let own = |hosts: &str, name: &str, key: &str| {
+        let more =
+            format!("key: \"file:server.key\", certificates: [ {{ hosts: [ \"{hosts}\" ], certificate: {name}, key: \"file:{key}\" }} ] }}\ncontrol");
+        NODE.replacen("key: \"file:server.key\" }\ncontrol", &more, 1)
+    };
+
+    for (text, words) in [
+        (own("api.example.test", "server.pem", "server.key"), &[][..]),
+        (own("shop.example.test", "server.pem", "server.key"), &["does not name shop.example.test", "certificates[0]"]),
+        (own("*.example.test", "server.pem", "server.key"), &["does not name *.example.test"]),
+        (own("api.example.test", "server.pem", "other.key"), &["cannot be used together"]),
+        (own("api.example.test", "gone.pem", "server.key"), &["gone.pem", "No such file"]),
+        (own("api.example.test", "old.pem", "old.key"), &["old.pem", "expired"]),
+        (own("not a host", "server.pem", "server.key"), &["is not a host name"]),
+    ] {
+        let file = write(dir.path(), "node.yaml", &text);
+        let told = causeway(&["check", file.to_str().unwrap()], &[], WITHIN).await.expect(i32::from(!words.is_empty()));
+        for word in words {
+            assert!(told.stderr.contains(word) && told.stderr.contains("node.yaml:4:"), "{word:?} is missing in {}", told.stderr);
+        }
+        assert!(!told.stderr.contains("PRIVATE KEY"));
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 #![cfg(test)]
 
 mod calls;
+mod certificates;
+mod client_address;
 mod command_line;
 mod credentials;
 mod deployment;
@@ -11,8 +13,10 @@ mod dev_lifecycle;
 mod fault;
 mod framing;
 mod history;
+mod leaving;
 mod limits;
 mod node_start;
+mod operation;
 mod paths;
 mod postgres;
 mod power;
@@ -26,6 +30,7 @@ mod spool_disk;
 mod streaming;
 mod tidy;
 mod tls;
+mod upgrade;
 mod upstream;
 mod upstream_faults;
 mod upstream_protocols;

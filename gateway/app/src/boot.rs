@@ -6,10 +6,11 @@ use anyhow::{Context, Result, bail};
 use model::{
     key::Peppers,
     secret::{SecretKey, SecretText},
-    source,
+    source::{self, Positions},
 };
 
 use crate::{
+    certificates::Source,
     cli::diagnostics::Diagnostic,
     config::{NodeConfig, PepperConfig, SECRET_IN_CLEAR, SecretRef},
 };
@@ -20,22 +21,33 @@ use crate::{
 /// With file, line, column and remedy.
 pub fn node_config(path: &Path) -> Result<NodeConfig> {
     let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the node file {}", path.display()))?;
-    let mut config = parse_node(path, &text).map_err(|found| {
+    let (mut config, _) = parse_node(path, &text).map_err(|found| {
         let renderer = annotate_snippets::Renderer::plain();
         anyhow::anyhow!("the node file has mistakes\n{}", found.iter().map(|mistake| mistake.render(&renderer)).collect::<Vec<_>>().join("\n"))
     })?;
-    let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let base = std::path::absolute(base).context("cannot find the node file's folder")?;
-    config.resolve_paths(&base);
+    config.resolve_paths(&folder(path)?);
     Ok(config)
 }
 
-/// Every mistake in a node file's text.
+/// Every mistake in a node file's text, and in the certificates that it names.
 pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
-    parse_node(file, text).err().unwrap_or_default()
+    let (mut config, positions) = match parse_node(file, text) {
+        Ok(read) => read,
+        Err(found) => return found,
+    };
+    let Ok(base) = folder(file) else { return Vec::new() };
+    config.resolve_paths(&base);
+    let mistakes = [Source::data(&config.data), Source::control(&config.control)].into_iter().flat_map(|source| source.mistakes());
+    mistakes.map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path)).collect()
 }
 
-fn parse_node(file: &Path, text: &str) -> Result<NodeConfig, Vec<Diagnostic>> {
+/// The folder of a node file, where its relative paths start.
+fn folder(path: &Path) -> Result<std::path::PathBuf> {
+    let base = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::path::absolute(base).context("cannot find the node file's folder")
+}
+
+fn parse_node(file: &Path, text: &str) -> Result<(NodeConfig, Positions), Vec<Diagnostic>> {
     let (config, positions) = source::read::<NodeConfig>(text).map_err(|error| {
         let place = (error.line, error.column);
         let hidden = error.message.contains(SECRET_IN_CLEAR).then(|| without_rest_of_line(text, place));
@@ -43,7 +55,7 @@ fn parse_node(file: &Path, text: &str) -> Result<NodeConfig, Vec<Diagnostic>> {
     })?;
     let found: Vec<Diagnostic> =
         config.mistakes().into_iter().map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path)).collect();
-    if found.is_empty() { Ok(config) } else { Err(found) }
+    if found.is_empty() { Ok((config, positions)) } else { Err(found) }
 }
 
 /// The text without what stands at a place and after it on its line: a secret must not be shown, and a caret needs a place.

@@ -2,6 +2,8 @@
 //!
 //! Strict: an unknown key or value is refused with its line. Relative paths start at the file's folder.
 
+pub mod data;
+
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -9,6 +11,8 @@ use std::{
 
 use model::duration::{Bytes, Span};
 use serde::{Deserialize, Serialize};
+
+use self::data::DataConfig;
 
 /// A whole node file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,7 +25,7 @@ pub struct NodeConfig {
     /// The region that it runs in.
     pub region: String,
     /// Where clients connect.
-    pub data: ListenerConfig,
+    pub data: DataConfig,
     /// Where operators connect: admin API, health, metrics.
     pub control: ListenerConfig,
     /// The control database.
@@ -44,6 +48,12 @@ pub struct NodeConfig {
     /// Limits of the listeners.
     #[serde(default)]
     pub limits: LimitsConfig,
+    /// How the node leaves.
+    #[serde(default)]
+    pub drain: DrainConfig,
+    /// How another process of this node takes over; none can when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handover: Option<HandoverConfig>,
     /// How log lines look.
     #[serde(default)]
     pub log: LogFormat,
@@ -51,6 +61,30 @@ pub struct NodeConfig {
 
 fn boot_stale_max() -> Span {
     Span(std::time::Duration::from_hours(24))
+}
+
+/// How a node leaves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DrainConfig {
+    /// Between "not ready" and the end of accepting: for as long, load balancers can find out.
+    pub delay: Span,
+    /// To finish what runs, from the end of accepting on.
+    pub timeout: Span,
+}
+
+impl Default for DrainConfig {
+    fn default() -> Self {
+        Self { delay: Span(std::time::Duration::from_millis(500)), timeout: Span(edge::runtime::Settings::default().drain_timeout) }
+    }
+}
+
+/// How another process of this node takes over.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HandoverConfig {
+    /// The Unix socket at which the process that serves hands its listening sockets over.
+    pub socket: PathBuf,
 }
 
 /// A listener with its certificate.
@@ -209,6 +243,9 @@ pub struct PepperConfig {
 pub struct LimitsConfig {
     /// Open connections, for each core.
     pub connections: usize,
+    /// Open connections of one address (IPv6: /64); half of what all cores take when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections_per_address: Option<u32>,
     /// TLS handshakes a second from one address, with twice as many at once.
     pub handshakes_per_address: u32,
     /// Refused requests a second from one /24 or /64, with ten times as many at once; beyond, it is refused unread.
@@ -219,8 +256,6 @@ pub struct LimitsConfig {
     pub stall_timeout: Span,
     /// To keep a connection open on which nothing happens.
     pub idle_timeout: Span,
-    /// To finish what runs when the node stops.
-    pub drain_timeout: Span,
     /// To wait for a record to be on disk.
     pub audit_timeout: Span,
     /// Size of a request's head.
@@ -236,12 +271,12 @@ impl Default for LimitsConfig {
         let edge = edge::runtime::Settings::default();
         Self {
             connections: edge.connections_max,
+            connections_per_address: None,
             handshakes_per_address: 500,
             failures_per_prefix: 50,
             head_timeout: Span(edge.head_timeout),
             stall_timeout: Span(edge.stall_timeout),
             idle_timeout: Span(edge.idle_timeout),
-            drain_timeout: Span(edge.drain_timeout),
             audit_timeout: Span(edge.audit_timeout),
             head: Bytes(u64::from(edge.head_bytes_max)),
             headers: edge.headers_max,
@@ -265,8 +300,10 @@ impl NodeConfig {
     /// Makes relative paths absolute, starting at the file's folder.
     pub fn resolve_paths(&mut self, base: &Path) {
         let absolute = |path: &mut PathBuf| *path = base.join(&*path);
-        for listener in [&mut self.data, &mut self.control] {
-            absolute(&mut listener.certificate);
+        absolute(&mut self.data.certificate);
+        absolute(&mut self.control.certificate);
+        for own in &mut self.data.certificates {
+            absolute(&mut own.certificate);
         }
         let tls = self.domains.iter_mut().map(|domain| &mut domain.tls).chain([&mut self.database.tls]);
         for tls in tls.flatten() {
@@ -274,6 +311,9 @@ impl NodeConfig {
         }
         absolute(&mut self.spool.dir);
         absolute(&mut self.state);
+        if let Some(handover) = &mut self.handover {
+            absolute(&mut handover.socket);
+        }
         for secret in self.secrets_mut() {
             if let SecretRef::File(path) = secret {
                 *path = base.join(&*path);
@@ -283,6 +323,7 @@ impl NodeConfig {
 
     fn secrets_mut(&mut self) -> Vec<&mut SecretRef> {
         let mut all = vec![&mut self.data.key, &mut self.control.key, &mut self.database.password, &mut self.secrets.snapshot_key];
+        all.extend(self.data.certificates.iter_mut().map(|own| &mut own.key));
         all.extend(self.domains.iter_mut().map(|domain| &mut domain.password));
         all.extend(self.secrets.peppers.iter_mut().map(|pepper| &mut pepper.key));
         all
@@ -323,12 +364,21 @@ impl NodeConfig {
         if self.spool.segment.0 < 1 << 20 || self.spool.max.0 < self.spool.segment.0.saturating_mul(4) {
             say("spool.max", "the spool needs room for at least four segments of at least 1MiB".to_owned());
         }
-        if self.limits.handshakes_per_address == 0 || self.limits.failures_per_prefix == 0 || self.limits.connections == 0 {
+        if self.limits.connections_per_address == Some(0)
+            || self.limits.handshakes_per_address == 0
+            || self.limits.failures_per_prefix == 0
+            || self.limits.connections == 0
+        {
             say("limits", "a limit of 0 would refuse everything".to_owned());
         }
         if self.data.listen.port() != 0 && self.data.listen == self.control.listen {
             say("control.listen", "data and control need different ports".to_owned());
         }
+        // sun_path has 108 bytes (unix(7)).
+        if self.handover.as_ref().is_some_and(|handover| handover.socket.as_os_str().len() > 100) {
+            say("handover.socket", "the path of a Unix socket has at most 100 bytes here".to_owned());
+        }
+        self.data.mistakes(&mut say);
         found
     }
 }

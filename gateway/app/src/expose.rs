@@ -1,6 +1,6 @@
 //! `/metrics`: every number of the node, as OpenMetrics text. All names stand here, and in `docs/operations.md`.
 
-use std::fmt;
+use std::{fmt, sync::atomic::Ordering};
 
 use edge::metrics::{BUCKETS, Reading, Served};
 use model::problem::ProblemKind;
@@ -29,6 +29,8 @@ struct Numbers {
     reading: Reading,
     counters: Vec<(&'static str, &'static str, u64)>,
     gauges: Vec<(&'static str, &'static str, f64)>,
+    /// Days until the first certificate expires, by listener.
+    expiry_days: Vec<(&'static str, i64)>,
 }
 
 impl Numbers {
@@ -47,18 +49,32 @@ impl Numbers {
             ("causeway_connections", "Connections accepted", reading.connections),
             ("causeway_connections_refused", "Connections closed at once because of a cap", reading.connections_refused),
             ("causeway_handshakes_failed", "TLS handshakes that did not finish", reading.handshakes_failed),
+            (
+                "causeway_proxy_headers_refused",
+                "Connections of balancers closed because they began without a PROXY header",
+                reading.proxy_headers_refused,
+            ),
             ("causeway_requests_aborted", "Requests whose client went away", reading.aborted),
             ("causeway_connections_stalled", "Connections closed because nothing moved", reading.stalled),
             ("causeway_audit_records", "Audit records on disk since the start", spool.records_total),
             ("causeway_audit_batches", "Batches that carried them", spool.batches_total),
             ("causeway_audit_fsyncs", "Calls of fdatasync for them", spool.fsyncs_total),
+            (
+                "causeway_certificate_reloads",
+                "Certificate chains put in force while serving",
+                status.facts.certificate_reloads.load(Ordering::Relaxed),
+            ),
             ("causeway_audit_refused", "Requests refused because the audit log had no room", spool.refused_total),
         ];
         let gauges = vec![
             ("causeway_connections_open", "Connections open", reading.connections_open as f64),
             ("causeway_limit_cells", "Subjects with a rate limit in use", status.edge.cells.len() as f64),
             ("causeway_rows_quarantined", "Rows that are skipped because they cannot be read", status.facts.quarantined() as f64),
-            ("causeway_audit_incarnations_waiting", "Earlier starts of this node whose records are not all in the database", loader.waiting as f64),
+            (
+                "causeway_audit_incarnations_waiting",
+                "Earlier starts of this node whose records are not all in the database",
+                (loader.waiting + status.facts.leftovers.lock().waiting) as f64,
+            ),
             ("causeway_keys", "Keys in memory", snapshot.as_ref().map_or(0, |snapshot| snapshot.authority.keys.len()) as f64),
             ("causeway_routes", "Routes in memory", snapshot.as_ref().map_or(0, |snapshot| snapshot.structure.routes.len()) as f64),
             ("causeway_config_epoch", "Epoch in force", revisions.epoch as f64),
@@ -83,9 +99,15 @@ impl Numbers {
                 "Audit records on disk that are not in the database",
                 spool.durable_seq.saturating_sub(loader.loaded_seq) as f64,
             ),
+            (
+                "causeway_certificates_broken",
+                "Listeners whose newest certificate files cannot be used",
+                status.facts.broken_certificates.lock().len() as f64,
+            ),
             ("causeway_audit_failed", "1 after a failed write to the spool", f64::from(u8::from(spool.failed))),
         ];
-        Self { reading, counters, gauges }
+        let expiry_days = status.certificates.iter().map(|(which, chains)| (*which, status.certificate_days(chains))).collect();
+        Self { reading, counters, gauges, expiry_days }
     }
 }
 
@@ -98,6 +120,16 @@ impl Collector for Numbers {
         for (name, help, value) in &self.gauges {
             let gauge = ConstGauge::new(*value);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
+        }
+        let gauge = ConstGauge::new(0_i64);
+        let mut family = encoder.encode_descriptor(
+            "causeway_certificate_expiry_days",
+            "Days until the first certificate of a listener expires",
+            None,
+            gauge.metric_type(),
+        )?;
+        for (which, days) in &self.expiry_days {
+            ConstGauge::new(*days).encode(family.encode_family(&[("listener", *which)])?)?;
         }
         let counter = ConstCounter::new(0_u64);
         let mut family = encoder.encode_descriptor("causeway_refused", "Requests refused, by problem", None, counter.metric_type())?;

@@ -12,6 +12,8 @@ use model::time::UtcMicros;
 use parking_lot::Mutex;
 use store::error::StoreError;
 
+use crate::load::Round;
+
 /// A structural revision that this node cannot serve.
 #[derive(Debug, Clone)]
 pub struct Nack {
@@ -51,6 +53,14 @@ pub struct Facts {
     pub seal_failed: AtomicBool,
     /// The audit loader.
     pub loader: Mutex<LoaderFacts>,
+    /// The folder that the process before this one wrote into, while it is being loaded.
+    pub leftovers: Mutex<Round>,
+    /// Another process of this node is taking over, or has done so.
+    pub handing_over: AtomicBool,
+    /// Certificate files that cannot be used; the chains before them stay in force.
+    pub broken_certificates: Mutex<Vec<String>>,
+    /// Chains that were put in force since the start.
+    pub certificate_reloads: AtomicU64,
     /// The node is stopping.
     pub draining: AtomicBool,
     database_failed: AtomicBool,
@@ -67,6 +77,10 @@ impl Facts {
             known_writers: Mutex::default(),
             seal_failed: AtomicBool::new(false),
             loader: Mutex::default(),
+            leftovers: Mutex::default(),
+            handing_over: AtomicBool::new(false),
+            broken_certificates: Mutex::default(),
+            certificate_reloads: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             database_failed: AtomicBool::new(false),
         })

@@ -411,6 +411,10 @@ impl Follower {
 
     /// Writes the snapshot to disk when it changed, and now and then though it did not; never two at a time.
     fn seal(&self, applied: &Applied, sealing: &mut Sealing) {
+        // Another process of this node writes the same file from now on.
+        if self.facts.handing_over.load(Ordering::Relaxed) {
+            return;
+        }
         let now = self.edge.clock.boot();
         let age = now.nanos_since(sealing.at);
         let is_fresh = self.edge.lease.staleness_nanos(now).is_some_and(|nanos| nanos < 1_000_000_000);

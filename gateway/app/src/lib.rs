@@ -5,6 +5,7 @@
 //! deployment on one machine.
 
 pub mod boot;
+pub mod certificates;
 pub mod certs;
 pub mod cli;
 pub mod config;
@@ -14,8 +15,10 @@ pub mod domains;
 pub mod expose;
 pub mod facts;
 pub mod follow;
+pub mod handover;
 pub mod load;
 pub mod node;
+pub mod notify;
 pub mod postgres;
 pub mod sealed;
 pub mod status;

@@ -20,42 +20,35 @@ const ROWS_MAX: usize = 2_000;
 /// How often new records are looked for, and so about how late they can be searched.
 const PULSE: Duration = Duration::from_millis(100);
 
+/// What one look at the spool came to.
+#[derive(Debug, Clone, Default)]
+pub struct Round {
+    /// Incarnations, apart from the one that is being written, that are not all in the database.
+    pub waiting: usize,
+    /// Why something could not be loaded.
+    pub stuck: Option<String>,
+}
+
 /// Loads for as long as the node runs. The database may be away for hours: records wait on disk.
-pub async fn run(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Facts>) {
-    let mut work = Work { reader: spool.reader(), spool, node, batch: Batch::default(), loader: log::Loader::default(), loaded: HashMap::new() };
+pub async fn run(mut loader: Loader) {
+    let facts = Arc::clone(&loader.facts);
     let mut pulse = tokio::time::interval(PULSE);
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         pulse.tick().await;
-        let incarnations = work.reader.incarnations();
-        let incarnations = match incarnations {
-            Ok(incarnations) => incarnations,
-            Err(error) => {
-                facts.loader.lock().stuck = Some(format!("the spool cannot be read: {error}"));
-                continue;
-            }
-        };
-        // A gap in one incarnation must not keep the others waiting.
-        let mut stuck = None;
-        facts.loader.lock().waiting = incarnations.iter().filter(|known| **known != work.spool.incarnation()).count();
-        for incarnation in incarnations {
-            let loaded = async {
-                let primary = topology.primary().map_err(|_| "the primary is not known".to_owned())?;
-                work.incarnation(incarnation, &primary, &facts).await
-            };
-            if let Err(reason) = loaded.await {
-                stuck = stuck.or(Some(reason));
-            }
-        }
-        facts.loader.lock().stuck = stuck;
+        let Round { waiting, stuck } = loader.round().await;
+        let mut shown = facts.loader.lock();
+        (shown.waiting, shown.stuck) = (waiting, stuck);
     }
 }
 
-/// What is kept from one pulse to the next.
+/// Loads one spool folder.
 #[derive(Debug)]
-struct Work {
+pub struct Loader {
     spool: Spool,
     node: Arc<str>,
+    topology: Topology,
+    facts: Arc<Facts>,
     reader: Reader,
     batch: Batch,
     loader: log::Loader,
@@ -64,22 +57,47 @@ struct Work {
     loaded: HashMap<u64, u64>,
 }
 
-impl Work {
+impl Loader {
+    /// A loader of a folder.
+    pub fn new(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Facts>) -> Self {
+        let reader = spool.reader();
+        Self { spool, node, topology, facts, reader, batch: Batch::default(), loader: log::Loader::default(), loaded: HashMap::new() }
+    }
+
+    /// Loads what is durable now.
+    pub async fn round(&mut self) -> Round {
+        let incarnations = match self.reader.incarnations() {
+            Ok(incarnations) => incarnations,
+            Err(error) => return Round { waiting: 0, stuck: Some(format!("the spool cannot be read: {error}")) },
+        };
+        let waiting = incarnations.iter().filter(|known| **known != self.spool.incarnation()).count();
+        // A gap in one incarnation must not keep the others waiting.
+        let mut stuck = None;
+        for incarnation in incarnations {
+            if let Err(reason) = self.incarnation(incarnation).await {
+                stuck = stuck.or(Some(reason));
+            }
+        }
+        Round { waiting, stuck }
+    }
+
     /// Loads one incarnation until nothing durable is left of it.
-    async fn incarnation(&mut self, incarnation: u64, primary: &Primary, facts: &Facts) -> Result<(), String> {
+    async fn incarnation(&mut self, incarnation: u64) -> Result<(), String> {
+        let primary = self.topology.primary().map_err(|_| "the primary is not known".to_owned())?;
         let from = if let Some(seq) = self.loaded.remove(&incarnation) {
             seq
         } else {
-            let mark = log::watermark(primary, &self.node, incarnation).await.map_err(|error| error.to_string())?;
+            let mark = log::watermark(&primary, &self.node, incarnation).await.map_err(|error| error.to_string())?;
             confirm(&mut self.reader, incarnation, mark)?;
             mark.seq
         };
-        let seq = self.load(incarnation, from, primary, facts).await?;
+        let seq = self.load(incarnation, from, &primary).await?;
         self.loaded.insert(incarnation, seq);
         Ok(())
     }
 
-    async fn load(&mut self, incarnation: u64, mut seq: u64, primary: &Primary, facts: &Facts) -> Result<u64, String> {
+    async fn load(&mut self, incarnation: u64, mut seq: u64, primary: &Primary) -> Result<u64, String> {
+        let facts = Arc::clone(&self.facts);
         let is_live = incarnation == self.spool.incarnation();
         loop {
             if is_live {

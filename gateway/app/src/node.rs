@@ -1,5 +1,9 @@
 //! One node: wires the data plane, the control plane and the tasks between them, and takes them down in order.
 
+mod leaving;
+mod listening;
+mod records;
+
 use std::{
     collections::HashMap,
     num::NonZeroU32,
@@ -8,15 +12,21 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use audit::spool::{Spool, SpoolConfig};
+use audit::spool::Spool;
 use control::state::{ControlState, Ports};
 use edge::{
-    accept::{self, Acceptors, NodePhase},
+    accept::{
+        self, NodePhase,
+        entrance::{AcceptLimits, Acceptors},
+        proxy::{ProxyProtocol, Version1},
+    },
     clock::Clock,
     current::Current,
+    forwarded::{Field, TrustedHops},
     gate::PeerGate,
     lease::Lease,
     metrics::Counters,
+    network::Networks,
     runtime::{Core, Edge, Settings},
 };
 use model::{key::Peppers, limit::Rate};
@@ -25,24 +35,30 @@ use store::{
     pool::{Credentials, Tls},
     topology::{DatabaseConfig, Server, Topology},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, watch},
+};
 
+use self::listening::Listening;
 use crate::{
-    boot,
-    config::{DatabaseTls, NodeConfig},
+    boot, certificates,
+    config::{
+        DatabaseTls, NodeConfig,
+        data::{self, ClientField, DataConfig, Network},
+    },
     control_listener, domains,
     domains::{DomainCredentials, Writers},
     facts::Facts,
     follow::{self, Follower},
-    load,
+    handover::{self, Predecessor},
+    load::{self, Loader},
+    notify::Notify,
     sealed::Sealed,
     status::NodeStatus,
     task::Tasks,
     wire::{self, MachineClock, SpoolSink},
 };
-
-/// Between "not ready" and the end of accepting: load balancers look every second or so.
-const DRAIN_NOTICE: Duration = Duration::from_millis(500);
 
 /// The control database, as a node file names it.
 ///
@@ -60,36 +76,44 @@ pub fn topology(config: &NodeConfig) -> Result<Topology> {
     Ok(Topology::new(&database, &config.region)?)
 }
 
-/// Runs a node until `stop` resolves.
+/// Runs a node until `stop` resolves, or until another process has taken over.
 ///
 /// # Errors
 /// When it cannot start: a file, a secret, a port. A node that has started does not end by an error.
 pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<()> {
     let clock = Clock;
+    let notify = Arc::new(Notify::from_environment()?);
     let peppers = boot::peppers(&config.secrets.peppers)?;
     let topology = topology(&config)?;
     let credentials = domain_credentials(&config)?;
     let sealed = Sealed::in_folder(&config.state, boot::secret_key("snapshot key", &config.secrets.snapshot_key)?)?;
-    let data_tls = listener_tls("data", &config.data)?;
-    let control_tls = listener_tls("control", &config.control)?;
+    let data_chains = certificates::Source::data(&config.data).start()?;
+    let control_chains = certificates::Source::control(&config.control).start()?;
+    let served_chains = [("data", data_chains.certificates()), ("control", control_chains.certificates())];
+    let [data_tls, control_tls] = [edge::tls::server_config(data_chains.certificates())?, edge::tls::server_config(control_chains.certificates())?];
     let cores = config.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)).max(1);
-    let sockets = edge::listener::bind(config.data.listen, cores).with_context(|| port_help("data", config.data.listen))?;
-    let control_socket = tokio::net::TcpListener::bind(config.control.listen).await.with_context(|| port_help("control", config.control.listen))?;
-    let spool = Spool::open(spool_config(&config)).with_context(|| format!("cannot open the audit spool {}", config.spool.dir.display()))?;
+    let Listening { sockets, predecessor } = listening::listen(&config, cores)?;
+    let (spool, other_folder) = records::open(&config, predecessor.as_ref()).await?;
 
     let edge = Arc::new(edge(&config, clock, peppers.clone())?);
     let facts = Facts::new(clock.wall());
     let counters: Vec<Arc<Counters>> = (0..cores).map(|_| Arc::new(Counters::default())).collect();
     let tasks = Tasks::default();
     follow_database(&tasks, &edge, &topology, sealed, &facts, credentials);
-    tasks.spawn("audit loader", load::run(spool.clone(), Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts)));
+    tasks.spawn("audit loader", load::run(Loader::new(spool.clone(), Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts))));
+    tasks.spawn("leftovers", records::leftovers(other_folder, Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts)));
     tasks.spawn("heartbeat", heartbeat(topology.clone(), Arc::clone(&edge), Arc::clone(&facts), spool.incarnation()));
+    let hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+    tasks.spawn("certificates", certificates::watch(vec![data_chains, control_chains], hang_up, Arc::clone(&notify), Arc::clone(&facts)));
+    let upgrade = signal(SignalKind::user_defined2()).context("cannot listen for SIGUSR2")?;
+    tasks.spawn("upgrade", handover::start_successors(upgrade, config.handover.is_some()));
 
     let status = Arc::new(NodeStatus {
         edge: Arc::clone(&edge),
         spool: spool.clone(),
         topology: topology.clone(),
         facts: Arc::clone(&facts),
+        certificates: served_chains,
         counters: counters.clone(),
         seen: parking_lot::Mutex::default(),
     });
@@ -102,58 +126,83 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         audit: Arc::new(SpoolSink { lane: spool.lane(), region: Arc::clone(&edge.region), node: Arc::clone(&edge.node) }),
         region: Arc::clone(&edge.region),
     }));
-    tasks.spawn("control listener", control_listener::run(control_socket, control_tls, router, tasks.clone()));
+    let given = sockets.try_clone()?;
+    let (control_phase, control_seen) = watch::channel(NodePhase::Serving);
+    let operators = Tasks::default();
+    let shared = control_listener::Shared { tls: control_tls, router, region: Arc::clone(&edge.region), phase: control_seen };
+    for socket in sockets.control {
+        let listener = tokio::net::TcpListener::from_std(socket)?;
+        tasks.spawn("control listener", control_listener::run(listener, shared.clone(), operators.clone()));
+    }
 
     first_snapshot(&edge).await;
     let (phase, phase_seen) = watch::channel(NodePhase::Serving);
-    let handshakes = NonZeroU32::new(config.limits.handshakes_per_address).unwrap_or(NonZeroU32::MIN);
-    let acceptors = Acceptors::new(data_tls, handshakes);
-    let mut threads = Vec::new();
-    for (index, (socket, counters)) in sockets.into_iter().zip(counters).enumerate() {
-        threads.push(core_thread(index, &edge, &spool, counters, socket, &acceptors, phase_seen.clone())?);
-    }
+    let acceptors = Acceptors::new(data_tls, &accept_limits(&config, cores), proxy_protocol(&config.data));
+    let hands = edge::listener::deal(sockets.data, cores)?;
+    let start = |(index, (hand, counters)): (usize, (_, &Arc<Counters>))| {
+        core_thread(index, &edge, &spool, Arc::clone(counters), hand, &acceptors, phase_seen.clone())
+    };
+    let threads = hands.into_iter().zip(&counters).enumerate().map(start).collect::<Result<Vec<_>>>()?;
+    tasks.spawn("watchdog", Arc::clone(&notify).watchdog(counters, Arc::clone(&facts)));
     tracing::info!(node = config.node, region.here = config.region, data = %config.data.listen, control = %config.control.listen, cores, "node is up");
+    take_over(predecessor).await;
+    notify.ready();
 
-    stop.await;
-    tracing::info!("stopping: out of rotation first, then draining");
-    facts.draining.store(true, Ordering::Relaxed);
-    tokio::time::sleep(DRAIN_NOTICE).await;
-    phase.send_replace(NodePhase::Draining);
-    let joined = tokio::task::spawn_blocking(move || threads.into_iter().all(|thread| thread.join().is_ok())).await;
-    if !matches!(joined, Ok(true)) {
-        tracing::error!("a data-plane thread ended by a panic");
+    let node = leaving::Running { phase, control_phase, threads, spool, tasks, operators, facts, notify };
+    let successor = leaving::successor(&config, given, Arc::clone(&node.facts));
+    tokio::select! {
+        () = stop => node.stop(&config.drain).await,
+        successor = successor => node.hand_over(successor, &config.drain).await,
     }
-    spool.close();
-    load::drained(&spool, &facts, Duration::from_secs(3)).await;
-    tasks.stop(Duration::from_secs(5)).await;
-    tracing::info!("stopped");
     Ok(())
+}
+
+/// Tells the process that served that this one does, in time for its drain to begin before anything else happens here.
+async fn take_over(predecessor: Option<Predecessor>) {
+    let Some(predecessor) = predecessor else { return };
+    let pid = predecessor.pid();
+    match tokio::task::spawn_blocking(move || predecessor.take_over()).await {
+        Ok(Ok(())) => tracing::info!(predecessor = pid, "took over; the process before finishes what it has"),
+        Ok(Err(error)) => tracing::warn!(predecessor = pid, error = &*error, "the process before did not say that it drains; both may serve"),
+        Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the take-over panicked"),
+    }
+}
+
+fn accept_limits(config: &NodeConfig, cores: usize) -> AcceptLimits {
+    let limits = &config.limits;
+    let of_all = u32::try_from(limits.connections.saturating_mul(cores)).unwrap_or(u32::MAX);
+    AcceptLimits {
+        handshakes_per_second: NonZeroU32::new(limits.handshakes_per_address).unwrap_or(NonZeroU32::MIN),
+        connections_per_address: NonZeroU32::new(limits.connections_per_address.unwrap_or(of_all / 2).max(1)),
+    }
+}
+
+fn networks(list: &[Network]) -> Networks {
+    Networks::new(list.iter().map(|network| network.0))
+}
+
+fn proxy_protocol(config: &DataConfig) -> Option<ProxyProtocol> {
+    config.proxy_protocol.as_ref().map(|proxy| ProxyProtocol {
+        from: networks(&proxy.from),
+        version_1: match proxy.version_1 {
+            data::Version1::Accept => Version1::Accept,
+            data::Version1::Refuse => Version1::Refuse,
+        },
+    })
+}
+
+fn trusted_hops(config: &DataConfig) -> Option<TrustedHops> {
+    config.client_address.as_ref().map(|client| {
+        let field = match client.field {
+            ClientField::XForwardedFor => Field::XForwardedFor,
+            ClientField::Forwarded => Field::Forwarded,
+        };
+        TrustedHops::new(field, networks(&client.trusted))
+    })
 }
 
 fn tls(config: Option<&DatabaseTls>) -> Tls {
     config.map_or(Tls::Plain, |tls| Tls::Verified { ca: tls.ca.clone() })
-}
-
-fn port_help(which: &str, address: std::net::SocketAddr) -> String {
-    format!("cannot listen on {address} ({which}): is another program using the port? choose another in the node file")
-}
-
-fn listener_tls(which: &str, listener: &crate::config::ListenerConfig) -> Result<Arc<rustls::ServerConfig>> {
-    let path = &listener.certificate;
-    let certificate = std::fs::read(path).with_context(|| format!("cannot read the {which} listener's certificate {}", path.display()))?;
-    let key = boot::secret(&format!("{which} listener's private key"), &listener.key)?;
-    edge::tls::server_config(&certificate, key.expose_secret().as_bytes())
-        .with_context(|| format!("the {which} listener's certificate {} cannot be used", path.display()))
-}
-
-fn spool_config(config: &NodeConfig) -> SpoolConfig {
-    let mut spool = SpoolConfig::new(&config.spool.dir, &config.node);
-    spool.disk_bytes_max = config.spool.max.0;
-    spool.segment_bytes = config.spool.segment.0;
-    // Microseconds: two directories that are made within one second must not share a number, because the database would take
-    // the first records of the second for ones that it has.
-    spool.incarnation_floor = u64::try_from(Clock.wall().0).unwrap_or(0);
-    spool
 }
 
 fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers) -> Result<Edge> {
@@ -177,7 +226,8 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers) -> Result<Edge> {
             head_bytes_max: u32::try_from(limits.head.0).unwrap_or(u32::MAX),
             headers_max: limits.headers,
             streams_max: limits.streams,
-            drain_timeout: limits.drain_timeout.0,
+            drain_timeout: config.drain.timeout.0,
+            trusted_hops: trusted_hops(&config.data),
             audit_timeout: limits.audit_timeout.0,
             ..Settings::default()
         },
@@ -230,6 +280,10 @@ async fn heartbeat(topology: Topology, edge: Arc<Edge>, facts: Arc<Facts>, incar
     pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         pulse.tick().await;
+        // From the hand-over on, the other process is this node.
+        if facts.handing_over.load(Ordering::Relaxed) {
+            continue;
+        }
         let (Some(snapshot), Ok(primary)) = (edge.current.load(), topology.primary()) else { continue };
         let nack = facts.nack.lock().clone().map(|nack| store::node::Nack { structural: nack.structural, message: nack.message });
         let report = NodeReport { name: edge.node.to_string(), region: edge.region.to_string(), incarnation, revisions: snapshot.revisions, nack };
@@ -244,7 +298,7 @@ fn core_thread(
     edge: &Arc<Edge>,
     spool: &Spool,
     counters: Arc<Counters>,
-    socket: std::net::TcpListener,
+    sockets: Vec<std::net::TcpListener>,
     acceptors: &Arc<Acceptors>,
     phase: watch::Receiver<NodePhase>,
 ) -> Result<std::thread::JoinHandle<()>> {
@@ -259,7 +313,7 @@ fn core_thread(
         };
         runtime.block_on(async {
             let core = Arc::new(Core::new(edge, spool.lane(), counters));
-            if let Err(error) = accept::run(core, socket, acceptors, phase).await {
+            if let Err(error) = accept::run(core, sockets, acceptors, phase).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "a data-plane thread cannot accept");
             }
         });

@@ -8,12 +8,15 @@ use std::{
 
 use audit::spool::Spool;
 use control::port::{Check, CheckState, NodeFacts, Readiness, Status};
-use edge::{metrics::Counters, runtime::Edge};
+use edge::{metrics::Counters, runtime::Edge, tls::Certificates};
 use model::time::UtcMicros;
 use parking_lot::Mutex;
 use store::topology::{ServerState, Topology};
 
 use crate::{expose, facts::Facts};
+
+/// A certificate that expires sooner degrades the node: long enough for a working week to notice.
+const EXPIRY_NOTICE_DAYS: i64 = 7;
 
 /// This node's state, read when somebody asks.
 pub struct NodeStatus {
@@ -25,6 +28,8 @@ pub struct NodeStatus {
     pub topology: Topology,
     /// What the tasks have seen.
     pub facts: Arc<Facts>,
+    /// The chains of each listener, with its name.
+    pub certificates: [(&'static str, Arc<Certificates>); 2],
     /// The counters of each core.
     pub counters: Vec<Arc<Counters>>,
     /// How each check was seen last, and since when it has been so.
@@ -54,6 +59,7 @@ impl Status for NodeStatus {
             self.disk_snapshot(),
             self.rows(),
             self.domains(),
+            self.certificates(),
         ];
         let mut checks = checks;
         self.date(&mut checks);
@@ -111,12 +117,36 @@ impl NodeStatus {
         }
     }
 
+    /// Days until the first certificate of a listener expires; negative when one has.
+    pub fn certificate_days(&self, certificates: &Certificates) -> i64 {
+        let now = self.edge.clock.wall().0.div_euclid(1_000_000);
+        certificates.earliest_end_unix().saturating_sub(now).div_euclid(86_400)
+    }
+
+    fn certificates(&self) -> Check {
+        let broken = self.facts.broken_certificates.lock().clone();
+        if !broken.is_empty() {
+            return self.check("certificates", CheckState::Degraded, format!("{}; what was in force stays", broken.join("; ")));
+        }
+        let (which, days) =
+            self.certificates.iter().map(|(which, chains)| (*which, self.certificate_days(chains))).min_by_key(|(_, days)| *days).unwrap_or_default();
+        if days < 0 {
+            self.check("certificates", CheckState::Degraded, format!("a certificate of the {which} listener is expired: clients refuse it"))
+        } else if days < EXPIRY_NOTICE_DAYS {
+            self.check("certificates", CheckState::Degraded, format!("a certificate of the {which} listener expires in {days} days"))
+        } else {
+            self.check("certificates", CheckState::Ok, format!("the first one to expire, of the {which} listener, does so in {days} days"))
+        }
+    }
+
     fn check(&self, name: &'static str, state: CheckState, detail: impl Into<String>) -> Check {
         Check { name, state, detail: detail.into(), since: self.facts.started_at }
     }
 
     fn shutdown(&self) -> Check {
-        if self.facts.draining.load(Ordering::Relaxed) {
+        if self.facts.handing_over.load(Ordering::Relaxed) {
+            self.check("shutdown", CheckState::Ok, "another process of this node takes over")
+        } else if self.facts.draining.load(Ordering::Relaxed) {
             self.check("shutdown", CheckState::Failed, "the node is stopping")
         } else {
             self.check("shutdown", CheckState::Ok, "the node is serving")
@@ -207,8 +237,9 @@ impl NodeStatus {
 
     fn loader(&self) -> Check {
         let loader = self.facts.loader.lock().clone();
+        let leftovers = self.facts.leftovers.lock().clone();
         let behind = self.spool.durable_seq().saturating_sub(loader.loaded_seq);
-        match loader.stuck {
+        match loader.stuck.or(leftovers.stuck) {
             Some(reason) => self.check("audit-loader", CheckState::Degraded, format!("{behind} records wait: {reason}")),
             None => self.check("audit-loader", CheckState::Ok, format!("{behind} records wait")),
         }

@@ -28,6 +28,13 @@ impl Tasks {
         self.stop.cancelled().await;
     }
 
+    /// Waits until every task has ended by itself, at most `deadline`.
+    pub async fn finish(&self, deadline: Duration) {
+        self.tracker.close();
+        // Those that are left are told to stop later.
+        drop(tokio::time::timeout(deadline, self.tracker.wait()).await);
+    }
+
     /// Tells every task to stop and waits for them, at most `deadline`.
     pub async fn stop(&self, deadline: Duration) {
         self.stop.cancel();

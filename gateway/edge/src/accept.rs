@@ -1,34 +1,42 @@
 //! From a listening socket to requests: accepting, TLS, HTTP, and the end of all three.
 
+pub mod entrance;
+pub mod handshake;
+pub mod places;
+pub mod proxy;
+mod record;
+
 use std::{
     convert::Infallible,
     future::Future,
     net::{IpAddr, SocketAddr},
-    num::NonZeroU32,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use audit::event::{Class, Decision, Event, Outcome, Personal, Phase};
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::problem::{Denial, ProblemKind};
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 use tokio::{
-    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::watch,
 };
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_rustls::server::TlsStream;
 
+use self::{
+    entrance::{Acceptors, Arrival, Entered},
+    proxy::Source,
+};
 use crate::{
     coalesce::Coalesced,
     deadline,
-    gate::Prefix,
-    runtime::Core,
+    listener::BACKLOG,
+    runtime::{Core, Edge},
     serve,
     strict::AmbiguousFraming,
     tls::{Peer, Protocol, TlsFacts},
@@ -50,22 +58,9 @@ pub enum NodePhase {
     Draining,
 }
 
-/// What all cores' acceptors share.
-#[derive(Debug)]
-pub struct Acceptors {
-    /// The TLS configuration for new connections.
-    pub tls: Arc<ServerConfig>,
-    /// Handshakes that one address may begin.
-    pub handshakes: DefaultKeyedRateLimiter<IpAddr>,
-}
-
-impl Acceptors {
-    /// Makes the shared part; `per_second` handshakes an address, with twice as many at once.
-    pub fn new(tls: Arc<ServerConfig>, per_second: NonZeroU32) -> Arc<Self> {
-        let quota = Quota::per_second(per_second).allow_burst(per_second.saturating_mul(NonZeroU32::MIN.saturating_add(1)));
-        Arc::new(Self { tls, handshakes: RateLimiter::keyed(quota) })
-    }
-}
+/// How long a connection that is to end waits for one more request, which is then answered with `Connection: close`. A
+/// client that uses its connection is told so; closing at once would cut off a request that is on its way.
+const LAST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
 
 /// One core's connections.
 #[derive(Debug, Default)]
@@ -77,24 +72,38 @@ struct Connections {
 /// Serves one core until the phase turns to draining and its connections are over, or the drain deadline has passed.
 ///
 /// # Errors
-/// Only when the socket cannot be registered.
+/// Only when a socket cannot be registered.
 pub async fn run(
     core: Arc<Core>,
-    socket: std::net::TcpListener,
+    sockets: Vec<std::net::TcpListener>,
     acceptors: Arc<Acceptors>,
     phase: watch::Receiver<NodePhase>,
 ) -> std::io::Result<()> {
-    let mut draining = phase.clone();
-    let listener = TcpListener::from_std(socket)?;
+    let listeners = sockets.into_iter().map(TcpListener::from_std).collect::<std::io::Result<Vec<_>>>()?;
     let connections = Arc::new(Connections::default());
     connections.tick.set(core.edge.clock.boot().0 / 1_000_000_000);
     spawn(core.lane.deliver());
     spawn(deadline::watch(Arc::clone(&core.deadlines), core.edge.clock));
     spawn(sweep(Arc::clone(&core), Arc::clone(&connections), Arc::clone(&acceptors)));
+    // One as a rule; more after a hand-over from a process with more cores.
+    futures_util::future::join_all(listeners.into_iter().map(|listener| accept(&core, &connections, &acceptors, listener, phase.clone()))).await;
+    drain(&core).await;
+    Ok(())
+}
+
+/// Accepts from one socket until the node drains.
+async fn accept(
+    core: &Arc<Core>,
+    connections: &Arc<Connections>,
+    acceptors: &Arc<Acceptors>,
+    listener: TcpListener,
+    phase: watch::Receiver<NodePhase>,
+) {
+    let mut draining = phase.clone();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => admit(&core, &connections, &acceptors, stream, address, &phase),
+                Ok((stream, address)) => admit(core, connections, acceptors, stream, address, &phase),
                 Err(error) => {
                     // Out of descriptors or memory: serving goes on, accepting pauses.
                     tracing::warn!(error = &error as &dyn std::error::Error, "accepting a connection failed");
@@ -104,9 +113,16 @@ pub async fn run(
             _changed = draining.wait_for(|phase| *phase == NodePhase::Draining) => break,
         }
     }
-    drop(listener);
-    drain(&core).await;
-    Ok(())
+    // The kernel resets what it holds for a socket that nobody has any more: serve what has come so far. The kernel is asked
+    // itself, because the runtime may not have heard of the last ones yet; not for ever, because a flood need not end.
+    let Ok(listener) = listener.into_std() else { return };
+    for _ in 0..BACKLOG {
+        let Ok((stream, address)) = listener.accept() else { return };
+        let stream = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+        if let Ok(stream) = stream {
+            admit(core, connections, acceptors, stream, address, &phase);
+        }
+    }
 }
 
 async fn drain(core: &Core) {
@@ -131,18 +147,25 @@ fn admit(
 ) {
     let address = address.ip().to_canonical();
     let is_full = usize::try_from(core.counters.open()).is_ok_and(|open| open >= core.edge.settings.connections_max);
-    if is_full || acceptors.handshakes.check_key(&address).is_err() {
+    let arrival = if is_full {
+        None
+    } else if acceptors.is_proxy(address) {
+        Some(Arrival::Proxy(address))
+    } else {
+        acceptors.enter(address).map(Arrival::Client)
+    };
+    let Some(arrival) = arrival else {
         core.counters.connection_refused();
         return;
-    }
+    };
     core.counters.connection_opened();
     let watch = Watch::new(&connections.tick);
     connections.watches.lock().push(Arc::clone(&watch));
-    let (core, tls, phase) = (Arc::clone(core), Arc::clone(&acceptors.tls), phase.clone());
+    let (core, acceptors, phase) = (Arc::clone(core), Arc::clone(acceptors), phase.clone());
     spawn(async move {
         let guard = Opened(Arc::clone(&core));
         tokio::select! {
-            () = connection(&core, stream, address, tls, Arc::clone(&watch), phase) => {}
+            () = connection(&core, stream, arrival, &acceptors, Arc::clone(&watch), phase) => {}
             () = watch.killed() => {}
         }
         drop(guard);
@@ -160,55 +183,67 @@ impl Drop for Opened {
 async fn connection(
     core: &Arc<Core>,
     stream: TcpStream,
-    address: IpAddr,
-    tls: Arc<ServerConfig>,
+    arrival: Arrival,
+    acceptors: &Acceptors,
     watch: Arc<Watch>,
     phase: watch::Receiver<NodePhase>,
 ) {
     stream.set_nodelay(true).ok();
-    let handshake = tokio::time::timeout(core.edge.settings.handshake_timeout, handshake(core, stream, tls)).await;
-    let Ok(Some(stream)) = handshake else {
+    let opened = tokio::time::timeout(core.edge.settings.handshake_timeout, open(core, stream, arrival, acceptors)).await;
+    let Ok(Some((stream, entered))) = opened else {
         core.counters.handshake_failed();
         return;
     };
     let (_, session) = stream.get_ref();
     let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-    let peer = Arc::new(Peer { address, protocol, tls: TlsFacts::of(session) });
+    let peer = Arc::new(Peer { address: entered.address, protocol, tls: TlsFacts::of(session) });
     let io = Watched::new(stream, Arc::clone(&watch), protocol);
     match protocol {
         Protocol::Http1 => serve_http1(core, peer, io, watch, phase).await,
         Protocol::Http2 => serve_http2(core, peer, io, watch, phase).await,
     }
+    drop(entered);
 }
 
-/// Finishes a handshake; answers plain HTTP with a sentence, because people do type `http://`.
-async fn handshake(core: &Core, mut stream: TcpStream, tls: Arc<ServerConfig>) -> Option<TlsStream<TcpStream>> {
-    let mut first = [0_u8; 1];
-    // 0x16: a TLS record with a handshake (RFC 8446 section 5.1).
-    match stream.peek(&mut first).await {
-        Ok(1) if first == [0x16] => TlsAcceptor::from(tls).accept(stream).await.ok(),
-        Ok(1) if first.first().is_some_and(u8::is_ascii_uppercase) => {
-            let now = core.edge.clock.now();
-            let denial = Denial::new(ProblemKind::TlsRequired, "this port speaks TLS; write https:// instead of http://");
-            core.counters.refused(denial.kind);
-            let body = denial.to_json(&core.uuid(now).to_string(), &core.edge.region).to_string();
-            let text = format!(
-                "HTTP/1.1 400 Bad Request\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
-                body.len()
-            );
-            stream.write_all(text.as_bytes()).await.ok();
-            stream.shutdown().await.ok();
-            // What the client still sends is read and dropped, or closing would reset the connection and lose the answer.
-            let mut sink = [0_u8; 4_096];
-            for _ in 0..64 {
-                if !matches!(tokio::time::timeout(Duration::from_millis(500), tokio::io::AsyncReadExt::read(&mut stream, &mut sink)).await, Ok(Ok(n)) if n > 0)
-                {
-                    break;
-                }
+/// Learns whose connection it is, and finishes the handshake.
+async fn open(core: &Core, mut stream: TcpStream, arrival: Arrival, acceptors: &Acceptors) -> Option<(TlsStream<TcpStream>, Entered)> {
+    let entered = match (arrival, &acceptors.proxy) {
+        (Arrival::Client(entered), _) => entered,
+        (Arrival::Proxy(sender), None) => enter(core, acceptors, sender)?,
+        (Arrival::Proxy(sender), Some(rule)) => match proxy::read(&mut stream, rule.version_1).await {
+            Ok(Source::Client(address)) => enter(core, acceptors, address)?,
+            Ok(Source::Sender) => enter(core, acceptors, sender)?,
+            Err(error) => {
+                core.counters.proxy_header_refused();
+                tracing::debug!(error = &error as &dyn std::error::Error, "a balancer's connection is closed");
+                return None;
             }
-            None
-        }
-        _ => None,
+        },
+    };
+    let stream = handshake::accept(stream, Arc::clone(&acceptors.tls), || tls_required(core)).await?;
+    Some((stream, entered))
+}
+
+/// Lets a connection in that a balancer passed on, or counts it as refused.
+fn enter(core: &Core, acceptors: &Acceptors, address: IpAddr) -> Option<Entered> {
+    let entered = acceptors.enter(address);
+    if entered.is_none() {
+        core.counters.connection_refused();
+    }
+    entered
+}
+
+fn tls_required(core: &Core) -> String {
+    let denial = Denial::new(ProblemKind::TlsRequired, "this port speaks TLS; write https:// instead of http://");
+    core.counters.refused(denial.kind);
+    denial.to_json(&core.uuid(core.edge.clock.now()).to_string(), &core.edge.region).to_string()
+}
+
+/// Who a request on a connection comes from.
+fn client(edge: &Edge, peer: &Arc<Peer>, request: &Request<Incoming>) -> Arc<Peer> {
+    match &edge.settings.trusted_hops {
+        None => Arc::clone(peer),
+        Some(hops) => hops.client(peer, request.headers()),
     }
 }
 
@@ -216,6 +251,7 @@ type Io = Watched<TlsStream<TcpStream>>;
 
 async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
+    let is_closing = AtomicBool::new(false);
     let service = service_fn(|mut request: Request<Incoming>| {
         let in_flight = watch.enter(Protocol::Http1);
         let is_ambiguous = watch.is_ambiguous();
@@ -223,10 +259,11 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
             request.extensions_mut().insert(AmbiguousFraming);
         }
         // Boxed: the future is some kilobytes large, and hyper moves it several times.
-        let served = Box::pin(serve::handle(Arc::clone(core), Arc::clone(&peer), request));
+        let served = Box::pin(serve::handle(Arc::clone(core), client(&core.edge, &peer, &request), request));
+        let is_closing = &is_closing;
         async move {
             let mut response = served.await?;
-            if is_ambiguous {
+            if is_ambiguous || is_closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight)))
@@ -245,11 +282,16 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let ended = if let Some(ended) = ended {
         ended
     } else {
-        connection.as_mut().graceful_shutdown();
-        connection.await
+        is_closing.store(true, Ordering::Relaxed);
+        if let Ok(ended) = tokio::time::timeout(LAST_REQUEST_WITHIN, connection.as_mut()).await {
+            ended
+        } else {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
     };
     if let Err(error) = ended {
-        record_malformed(core, &peer, &error);
+        record::malformed(core, &peer, &error);
     }
 }
 
@@ -258,7 +300,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let owned = Arc::clone(core);
     let service = service_fn(move |request| {
         let in_flight = watch.enter(Protocol::Http2);
-        let served = Box::pin(serve::handle(Arc::clone(&owned), Arc::clone(&peer), request));
+        let served = Box::pin(serve::handle(Arc::clone(&owned), client(&owned.edge, &peer, &request), request));
         async move { Ok::<_, Infallible>(served.await?.map(|body| WatchedBody::new(body, in_flight))) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -272,10 +314,16 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         .keep_alive_timeout(Duration::from_secs(15))
         .serve_connection(TokioIo::new(Coalesced::new(io)), service);
     let mut connection = std::pin::pin!(connection);
+    let is_late = *phase.borrow() == NodePhase::Draining;
     tokio::select! {
         _ended = connection.as_mut() => return,
-        _draining = phase.wait_for(|phase| *phase == NodePhase::Draining) => connection.as_mut().graceful_shutdown(),
+        _draining = phase.wait_for(|phase| *phase == NodePhase::Draining) => {}
     }
+    // A connection that has just begun is served once: before its preface a shutdown would be an end without GOAWAY.
+    if is_late && tokio::time::timeout(LAST_REQUEST_WITHIN, connection.as_mut()).await.is_ok() {
+        return;
+    }
+    connection.as_mut().graceful_shutdown();
     connection.await.ok();
 }
 
@@ -288,6 +336,7 @@ async fn sweep(core: Arc<Core>, connections: Arc<Connections>, acceptors: Arc<Ac
         let now = core.edge.clock.now();
         let seconds = now.boot.0 / 1_000_000_000;
         connections.tick.set(seconds);
+        core.counters.beat(seconds);
         let settings = &core.edge.settings;
         connections.watches.lock().retain(|watch| {
             if watch.sweep(seconds, settings) {
@@ -297,66 +346,11 @@ async fn sweep(core: Arc<Core>, connections: Arc<Connections>, acceptors: Arc<Ac
             Arc::strong_count(watch) > 1
         });
         core.pools.sweep(now.boot);
-        record_floods(&core);
+        record::floods(&core);
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(60) {
             core.edge.cells.sweep(now.boot);
             acceptors.handshakes.retain_recent();
         }
     }
-}
-
-/// Writes one record for each address prefix whose requests were refused unrecorded, with their number.
-fn record_floods(core: &Core) {
-    let now = core.edge.clock.now();
-    for (prefix, count) in core.edge.gate.take_refused(now.boot) {
-        record_flood(core, prefix, count);
-    }
-}
-
-fn record_flood(core: &Core, prefix: Prefix, count: u64) {
-    let Ok(mut reservation) = core.lane.reserve(audit::spool::Durability::Buffered, 1) else { return };
-    let now = core.edge.clock.now();
-    let (id, address) = (core.uuid(now), prefix.address().to_string());
-    let request_id = id.to_string();
-    let mut event = Event::new(Class::Access, Phase::Outcome, id, now.wall.0, &core.edge.region, &core.edge.node, &request_id);
-    event.outcome = Outcome::Denied;
-    event.decision = Decision::Deny;
-    event.severity = 2;
-    event.reason = Some(ProblemKind::PeerLimited.code());
-    event.status = Some(ProblemKind::PeerLimited.status().as_u16());
-    event.count = Some(count);
-    event.personal = Personal { client_address: Some(&address), user_agent: None };
-    drop(reservation.record(&event));
-}
-
-/// Records a request whose head the codec could not read; it has answered 400 or 431 by itself, and closed.
-fn record_malformed(core: &Core, peer: &Peer, error: &hyper::Error) {
-    if !error.is_parse() {
-        return;
-    }
-    let kind = if error.is_parse_too_large() { ProblemKind::HeadersTooLarge } else { ProblemKind::RequestMalformed };
-    core.counters.refused(kind);
-    let now = core.edge.clock.now();
-    // Under a flood these are counted with the other refusals of their prefix.
-    if core.edge.gate.check(peer.address, now.boot).is_err() {
-        return;
-    }
-    core.edge.gate.failed(peer.address, now.boot);
-    let Ok(mut reservation) = core.lane.reserve(audit::spool::Durability::Buffered, 1) else { return };
-    let (id, address) = (core.uuid(now), peer.address.to_string());
-    let request_id = id.to_string();
-    let mut event = Event::new(Class::Access, Phase::Outcome, id, now.wall.0, &core.edge.region, &core.edge.node, &request_id);
-    event.outcome = Outcome::Denied;
-    event.decision = Decision::Deny;
-    event.severity = 2;
-    event.reason = Some(kind.code());
-    event.status = Some(kind.status().as_u16());
-    event.scheme = Some("https");
-    event.protocol = Some("h1");
-    event.tls_version = Some(peer.tls.version);
-    event.tls_cipher = Some(peer.tls.cipher);
-    event.sni = peer.tls.server_name.as_deref();
-    event.personal = Personal { client_address: Some(&address), user_agent: None };
-    drop(reservation.record(&event));
 }

@@ -47,6 +47,8 @@ pub struct Counters {
     connections_open: AtomicU64,
     connections_refused: AtomicU64,
     handshakes_failed: AtomicU64,
+    proxy_headers_refused: AtomicU64,
+    beat_seconds: AtomicU64,
     aborted: AtomicU64,
     stalled: AtomicU64,
     refused: Box<[AtomicU64]>,
@@ -60,6 +62,8 @@ impl Default for Counters {
             connections_open: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
             handshakes_failed: AtomicU64::new(0),
+            proxy_headers_refused: AtomicU64::new(0),
+            beat_seconds: AtomicU64::new(0),
             aborted: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
             refused: ProblemKind::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
@@ -79,6 +83,8 @@ pub struct Reading {
     pub connections_refused: u64,
     /// Handshakes that did not finish.
     pub handshakes_failed: u64,
+    /// Connections from balancers that began without a PROXY header that can be read.
+    pub proxy_headers_refused: u64,
     /// Requests whose client went away.
     pub aborted: u64,
     /// Connections closed because nothing moved.
@@ -142,6 +148,21 @@ impl Counters {
         self.handshakes_failed.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a connection from a balancer that began without a PROXY header that can be read.
+    pub fn proxy_header_refused(&self) {
+        self.proxy_headers_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes that the core's sweep ran, at this second of the time since boot.
+    pub fn beat(&self, seconds: u64) {
+        self.beat_seconds.store(seconds, Ordering::Relaxed);
+    }
+
+    /// When the core's sweep ran last, in seconds since boot; 0 before the first time.
+    pub fn last_beat_seconds(&self) -> u64 {
+        self.beat_seconds.load(Ordering::Relaxed)
+    }
+
     /// Connections open now.
     pub fn open(&self) -> u64 {
         self.connections_open.load(Ordering::Relaxed)
@@ -154,6 +175,7 @@ impl Counters {
         reading.connections_open += load(&self.connections_open);
         reading.connections_refused += load(&self.connections_refused);
         reading.handshakes_failed += load(&self.handshakes_failed);
+        reading.proxy_headers_refused += load(&self.proxy_headers_refused);
         reading.aborted += load(&self.aborted);
         reading.stalled += load(&self.stalled);
         reading.refused.resize(self.refused.len(), 0);

@@ -13,6 +13,7 @@ use crate::{
     clock::Clock,
     current::{CoreCurrent, Current, Held},
     deadline::{self, Deadlines},
+    forwarded::TrustedHops,
     gate::PeerGate,
     health::HealthTable,
     lease::Lease,
@@ -46,6 +47,8 @@ pub struct Settings {
     pub in_flight_max: usize,
     /// To finish what runs when the node stops.
     pub drain_timeout: Duration,
+    /// Hops that say whose requests they pass on.
+    pub trusted_hops: Option<TrustedHops>,
 }
 
 impl Default for Settings {
@@ -62,6 +65,7 @@ impl Default for Settings {
             audit_timeout: Duration::from_millis(250),
             in_flight_max: 4_096,
             drain_timeout: Duration::from_secs(30),
+            trusted_hops: None,
         }
     }
 }

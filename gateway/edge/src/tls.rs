@@ -1,12 +1,19 @@
 //! TLS for the listeners, and what is known about a connection.
 
+mod chain;
+mod table;
+
 use std::{net::IpAddr, sync::Arc};
 
 use rustls::{
     ServerConfig, ServerConnection,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{NoServerSessionStorage, WantsServerCert},
+    server::NoServerSessionStorage,
     version::{TLS12, TLS13},
+};
+
+pub use self::{
+    chain::{Chain, ChainFault},
+    table::{Certificates, ChainTable, UnknownHost},
 };
 
 /// Why a certificate cannot be used.
@@ -15,35 +22,33 @@ pub enum TlsError {
     /// The certificate text holds none, or is damaged.
     #[error("the certificate file holds no valid PEM certificate")]
     Certificate(#[source] rustls::pki_types::pem::Error),
+    /// The first certificate is no X.509 certificate (RFC 5280).
+    #[error("the first certificate of the file cannot be read")]
+    Leaf,
     /// The key text holds none, or is damaged.
     #[error("the key file holds no valid PEM private key")]
     Key(#[source] rustls::pki_types::pem::Error),
     /// They do not belong together, or the algorithm is not supported.
     #[error("the certificate and the key cannot be used together")]
     Pair(#[source] rustls::Error),
+    /// There is no randomness for the keys of session tickets.
+    #[error("the keys of session tickets cannot be made")]
+    Provider(#[source] rustls::Error),
 }
 
-/// TLS 1.2 and 1.3 with X25519MLKEM768 preferred, HTTP/2 and HTTP/1.1 by ALPN.
+/// TLS 1.2 and 1.3 with X25519MLKEM768 preferred, HTTP/2 and HTTP/1.1 by ALPN, over chains that can be replaced.
 ///
 /// One TLS 1.3 ticket for each handshake: a second one costs 19 us and is rarely used.
 ///
 /// # Errors
-/// [`TlsError`] says which of the two texts is wrong.
-pub fn server_config(certificate_pem: &[u8], key_pem: &[u8]) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(certificate_pem).collect::<Result<_, _>>().map_err(TlsError::Certificate)?;
-    if chain.is_empty() {
-        return Err(TlsError::Certificate(rustls::pki_types::pem::Error::NoItemsFound));
-    }
-    let key = PrivateKeyDer::from_pem_slice(key_pem).map_err(TlsError::Key)?;
-    let builder: rustls::ConfigBuilder<ServerConfig, WantsServerCert> =
-        ServerConfig::builder_with_protocol_versions(&[&TLS13, &TLS12]).with_no_client_auth();
-    let mut config = builder.with_single_cert(chain, key).map_err(TlsError::Pair)?;
+/// [`TlsError::Provider`] when the machine cannot make random keys for tickets.
+pub fn server_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config = ServerConfig::builder_with_protocol_versions(&[&TLS13, &TLS12]).with_no_client_auth().with_cert_resolver(certificates);
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.send_tls13_tickets = 1;
     // Tickets are stateless: nothing to keep for sessions, and nothing that two cores would share.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(TlsError::Pair)?;
+    config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new().map_err(TlsError::Provider)?;
     config.max_early_data_size = 0;
     Ok(Arc::new(config))
 }
@@ -60,7 +65,7 @@ pub enum Protocol {
 /// A connection's other end.
 #[derive(Debug)]
 pub struct Peer {
-    /// Its address, IPv4-mapped ones as IPv4.
+    /// Its address, IPv4-mapped ones as IPv4; behind a trusted balancer or hop, the client's.
     pub address: IpAddr,
     /// What was agreed by ALPN.
     pub protocol: Protocol,
@@ -68,8 +73,16 @@ pub struct Peer {
     pub tls: TlsFacts,
 }
 
+impl Peer {
+    /// The same connection's other end at another address: a client behind a trusted hop.
+    #[must_use]
+    pub fn at(&self, address: IpAddr) -> Self {
+        Self { address, protocol: self.protocol, tls: self.tls.clone() }
+    }
+}
+
 /// What a handshake agreed on, as records name it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TlsFacts {
     /// `1.2` or `1.3`.
     pub version: &'static str,
