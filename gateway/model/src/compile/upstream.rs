@@ -58,8 +58,11 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
         );
     }
     let writer = writers.pop().or_else(|| out.first().filter(|_| out.len() == 1).map(|only| Arc::clone(&only.region)));
+    let resilience = super::resilience::upstream(doc, &at, errors);
     Upstream {
         name,
+        index,
+        resilience,
         domain,
         writer,
         regions: out,
@@ -82,7 +85,8 @@ fn target(text: &str) -> Result<Target, String> {
     let host = url.host_str().ok_or_else(|| format!("`{text}` has no host"))?;
     let port = url.port_or_known_default().unwrap_or(80);
     let authority = if port == 80 { host.to_owned() } else { format!("{host}:{port}") };
-    Ok(Target { address: format!("{host}:{port}").into(), authority: authority.into(), base_path: url.path().trim_end_matches('/').into() })
+    let name = matches!(url.host(), Some(url::Host::Domain(_))).then(|| (host.into(), port));
+    Ok(Target { address: format!("{host}:{port}").into(), authority: authority.into(), base_path: url.path().trim_end_matches('/').into(), name })
 }
 
 /// Splits `host:port`.
