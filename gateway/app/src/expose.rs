@@ -1,8 +1,11 @@
 //! `/metrics`: every number of the node, as OpenMetrics text. All names stand here, and in `docs/operations.md`.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use edge::metrics::{BUCKETS, Reading, Served};
+use edge::{
+    metrics::{BUCKETS, Reading, Served},
+    runtime::Edge,
+};
 use model::problem::ProblemKind;
 use prometheus_client::{
     collector::Collector,
@@ -12,6 +15,8 @@ use prometheus_client::{
 };
 
 use crate::status::NodeStatus;
+
+mod resilience;
 
 /// The text of all metrics, read now.
 pub fn text(status: &NodeStatus) -> String {
@@ -26,6 +31,7 @@ pub fn text(status: &NodeStatus) -> String {
 
 #[derive(Debug)]
 struct Numbers {
+    edge: Arc<Edge>,
     reading: Reading,
     counters: Vec<(&'static str, &'static str, u64)>,
     gauges: Vec<(&'static str, &'static str, f64)>,
@@ -85,7 +91,7 @@ impl Numbers {
             ),
             ("causeway_audit_failed", "1 after a failed write to the spool", f64::from(u8::from(spool.failed))),
         ];
-        Self { reading, counters, gauges }
+        Self { edge: Arc::clone(&status.edge), reading, counters, gauges }
     }
 }
 
@@ -104,6 +110,7 @@ impl Collector for Numbers {
         for (kind, count) in ProblemKind::ALL.iter().zip(&self.reading.refused) {
             ConstCounter::new(*count).encode(family.encode_family(&[("problem", kind.code())])?)?;
         }
+        resilience::encode(&self.edge, &mut encoder)?;
         let kind = prometheus_client::metrics::MetricType::Histogram;
         let mut family =
             encoder.encode_descriptor("http_server_request_duration_seconds", "From a request's head to its response's release", None, kind)?;

@@ -7,6 +7,7 @@ use hyper::body::Incoming;
 use model::{
     problem::{Denial, ProblemKind},
     structure::Route,
+    time::BootNanos,
 };
 
 use crate::{
@@ -14,6 +15,7 @@ use crate::{
     fields,
     head::Head,
     limit::Admitted,
+    mirror,
     pool::{ConnectError, Connection},
     refuse,
     region::{Candidate, Target},
@@ -22,8 +24,8 @@ use crate::{
     validate::{self, ValidBody},
 };
 
-/// Targets that are tried at most: the failure of two should be told to the client, not hidden by more waiting.
-const TRIES_MAX: usize = 3;
+mod tries;
+use tries::{Next, Tries};
 
 /// A response on its way back: its head is here, its body may still come.
 #[derive(Debug)]
@@ -38,8 +40,8 @@ pub struct Exchange {
 
 /// Sends the request and waits for the response's head.
 ///
-/// Another target is tried only while no byte of the request has left: connecting failed, or a kept connection turned out
-/// to be closed before anything was written.
+/// Another endpoint is tried while no byte of the request has left: connecting failed, or a kept connection turned out to be
+/// closed before anything was written. After that only as the route's `retries` say, and only where it is safe: see `tries`.
 ///
 /// # Errors
 /// `upstream-unreachable`, `upstream-timeout`, `upstream-malformed`, `overloaded`; and what a streaming request body can
@@ -56,13 +58,8 @@ pub async fn send(
     trail: &mut Trail,
 ) -> Result<Exchange, Denial> {
     let route = admitted.permit().route();
-    let deadline = route.timeout.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(trail.started().boot)));
     let meter = Arc::new(Meter::default());
-    match tokio::time::timeout(deadline, exchange(route, target, head, body, core, trail, &meter)).await {
-        Ok(result) => result,
-        Err(_) if meter.is_waiting_for_client() => Err(validate::stalled()),
-        Err(_) => Err(timed_out()),
-    }
+    exchange(route, target, head, body, core, trail, &meter).await
 }
 
 async fn exchange(
@@ -74,7 +71,7 @@ async fn exchange(
     trail: &mut Trail,
     meter: &Arc<Meter>,
 ) -> Result<Exchange, Denial> {
-    let stall = route.upstream.idle_timeout.min(core.edge.settings.stall_timeout);
+    let stall = target.upstream().idle_timeout.min(core.edge.settings.stall_timeout);
     let body = match body {
         ValidBody::Empty => RequestBody::Empty,
         ValidBody::Whole(bytes) => RequestBody::Whole(Some(bytes)),
@@ -84,24 +81,22 @@ async fn exchange(
     if !is_streaming {
         meter.complete_at_once(body.whole_len());
     }
-    let (path, message) = prepare(route, head, body, trail)?;
-    let mut request = Some(message);
-    let mut failure = unreachable();
-    for candidate in target.candidates().iter().take(TRIES_MAX) {
-        trail.target(candidate.region, &candidate.target.address);
-        let Some(mut message) = request.take() else { break };
-        address(&mut message, candidate, &path)?;
-        match attempt(route, candidate, message, core, trail, meter).await {
-            Ok(exchange) => return Ok(exchange),
-            Err(Attempt::NotSent { message, denial }) => {
-                candidate.pool.health().failed(core.edge.clock.boot());
-                request = Some(*message);
-                failure = denial;
-            }
-            Err(Attempt::Failed(denial)) => return Err(denial),
-        }
+    let (path, mut message) = prepare(route, head, body, trail)?;
+    let deadline = BootNanos(trail.started().boot.0.saturating_add(u64::try_from(route.timeout.as_nanos()).unwrap_or(u64::MAX)));
+    if let Some((upstream, cluster)) = target.mirror() {
+        mirror::copy(core, upstream, cluster, &message, &path);
     }
-    Err(failure)
+    let mut tries = Tries::new(core, route, target, deadline, &message).ok_or_else(unreachable)?;
+    loop {
+        let turn = tries.next(trail).await?;
+        address(&mut message, turn.candidate(), &path)?;
+        let spare = tries.copy(&message);
+        let result = tries.within(&turn, attempt(route, turn.candidate(), message, core, trail, meter)).await;
+        message = match tries.judge(turn, result, spare, meter, trail).await? {
+            Next::Answer(exchange) => return Ok(exchange),
+            Next::Again(message) => message,
+        };
+    }
 }
 
 enum Attempt {
@@ -125,7 +120,7 @@ async fn attempt(
         let now = core.edge.clock.boot();
         let (sender, is_reused) = match may_reuse.then(|| candidate.pool.take_idle(now)).flatten() {
             Some(sender) => (sender, true),
-            None => match candidate.pool.open(route.upstream.connect_timeout).await {
+            None => match candidate.pool.open(candidate.upstream.connect_timeout).await {
                 Ok(sender) => (sender, false),
                 Err(error) => return Err(Attempt::NotSent { message: Box::new(message), denial: connect_denial(&error) }),
             },
@@ -140,9 +135,8 @@ async fn attempt(
             return Err(Attempt::NotSent { message: Box::new(message), denial: unreachable() });
         }
         let spare = if is_reused { repeatable(&message) } else { None };
-        let mut error = match head_within(route.upstream.response_timeout, meter, connection.sender.try_send_request(message)).await {
+        let mut error = match head_within(candidate.upstream.response_timeout, meter, connection.sender.try_send_request(message)).await {
             Some(Ok(response)) => {
-                candidate.pool.health().answered();
                 let took = core.edge.clock.boot().nanos_since(now) / 1_000;
                 trail.upstream_answered(response.status().as_u16(), took);
                 // No protocol was offered to switch to: what follows such a head is no response.
@@ -153,7 +147,6 @@ async fn attempt(
             }
             Some(Err(error)) => error,
             None => {
-                candidate.pool.health().failed(core.edge.clock.boot());
                 return Err(Attempt::Failed(timed_out()));
             }
         };
@@ -171,10 +164,7 @@ async fn attempt(
                     slot = connection.into_slot();
                     continue;
                 }
-                let denial = body_denial(route, meter).unwrap_or_else(|| {
-                    candidate.pool.health().failed(core.edge.clock.boot());
-                    send_denial(error.error())
-                });
+                let denial = body_denial(route, meter).unwrap_or_else(|| send_denial(error.error()));
                 return Err(Attempt::Failed(denial));
             }
         }
@@ -280,10 +270,13 @@ fn address(message: &mut Request<RequestBody>, candidate: &Candidate<'_>, path: 
     let invalid = || Denial::new(ProblemKind::Internal, "the target's address is not valid");
     let host = HeaderValue::from_str(&candidate.target.authority).map_err(|_| invalid())?;
     message.headers_mut().insert(header::HOST, host);
-    let base = &candidate.target.base_path;
-    let whole = if base.is_empty() { path.clone() } else { join(base, path.path(), path.query()).try_into().map_err(|_| invalid())? };
-    *message.uri_mut() = Uri::from(whole);
+    *message.uri_mut() = Uri::from(based(&candidate.target.base_path, path).ok_or_else(invalid)?);
     Ok(())
+}
+
+/// A path behind a target's base path.
+pub(crate) fn based(base: &str, path: &PathAndQuery) -> Option<PathAndQuery> {
+    if base.is_empty() { Some(path.clone()) } else { join(base, path.path(), path.query()).try_into().ok() }
 }
 
 /// Removes from a response what belongs to one connection, and what only the gateway may say.

@@ -18,11 +18,7 @@ use model::time::BootNanos;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
-use crate::{
-    accept,
-    body::RequestBody,
-    health::{Health, HealthTable},
-};
+use crate::{accept, body::RequestBody};
 
 /// Idle connections that are kept to one target, for each core.
 const IDLE_MAX: usize = 256;
@@ -35,32 +31,28 @@ const BUFFER_BYTES_MAX: usize = 128 << 10;
 #[derive(Debug, Default)]
 pub struct Pools {
     targets: Mutex<HashMap<Box<str>, Arc<TargetPool>>>,
-    turn: AtomicUsize,
 }
 
 impl Pools {
     /// The pool of an address, made when it is first asked for.
-    pub fn of(&self, address: &str, health: &HealthTable) -> Arc<TargetPool> {
+    pub fn of(&self, address: &str) -> Arc<TargetPool> {
         let mut targets = self.targets.lock();
         if let Some(pool) = targets.get(address) {
             return Arc::clone(pool);
         }
-        let pool =
-            Arc::new(TargetPool { address: address.into(), health: health.of(address), idle: Mutex::default(), in_flight: AtomicUsize::new(0) });
+        let pool = Arc::new(TargetPool { address: address.into(), idle: Mutex::default(), in_flight: AtomicUsize::new(0) });
         targets.insert(address.into(), Arc::clone(&pool));
         pool
     }
 
-    /// A number that grows with each call, for taking turns.
-    pub fn turn(&self) -> usize {
-        self.turn.fetch_add(1, Ordering::Relaxed)
-    }
-
     /// Closes connections that have been idle for too long.
     pub fn sweep(&self, now: BootNanos) {
-        for pool in self.targets.lock().values() {
-            pool.idle.lock().retain(|idle| now.nanos_since(idle.since) < IDLE_NANOS_MAX && !idle.sender.is_closed());
-        }
+        self.targets.lock().retain(|_, pool| {
+            let mut kept = pool.idle.lock();
+            kept.retain(|idle| now.nanos_since(idle.since) < IDLE_NANOS_MAX && !idle.sender.is_closed());
+            // Names move, and their old addresses do not come back.
+            !kept.is_empty() || Arc::strong_count(pool) > 1
+        });
     }
 }
 
@@ -68,7 +60,6 @@ impl Pools {
 #[derive(Debug)]
 pub struct TargetPool {
     address: Box<str>,
-    health: Arc<Health>,
     idle: Mutex<Vec<Idle>>,
     in_flight: AtomicUsize,
 }
@@ -117,9 +108,9 @@ pub enum ConnectError {
 }
 
 impl TargetPool {
-    /// What is known about the target.
-    pub fn health(&self) -> &Health {
-        &self.health
+    /// Exchanges in flight on this core.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// Takes a place in flight.

@@ -6,10 +6,15 @@ use std::{sync::Arc, time::Duration};
 
 use audit::spool::Lane;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use model::{key::Peppers, time::Now};
+use model::{key::Peppers, structure::Upstream, time::Now};
 use uuid::Uuid;
 
 use crate::{
+    balance::{
+        dice::Dice,
+        fleet::{Breakers, Group, Kept},
+        tally::Tally,
+    },
     clock::Clock,
     current::{CoreCurrent, Current, Held},
     gate::PeerGate,
@@ -17,6 +22,8 @@ use crate::{
     lease::Lease,
     limit::Cells,
     metrics::Counters,
+    mirror::Mirror,
+    names::Names,
     pool::Pools,
 };
 
@@ -84,8 +91,14 @@ pub struct Edge {
     pub cells: Cells,
     /// The gate in front of all cryptography.
     pub gate: PeerGate,
-    /// Which targets failed.
+    /// Which endpoints are well.
     pub health: HealthTable,
+    /// Which services are left alone.
+    pub breakers: Breakers,
+    /// What names mean.
+    pub names: Names,
+    /// What endpoints, retries and copies made happen.
+    pub tally: Tally,
     /// The node's limits.
     pub settings: Settings,
 }
@@ -101,6 +114,12 @@ pub struct Core {
     pub pools: Pools,
     /// What this core counted.
     pub counters: Arc<Counters>,
+    /// What this core keeps of endpoints.
+    pub kept: Kept,
+    /// Chance.
+    pub dice: Dice,
+    /// Copies of requests on their way.
+    pub mirror: Mirror,
     current: CoreCurrent,
     random: SystemRandom,
 }
@@ -108,12 +127,27 @@ pub struct Core {
 impl Core {
     /// Makes a core's state.
     pub fn new(edge: Arc<Edge>, lane: Lane, counters: Arc<Counters>) -> Self {
-        Self { pools: Pools::default(), current: CoreCurrent::default(), random: SystemRandom::new(), edge, lane, counters }
+        Self {
+            pools: Pools::default(),
+            kept: Kept::default(),
+            dice: Dice::default(),
+            mirror: Mirror::default(),
+            current: CoreCurrent::default(),
+            random: SystemRandom::new(),
+            edge,
+            lane,
+            counters,
+        }
     }
 
     /// The snapshot for one request; `None` until the node has one.
     pub fn snapshot(&self) -> Option<Arc<Held>> {
-        self.current.load(&self.edge.current)
+        self.current.load(&self.edge.current, &self.edge.names)
+    }
+
+    /// This core's endpoints of a service of the snapshot that it holds.
+    pub fn group<'h>(&self, held: &'h Held, upstream: &Upstream) -> Option<&'h Group> {
+        held.fleet().group(upstream, &self.edge, &self.pools, &self.kept)
     }
 
     /// A fresh UUIDv7 (RFC 9562 section 5.7) from the time that the request already has.
