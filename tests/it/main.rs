@@ -3,11 +3,14 @@
 //! Every name is a promise. Nothing here sleeps: it waits on a condition, with a deadline.
 #![cfg(test)]
 
+mod arena;
 mod calls;
 mod command_line;
 mod credentials;
 mod deployment;
 mod dev_lifecycle;
+mod diversions;
+mod endpoints;
 mod fault;
 mod framing;
 mod history;
@@ -18,6 +21,7 @@ mod postgres;
 mod power;
 mod process;
 mod program;
+mod retries;
 mod revisions;
 mod service;
 mod site;
