@@ -79,7 +79,10 @@ impl Names {
     }
 }
 
-/// Looks names up with the system's resolver, as `getaddrinfo` does.
+/// Looks a name up with the system's resolver, as `getaddrinfo` does.
+///
+/// # Errors
+/// What the resolver says.
 pub async fn system(name: Box<str>) -> io::Result<Vec<IpAddr>> {
     Ok(tokio::net::lookup_host((&*name, 0)).await?.map(|address| address.ip()).collect())
 }

@@ -100,14 +100,14 @@ pub fn choose<'s>(
     head: &Head,
     address: IpAddr,
     core: &Core,
-    held: &'s Held,
+    snapshot: &'s Held,
     now: BootNanos,
 ) -> Result<Target<'s>, Denial> {
     let route: &'s Route = admitted.permit().route();
     let edge = &*core.edge;
-    let group = core.group(held, upstream).ok_or_else(|| unavailable("the service is not known"))?;
+    let group = core.group(snapshot, upstream).ok_or_else(|| unavailable("the service is not known"))?;
     let hash = hash(upstream, head, address);
-    let mirror = mirror(route, core, held, now);
+    let mirror = mirror(route, core, snapshot, now);
     let target = |first, may_go_elsewhere, may_be_stale| Target { upstream, group, first, may_go_elsewhere, may_be_stale, hash, mirror };
     let may_stay = head.is_read() && !route.get_writes;
     if may_stay && route.reads.mode == ReadModeDoc::Eventual {

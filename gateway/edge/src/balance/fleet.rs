@@ -15,6 +15,7 @@ use super::{
     breaker::Breaker,
     budget::Budget,
     cluster::{Cluster, KeptPeer, Peer},
+    load::Load,
     window::Window,
 };
 use crate::{pool::Pools, runtime::Edge};
@@ -45,7 +46,10 @@ pub struct Kept {
 
 /// The breakers of a node, by service and region.
 #[derive(Debug, Default)]
-pub struct Breakers(Mutex<HashMap<(Arc<str>, Arc<str>), Arc<Breaker>>>);
+pub struct Breakers(Mutex<HashMap<Place, Arc<Breaker>>>);
+
+/// A service and a region.
+type Place = (Arc<str>, Arc<str>);
 
 impl Breakers {
     fn of(&self, upstream: &Arc<str>, region: &Arc<str>) -> Arc<Breaker> {
@@ -61,7 +65,7 @@ impl Breakers {
 impl Kept {
     fn peer(&self, upstream: &str, address: &str, edge: &Edge, now: BootNanos) -> Arc<KeptPeer> {
         let key = format!("{upstream} {address}").into_boxed_str();
-        let make = || Arc::new(KeptPeer { endpoint: edge.health.of(upstream, address, now), load: Default::default(), window: Window::default() });
+        let make = || Arc::new(KeptPeer { endpoint: edge.health.of(upstream, address, now), load: Load::default(), window: Window::default() });
         Arc::clone(self.peers.lock().entry(key).or_insert_with(make))
     }
 

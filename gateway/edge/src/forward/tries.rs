@@ -7,7 +7,7 @@ use model::{
     problem::{Denial, ProblemKind},
     structure::{
         Route,
-        resilience::{InFlight, Resilience},
+        resilience::{InFlight, Resilience, Retries},
     },
     time::BootNanos,
 };
@@ -97,7 +97,10 @@ impl<'s> Tries<'s> {
                 // The breaker is about the whole region: the next one, if the request may go there.
                 Err(denial) => {
                     refusal = Some(denial);
-                    if self.move_on() { continue } else { break }
+                    if self.move_on() {
+                        continue;
+                    }
+                    break;
                 }
             };
             self.tried.add(cluster.position(peer));
@@ -234,17 +237,13 @@ impl<'s> Tries<'s> {
             }
             None if meter.is_waiting_for_client() => return Err(validate::stalled()),
             None => {
-                self.settle(turn, Outcome::GatewayFailure);
+                if self.was_fair(&turn) {
+                    self.settle(turn, Outcome::GatewayFailure);
+                }
                 (timed_out(), Event::RetryTimeout, spare.filter(|_| retries.on_timeout))
             }
             Some(Err(Attempt::Failed(denial))) => {
-                let (event, may) = match denial.kind {
-                    ProblemKind::UpstreamTimeout => (Event::RetryTimeout, retries.on_timeout),
-                    ProblemKind::UpstreamUnreachable => (Event::RetryReset, retries.on_reset),
-                    ProblemKind::UpstreamMalformed => (Event::RetryReset, false),
-                    // The client's fault, or a cap of ours: it says nothing about the endpoint.
-                    _ => return Err(denial),
-                };
+                let Some((event, may)) = ended(denial.kind, retries) else { return Err(denial) };
                 self.settle(turn, Outcome::GatewayFailure);
                 (denial, event, spare.filter(|_| may))
             }
@@ -287,6 +286,13 @@ impl<'s> Tries<'s> {
         place
     }
 
+    /// True when an endpoint that did not answer had the time to: not when the client had used up most of the request's own.
+    fn was_fair(&self, turn: &Turn<'_>) -> bool {
+        let usual = self.route.retries.per_try.map_or(self.route.timeout, |per_try| per_try.min(self.route.timeout));
+        let ran = Duration::from_nanos(self.core.edge.clock.boot().nanos_since(turn.began));
+        ran >= usual / 2
+    }
+
     /// True when another endpoint could take a request that did not leave.
     fn is_another_left(&self) -> bool {
         self.cluster.peers.len() > self.tried.len() || self.target.clusters().last().is_some_and(|last| !std::ptr::eq(last, self.cluster))
@@ -318,6 +324,18 @@ impl<'s> Tries<'s> {
         if micros > 0 {
             tokio::time::sleep(Duration::from_micros(u64::try_from(self.core.dice.below(micros)).unwrap_or(0))).await;
         }
+    }
+}
+
+/// What ended a try whose request had left, and whether that is worth another; `None` when the endpoint has no part in it: the
+/// client broke off, or a cap of ours was reached.
+#[expect(clippy::wildcard_enum_match_arm, reason = "three kinds are the endpoint's, all others are not")]
+const fn ended(kind: ProblemKind, retries: &Retries) -> Option<(Event, bool)> {
+    match kind {
+        ProblemKind::UpstreamTimeout => Some((Event::RetryTimeout, retries.on_timeout)),
+        ProblemKind::UpstreamUnreachable => Some((Event::RetryReset, retries.on_reset)),
+        ProblemKind::UpstreamMalformed => Some((Event::RetryReset, false)),
+        _ => None,
     }
 }
 

@@ -107,8 +107,9 @@ fn checks_take_an_endpoint_out_and_bring_it_back() {
 #[test]
 fn slow_start_begins_with_a_tenth_and_ends_with_all() {
     let endpoint = HealthTable::default().of("shop", "10.0.0.1:80", BootNanos(100 * SECOND));
-    let share = |at: u64| endpoint.share(10 * SECOND, BootNanos(at * SECOND));
 
-    assert_eq!([share(100), share(105), share(110), share(200)].map(|share| (share * 100.0).round()), [10.0, 50.0, 100.0, 100.0]);
+    for (at, percent) in [(100, "10"), (105, "50"), (110, "100"), (200, "100")] {
+        assert_eq!(format!("{:.0}", 100.0 * endpoint.share(10 * SECOND, BootNanos(at * SECOND))), percent, "{at} s");
+    }
     assert!((endpoint.share(0, BootNanos(100 * SECOND)) - 1.0).abs() < f64::EPSILON);
 }

@@ -45,3 +45,71 @@ fn address_that_two_targets_share_is_one_endpoint() {
 
     assert_eq!(names.expand(&[target("a"), target("b")]).len(), 2);
 }
+
+/// An edge that serves one service, whose only target is a name.
+fn edge() -> Arc<Edge> {
+    let pepper = model::secret::SecretKey::new([7; 32]);
+    let rate = model::limit::Rate::parse("50/s").unwrap();
+    let edge = Edge {
+        clock: crate::clock::Clock,
+        region: "eu".into(),
+        node: "eu-1".into(),
+        current: crate::current::Current::default(),
+        lease: crate::lease::Lease::new(1),
+        peppers: model::key::Peppers::new([(1, pepper)]).unwrap(),
+        cells: crate::limit::Cells::default(),
+        gate: crate::gate::PeerGate::new(rate, None),
+        health: crate::health::HealthTable::default(),
+        breakers: crate::balance::fleet::Breakers::default(),
+        names: Names::default(),
+        tally: crate::balance::tally::Tally::default(),
+        settings: crate::runtime::Settings::default(),
+    };
+    let text = "version: 1\nregions: [ { name: eu } ]\ntenants: [ { name: acme, hosts: [ api.example ] } ]\nupstreams: [ { name: shop, resolve_every: 100ms, regions: { eu: { targets: [ \"http://shop.internal\" ] } } } ]\n";
+    let (document, _) = model::source::read(text).unwrap();
+    let snapshot = model::snapshot::Snapshot {
+        revisions: model::change::Revisions::default(),
+        structure: Arc::new(model::compile::compile(&document).unwrap()),
+        authority: Arc::default(),
+        writers: Arc::default(),
+        booted_from: None,
+    };
+    edge.current.publish(Arc::new(snapshot)).unwrap();
+    Arc::new(edge)
+}
+
+/// A name that moves moves its endpoints, and makes the cores look again; a resolver that fails afterwards changes nothing.
+#[tokio::test]
+async fn name_is_looked_up_again_and_a_failure_keeps_what_was_found() {
+    let edge = edge();
+    let asked = Arc::new(AtomicU64::new(0));
+    let turns = Arc::clone(&asked);
+    let lookup = move |name: Box<str>| {
+        assert_eq!(&*name, "shop.internal");
+        let turn = turns.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match turn {
+                0 => Ok(addresses(&["10.0.0.1"])),
+                1 => Ok(addresses(&["10.0.0.2", "10.0.0.3"])),
+                _ => Err(io::ErrorKind::NotFound.into()),
+            }
+        }
+    };
+    let generation = edge.current.generation();
+
+    let watched = async {
+        let mut pulse = tokio::time::interval(Duration::from_millis(5));
+        while edge.tally.read(Event::NameFailed) < 2 {
+            pulse.tick().await;
+        }
+    };
+    tokio::select! {
+        () = run(Arc::clone(&edge), lookup) => unreachable!("it runs for as long as the node"),
+        waited = tokio::time::timeout(Duration::from_secs(10), watched) => waited.unwrap(),
+    }
+
+    let snapshot = edge.current.load().unwrap();
+    let found = edge.names.expand(&snapshot.structure.upstreams[0].regions[0].targets);
+    assert_eq!(found.iter().map(|target| &*target.address).collect::<Vec<_>>(), ["10.0.0.2:80", "10.0.0.3:80"]);
+    assert_eq!((edge.tally.read(Event::NameChanged), edge.current.generation() - generation), (2, 2));
+}

@@ -53,13 +53,14 @@ fn balance(doc: &BalanceDoc, at: &str, errors: &mut Errors) -> Balance {
         BalanceDoc::LeastRequests => Balance::LeastRequests,
         BalanceDoc::Hash(HashDoc::Address) => Balance::Hash(HashOn::Address),
         BalanceDoc::Hash(HashDoc::Path) => Balance::Hash(HashOn::Path),
-        BalanceDoc::Hash(HashDoc::Header(name)) => match HeaderName::from_bytes(name.as_bytes()) {
-            Ok(name) => Balance::Hash(HashOn::Header(name)),
-            Err(_) => {
+        BalanceDoc::Hash(HashDoc::Header(name)) => {
+            if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+                Balance::Hash(HashOn::Header(name))
+            } else {
                 errors.add(format!("{at}.balance.hash.header"), format!("`{name}` is not a header name"));
                 Balance::P2c
             }
-        },
+        }
         BalanceDoc::Hash(HashDoc::Cookie(name)) => {
             // RFC 6265 section 4.1.1: a cookie's name is a token.
             if HeaderName::from_bytes(name.as_bytes()).is_err() {
