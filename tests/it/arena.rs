@@ -210,11 +210,11 @@ impl Arena {
     }
 
     /// A number of the node that serves [`Self::url`].
-    pub(crate) async fn metric(&self, name: &str) -> f64 {
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
         let url = format!("{}/metrics", self.dev.writer().unwrap().control);
         let text = self.http().get(url).bearer_auth(&self.dev.ready().operator_token).send().await.unwrap().text().await.unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in:\n{text}")).parse().unwrap()
+        line.unwrap_or_else(|| panic!("no {name} in:\n{text}")).trim_end_matches(".0").parse().unwrap()
     }
 
     /// The records of one request.
