@@ -3,6 +3,7 @@
 //! Every name is a promise. Nothing here sleeps: it waits on a condition, with a deadline.
 #![cfg(test)]
 
+mod arena;
 mod calls;
 mod certificates;
 mod client_address;
@@ -10,6 +11,8 @@ mod command_line;
 mod credentials;
 mod deployment;
 mod dev_lifecycle;
+mod diversions;
+mod endpoints;
 mod fault;
 mod framing;
 mod history;
@@ -22,6 +25,7 @@ mod postgres;
 mod power;
 mod process;
 mod program;
+mod retries;
 mod revisions;
 mod service;
 mod site;

@@ -226,7 +226,7 @@ pub(crate) struct Key {
 }
 
 /// Ends the deployment and removes its folder when this process is gone.
-fn watchdog(dev_pid: u32, dir: &std::path::Path) -> Child {
+pub(crate) fn watchdog(dev_pid: u32, dir: &std::path::Path) -> Child {
     let script = r#"read -r _; kill -INT "$0" 2>/dev/null; n=0; while kill -0 "$0" 2>/dev/null && [ $n -lt 300 ]; do n=$((n+1)); sleep 0.1; done; kill -KILL "$0" 2>/dev/null; rm -rf "$1""#;
     let mut command = Command::new("sh");
     command.args(["-c", script, &dev_pid.to_string()]).arg(dir);

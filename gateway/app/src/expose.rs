@@ -1,8 +1,14 @@
 //! `/metrics`: every number of the node, as OpenMetrics text. All names stand here, and in `docs/operations.md`.
 
-use std::{fmt, sync::atomic::Ordering};
+use std::{
+    fmt,
+    sync::{Arc, atomic::Ordering},
+};
 
-use edge::metrics::{BUCKETS, Reading, Served};
+use edge::{
+    metrics::{BUCKETS, Reading, Served},
+    runtime::Edge,
+};
 use model::problem::ProblemKind;
 use prometheus_client::{
     collector::Collector,
@@ -12,6 +18,8 @@ use prometheus_client::{
 };
 
 use crate::status::NodeStatus;
+
+mod resilience;
 
 /// The text of all metrics, read now.
 pub fn text(status: &NodeStatus) -> String {
@@ -26,6 +34,7 @@ pub fn text(status: &NodeStatus) -> String {
 
 #[derive(Debug)]
 struct Numbers {
+    edge: Arc<Edge>,
     reading: Reading,
     counters: Vec<(&'static str, &'static str, u64)>,
     gauges: Vec<(&'static str, &'static str, f64)>,
@@ -107,7 +116,7 @@ impl Numbers {
             ("causeway_audit_failed", "1 after a failed write to the spool", f64::from(u8::from(spool.failed))),
         ];
         let expiry_days = status.certificates.iter().map(|(which, chains)| (*which, status.certificate_days(chains))).collect();
-        Self { reading, counters, gauges, expiry_days }
+        Self { edge: Arc::clone(&status.edge), reading, counters, gauges, expiry_days }
     }
 }
 
@@ -136,6 +145,7 @@ impl Collector for Numbers {
         for (kind, count) in ProblemKind::ALL.iter().zip(&self.reading.refused) {
             ConstCounter::new(*count).encode(family.encode_family(&[("problem", kind.code())])?)?;
         }
+        resilience::encode(&self.edge, &mut encoder)?;
         let kind = prometheus_client::metrics::MetricType::Histogram;
         let mut family =
             encoder.encode_descriptor("http_server_request_duration_seconds", "From a request's head to its response's release", None, kind)?;

@@ -108,6 +108,9 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let upgrade = signal(SignalKind::user_defined2()).context("cannot listen for SIGUSR2")?;
     tasks.spawn("upgrade", handover::start_successors(upgrade, config.handover.is_some()));
 
+    tasks.spawn("health checks", edge::health::watch::run(Arc::clone(&edge)));
+    tasks.spawn("names", edge::names::run(Arc::clone(&edge), edge::names::system));
+
     let status = Arc::new(NodeStatus {
         edge: Arc::clone(&edge),
         spool: spool.clone(),
@@ -218,6 +221,9 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers) -> Result<Edge> {
         cells: edge::limit::Cells::default(),
         gate: PeerGate::new(failures, NonZeroU32::new(limits.failures_per_prefix.saturating_mul(10))),
         health: edge::health::HealthTable::default(),
+        breakers: edge::balance::fleet::Breakers::default(),
+        names: edge::names::Names::default(),
+        tally: edge::balance::tally::Tally::default(),
         settings: Settings {
             connections_max: limits.connections,
             head_timeout: limits.head_timeout.0,

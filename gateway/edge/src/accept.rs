@@ -350,6 +350,7 @@ async fn sweep(core: Arc<Core>, connections: Arc<Connections>, acceptors: Arc<Ac
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(60) {
             core.edge.cells.sweep(now.boot);
+            core.kept.sweep();
             acceptors.handshakes.retain_recent();
         }
     }

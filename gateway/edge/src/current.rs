@@ -9,6 +9,8 @@ use arc_swap::ArcSwapOption;
 use model::{change::Revisions, snapshot::Snapshot};
 use parking_lot::Mutex;
 
+use crate::{balance::fleet::Fleet, names::Names};
+
 /// The snapshot that new requests are decided over.
 #[derive(Debug, Default)]
 pub struct Current {
@@ -45,6 +47,16 @@ impl Current {
         Ok(())
     }
 
+    /// Moves with each publication, and with each [`Self::touch`].
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Makes the cores look again: something that they derive from the snapshot has changed.
+    pub fn touch(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
     /// The published snapshot, for readers off the hot path.
     pub fn load(&self) -> Option<Arc<Snapshot>> {
         self.snapshot.load_full()
@@ -54,13 +66,23 @@ impl Current {
 /// A snapshot as one core holds it: the outer reference count is that core's own, so that cores do not share a cache line
 /// for each request.
 #[derive(Debug)]
-pub struct Held(Arc<Snapshot>);
+pub struct Held {
+    snapshot: Arc<Snapshot>,
+    fleet: Arc<Fleet>,
+}
+
+impl Held {
+    /// This core's endpoints of the snapshot's services.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+}
 
 impl std::ops::Deref for Held {
     type Target = Snapshot;
 
     fn deref(&self) -> &Snapshot {
-        &self.0
+        &self.snapshot
     }
 }
 
@@ -72,11 +94,18 @@ pub struct CoreCurrent {
 
 impl CoreCurrent {
     /// The snapshot for one request. Only this core touches the outer count.
-    pub fn load(&self, current: &Current) -> Option<Arc<Held>> {
-        let generation = current.generation.load(Ordering::Acquire);
+    pub fn load(&self, current: &Current, names: &Names) -> Option<Arc<Held>> {
+        let generation = current.generation();
         let mut seen = self.seen.lock();
         if seen.0 != generation {
-            *seen = (generation, current.load().map(|snapshot| Arc::new(Held(snapshot))));
+            let next = current.load().map(|snapshot| {
+                // A new key is a new snapshot, but not new services: what was found for those stays.
+                let names = names.generation();
+                let fleet = seen.1.as_ref().map(|held| &held.fleet).filter(|fleet| fleet.fits(&snapshot.structure, names)).cloned();
+                let fleet = fleet.unwrap_or_else(|| Arc::new(Fleet::new(&snapshot.structure, names)));
+                Arc::new(Held { snapshot, fleet })
+            });
+            *seen = (generation, next);
         }
         seen.1.clone()
     }

@@ -6,6 +6,7 @@ use http::{Method, Response, Version};
 use model::{
     problem::{Denial, ProblemKind},
     structure::Route,
+    time::BootNanos,
 };
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     http1::{Answer, Ask, Cause, Failure},
     limit::Admitted,
     message::Message,
+    mirror,
     pool::ConnectError,
     region::{Candidate, Target},
     runtime::Core,
@@ -23,8 +25,8 @@ use crate::{
     validate::{self, ValidBody},
 };
 
-/// Targets that are tried at most: the failure of two should be told to the client, not hidden by more waiting.
-const TRIES_MAX: usize = 3;
+mod tries;
+use tries::{Next, Tries};
 
 /// A response on its way back: its head is here, its body may still come.
 #[derive(Debug)]
@@ -37,8 +39,8 @@ pub struct Exchange {
 
 /// Sends the request and waits for the response's head.
 ///
-/// Another target is tried only while no byte of the request has left: connecting failed, or a kept connection turned out
-/// to be closed before anything was written.
+/// Another endpoint is tried while no byte of the request has left: connecting failed, or a kept connection turned out to be
+/// closed before anything was written. After that only as the route's `retries` say, and only where it is safe: see `tries`.
 ///
 /// # Errors
 /// `upstream-unreachable`, `upstream-timeout`, `upstream-malformed`, `overloaded`; and what a streaming request body can
@@ -55,13 +57,8 @@ pub async fn send(
     trail: &mut Trail,
 ) -> Result<Exchange, Denial> {
     let route = admitted.permit().route();
-    let deadline = route.timeout.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(trail.started().boot)));
     let meter = Arc::new(Meter::default());
-    match core.within(deadline, exchange(route, target, head, body, core, trail, &meter)).await {
-        Some(result) => result,
-        None if meter.is_waiting_for_client() => Err(validate::stalled()),
-        None => Err(timed_out()),
-    }
+    exchange(route, target, head, body, core, trail, &meter).await
 }
 
 async fn exchange(
@@ -73,7 +70,7 @@ async fn exchange(
     trail: &mut Trail,
     meter: &Arc<Meter>,
 ) -> Result<Exchange, Denial> {
-    let stall = route.upstream.idle_timeout.min(core.edge.settings.stall_timeout);
+    let stall = target.upstream().idle_timeout.min(core.edge.settings.stall_timeout);
     let body = match body {
         ValidBody::Empty => RequestBody::Empty,
         ValidBody::Whole(bytes) => RequestBody::Whole(Some(bytes)),
@@ -83,27 +80,26 @@ async fn exchange(
     if !is_streaming {
         meter.complete_at_once(body.whole_len());
     }
-    let mut request = Some(Box::new(Message::new(route, head, body, trail)?));
-    let mut failure = unreachable();
-    for candidate in target.candidates().iter().take(TRIES_MAX) {
-        trail.target(candidate.region, &candidate.target.address);
-        let Some(message) = request.take() else { break };
-        match attempt(route, candidate, message, core, trail, meter).await {
-            Ok(exchange) => return Ok(exchange),
-            Err(Attempt::NotSent { message, denial }) => {
-                candidate.pool.health().failed(core.edge.clock.boot());
-                request = Some(message);
-                failure = denial;
-            }
-            Err(Attempt::Failed(denial)) => return Err(denial),
-        }
+    let mut message = Message::new(route, head, body, trail)?;
+    let deadline = BootNanos(trail.started().boot.0.saturating_add(u64::try_from(route.timeout.as_nanos()).unwrap_or(u64::MAX)));
+    if let Some((upstream, cluster)) = target.mirror() {
+        mirror::copy(core, upstream, cluster, &message);
     }
-    Err(failure)
+    let mut tries = Tries::new(core, route, target, deadline, &message).ok_or_else(unreachable)?;
+    loop {
+        let turn = tries.next(trail).await?;
+        let spare = tries.copy(&message);
+        let result = tries.within(&turn, attempt(route, turn.candidate(), &mut message, core, trail, meter)).await;
+        message.body = match tries.judge(turn, result, spare, meter, trail).await? {
+            Next::Answer(exchange) => return Ok(exchange),
+            Next::Again(body) => body,
+        };
+    }
 }
 
 enum Attempt {
     /// No byte has left: another target may be tried.
-    NotSent { message: Box<Message>, denial: Denial },
+    NotSent { body: RequestBody, denial: Denial },
     /// Something has left, or trying again cannot help.
     Failed(Denial),
 }
@@ -111,7 +107,7 @@ enum Attempt {
 async fn attempt(
     route: &Route,
     candidate: &Candidate<'_>,
-    mut message: Box<Message>,
+    message: &mut Message,
     core: &Core,
     trail: &mut Trail,
     meter: &Arc<Meter>,
@@ -122,15 +118,14 @@ async fn attempt(
         let now = core.edge.clock.boot();
         let (opened, is_reused) = match may_reuse.then(|| candidate.pool.take_idle(now)).flatten() {
             Some(opened) => (opened, true),
-            None => match candidate.pool.open(route.upstream.connect_timeout).await {
+            None => match candidate.pool.open(candidate.upstream.connect_timeout).await {
                 Ok(opened) => (opened, false),
-                Err(error) => return Err(Attempt::NotSent { message, denial: connect_denial(&error) }),
+                Err(error) => return Err(Attempt::NotSent { body: message.take_body(), denial: connect_denial(&error) }),
             },
         };
         let is_repeatable = message.is_repeatable();
-        let failure = match head_within(core, route.upstream.response_timeout, meter, carry(opened, &mut message, candidate)).await {
+        let failure = match head_within(core, candidate.upstream.response_timeout, meter, carry(opened, message, candidate.target)).await {
             Some(Ok(mut answered)) => {
-                candidate.pool.health().answered();
                 let took = core.edge.clock.boot().nanos_since(now) / 1_000;
                 trail.upstream_answered(answered.status().as_u16(), took);
                 if answered.version() == Version::HTTP_2 {
@@ -140,17 +135,18 @@ async fn attempt(
             }
             Some(Err(failure)) => failure,
             None => {
-                candidate.pool.health().failed(core.edge.clock.boot());
                 return Err(Attempt::Failed(timed_out()));
             }
         };
         tracing::debug!(error = &failure.cause as &dyn Error, "the exchange with a service failed");
         let denial = match failure.cause {
             Cause::Body(error) => return Err(Attempt::Failed(body_denial(route, error))),
-            Cause::Malformed(_) => {
-                candidate.pool.health().failed(core.edge.clock.boot());
-                return Err(Attempt::Failed(malformed()));
+            // What stood on a kept connection may be older than this request, and unasked for: the answer is on a new one.
+            Cause::Malformed(_) if is_reused && is_repeatable && failure.body.is_some() => {
+                may_reuse = false;
+                continue;
             }
+            Cause::Malformed(_) => return Err(Attempt::Failed(malformed())),
             Cause::Closed | Cause::Io(_) => body_failed(route, meter).unwrap_or_else(broke_off),
         };
         match failure.body {
@@ -160,11 +156,9 @@ async fn attempt(
                 message.body = body;
             }
             Some(body) if !failure.is_sent => {
-                message.body = body;
-                return Err(Attempt::NotSent { message, denial: unreachable() });
+                return Err(Attempt::NotSent { body, denial: unreachable() });
             }
             Some(_) | None => {
-                candidate.pool.health().failed(core.edge.clock.boot());
                 return Err(Attempt::Failed(denial));
             }
         }
@@ -172,12 +166,12 @@ async fn attempt(
 }
 
 /// Sends the message over a connection and reads the head of the response. The message's body is taken.
-async fn carry(opened: Opened, message: &mut Message, candidate: &Candidate<'_>) -> Result<Response<Source>, Failure> {
+pub(crate) async fn carry(opened: Opened, message: &mut Message, target: &model::structure::Target) -> Result<Response<Source>, Failure> {
     match opened {
         Opened::Http1(link) => {
-            let head = message.http1_head(candidate.target);
+            let head = message.http1_head(target);
             let is_head = *message.method() == Method::HEAD;
-            let body = std::mem::replace(&mut message.body, RequestBody::Empty);
+            let body = message.take_body();
             let Answer { status, headers, body } = link.exchange(Ask { head, body, is_head, may_switch: false }).await?;
             let mut response = Response::new(Source::Http1(body));
             *response.status_mut() = status;
@@ -185,8 +179,8 @@ async fn carry(opened: Opened, message: &mut Message, candidate: &Candidate<'_>)
             Ok(response)
         }
         Opened::Http2(session) => {
-            let body = std::mem::replace(&mut message.body, RequestBody::Empty);
-            let request = message.http2_request(candidate.target, body);
+            let body = message.take_body();
+            let request = message.http2_request(target, body);
             Ok(session.exchange(request).await?.map(|reply| Source::Http2(Box::new(reply))))
         }
     }

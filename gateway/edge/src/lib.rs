@@ -5,17 +5,19 @@
 //!
 //! Reading order: [`serve`] is the request path, one screen. Its stages follow in the order in which it calls them:
 //! [`head`], [`trail`], [`gate`], [`route`], [`authenticate`], [`authorize`], [`limit`], [`validate`], [`region`],
-//! [`forward`]. [`accept`] is what leads to it, [`runtime`] the state that outlives a snapshot.
+//! [`forward`]. [`balance`] and [`health`] choose and spare endpoints. [`accept`] is what leads to it, [`runtime`] the state that outlives a snapshot.
 
 pub mod accept;
 pub mod authenticate;
 pub mod authorize;
+pub mod balance;
 pub mod body;
 pub mod clock;
 pub mod coalesce;
 pub mod connect;
 pub mod current;
 pub mod deadline;
+pub mod divert;
 pub mod fields;
 pub mod forward;
 pub mod forwarded;
@@ -29,6 +31,8 @@ pub mod limit;
 pub mod listener;
 pub mod message;
 pub mod metrics;
+pub mod mirror;
+pub mod names;
 pub mod network;
 pub mod pool;
 pub mod refuse;

@@ -47,6 +47,18 @@ impl Message {
         })
     }
 
+    /// Takes the body for an attempt.
+    pub fn take_body(&mut self) -> RequestBody {
+        std::mem::replace(&mut self.body, RequestBody::Empty)
+    }
+
+    /// A copy with another body and one more field, for a service that only looks on.
+    pub fn shadow(&self, body: RequestBody, name: HeaderName, value: HeaderValue) -> Self {
+        let mut head = self.head.clone();
+        head.parts.headers.insert(name, value);
+        Self { head, path: self.path.clone(), request_id: self.request_id.clone(), cookie: self.cookie.clone(), body, ..*self }
+    }
+
     /// The method.
     pub const fn method(&self) -> &Method {
         &self.head.parts.method

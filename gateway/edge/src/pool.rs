@@ -20,7 +20,6 @@ use parking_lot::Mutex;
 
 use crate::{
     connect::{Connector, Opened},
-    health::{Health, HealthTable},
     http1::Link,
     http2::Session,
 };
@@ -36,12 +35,11 @@ pub struct Pools {
     targets: Mutex<HashMap<Box<str>, Vec<Arc<TargetPool>>>>,
     /// Moved by the sweep: an idle link's age need not be known better than to a second.
     now: Arc<AtomicU64>,
-    turn: AtomicUsize,
 }
 
 impl Pools {
     /// The pool of a target, made when it is first asked for.
-    pub fn of(&self, target: &Target, health: &HealthTable) -> Arc<TargetPool> {
+    pub fn of(&self, target: &Target) -> Arc<TargetPool> {
         let mut targets = self.targets.lock();
         let is_same = |pool: &&Arc<TargetPool>| Arc::ptr_eq(pool.connector.reach(), &target.reach) || **pool.connector.reach() == *target.reach;
         if let Some(pool) = targets.get(&target.address).and_then(|pools| pools.iter().find(is_same)) {
@@ -49,7 +47,6 @@ impl Pools {
         }
         let pool = Arc::new(TargetPool {
             connector: Connector::new(&target.address, &target.reach),
-            health: health.of(&target.address),
             now: Arc::clone(&self.now),
             idle: Mutex::default(),
             sessions: Mutex::default(),
@@ -59,11 +56,6 @@ impl Pools {
         });
         targets.entry(target.address.clone()).or_default().push(Arc::clone(&pool));
         pool
-    }
-
-    /// A number that grows with each call, for taking turns.
-    pub fn turn(&self) -> usize {
-        self.turn.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Closes connections that have been idle for too long, and forgets targets that are used no more.
@@ -80,7 +72,6 @@ impl Pools {
 #[derive(Debug)]
 pub struct TargetPool {
     connector: Connector,
-    health: Arc<Health>,
     now: Arc<AtomicU64>,
     idle: Mutex<Vec<Idle>>,
     /// HTTP/2 connections, with the time of their last use.
@@ -122,9 +113,9 @@ pub enum ConnectError {
 }
 
 impl TargetPool {
-    /// What is known about the target.
-    pub fn health(&self) -> &Health {
-        &self.health
+    /// Exchanges in flight on this core.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// Takes a place in flight.

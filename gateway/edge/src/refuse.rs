@@ -52,7 +52,7 @@ fn proxy_status(kind: ProblemKind) -> &'static str {
         ProblemKind::UpstreamUnreachable => "causeway; error=connection_refused",
         ProblemKind::UpstreamMalformed => "causeway; error=http_protocol_error",
         ProblemKind::UpstreamTimeout => "causeway; error=http_response_timeout",
-        ProblemKind::RegionUnavailable => "causeway; error=destination_unavailable",
+        ProblemKind::RegionUnavailable | ProblemKind::CircuitOpen => "causeway; error=destination_unavailable",
         ProblemKind::Overloaded => "causeway; error=connection_limit_reached",
         ProblemKind::AuthorityStale | ProblemKind::AuditUnavailable | ProblemKind::NotReady => "causeway; error=proxy_configuration_error",
         ProblemKind::HostUnknown | ProblemKind::RouteNotFound => "causeway; error=destination_not_found",

@@ -1,48 +1,92 @@
 //! Chooses where a request goes; the only constructor of [`Target`].
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
+use http::header;
 use model::{
     policy::{ElseDoc, ReadModeDoc},
     problem::{Denial, ProblemKind},
-    structure::{Route, Upstream, UpstreamRegion},
+    structure::{
+        Route, Upstream,
+        resilience::{Balance, HashOn},
+    },
     time::BootNanos,
 };
 
 use crate::{
+    balance::{
+        cluster::{Cluster, Peer},
+        fleet::Group,
+        ring,
+    },
+    current::Held,
     head::Head,
     limit::Admitted,
-    pool::{Pools, TargetPool},
-    runtime::Edge,
+    pool::TargetPool,
+    runtime::{Core, Edge},
 };
 
-/// Targets of one request, best first, all in regions that may serve it.
+/// Where a request may go: the endpoints of a service in one region, and those of others when it may go there.
 #[derive(Debug)]
 pub struct Target<'s> {
-    candidates: Vec<Candidate<'s>>,
+    upstream: &'s Arc<Upstream>,
+    group: &'s Group,
+    first: &'s Cluster,
+    may_go_elsewhere: bool,
     may_be_stale: bool,
+    hash: Option<u64>,
+    mirror: Option<(&'s Arc<Upstream>, &'s Cluster)>,
 }
 
-/// One endpoint that may serve the request.
-#[derive(Debug, Clone)]
+/// One endpoint that serves the request.
+#[derive(Debug, Clone, Copy)]
 pub struct Candidate<'s> {
-    /// Its region.
+    /// The service.
+    pub upstream: &'s Arc<Upstream>,
+    /// The endpoint's region.
     pub region: &'s Arc<str>,
     /// The endpoint.
     pub target: &'s Arc<model::structure::Target>,
-    /// Its connections and health on this core.
-    pub pool: Arc<TargetPool>,
+    /// Its connections on this core.
+    pub pool: &'s Arc<TargetPool>,
 }
 
 impl<'s> Target<'s> {
-    /// The endpoints, best first; never empty.
-    pub fn candidates(&self) -> &[Candidate<'s>] {
-        &self.candidates
+    /// The service.
+    pub const fn upstream(&self) -> &'s Arc<Upstream> {
+        self.upstream
+    }
+
+    /// The service's endpoints and what it keeps.
+    pub const fn group(&self) -> &'s Group {
+        self.group
+    }
+
+    /// What decides between endpoints, for services that hash.
+    pub const fn hash(&self) -> Option<u64> {
+        self.hash
+    }
+
+    /// Where a copy of this request goes.
+    pub const fn mirror(&self) -> Option<(&'s Arc<Upstream>, &'s Cluster)> {
+        self.mirror
     }
 
     /// True when the route's policy lets a replica answer that may be behind, where its usual promise could not be kept.
     pub const fn may_be_stale(&self) -> bool {
         self.may_be_stale
+    }
+
+    /// The regions that may serve the request, best first.
+    pub fn clusters(&self) -> impl Iterator<Item = &'s Cluster> + use<'s> {
+        let (first, elsewhere) = (self.first, self.may_go_elsewhere);
+        let others = self.group.clusters.iter().filter(move |cluster| elsewhere && !std::ptr::eq(*cluster, first));
+        std::iter::once(first).chain(others)
+    }
+
+    /// One endpoint of it, as the exchange sees it.
+    pub const fn candidate(&self, cluster: &'s Cluster, peer: &'s Peer) -> Candidate<'s> {
+        Candidate { upstream: self.upstream, region: &cluster.region, target: &peer.target, pool: &peer.pool }
     }
 }
 
@@ -50,65 +94,75 @@ impl<'s> Target<'s> {
 ///
 /// # Errors
 /// `region-unavailable` when no region that may serve the request is known.
-pub fn choose<'s>(admitted: &Admitted<'s>, head: &Head, edge: &Edge, pools: &Pools, now: BootNanos) -> Result<Target<'s>, Denial> {
+pub fn choose<'s>(
+    admitted: &Admitted<'s>,
+    upstream: &'s Arc<Upstream>,
+    head: &Head,
+    address: IpAddr,
+    core: &Core,
+    snapshot: &'s Held,
+    now: BootNanos,
+) -> Result<Target<'s>, Denial> {
     let route: &'s Route = admitted.permit().route();
-    let upstream: &'s Upstream = &route.upstream;
-    let local_read = head.is_read() && !route.get_writes && route.reads.mode == ReadModeDoc::Eventual;
-    if local_read {
-        return nearest(upstream, edge, pools, now).map(|candidates| Target { candidates, may_be_stale: false });
+    let edge = &*core.edge;
+    let group = core.group(snapshot, upstream).ok_or_else(|| unavailable("the service is not known"))?;
+    let hash = hash(upstream, head, address);
+    let mirror = mirror(route, core, snapshot, now);
+    let target = |first, may_go_elsewhere, may_be_stale| Target { upstream, group, first, may_go_elsewhere, may_be_stale, hash, mirror };
+    let may_stay = head.is_read() && !route.get_writes;
+    if may_stay && route.reads.mode == ReadModeDoc::Eventual {
+        return nearest(upstream, group, edge, now).map(|first| target(first, true, false));
     }
     let writer = admitted.permit().snapshot().writer_region(upstream);
-    let region = writer.and_then(|writer| upstream.regions.iter().find(|region| region.region == *writer));
-    let at_writer = region.map(|region| in_region(region, edge, pools, now)).unwrap_or_default();
-    let writer_is_up = at_writer.iter().any(|(is_up, _)| *is_up);
+    let at_writer = writer.and_then(|writer| group.clusters.iter().find(|cluster| cluster.region == *writer));
+    let writer_is_up = at_writer.is_some_and(|cluster| cluster.usable(edge.health.changes(), now) > 0 && !cluster.is_broken(upstream, now));
     // The route says that a late answer is better than none; it is marked as such.
-    if !writer_is_up && head.is_read() && !route.get_writes && route.reads.otherwise == ElseDoc::Stale {
-        return nearest(upstream, edge, pools, now).map(|candidates| Target { candidates, may_be_stale: true });
+    if !writer_is_up && may_stay && route.reads.otherwise == ElseDoc::Stale {
+        return nearest(upstream, group, edge, now).map(|first| target(first, true, true));
     }
-    let candidates: Vec<_> = at_writer.into_iter().map(|(_, candidate)| candidate).collect();
-    if candidates.is_empty() {
-        return Err(unavailable("the region that takes this service's writes is not known right now"));
+    match at_writer {
+        Some(cluster) => Ok(target(cluster, false, false)),
+        None => Err(unavailable("the region that takes this service's writes is not known right now")),
     }
-    Ok(Target { candidates, may_be_stale: false })
 }
 
-/// Every target, healthy ones first, this region first among equals.
-fn nearest<'s>(upstream: &'s Upstream, edge: &Edge, pools: &Pools, now: BootNanos) -> Result<Vec<Candidate<'s>>, Denial> {
-    let here = upstream.regions.iter().filter(|region| region.region == edge.region);
-    let elsewhere = upstream.regions.iter().filter(|region| region.region != edge.region);
-    let mut all: Vec<(bool, Candidate<'s>)> = Vec::with_capacity(2);
-    for region in here {
-        all.extend(in_region(region, edge, pools, now));
+/// The first region that is well enough: this one, then the others. When none is, this one is asked all the same.
+fn nearest<'s>(upstream: &Upstream, group: &'s Group, edge: &Edge, now: BootNanos) -> Result<&'s Cluster, Denial> {
+    if let [only] = &*group.clusters {
+        return Ok(only);
     }
-    // The usual request needs no second choice: other regions are looked at when this one has a target down.
-    if all.is_empty() || all.iter().any(|(is_up, _)| !is_up) {
-        for region in elsewhere {
-            all.extend(in_region(region, edge, pools, now));
-        }
-        all.sort_by_key(|(is_up, _)| !is_up);
-    }
-    if all.is_empty() { Err(unavailable("the service runs in no region")) } else { Ok(all.into_iter().map(|(_, candidate)| candidate).collect()) }
+    let changes = edge.health.changes();
+    let is_well = |cluster: &&Cluster| !cluster.is_broken(upstream, now) && !cluster.is_in_panic(upstream, changes, now);
+    let found = group.clusters.iter().find(is_well).or_else(|| group.clusters.iter().find(|cluster| !cluster.is_broken(upstream, now)));
+    found.or_else(|| group.clusters.first()).ok_or_else(|| unavailable("the service runs in no region"))
 }
 
-/// The targets of a region, healthy ones first, the first one taking turns.
-fn in_region<'s>(region: &'s UpstreamRegion, edge: &Edge, pools: &Pools, now: BootNanos) -> Vec<(bool, Candidate<'s>)> {
-    let count = region.targets.len();
-    let start = if count > 1 { pools.turn() % count } else { 0 };
-    let mut out: Vec<(bool, Candidate<'s>)> = region
-        .targets
-        .iter()
-        .cycle()
-        .skip(start)
-        .take(count)
-        .map(|target| {
-            let pool = pools.of(target, &edge.health);
-            (pool.health().is_up(now), Candidate { region: &region.region, target, pool })
-        })
-        .collect();
-    if count > 1 {
-        out.sort_by_key(|(is_up, _)| !is_up);
+/// Where a copy of the request goes, if the route has a mirror and this request is one of its share.
+fn mirror<'s>(route: &'s Route, core: &Core, held: &'s Held, now: BootNanos) -> Option<(&'s Arc<Upstream>, &'s Cluster)> {
+    let mirror = route.diversions.as_ref()?.mirror.as_ref().filter(|mirror| core.dice.hits(mirror.of_ten_thousand))?;
+    let cluster = nearest(&mirror.upstream, core.group(held, &mirror.upstream)?, &core.edge, now).ok()?;
+    Some((&mirror.upstream, cluster))
+}
+
+/// What decides between endpoints, for services that hash.
+fn hash(upstream: &Upstream, head: &Head, address: IpAddr) -> Option<u64> {
+    let Balance::Hash(on) = &upstream.resilience.balance else { return None };
+    match on {
+        HashOn::Header(name) => head.parts.headers.get(name).map(|value| ring::hash(value.as_bytes())),
+        HashOn::Cookie(name) => cookie(head, name).map(ring::hash),
+        HashOn::Address => Some(match address {
+            IpAddr::V4(address) => ring::hash(&address.octets()),
+            IpAddr::V6(address) => ring::hash(&address.octets()),
+        }),
+        HashOn::Path => Some(ring::hash(head.path().as_bytes())),
     }
-    out
+}
+
+/// The value of a cookie (RFC 6265 section 4.2.1).
+fn cookie<'h>(head: &'h Head, name: &str) -> Option<&'h [u8]> {
+    let fields = head.parts.headers.get_all(header::COOKIE).iter();
+    let mut pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
 }
 
 fn unavailable(detail: &'static str) -> Denial {

@@ -6,10 +6,15 @@ use std::{sync::Arc, time::Duration};
 
 use audit::spool::Lane;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
-use model::{key::Peppers, time::Now};
+use model::{key::Peppers, structure::Upstream, time::Now};
 use uuid::Uuid;
 
 use crate::{
+    balance::{
+        dice::Dice,
+        fleet::{Breakers, Group, Kept},
+        tally::Tally,
+    },
     clock::Clock,
     current::{CoreCurrent, Current, Held},
     deadline::{self, Deadlines},
@@ -19,6 +24,8 @@ use crate::{
     lease::Lease,
     limit::Cells,
     metrics::Counters,
+    mirror::Mirror,
+    names::Names,
     pool::Pools,
 };
 
@@ -89,8 +96,14 @@ pub struct Edge {
     pub cells: Cells,
     /// The gate in front of all cryptography.
     pub gate: PeerGate,
-    /// Which targets failed.
+    /// Which endpoints are well.
     pub health: HealthTable,
+    /// Which services are left alone.
+    pub breakers: Breakers,
+    /// What names mean.
+    pub names: Names,
+    /// What endpoints, retries and copies made happen.
+    pub tally: Tally,
     /// The node's limits.
     pub settings: Settings,
 }
@@ -108,6 +121,12 @@ pub struct Core {
     pub counters: Arc<Counters>,
     /// Deadlines of this core's requests.
     pub deadlines: Arc<Deadlines>,
+    /// What this core keeps of endpoints.
+    pub kept: Kept,
+    /// Chance.
+    pub dice: Dice,
+    /// Copies of requests on their way.
+    pub mirror: Mirror,
     current: CoreCurrent,
     random: SystemRandom,
 }
@@ -118,6 +137,9 @@ impl Core {
         Self {
             pools: Pools::default(),
             deadlines: Arc::default(),
+            kept: Kept::default(),
+            dice: Dice::default(),
+            mirror: Mirror::default(),
             current: CoreCurrent::default(),
             random: SystemRandom::new(),
             edge,
@@ -128,7 +150,12 @@ impl Core {
 
     /// The snapshot for one request; `None` until the node has one.
     pub fn snapshot(&self) -> Option<Arc<Held>> {
-        self.current.load(&self.edge.current)
+        self.current.load(&self.edge.current, &self.edge.names)
+    }
+
+    /// This core's endpoints of a service of the snapshot that it holds.
+    pub fn group<'h>(&self, held: &'h Held, upstream: &Upstream) -> Option<&'h Group> {
+        held.fleet().group(upstream, &self.edge, &self.pools, &self.kept)
     }
 
     /// Waits for `future` for this long; `None` when it was not ready in time. See [`Deadlines`] for how exact that is.

@@ -11,12 +11,13 @@ use hyper::body::{Body, Frame, Incoming};
 use model::{
     policy::AuditDoc,
     problem::{Denial, ProblemKind},
-    snapshot::Snapshot,
 };
 
 use crate::{
     authenticate, authorize,
     body::{ReplyBody, ReplyStream, ServiceBody},
+    current::Held,
+    divert,
     forward::{self, Exchange},
     head::{self, Head},
     limit::{self, LimitFacts},
@@ -30,7 +31,7 @@ use crate::{
 /// Decides over one request and brings the service's answer back.
 async fn respond(
     core: &Core,
-    snapshot: &Snapshot,
+    snapshot: &Held,
     peer: &Peer,
     head: Head,
     body: Incoming,
@@ -58,7 +59,12 @@ async fn respond(
     trail.findings(findings);
     let body = body?;
 
-    let target = region::choose(&admitted, &head, edge, &core.pools, now.boot)?;
+    let route = admitted.permit().route();
+    let upstream = divert::choose(route, &head, &core.dice);
+    if !Arc::ptr_eq(upstream, &route.upstream) {
+        trail.diverted(upstream);
+    }
+    let target = region::choose(&admitted, upstream, &head, peer.address, core, snapshot, now.boot)?;
     if target.may_be_stale() {
         trail.consistency("writer region down, served by a replica that may be behind");
     }

@@ -18,13 +18,14 @@ use model::{
     key::KeyId,
     policy::AuditDoc,
     problem::{Denial, ProblemKind},
-    structure::Route,
+    structure::{Route, Target, Upstream},
     time::Now,
 };
 use uuid::Uuid;
 
 use crate::{
     authenticate::Principal,
+    balance::places::Place,
     head,
     route::Matched,
     runtime::{Core, Edge},
@@ -65,7 +66,9 @@ struct Facts {
     operation: Option<String>,
     note: Option<&'static str>,
     limiter: Option<Arc<str>>,
-    target: Option<(Arc<str>, Box<str>)>,
+    target: Option<(Arc<str>, Arc<Target>)>,
+    upstream: Option<Arc<Upstream>>,
+    place: Option<Place>,
     upstream_us: Option<u64>,
     upstream_status: Option<u16>,
     reason: Option<ProblemKind>,
@@ -119,6 +122,8 @@ impl Trail {
                 note: None,
                 limiter: None,
                 target: None,
+                upstream: None,
+                place: None,
                 upstream_us: None,
                 upstream_status: None,
                 reason: None,
@@ -160,7 +165,7 @@ impl Trail {
 
     /// The longest wait for a piece of the service's body.
     pub fn idle_timeout(&self) -> std::time::Duration {
-        self.facts.route.as_ref().map_or(std::time::Duration::from_mins(1), |route| route.upstream.idle_timeout)
+        self.facts.upstream().map_or(std::time::Duration::from_mins(1), |upstream| upstream.idle_timeout)
     }
 
     /// What must be on disk before a response is released.
@@ -207,8 +212,18 @@ impl Trail {
     }
 
     /// Notes where the request goes.
-    pub fn target(&mut self, region: &Arc<str>, address: &str) {
-        self.facts.target = Some((Arc::clone(region), address.into()));
+    pub fn target(&mut self, region: &Arc<str>, target: &Arc<Target>) {
+        self.facts.target = Some((Arc::clone(region), Arc::clone(target)));
+    }
+
+    /// Notes that another service than the route's own takes the request.
+    pub fn diverted(&mut self, upstream: &Arc<Upstream>) {
+        self.facts.upstream = Some(Arc::clone(upstream));
+    }
+
+    /// Keeps the request's place at its endpoint until the answer is over.
+    pub fn hold(&mut self, place: Option<Place>) {
+        self.facts.place = place;
     }
 
     /// Notes that the route's consistency promise could not be kept, and what was done instead.
@@ -243,6 +258,9 @@ impl Trail {
     pub fn outcome(&mut self, status: u16, reason: Option<ProblemKind>, whole: Option<(u64, u64)>) -> Receipt {
         self.facts.status = status;
         self.facts.reason = reason;
+        if whole.is_some() {
+            self.facts.place = None;
+        }
         self.facts.stage = if whole.is_some() { Stage::Done } else { Stage::Streaming };
         if whole.is_some() {
             self.reservation.keep(1);
@@ -266,6 +284,7 @@ impl Trail {
             return;
         }
         self.facts.stage = Stage::Done;
+        self.facts.place = None;
         drop(self.write(Phase::Close, outcome, self.now(), Some(request_bytes), Some(response_bytes)));
     }
 
@@ -279,6 +298,11 @@ impl Trail {
 }
 
 impl Facts {
+    /// The service that takes the request.
+    fn upstream(&self) -> Option<&Upstream> {
+        self.upstream.as_deref().or_else(|| self.route.as_ref().map(|route| &*route.upstream))
+    }
+
     fn event<'f>(&'f self, phase: Phase, outcome: Outcome, now: Now, address: &'f AddressText) -> Event<'f> {
         let edge = &self.edge;
         let mut event = Event::new(Class::Access, phase, self.event_id, now.wall.0, &edge.region, &edge.node, &self.request_id);
@@ -295,12 +319,12 @@ impl Facts {
             Protocol::Http2 => "h2",
         });
         event.route = self.route.as_ref().map(|route| &*route.name);
-        event.upstream = self.route.as_ref().map(|route| &*route.upstream.name);
+        event.upstream = self.upstream().map(|upstream| &*upstream.name);
         event.api_operation = self.operation.as_deref();
         event.consistency = self.note;
         event.limiter = self.limiter.as_deref();
         event.target_region = self.target.as_ref().map(|(region, _)| &**region);
-        event.upstream_address = self.target.as_ref().map(|(_, address)| &**address);
+        event.upstream_address = self.target.as_ref().map(|(_, target)| &*target.address);
         event.upstream_us = self.upstream_us;
         event.upstream_status = self.upstream_status;
         event.reason = self.reason.map(ProblemKind::code);

@@ -21,6 +21,7 @@ use crate::{
     trie::{Pattern, Trie},
 };
 
+mod resilience;
 mod route;
 mod upstream;
 

@@ -12,6 +12,7 @@ use crate::{
     host::HostPattern,
     limit::Rate,
     policy::{AuditDoc, ConsistencyDoc},
+    resilience::{BalanceDoc, BreakerDoc, BudgetDoc, CanaryDoc, HealthDoc, InFlightDoc, MirrorDoc, OutliersDoc, RetriesDoc, SplitDoc},
     structure::reach::{ProtocolDoc, UpstreamTlsDoc},
 };
 
@@ -171,6 +172,43 @@ pub struct UpstreamDoc {
     /// TLS for `https://` targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTlsDoc>,
+    /// Which endpoint takes the next request.
+    #[serde(default)]
+    pub balance: BalanceDoc,
+    /// The cap on requests in flight to one endpoint; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<InFlightDoc>,
+    /// How long an endpoint that comes new or back takes to get its full share; at once when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_start: Option<Span>,
+    /// How endpoints are asked whether they are well; not at all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthDoc>,
+    /// When an endpoint that fails rests for a while.
+    #[serde(default)]
+    pub outliers: OutliersDoc,
+    /// Below this share of usable endpoints, in percent, all of them are tried as if they were well.
+    #[serde(default = "UpstreamDoc::panic_default")]
+    pub panic_percent: u8,
+    /// When the whole service is left alone for a while; never when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub breaker: Option<BreakerDoc>,
+    /// How many retries the service gets.
+    #[serde(default)]
+    pub retry_budget: BudgetDoc,
+    /// How often names are looked up.
+    #[serde(default = "UpstreamDoc::resolve_default")]
+    pub resolve_every: Span,
+}
+
+impl UpstreamDoc {
+    const fn panic_default() -> u8 {
+        30
+    }
+
+    const fn resolve_default() -> Span {
+        Span(std::time::Duration::from_secs(10))
+    }
 }
 
 /// A fronted service in one region.
@@ -252,6 +290,18 @@ pub struct RouteDoc {
     pub audit: AuditDoc,
     /// The service that answers.
     pub upstream: String,
+    /// Services that take a share of the requests from it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub split: Vec<SplitDoc>,
+    /// Services that take requests because of a header, before any split.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub canary: Vec<CanaryDoc>,
+    /// A service that gets copies; its answers are dropped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirror: Option<MirrorDoc>,
+    /// When a request is tried again.
+    #[serde(default)]
+    pub retries: RetriesDoc,
     /// Replaces the matched literal prefix of the path.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<RewriteDoc>,

@@ -21,6 +21,7 @@ pub mod openapi;
 pub mod path;
 pub mod policy;
 pub mod problem;
+pub mod resilience;
 pub mod seal;
 pub mod secret;
 pub mod shard;

@@ -134,6 +134,8 @@ problems! {
     AuditUnavailable = "audit-unavailable", 503, Gateway, AfterDelay, "The access log is not available";
     /// No region that may serve this request is available.
     RegionUnavailable = "region-unavailable", 503, Gateway, AfterDelay, "No region can serve this request now";
+    /// The service failed too often, and its circuit breaker is open.
+    CircuitOpen = "circuit-open", 503, Upstream, AfterDelay, "The service is left alone after failures";
     /// A queue or a cap is full.
     Overloaded = "overloaded", 503, Gateway, AfterDelay, "The gateway is at capacity";
     /// The node has no configuration yet or is shutting down.

@@ -13,10 +13,12 @@ use crate::{
     limit::Quota,
     openapi::Api,
     policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
+    structure::resilience::{Diversions, Resilience, Retries},
     trie::Trie,
 };
 
 pub mod reach;
+pub mod resilience;
 
 /// Everything that requests are matched against, except authority.
 #[derive(Debug, Default)]
@@ -101,6 +103,10 @@ pub struct Route {
     pub enforce: bool,
     /// The service.
     pub upstream: Arc<Upstream>,
+    /// Where requests go besides; `None` for the usual route, which has no other place.
+    pub diversions: Option<Box<Diversions>>,
+    /// When requests are tried again.
+    pub retries: Retries,
     /// Prefix to cut and prefix to add.
     pub rewrite: Option<(Box<str>, Box<str>)>,
     /// The largest body, in bytes.
@@ -190,6 +196,8 @@ pub struct Domain {
 pub struct Upstream {
     /// Its name.
     pub name: Arc<str>,
+    /// Its position in [`Structure::upstreams`].
+    pub index: usize,
     /// Its database, which says where writes go.
     pub domain: Option<Arc<str>>,
     /// The region that takes writes when there is no domain.
@@ -202,6 +210,8 @@ pub struct Upstream {
     pub response_timeout: Duration,
     /// Between two pieces of a body.
     pub idle_timeout: Duration,
+    /// How endpoints are chosen, watched and spared.
+    pub resilience: Resilience,
 }
 
 /// A fronted service in one region.
@@ -224,4 +234,6 @@ pub struct Target {
     pub base_path: Box<str>,
     /// Which HTTP, and TLS or none.
     pub reach: Arc<reach::Reach>,
+    /// The name to look up and the port, unless the host is an address.
+    pub name: Option<(Box<str>, u16)>,
 }

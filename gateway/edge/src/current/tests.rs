@@ -25,10 +25,27 @@ fn publish_refuses_an_older_revision_of_either_lane() {
 #[test]
 fn a_core_sees_each_publication() {
     let (current, core) = (Current::default(), CoreCurrent::default());
-    assert!(core.load(&current).is_none());
+    assert!(core.load(&current, &Names::default()).is_none());
 
     for revision in 1..5 {
         current.publish(snapshot(1, revision, 1)).unwrap();
-        assert_eq!(core.load(&current).unwrap().revisions.authority, revision);
+        assert_eq!(core.load(&current, &Names::default()).unwrap().revisions.authority, revision);
     }
+}
+
+#[test]
+fn new_keys_keep_the_endpoints_and_new_services_or_names_do_not() {
+    let (current, core, names) = (Current::default(), CoreCurrent::default(), Names::default());
+    let first = snapshot(1, 1, 1);
+    current.publish(Arc::clone(&first)).unwrap();
+    let before = core.load(&current, &names).unwrap();
+
+    let keys = Snapshot { revisions: Revisions { epoch: 1, authority: 2, structural: 1 }, ..(*first).clone() };
+    current.publish(Arc::new(keys)).unwrap();
+    let after_keys = core.load(&current, &names).unwrap();
+    current.publish(snapshot(1, 2, 2)).unwrap();
+    let after_services = core.load(&current, &names).unwrap();
+
+    assert!(std::ptr::eq(before.fleet(), after_keys.fleet()));
+    assert!(!std::ptr::eq(before.fleet(), after_services.fleet()));
 }

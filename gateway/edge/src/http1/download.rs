@@ -27,6 +27,8 @@ pub struct Download {
     framing: Framing,
     is_persistent: bool,
     is_over: bool,
+    /// What was read once as broken is never read as anything else.
+    is_broken: bool,
     /// Grows while reads are full.
     read_bytes: usize,
 }
@@ -34,7 +36,7 @@ pub struct Download {
 impl Download {
     pub(super) fn new(link: Link, upload: Upload, framing: Framing, is_persistent: bool) -> Self {
         let is_over = matches!(framing, Framing::Length(0));
-        Self { link, upload, framing, is_persistent, is_over, read_bytes: READ_BYTES_MIN }
+        Self { link, upload, framing, is_persistent, is_over, is_broken: false, read_bytes: READ_BYTES_MIN }
     }
 
     /// The body was read to its end.
@@ -60,6 +62,15 @@ impl Download {
         if self.is_over {
             return Poll::Ready(None);
         }
+        if self.is_broken {
+            return Poll::Ready(Some(Err(BodyError::Broken)));
+        }
+        let polled = self.poll_next(cx);
+        self.is_broken = matches!(polled, Poll::Ready(Some(Err(_))));
+        polled
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if let Some(piece) = self.take() {
                 return Poll::Ready(piece.transpose());

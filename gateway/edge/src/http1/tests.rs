@@ -43,7 +43,11 @@ async fn read(pieces: Vec<Vec<u8>>, ask: Ask) -> Result<(u16, Result<Vec<u8>, Bo
         while let Some(frame) = body.frame().await {
             match frame {
                 Ok(frame) => bytes.extend_from_slice(&frame.into_data().unwrap_or_default()),
-                Err(error) => return Ok((status.as_u16(), Err(error), false)),
+                Err(error) => {
+                    let again = body.frame().await;
+                    assert!(matches!(again, Some(Err(_))), "an error stays one: {again:?}");
+                    return Ok((status.as_u16(), Err(error), false));
+                }
             }
         }
         assert!(body.is_end_stream());
@@ -118,6 +122,7 @@ async fn body_that_breaks_off_is_an_error_and_never_an_end() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\nabc\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0x3\r\nabc\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-1\r\nabc\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n-0\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n10000000000000000\r\nabc\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nbad name: 1\r\n\r\n",
     ] {

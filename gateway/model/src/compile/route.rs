@@ -61,6 +61,8 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     }
     let limits = limits(doc, &at, auth, context, errors);
     let (keys, reads, get_writes) = consistency(&doc.consistency, &at, errors);
+    let retries = super::resilience::retries(&doc.retries, &at, errors);
+    let diversions = super::resilience::diversions(doc, &at, context, errors);
     unsupported(doc, &at, errors);
     access(doc, &at, auth, errors);
     let body_bytes_max = doc.body_max.map_or(BODY_BYTES_DEFAULT, |bytes| bytes.0);
@@ -90,6 +92,8 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
         api,
         enforce: doc.validation == ValidationDoc::Enforce,
         upstream,
+        diversions: (!diversions.canaries.is_empty() || !diversions.shares.is_empty() || diversions.mirror.is_some()).then(|| Box::new(diversions)),
+        retries,
         rewrite: doc.rewrite.as_ref().map(|doc| (doc.strip_prefix.as_str().into(), doc.add_prefix.as_str().into())),
         body_bytes_max,
         timeout,

@@ -99,3 +99,77 @@ fn a_host_finds_the_exact_table_then_the_longest_wildcard() {
         assert_eq!(structure.hosts.find(host).is_some(), found, "{host}");
     }
 }
+
+/// A mistake in the keys of an upstream about its endpoints, and what the message must hold.
+fn check_upstream(keys: &str, expected: &str) {
+    let text = format!(
+        "version: 1\nregions: [ {{ name: eu }} ]\ntenants: [ {{ name: acme, hosts: [ api.example ] }} ]\nupstreams:\n- {{ name: shop, regions: {{ eu: {{ targets: [ \"http://shop.internal\" ] }} }}, {keys} }}\n"
+    );
+    let errors = match source::read::<Document>(&text) {
+        Ok((document, _)) => compile(&document).expect_err(keys).into_iter().map(|error| format!("{}: {}", error.path, error.message)).collect(),
+        Err(error) => vec![format!("syntax: {}", error.message)],
+    };
+    assert!(errors.iter().any(|error| error.contains(expected)), "{keys}\n  expected: {expected}\n  got: {errors:?}");
+}
+
+#[test]
+fn each_mistake_about_endpoints_is_named_with_its_place() {
+    check_upstream("balance: fastest", "syntax");
+    check_upstream("balance: { hash: { header: \"a b\" } }", "upstreams[0].balance.hash.header: `a b` is not a header name");
+    check_upstream("balance: { hash: { cookie: \"a=b\" } }", "balance.hash.cookie");
+    check_upstream("panic_percent: 101", "upstreams[0].panic_percent");
+    check_upstream("resolve_every: 1ms", "upstreams[0].resolve_every: write at least 100ms");
+    check_upstream("in_flight: { max: 0 }", "upstreams[0].in_flight.max");
+    check_upstream("in_flight: { max: 1, queue: 100000 }", "in_flight.queue");
+    check_upstream("in_flight: { max: 1, wait: 1m }", "in_flight.wait");
+    check_upstream("health: { check: grpc }", "syntax");
+    check_upstream("health: { path: well }", "upstreams[0].health.path");
+    check_upstream("health: { statuses: [ 100 ] }", "upstreams[0].health.statuses[0]");
+    check_upstream("health: { interval: 1ms }", "upstreams[0].health.interval");
+    check_upstream("health: { unhealthy: 0 }", "upstreams[0].health.unhealthy");
+    check_upstream("outliers: { rest: 10s, rest_max: 1s }", "upstreams[0].outliers.rest_max");
+    check_upstream("outliers: { success_percent: 120 }", "upstreams[0].outliers.success_percent");
+    check_upstream("outliers: { requests: 0 }", "upstreams[0].outliers.requests");
+    check_upstream("breaker: {}", "upstreams[0].breaker: a breaker needs");
+    check_upstream("breaker: { failures: 1, trials: 0 }", "upstreams[0].breaker.trials");
+    check_upstream("retry_budget: { percent: 150 }", "upstreams[0].retry_budget.percent");
+    check_upstream("slow_strt: 1s", "syntax");
+}
+
+#[test]
+fn each_mistake_about_retries_and_other_services_is_named_with_its_place() {
+    let check_route = |keys: &str, expected: &str| check(&format!("- {{ name: a, match: {{ path: /a }}, upstream: shop, {keys} }}"), expected);
+
+    check_route("retries: { max: 6 }", "routes[0].retries.max");
+    check_route("retries: { on: [ 404 ] }", "routes[0].retries.on[0]: an answer 404 is final");
+    check_route("retries: { on: [ refusal ] }", "syntax");
+    check_route("retries: { per_try: 0s }", "routes[0].retries.per_try");
+    check_route("retries: { backoff: 1m }", "routes[0].retries.backoff");
+    check_route("split: [ { upstream: shopp, percent: 1 } ]", "routes[0].split[0].upstream: there is no upstream named `shopp`");
+    check_route("split: [ { upstream: shop, percent: 60 }, { upstream: shop, percent: 41 } ]", "routes[0].split: the shares are more than 100");
+    check_route("split: [ { upstream: shop, percent: -1 } ]", "routes[0].split[0].percent");
+    check_route("canary: [ { upstream: nope, header: x } ]", "routes[0].canary[0].upstream");
+    check_route("canary: [ { upstream: shop, header: \"a b\" } ]", "routes[0].canary[0].header");
+    check_route("mirror: { upstream: nope }", "routes[0].mirror.upstream");
+    check_route("mirror: { upstream: shop, percent: 101 }", "routes[0].mirror.percent");
+}
+
+#[test]
+fn what_is_written_about_endpoints_is_what_is_compiled() {
+    let text = "version: 1\nregions: [ { name: eu } ]\ntenants: [ { name: acme, hosts: [ api.example ] } ]\nupstreams:\n- { name: shop, regions: { eu: { targets: [ \"http://shop.internal/v1\", \"http://10.0.0.1:8080\" ] } }, balance: { hash: address }, slow_start: 30s, health: { check: tcp } }\nroutes:\n- { name: a, match: { path: /a }, upstream: shop, retries: { on: [ reset, 503 ] }, split: [ { upstream: shop, percent: 0.25 } ] }\n";
+    let (document, _) = source::read::<Document>(text).unwrap();
+    // The database keeps documents as JSON: nothing may be lost there.
+    let kept: Document = serde_json::from_value(serde_json::to_value(&document).unwrap()).unwrap();
+
+    for document in [document, kept] {
+        let structure = compile(&document).unwrap();
+        let (upstream, route) = (&structure.upstreams[0], &structure.routes[0]);
+        let rules = &upstream.resilience;
+        assert_eq!(rules.balance, crate::structure::resilience::Balance::Hash(crate::structure::resilience::HashOn::Address));
+        assert_eq!((rules.slow_start_nanos, rules.panic_percent, rules.check.as_ref().unwrap().unhealthy), (30_000_000_000, 30, 3));
+        assert!(route.retries.wants_copy() && route.retries.on_reset && !route.retries.on_timeout && *route.retries.statuses == [503]);
+        assert_eq!(route.diversions.as_ref().unwrap().shares[0].of_ten_thousand, 25);
+        let names: Vec<_> = upstream.regions[0].targets.iter().map(|target| target.name.clone()).collect();
+        assert_eq!(names, [Some(("shop.internal".into(), 80)), None]);
+    }
+}

@@ -71,8 +71,11 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
         );
     }
     let writer = writers.pop().or_else(|| out.first().filter(|_| out.len() == 1).map(|only| Arc::clone(&only.region)));
+    let resilience = super::resilience::upstream(doc, &at, errors);
     Upstream {
         name,
+        index,
+        resilience,
         domain,
         writer,
         regions: out,
@@ -125,6 +128,7 @@ fn target(text: &str, doc: &UpstreamDoc, roots: Option<&[CertificateDer<'static>
         address: format!("{host}:{port}").into(),
         authority: authority.into(),
         base_path: url.path().trim_end_matches('/').into(),
+        name: matches!(url.host(), Some(url::Host::Domain(_))).then(|| (host.into(), port)),
         reach: Arc::new(Reach { version, tls }),
     })
 }
