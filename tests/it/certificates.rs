@@ -9,7 +9,9 @@ use rustix::process::Signal;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
+use crate::command_line::NODE;
 use crate::operation::{Station, dial};
+use crate::program::causeway;
 use crate::site::SOON;
 use crate::wire::{self, Wire};
 
@@ -141,4 +143,41 @@ async fn replaced_files_are_in_force_for_new_handshakes_and_no_connection_notice
     assert!(old.get("/none").await.is_some());
     assert!(node.said("what was in force stays") && node.process.is_alive());
     station.stop().await;
+}
+
+#[tokio::test]
+async fn certificates_that_clients_would_refuse_are_told_at_their_place_in_the_node_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let hosts = ["localhost".to_owned(), "api.example.test".to_owned()];
+    app::certs::development(dir.path(), &hosts, time::OffsetDateTime::now_utc()).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    app::certs::development(other.path(), &hosts, time::OffsetDateTime::now_utc()).unwrap();
+    std::fs::copy(other.path().join("server.key"), dir.path().join("other.key")).unwrap();
+    let old = tempfile::tempdir().unwrap();
+    app::certs::development(old.path(), &hosts, time::OffsetDateTime::now_utc() - time::Duration::days(400)).unwrap();
+    std::fs::copy(old.path().join("server.pem"), dir.path().join("old.pem")).unwrap();
+    std::fs::copy(old.path().join("server.key"), dir.path().join("old.key")).unwrap();
+    let own = |hosts: &str, name: &str, key: &str| {
+        let more =
+            format!("key: \"file:server.key\", certificates: [ {{ hosts: [ \"{hosts}\" ], certificate: {name}, key: \"file:{key}\" }} ] }}\ncontrol");
+        NODE.replacen("key: \"file:server.key\" }\ncontrol", &more, 1)
+    };
+
+    for (text, words) in [
+        (own("api.example.test", "server.pem", "server.key"), &[][..]),
+        (own("shop.example.test", "server.pem", "server.key"), &["does not name shop.example.test", "certificates[0]"]),
+        (own("*.example.test", "server.pem", "server.key"), &["does not name *.example.test"]),
+        (own("api.example.test", "server.pem", "other.key"), &["cannot be used together"]),
+        (own("api.example.test", "gone.pem", "server.key"), &["gone.pem", "No such file"]),
+        (own("api.example.test", "old.pem", "old.key"), &["old.pem", "expired"]),
+        (own("not a host", "server.pem", "server.key"), &["is not a host name"]),
+    ] {
+        let file = dir.path().join("node.yaml");
+        std::fs::write(&file, &text).unwrap();
+        let told = causeway(&["check", file.to_str().unwrap()], &[], SOON).await.expect(i32::from(!words.is_empty()));
+        for word in words {
+            assert!(told.stderr.contains(word) && told.stderr.contains("node.yaml:4:"), "{word:?} is missing in {}", told.stderr);
+        }
+        assert!(!told.stderr.contains("PRIVATE KEY"));
+    }
 }

@@ -41,7 +41,7 @@ routes:
   limits: [ { name: burst, from: plan.burst } ]
 "#;
 
-const NODE: &str = r#"version: 1
+pub(crate) const NODE: &str = r#"version: 1
 node: eu-west-1
 region: eu-west
 data: { listen: "127.0.0.1:8443", certificate: server.pem, key: "file:server.key" }
@@ -229,42 +229,6 @@ async fn files_without_a_mistake_pass() {
 
     assert_eq!(told.stdout, format!("{gateway}: no mistake\n{node}: no mistake\n"));
     assert_eq!(machine.json(), serde_json::json!({ "valid": true, "errors": [] }));
-}
-
-#[tokio::test]
-async fn certificates_that_clients_would_refuse_are_told_at_their_place_in_the_node_file() {
-    let dir = tempfile::tempdir().unwrap();
-    let hosts = ["localhost".to_owned(), "api.example.test".to_owned()];
-    app::certs::development(dir.path(), &hosts, time::OffsetDateTime::now_utc()).unwrap();
-    let other = tempfile::tempdir().unwrap();
-    app::certs::development(other.path(), &hosts, time::OffsetDateTime::now_utc()).unwrap();
-    std::fs::copy(other.path().join("server.key"), dir.path().join("other.key")).unwrap();
-    let old = tempfile::tempdir().unwrap();
-    app::certs::development(old.path(), &hosts, time::OffsetDateTime::now_utc() - time::Duration::days(400)).unwrap();
-    std::fs::copy(old.path().join("server.pem"), dir.path().join("old.pem")).unwrap();
-    std::fs::copy(old.path().join("server.key"), dir.path().join("old.key")).unwrap();
-    let own = |hosts: &str, name: &str, key: &str| {
-        let more =
-            format!("key: \"file:server.key\", certificates: [ {{ hosts: [ \"{hosts}\" ], certificate: {name}, key: \"file:{key}\" }} ] }}\ncontrol");
-        NODE.replacen("key: \"file:server.key\" }\ncontrol", &more, 1)
-    };
-
-    for (text, words) in [
-        (own("api.example.test", "server.pem", "server.key"), &[][..]),
-        (own("shop.example.test", "server.pem", "server.key"), &["does not name shop.example.test", "certificates[0]"]),
-        (own("*.example.test", "server.pem", "server.key"), &["does not name *.example.test"]),
-        (own("api.example.test", "server.pem", "other.key"), &["cannot be used together"]),
-        (own("api.example.test", "gone.pem", "server.key"), &["gone.pem", "No such file"]),
-        (own("api.example.test", "old.pem", "old.key"), &["old.pem", "expired"]),
-        (own("not a host", "server.pem", "server.key"), &["is not a host name"]),
-    ] {
-        let file = write(dir.path(), "node.yaml", &text);
-        let told = causeway(&["check", file.to_str().unwrap()], &[], WITHIN).await.expect(i32::from(!words.is_empty()));
-        for word in words {
-            assert!(told.stderr.contains(word) && told.stderr.contains("node.yaml:4:"), "{word:?} is missing in {}", told.stderr);
-        }
-        assert!(!told.stderr.contains("PRIVATE KEY"));
-    }
 }
 
 #[tokio::test]
