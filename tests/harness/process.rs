@@ -109,6 +109,19 @@ impl Process {
         found
     }
 
+    /// Its resident memory, in bytes; 0 when it has ended.
+    pub fn resident_bytes(self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+        kib.unwrap_or(0) << 10
+    }
+
+    /// Its open descriptors; 0 when it has ended.
+    pub fn descriptors(self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid)).map_or(0, Iterator::count)
+    }
+
     /// Its arguments on one line, for messages.
     pub fn command(self) -> String {
         let arguments = self.arguments().unwrap_or_default();

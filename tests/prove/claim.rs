@@ -7,7 +7,7 @@ use anyhow::Result;
 use harness::seed::Random;
 
 /// Sentences printed of one run; the rest is counted.
-const SENTENCES_MAX: u64 = 10;
+const SENTENCES_MAX: u64 = 20;
 
 /// A run under way.
 pub(crate) type Run<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
@@ -31,6 +31,10 @@ pub(crate) struct Claim {
 /// What a run is given.
 pub(crate) struct Context {
     pub(crate) trials: u64,
+    /// The number of the first generated input.
+    pub(crate) from: u64,
+    /// How long a soak lasts.
+    pub(crate) seconds: u64,
     pub(crate) seed: u64,
     pub(crate) random: Random,
     pub(crate) mutant: Option<String>,
@@ -48,6 +52,7 @@ impl Context {
 pub(crate) struct Verdict {
     trials: u64,
     failures: u64,
+    sentences: u64,
     caught: bool,
     figures: Vec<(&'static str, String)>,
 }
@@ -99,9 +104,10 @@ impl Verdict {
     }
 
     fn fail(&mut self, failures: u64, why: impl FnOnce() -> String) {
-        if self.failures < SENTENCES_MAX {
+        if self.sentences < SENTENCES_MAX {
             eprintln!("  failed: {}", why());
         }
+        self.sentences += 1;
         self.failures += failures;
         self.caught = true;
     }

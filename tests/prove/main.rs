@@ -13,13 +13,23 @@
 
 mod api;
 mod audit_crash;
+mod cancel_storm;
 mod claim;
 mod figures;
+mod frames;
+mod ground;
 mod limit_headers;
+mod memory;
+mod neighbor;
 mod outage;
 mod propagation;
+mod reload;
+mod sloppy;
+mod slow_clients;
+mod smuggling;
 #[cfg(test)]
 mod tests;
+mod upstream_faults;
 mod validation;
 
 use std::process::ExitCode;
@@ -45,6 +55,12 @@ struct Arguments {
     /// Decides every choice that a run makes; printed with each line.
     #[arg(long)]
     seed: Option<u64>,
+    /// The first of the numbered inputs of a claim that generates them: goes on where a run with the same seed has ended.
+    #[arg(long, default_value_t = 0)]
+    from: u64,
+    /// How long a claim soaks that soaks.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
     /// Spoils the deployment by the named mutant; the run must fail.
     #[arg(long)]
     mutant: Option<String>,
@@ -54,7 +70,20 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 6] = [audit_crash::CLAIM, propagation::KEY, propagation::REVOCATION, outage::CLAIM, limit_headers::CLAIM, validation::CLAIM];
+const CLAIMS: [Claim; 12] = [
+    audit_crash::CLAIM,
+    propagation::KEY,
+    propagation::REVOCATION,
+    outage::CLAIM,
+    limit_headers::CLAIM,
+    validation::CLAIM,
+    upstream_faults::CLAIM,
+    smuggling::CLAIM,
+    cancel_storm::CLAIM,
+    slow_clients::CLAIM,
+    reload::CLAIM,
+    memory::CLAIM,
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -89,8 +118,14 @@ fn run(arguments: &Arguments) -> Result<bool> {
             println!("claim={} skipped={reason:?}", claim.slug);
             continue;
         }
-        let mut context =
-            Context { trials: arguments.n.unwrap_or(claim.trials).max(1), seed, random: Random::new(seed), mutant: arguments.mutant.clone() };
+        let mut context = Context {
+            trials: arguments.n.unwrap_or(claim.trials).max(1),
+            from: arguments.from,
+            seconds: arguments.seconds,
+            seed,
+            random: Random::new(seed),
+            mutant: arguments.mutant.clone(),
+        };
         let mut verdict = Verdict::default();
         // A run that cannot be carried out has shown nothing, so it counts as a failure and never as a success.
         if let Err(error) = runtime.block_on((claim.run)(&mut context, &mut verdict)) {

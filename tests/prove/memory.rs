@@ -1,0 +1,142 @@
+//! `memory`: what an idle TLS connection costs, and that a node under ordinary traffic stays as large as it is.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use harness::client::Version;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
+use crate::frames::{END_STREAM, Frames, HEADERS, is_200, request};
+use crate::ground::{self, Door, Ground, Service, Wire};
+use crate::neighbor::{self, Neighbors};
+
+/// The fewest connections of a run: with fewer, the allocator's steps hide them.
+const CONNECTIONS_MIN: u64 = 400;
+/// Handshakes at the same time.
+const AT_ONCE: u64 = 32;
+/// What an idle connection may cost: buffers of TLS and HTTP, and the task.
+const UNIT_MAX: u64 = 128 << 10;
+/// What a soak may add, beside a twentieth of what was there.
+const SOAK_MAX: u64 = 8 << 20;
+/// The mutant: connections go on being opened during the soak.
+const GROWING: &str = "growing";
+
+pub(crate) const CLAIM: Claim = Claim {
+    slug: "memory",
+    promise: "an idle TLS connection costs at most 128 KiB, and a soak of --seconds adds nothing (n: connections, at least 400)",
+    trials: 1_000,
+    mutants: &[GROWING],
+    obstacle: no_obstacle,
+    run: |context, verdict| -> Run<'_> { Box::pin(run(context, verdict)) },
+};
+
+/// A connection that has served once and rests.
+enum Idle {
+    Http1(Box<dyn Wire>),
+    Http2(Frames),
+}
+
+async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
+    let (honest, port) = ground::listener().await?;
+    let _honest = neighbor::service(honest);
+    let ground = Ground::start("idle_timeout: 10h, stall_timeout: 60s", &ground::document(&[Service::new("honest", port)]), "/honest/ready").await?;
+    let process = ground.process();
+    let neighbors = Neighbors::start(&ground.door)?;
+    let n = context.trials.max(CONNECTIONS_MIN);
+    // Everything that is allocated once is there before the measure begins.
+    drop(open(&ground.door, Version::Http1, AT_ONCE).await?);
+    drop(open(&ground.door, Version::Http2, AT_ONCE).await?);
+
+    let mut all = Vec::new();
+    for (version, name) in [(Version::Http1, "h1_bytes_each"), (Version::Http2, "h2_bytes_each")] {
+        let before = process.resident_bytes();
+        all.extend(open(&ground.door, version, n / 2).await?);
+        let each = process.resident_bytes().saturating_sub(before) / (n / 2);
+        verdict.trials_of(n / 2, u64::from(each > UNIT_MAX), || format!("an idle connection over {version:?} costs {each} bytes"));
+        verdict.figure(name, each);
+    }
+    let before = process.resident_bytes();
+    let seconds = context.seconds.max(1);
+    if context.is_mutant(GROWING) {
+        all.extend(open(&ground.door, Version::Http1, n).await?);
+    }
+    sleep_until(Instant::now() + Duration::from_secs(seconds)).await;
+    let after = process.resident_bytes();
+    verdict.trial(after <= before + before / 20 + SOAK_MAX, || format!("{before} bytes became {after} in {seconds} s"));
+    let mut alive = 0;
+    for connection in &mut all {
+        alive += u64::from(connection.is_alive().await);
+    }
+    let opened = all.len() as u64;
+    verdict.trials_of(opened, opened - alive, || format!("{} of {opened} idle connections were lost", opened - alive));
+    verdict.figure("connections", opened);
+    verdict.figure("soak_seconds", seconds);
+    verdict.figure("rss_before_soak_kib", before >> 10);
+    verdict.figure("rss_after_soak_kib", after >> 10);
+    drop(all);
+    neighbors.judge(verdict);
+    ground.stop().await
+}
+
+/// Opens connections that have each served one request.
+async fn open(door: &Door, version: Version, n: u64) -> Result<Vec<Idle>> {
+    let mut all = Vec::new();
+    let mut opening = JoinSet::new();
+    for _ in 0..n {
+        if opening.len() as u64 >= AT_ONCE {
+            all.push(opening.join_next().await.context("no connection")???);
+        }
+        let door = door.clone();
+        opening.spawn(async move {
+            let mut idle = match version {
+                Version::Http1 => Idle::Http1(door.connect(version).await?),
+                Version::Http2 => Idle::Http2(Frames::connect(&door, &[]).await?),
+            };
+            anyhow::ensure!(idle.asks(1).await, "a new connection does not serve");
+            Ok::<_, anyhow::Error>(idle)
+        });
+    }
+    while let Some(opened) = opening.join_next().await {
+        all.push(opened??);
+    }
+    Ok(all)
+}
+
+impl Idle {
+    /// Whether it serves once more.
+    async fn is_alive(&mut self) -> bool {
+        self.asks(3).await
+    }
+
+    async fn asks(&mut self, stream: u32) -> bool {
+        let asked = async {
+            match self {
+                Self::Http1(wire) => {
+                    let sent = wire.write_all(b"GET /honest/idle HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.is_ok() && wire.flush().await.is_ok();
+                    let mut answer = Vec::new();
+                    while sent && !answer.ends_with(b"\r\n\r\n/honest/idle") {
+                        if !matches!(wire.read_buf(&mut answer).await, Ok(n) if n > 0) {
+                            return false;
+                        }
+                    }
+                    answer.starts_with(b"HTTP/1.1 200")
+                }
+                Self::Http2(frames) => {
+                    frames.send(request(stream, "GET", "/honest/idle", END_STREAM)).await;
+                    let mut is_served = false;
+                    while let Some(frame) = frames.next().await {
+                        is_served |= frame.kind == HEADERS && frame.stream == stream && is_200(&frame.payload);
+                        if frame.stream == stream && frame.flags & END_STREAM != 0 {
+                            return is_served;
+                        }
+                    }
+                    false
+                }
+            }
+        };
+        timeout(Duration::from_secs(10), asked).await.unwrap_or(false)
+    }
+}
