@@ -169,6 +169,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers) -> Result<Edge> {
         cells: edge::limit::Cells::default(),
         gate: PeerGate::new(failures, NonZeroU32::new(limits.failures_per_prefix.saturating_mul(10))),
         health: edge::health::HealthTable::default(),
+        cache: edge::cache::Cache::new(limits.cache.0),
         settings: Settings {
             connections_max: limits.connections,
             head_timeout: limits.head_timeout.0,

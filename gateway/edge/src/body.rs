@@ -16,7 +16,7 @@ use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::{fields, forward, pool::Connection, trail::Trail};
+use crate::{compress::Compressed, fields, forward, pool::Connection, trail::Trail};
 
 /// Why a body was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -232,6 +232,8 @@ pub enum ReplyBody {
     Whole(Option<Bytes>),
     /// It streams; its record is closed at its end.
     Stream(Box<ReplyStream>),
+    /// One of the others, compressed on its way.
+    Compressed(Box<Compressed<ReplyBody>>),
 }
 
 /// The streaming form of a response's body. Dropping it early closes the connection to the service and records an abort.
@@ -304,6 +306,7 @@ impl Body for ReplyBody {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(stream) => stream.poll(cx),
+            Self::Compressed(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -311,6 +314,7 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Stream(stream) => stream.first.is_none() && stream.inner.is_end_stream(),
+            Self::Compressed(body) => body.is_end_stream(),
         }
     }
 
@@ -318,7 +322,7 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX))),
             Self::Stream(stream) if stream.first.is_none() => stream.inner.size_hint(),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Compressed(_) => SizeHint::default(),
         }
     }
 }

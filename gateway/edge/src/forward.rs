@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, Uri, Version, hea
 use hyper::body::Incoming;
 use model::{
     problem::{Denial, ProblemKind},
-    structure::Route,
+    structure::{Route, filter::UpstreamHost},
 };
 
 use crate::{
@@ -19,6 +19,7 @@ use crate::{
     region::{Candidate, Target},
     runtime::Core,
     trail::Trail,
+    transform,
     validate::{self, ValidBody},
 };
 
@@ -90,7 +91,7 @@ async fn exchange(
     for candidate in target.candidates().iter().take(TRIES_MAX) {
         trail.target(candidate.region, &candidate.target.address);
         let Some(mut message) = request.take() else { break };
-        address(&mut message, candidate, &path)?;
+        address(route, &mut message, candidate, &path)?;
         match attempt(route, candidate, message, core, trail, meter).await {
             Ok(exchange) => return Ok(exchange),
             Err(Attempt::NotSent { message, denial }) => {
@@ -208,7 +209,8 @@ async fn head_within<T>(limit: Duration, meter: &Meter, sent: impl Future<Output
 
 /// Turns the client's request into the one that the service gets.
 fn prepare(route: &Route, head: Head, body: RequestBody, trail: &Trail) -> Result<(PathAndQuery, Request<RequestBody>), Denial> {
-    let path_and_query = path_and_query(route, &head)?;
+    let path_and_query = transform::path_and_query(route, &head)?;
+    let host = transform::upstream_host(route, &head);
     let mut parts = head.parts;
     let via = match parts.version {
         Version::HTTP_2 => HeaderValue::from_static("2 causeway"),
@@ -223,7 +225,10 @@ fn prepare(route: &Route, head: Head, body: RequestBody, trail: &Trail) -> Resul
         headers.remove("x-api-key");
     }
     headers.remove(header::EXPECT);
-    headers.remove(header::HOST);
+    match host {
+        Some(host) => drop(headers.insert(header::HOST, host)),
+        None => drop(headers.remove(header::HOST)),
+    }
     join_cookies(headers);
     if let Some(length) = body.whole_len_if_known() {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -253,35 +258,15 @@ fn join_cookies(headers: &mut http::HeaderMap) {
     }
 }
 
-fn path_and_query(route: &Route, head: &Head) -> Result<PathAndQuery, Denial> {
-    let path = head.path();
-    let internal = |_| Denial::new(ProblemKind::Internal, "the rewritten path is not valid");
-    let Some((strip, add)) = &route.rewrite else {
-        // The usual request: what came is what goes, unless it was made normal.
-        if path == head.parts.uri.path()
-            && let Some(whole) = head.parts.uri.path_and_query()
-        {
-            return Ok(whole.clone());
-        }
-        return join("", path, head.query()).try_into().map_err(internal);
-    };
-    let rest = path.strip_prefix(&**strip).unwrap_or(path);
-    let rest = if rest.starts_with('/') || !add.is_empty() && rest.is_empty() { rest.to_owned() } else { format!("/{rest}") };
-    join(add, &rest, head.query()).try_into().map_err(internal)
-}
-
-fn join(prefix: &str, path: &str, query: Option<&str>) -> String {
-    let (mark, query) = query.map_or(("", ""), |query| ("?", query));
-    format!("{prefix}{path}{mark}{query}")
-}
-
 /// Writes the target's own parts into a prepared request: `Host`, and its base path before the request's.
-fn address(message: &mut Request<RequestBody>, candidate: &Candidate<'_>, path: &PathAndQuery) -> Result<(), Denial> {
+fn address(route: &Route, message: &mut Request<RequestBody>, candidate: &Candidate<'_>, path: &PathAndQuery) -> Result<(), Denial> {
     let invalid = || Denial::new(ProblemKind::Internal, "the target's address is not valid");
-    let host = HeaderValue::from_str(&candidate.target.authority).map_err(|_| invalid())?;
-    message.headers_mut().insert(header::HOST, host);
+    if route.upstream_host == UpstreamHost::Target {
+        let host = HeaderValue::from_str(&candidate.target.authority).map_err(|_| invalid())?;
+        message.headers_mut().insert(header::HOST, host);
+    }
     let base = &candidate.target.base_path;
-    let whole = if base.is_empty() { path.clone() } else { join(base, path.path(), path.query()).try_into().map_err(|_| invalid())? };
+    let whole = if base.is_empty() { path.clone() } else { transform::join(base, path.path(), path.query()).try_into().map_err(|_| invalid())? };
     *message.uri_mut() = Uri::from(whole);
     Ok(())
 }

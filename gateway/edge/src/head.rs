@@ -11,7 +11,7 @@ use model::{
 use crate::strict::AmbiguousFraming;
 
 /// A request's head that is safe to decide over.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Head {
     /// Method, headers, version, extensions. Hop-by-hop and reserved fields are gone.
     pub parts: Parts,

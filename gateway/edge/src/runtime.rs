@@ -10,6 +10,7 @@ use model::{key::Peppers, time::Now};
 use uuid::Uuid;
 
 use crate::{
+    cache::Cache,
     clock::Clock,
     current::{CoreCurrent, Current, Held},
     gate::PeerGate,
@@ -86,6 +87,8 @@ pub struct Edge {
     pub gate: PeerGate,
     /// Which targets failed.
     pub health: HealthTable,
+    /// Stored responses.
+    pub cache: Cache,
     /// The node's limits.
     pub settings: Settings,
 }

@@ -13,8 +13,13 @@ use crate::{
     limit::Quota,
     openapi::Api,
     policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
+    rewrite::Rewrite,
     trie::Trie,
 };
+
+pub mod filter;
+
+use filter::{Filters, UpstreamHost};
 
 /// Everything that requests are matched against, except authority.
 #[derive(Debug, Default)]
@@ -99,8 +104,12 @@ pub struct Route {
     pub enforce: bool,
     /// The service.
     pub upstream: Arc<Upstream>,
-    /// Prefix to cut and prefix to add.
-    pub rewrite: Option<(Box<str>, Box<str>)>,
+    /// What the path becomes.
+    pub rewrite: Option<Rewrite>,
+    /// What the `Host` field says to the service.
+    pub upstream_host: UpstreamHost,
+    /// What is off unless it is written.
+    pub filters: Option<Box<Filters>>,
     /// The largest body, in bytes.
     pub body_bytes_max: u64,
     /// From the request's head to the response's head.
