@@ -3,12 +3,14 @@
 //! Every name is a promise. Nothing here sleeps: it waits on a condition, with a deadline.
 #![cfg(test)]
 
+mod caching;
 mod calls;
 mod command_line;
 mod credentials;
 mod deployment;
 mod dev_lifecycle;
 mod fault;
+mod filters;
 mod framing;
 mod history;
 mod limits;
