@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod arena;
+mod caching;
 mod calls;
 mod certificates;
 mod client_address;
@@ -14,6 +15,7 @@ mod dev_lifecycle;
 mod diversions;
 mod endpoints;
 mod fault;
+mod filters;
 mod framing;
 mod history;
 mod leaving;

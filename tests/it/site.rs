@@ -105,7 +105,8 @@ impl Site {
         let dir = tempfile::Builder::new().prefix("causeway-site-").tempdir().unwrap().keep();
         let dev = Dev::start_in(&dir).await.unwrap();
         let watchdog = watchdog(dev.ready().dev_pid, &dir);
-        let names = OPEN.iter().chain(&KEYED).chain(&CHECKED).chain(SPOKEN.iter().map(|(name, ..)| name));
+        let names = OPEN.iter().chain(&KEYED).chain(&CHECKED).chain(&crate::filters::SERVICES).chain(&crate::caching::SERVICES);
+        let names = names.chain(SPOKEN.iter().map(|(name, ..)| name));
         let listeners: HashMap<&str, TcpListener> = names.map(|name| (*name, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())).collect();
         let refusing = TcpSocket::new_v4().unwrap();
         refusing.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
@@ -293,7 +294,7 @@ fn document(ports: &HashMap<&str, u16>, ca: &str) -> Value {
         ],
         "apis": [{ "name": "things", "openapi": api() }],
         "upstreams": upstreams,
-        "routes": open.chain(special()).collect::<Vec<_>>(),
+        "routes": open.chain(special()).chain(crate::filters::routes()).chain(crate::caching::routes()).collect::<Vec<_>>(),
     })
 }
 

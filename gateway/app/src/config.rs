@@ -264,7 +264,12 @@ pub struct LimitsConfig {
     pub headers: usize,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
+    /// Memory for stored responses of routes with a `cache`.
+    pub cache: Bytes,
 }
+
+/// Enough for some thousand API responses; a node whose routes have no cache uses none of it.
+const CACHE_BYTES_DEFAULT: u64 = 64 << 20;
 
 impl Default for LimitsConfig {
     fn default() -> Self {
@@ -281,6 +286,7 @@ impl Default for LimitsConfig {
             head: Bytes(u64::from(edge.head_bytes_max)),
             headers: edge.headers_max,
             streams: edge.streams_max,
+            cache: Bytes(CACHE_BYTES_DEFAULT),
         }
     }
 }

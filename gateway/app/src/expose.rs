@@ -53,6 +53,7 @@ impl Numbers {
         let snapshot = status.edge.current.load();
         let revisions = snapshot.as_ref().map(|snapshot| snapshot.revisions).unwrap_or_default();
         let loader = status.facts.loader.lock().clone();
+        let cache = status.edge.cache.reading();
         let staleness = status.edge.lease.staleness_nanos(status.edge.clock.boot());
         let counters = vec![
             ("causeway_connections", "Connections accepted", reading.connections),
@@ -65,6 +66,9 @@ impl Numbers {
             ),
             ("causeway_requests_aborted", "Requests whose client went away", reading.aborted),
             ("causeway_connections_stalled", "Connections closed because nothing moved", reading.stalled),
+            ("causeway_cache_hits", "Responses given from the cache", cache.hits),
+            ("causeway_cache_misses", "Requests to services on routes with a cache", cache.misses),
+            ("causeway_cache_collapsed", "Requests that got the response another one had asked for", cache.collapsed),
             ("causeway_audit_records", "Audit records on disk since the start", spool.records_total),
             ("causeway_audit_batches", "Batches that carried them", spool.batches_total),
             ("causeway_audit_fsyncs", "Calls of fdatasync for them", spool.fsyncs_total),
@@ -78,6 +82,8 @@ impl Numbers {
         let gauges = vec![
             ("causeway_connections_open", "Connections open", reading.connections_open as f64),
             ("causeway_limit_cells", "Subjects with a rate limit in use", status.edge.cells.len() as f64),
+            ("causeway_cache_bytes", "Bytes of stored responses", cache.bytes as f64),
+            ("causeway_cache_capacity_bytes", "Most that they may take", cache.bytes_max as f64),
             ("causeway_rows_quarantined", "Rows that are skipped because they cannot be read", status.facts.quarantined() as f64),
             (
                 "causeway_audit_incarnations_waiting",

@@ -224,6 +224,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers) -> Result<Edge> {
         breakers: edge::balance::fleet::Breakers::default(),
         names: edge::names::Names::default(),
         tally: edge::balance::tally::Tally::default(),
+        cache: edge::cache::Cache::new(limits.cache.0),
         settings: Settings {
             connections_max: limits.connections,
             head_timeout: limits.head_timeout.0,

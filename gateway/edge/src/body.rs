@@ -16,7 +16,7 @@ use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::{fields, http1::Download, http2::Reply, pool::Slot, trail::Trail};
+use crate::{compress::Compressed, fields, http1::Download, http2::Reply, pool::Slot, trail::Trail};
 
 /// Why a body was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -293,6 +293,8 @@ pub enum ReplyBody {
     Whole(Option<Bytes>),
     /// It streams; its record is closed at its end.
     Stream(Box<ReplyStream>),
+    /// One of the others, compressed on its way.
+    Compressed(Box<Compressed<ReplyBody>>),
 }
 
 /// The streaming form of a response's body. Dropping it early closes the connection to the service and records an abort.
@@ -359,6 +361,7 @@ impl Body for ReplyBody {
         match &mut *self {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Stream(stream) => stream.poll(cx),
+            Self::Compressed(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -366,6 +369,7 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Stream(stream) => stream.first.is_none() && stream.inner.is_end_stream(),
+            Self::Compressed(body) => body.is_end_stream(),
         }
     }
 
@@ -373,7 +377,7 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX))),
             Self::Stream(stream) if stream.first.is_none() => stream.inner.size_hint(),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Compressed(_) => SizeHint::default(),
         }
     }
 }

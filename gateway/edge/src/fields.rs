@@ -124,3 +124,12 @@ pub fn strip_prefix(headers: &mut HeaderMap, prefix: &str) {
         headers.remove(name);
     }
 }
+
+/// Adds a field's name to `Vary` (RFC 9110 section 12.5.5), once.
+pub fn vary(headers: &mut HeaderMap, name: &'static str) {
+    let listed = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    if listed.map(str::trim).any(|listed| listed == "*" || listed.eq_ignore_ascii_case(name)) {
+        return;
+    }
+    headers.append(header::VARY, HeaderValue::from_static(name));
+}

@@ -1,4 +1,4 @@
-//! Admits a permitted request against its route's limits; the only constructor of [`Admitted`].
+//! Admits a permitted request against its route's limits; with [`readmit`] the only constructor of [`Admitted`].
 
 use std::{collections::HashMap, fmt::Write as _, net::IpAddr};
 
@@ -165,6 +165,11 @@ pub fn admit<'s>(permit: Permit<'s>, cells: &Cells, address: IpAddr, now: BootNa
     let seconds = seconds(nanos);
     Err(Denial::new(ProblemKind::QuotaExceeded, format!("the limit `{}` is used up; it admits again in {seconds} s", limit.name))
         .retry_after(seconds))
+}
+
+/// Admits the gateway's own request on behalf of one that was charged already: the refresh of a stored response.
+pub const fn readmit(permit: Permit<'_>) -> Admitted<'_> {
+    Admitted { permit }
 }
 
 /// The quota of a limit for this caller.

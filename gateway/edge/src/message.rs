@@ -5,11 +5,11 @@ use std::{io::Write, net::IpAddr};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::Body;
 use model::{
-    problem::{Denial, ProblemKind},
+    problem::Denial,
     structure::{Auth, Route, Target},
 };
 
-use crate::{body::RequestBody, head::Head, refuse, trail::Trail};
+use crate::{body::RequestBody, head::Head, refuse, trail::Trail, transform};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -23,6 +23,8 @@ pub struct Message {
     /// The client's credentials stay here.
     hides_credentials: bool,
     cookie: Option<HeaderValue>,
+    /// What `Host` says, unless it is the target's own name.
+    host: Option<HeaderValue>,
     /// The body; taken while an attempt runs.
     pub body: RequestBody,
 }
@@ -33,7 +35,8 @@ impl Message {
     /// # Errors
     /// `internal`, when the rewritten path is not valid.
     pub fn new(route: &Route, head: Head, body: RequestBody, trail: &Trail) -> Result<Self, Denial> {
-        let path = path_and_query(route, &head)?;
+        let path = transform::path_and_query(route, &head)?;
+        let host = transform::upstream_host(route, &head);
         let cookie = joined_cookies(&head.parts.headers);
         Ok(Self {
             path,
@@ -42,6 +45,7 @@ impl Message {
             // The key was for the gateway; a service that logs its headers must not learn it.
             hides_credentials: route.auth != Auth::None,
             cookie,
+            host,
             head,
             body,
         })
@@ -56,7 +60,15 @@ impl Message {
     pub fn shadow(&self, body: RequestBody, name: HeaderName, value: HeaderValue) -> Self {
         let mut head = self.head.clone();
         head.parts.headers.insert(name, value);
-        Self { head, path: self.path.clone(), request_id: self.request_id.clone(), cookie: self.cookie.clone(), body, ..*self }
+        Self {
+            head,
+            path: self.path.clone(),
+            request_id: self.request_id.clone(),
+            cookie: self.cookie.clone(),
+            host: self.host.clone(),
+            body,
+            ..*self
+        }
     }
 
     /// The method.
@@ -74,7 +86,7 @@ impl Message {
         let mut out = Vec::with_capacity(1_024);
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
         put(&[self.method().as_str().as_bytes(), b" ", target.base_path.as_bytes(), self.path.as_str().as_bytes(), b" HTTP/1.1\r\nhost: "]);
-        put(&[target.authority.as_bytes(), b"\r\n"]);
+        put(&[self.host.as_ref().map_or(target.authority.as_bytes(), HeaderValue::as_bytes), b"\r\n"]);
         for (name, value) in &self.head.parts.headers {
             if self.travels(name) {
                 put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
@@ -96,7 +108,11 @@ impl Message {
     pub fn http2_request(&self, target: &Target, body: RequestBody) -> Request<RequestBody> {
         let scheme = if target.reach.tls.is_some() { "https" } else { "http" };
         let path = if target.base_path.is_empty() { self.path.as_str().to_owned() } else { format!("{}{}", target.base_path, self.path) };
-        let uri = Uri::builder().scheme(scheme).authority(&*target.authority).path_and_query(path).build();
+        let uri = Uri::builder()
+            .scheme(scheme)
+            .authority(self.host.as_ref().map_or(target.authority.as_bytes(), HeaderValue::as_bytes))
+            .path_and_query(path)
+            .build();
         let mut headers = HeaderMap::with_capacity(self.head.parts.headers.len() + 6);
         for (name, value) in &self.head.parts.headers {
             if self.travels(name) {
@@ -159,26 +175,4 @@ fn joined_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
     crumbs.next().and(crumbs.next())?;
     let crumbs: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
     HeaderValue::from_bytes(&crumbs.join(&b"; "[..])).ok()
-}
-
-fn path_and_query(route: &Route, head: &Head) -> Result<PathAndQuery, Denial> {
-    let path = head.path();
-    let internal = |_| Denial::new(ProblemKind::Internal, "the rewritten path is not valid");
-    let Some((strip, add)) = &route.rewrite else {
-        // The usual request: what came is what goes, unless it was made normal.
-        if path == head.parts.uri.path()
-            && let Some(whole) = head.parts.uri.path_and_query()
-        {
-            return Ok(whole.clone());
-        }
-        return join("", path, head.query()).try_into().map_err(internal);
-    };
-    let rest = path.strip_prefix(&**strip).unwrap_or(path);
-    let rest = if rest.starts_with('/') || !add.is_empty() && rest.is_empty() { rest.to_owned() } else { format!("/{rest}") };
-    join(add, &rest, head.query()).try_into().map_err(internal)
-}
-
-fn join(prefix: &str, path: &str, query: Option<&str>) -> String {
-    let (mark, query) = query.map_or(("", ""), |query| ("?", query));
-    format!("{prefix}{path}{mark}{query}")
 }

@@ -9,7 +9,7 @@ use model::{
     structure::Route,
 };
 
-use crate::head::Head;
+use crate::{cors, head::Head};
 
 /// A request whose route is known.
 #[derive(Debug)]
@@ -45,6 +45,24 @@ pub fn find<'s>(snapshot: &'s Snapshot, head: &Head) -> Result<Matched<'s>, Deni
         None if allowed.is_empty() => Err(Denial::new(ProblemKind::RouteNotFound, "nothing is served under this path")),
         None => Err(Denial::new(ProblemKind::MethodNotAllowed, "the path exists, but not with this method").allowing(allowed)),
     }
+}
+
+/// Finds the route that a preflight asks about, if that route has CORS: then the gateway answers, and not the service.
+///
+/// The most specific route for the method that the browser wants to use. A route that wants fields with certain values fits
+/// when the preflight carries them, or says that the request will.
+pub fn find_preflight<'s>(snapshot: &'s Snapshot, head: &Head) -> Option<Matched<'s>> {
+    let wanted = cors::preflight_method(head)?;
+    let table = snapshot.structure.hosts.find(&head.host)?;
+    let route = table.trie.find(head.path(), |route| {
+        let fields = route.headers.iter().all(|(name, value)| {
+            let carried = head.parts.headers.get_all(name).iter().any(|field| field.as_bytes() == &**value);
+            carried || cors::requested_fields(head).any(|requested| name.as_str().eq_ignore_ascii_case(requested))
+        });
+        fields && (route.methods.is_empty() || route.methods.contains(&wanted))
+    })?;
+    route.filters.as_ref()?.cors.as_ref()?;
+    Some(Matched { snapshot, route })
 }
 
 fn fits(route: &Route, head: &Head, allowed: &mut Vec<Method>) -> bool {

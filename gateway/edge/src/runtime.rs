@@ -15,6 +15,7 @@ use crate::{
         fleet::{Breakers, Group, Kept},
         tally::Tally,
     },
+    cache::Cache,
     clock::Clock,
     current::{CoreCurrent, Current, Held},
     deadline::{self, Deadlines},
@@ -104,6 +105,8 @@ pub struct Edge {
     pub names: Names,
     /// What endpoints, retries and copies made happen.
     pub tally: Tally,
+    /// Stored responses.
+    pub cache: Cache,
     /// The node's limits.
     pub settings: Settings,
 }

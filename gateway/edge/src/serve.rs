@@ -16,33 +16,41 @@ use model::{
 use crate::{
     authenticate, authorize,
     body::{ReplyBody, ReplyStream, ServiceBody},
+    cache::{self, ticket::Entry},
     current::Held,
     divert,
+    filter::{self, After},
     forward::{self, Exchange},
     head::{self, Head},
-    limit::{self, LimitFacts},
+    limit::{self, Admitted, LimitFacts},
     refuse, region, route,
     runtime::Core,
     tls::Peer,
     trail::{self, Trail},
-    validate::{self, Findings},
+    validate::{self, Findings, ValidBody},
 };
 
 /// Decides over one request and brings the service's answer back.
 async fn respond(
-    core: &Core,
+    core: &Arc<Core>,
     snapshot: &Held,
-    peer: &Peer,
-    head: Head,
+    mut head: Head,
     body: Incoming,
     trail: &mut Trail,
     limits: &mut LimitFacts,
-) -> Result<Exchange, Denial> {
+    after: &mut Option<Box<After>>,
+) -> Result<Answer, Denial> {
     let edge = &*core.edge;
     let now = trail.started();
     let is_read = head.is_read();
 
+    if *head.method() == Method::OPTIONS
+        && let Some(answer) = filter::preflight(snapshot, &head, trail)
+    {
+        return answer.map(Answer::Ready); // browsers send no credentials with a preflight (Fetch section 3.2.2)
+    }
     let matched = route::find(snapshot, &head)?;
+    *after = After::new(matched.route(), &head);
     trail.matched(&matched)?;
 
     let mut key_seen = None;
@@ -50,7 +58,7 @@ async fn respond(
     trail.key_seen(key_seen);
     let permit = authorize::check(authenticated.inspect(|known| trail.principal(known.principal()))?)?;
 
-    let admitted = limit::admit(permit, &edge.cells, peer.address, now.boot, limits);
+    let admitted = limit::admit(permit, &edge.cells, trail.client_address(), now.boot, limits);
     trail.limited_by(limits.refused_by.clone());
     let admitted = admitted?;
 
@@ -59,25 +67,74 @@ async fn respond(
     trail.findings(findings);
     let body = body?;
 
+    if let Some(after) = after.as_deref_mut() {
+        filter::prepare(after, &admitted, edge, trail, &head);
+    }
+    let route = admitted.permit().route();
+    let Some(rules) = route.filters.as_ref().and_then(|filters| filters.cache) else {
+        let place = if is_read { None } else { edge.cache.place(&head) };
+        let exchange = fetch(core, snapshot, &admitted, head, body, trail).await?;
+        edge.cache.answered(place, exchange.response.status(), edge.clock.boot());
+        return Ok(Answer::Service(exchange, bytes::Bytes::new()));
+    };
+    let ticket = match cache::ticket::enter(core, &admitted, rules, &mut head, &body, trail).await? {
+        Entry::Fetch(ticket) => ticket,
+        Entry::Answer(response) => {
+            authorize::still_fresh(&admitted, edge, is_read, edge.clock.now())?; // it may have waited for another's response
+            return Ok(Answer::Ready(response));
+        }
+    };
+    let place = if is_read { None } else { edge.cache.place(&head) };
+    let outcome = fetch(core, snapshot, &admitted, head, body, trail).await;
+    if let Ok(exchange) = &outcome {
+        edge.cache.answered(place, exchange.response.status(), edge.clock.boot());
+    }
+    ticket.land(core, route, outcome, trail).await
+}
+
+/// Sends an admitted request to the service that may answer it.
+///
+/// # Errors
+/// `region-unavailable`, `authority-stale`, `credentials-invalid`, `audit-unavailable`, and those of [`forward::send`].
+pub(crate) async fn fetch<'s>(
+    core: &Core,
+    snapshot: &'s Held,
+    admitted: &Admitted<'s>,
+    mut head: Head,
+    body: ValidBody,
+    trail: &mut Trail,
+) -> Result<Exchange, Denial> {
+    let edge = &*core.edge;
+    let is_read = head.is_read();
+    filter::request(admitted, edge, trail, &mut head);
     let route = admitted.permit().route();
     let upstream = divert::choose(route, &head, &core.dice);
     if !Arc::ptr_eq(upstream, &route.upstream) {
         trail.diverted(upstream);
     }
-    let target = region::choose(&admitted, upstream, &head, peer.address, core, snapshot, now.boot)?;
+    let target = region::choose(admitted, upstream, &head, trail.client_address(), core, snapshot, trail.started().boot)?;
     if target.may_be_stale() {
         trail.consistency("writer region down, served by a replica that may be behind");
     }
 
-    authorize::still_fresh(&admitted, edge, is_read, edge.clock.now())?; // a slow body must not outlive its authority
+    authorize::still_fresh(admitted, edge, is_read, edge.clock.now())?; // a slow body must not outlive its authority
     if trail.durability() == AuditDoc::Strict {
         trail.intent().await?;
     }
-    let mut exchange = forward::send(&admitted, &target, head, body, core, trail).await?;
+    let mut exchange = forward::send(admitted, &target, head, body, core, trail).await?;
     if target.may_be_stale() {
         exchange.response.headers_mut().insert(refuse::STALENESS, HeaderValue::from_static("unknown"));
     }
     Ok(exchange)
+}
+
+/// What comes of a request that is not refused.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    /// A service's response, and what was read of its body already.
+    Service(Exchange, bytes::Bytes),
+    /// A response of the gateway's own, or one that it has kept.
+    Ready(Response<bytes::Bytes>),
 }
 
 /// Serves one request: a cheap gate, a reserved record, the stages, and the release of the response.
@@ -106,11 +163,12 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
         }
     };
     let mut limits = LimitFacts::default();
+    let mut after = None;
     let outcome = match (head::check(parts, core.edge.settings.headers_max), snapshot) {
         (Err(denial), _) => Err(denial),
         (Ok(_), None) => Err(Denial::new(ProblemKind::NotReady, "this node has no configuration yet").retry_after(2)),
         (Ok(head), Some(snapshot)) => {
-            let stages = respond(&core, &snapshot, &peer, head, body, &mut trail, &mut limits);
+            let stages = respond(&core, &snapshot, head, body, &mut trail, &mut limits, &mut after);
             AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| {
                 tracing::error!(request.id = trail.request_id(), "a stage panicked; the request is answered with 500");
                 Err(Denial::new(ProblemKind::Internal, "the gateway failed; the request may have been processed").maybe_processed())
@@ -118,9 +176,13 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
         }
     };
     let mut response = match outcome {
-        Ok(exchange) => release(&core, exchange, trail, &limits).await,
+        Ok(Answer::Service(exchange, prefix)) => release(&core, exchange, prefix, trail, &limits, after.as_deref_mut()).await,
+        Ok(Answer::Ready(response)) => release_ready(&core, response, trail, &limits, after.as_deref_mut()).await,
         Err(denial) => refuse_recorded(&core, &peer, &denial, trail, &limits).await,
     };
+    if let Some(after) = after {
+        response = after.finish(response);
+    }
     if is_head {
         // HTTP/2 would send the bytes of a problem, and clients take that for a broken stream (RFC 9110 section 9.3.2).
         *response.body_mut() = ReplyBody::Whole(None);
@@ -129,7 +191,14 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
 }
 
 /// Releases a service's response once its record is on disk.
-async fn release(core: &Arc<Core>, exchange: Exchange, mut trail: Trail, limits: &LimitFacts) -> Response<ReplyBody> {
+async fn release(
+    core: &Arc<Core>,
+    exchange: Exchange,
+    prefix: bytes::Bytes,
+    mut trail: Trail,
+    limits: &LimitFacts,
+    after: Option<&mut After>,
+) -> Response<ReplyBody> {
     let Exchange { response, meter } = exchange;
     let (mut parts, mut body) = response.into_parts();
     if let Ok(value) = HeaderValue::from_str(trail.request_id()) {
@@ -139,8 +208,11 @@ async fn release(core: &Arc<Core>, exchange: Exchange, mut trail: Trail, limits:
         parts.headers.insert(refuse::REGION, value);
     }
     limits.write_headers(&mut parts.headers);
+    if let Some(after) = after {
+        after.change(&mut parts.headers);
+    }
 
-    let (first, is_whole) = first_frame(&mut body).await;
+    let (first, is_whole) = if prefix.is_empty() { first_frame(&mut body).await } else { (Some(Frame::data(prefix)), body.is_end_stream()) };
     let sizes = is_whole.then(|| (meter.bytes(), first.as_ref().map_or(0, data_len)));
     let receipt = trail.outcome(parts.status.as_u16(), None, sizes);
     if trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
@@ -157,6 +229,37 @@ async fn release(core: &Arc<Core>, exchange: Exchange, mut trail: Trail, limits:
         ReplyBody::Stream(Box::new(ReplyStream::new(first, body, meter, trail, stall)))
     };
     Response::from_parts(parts, body)
+}
+
+/// Releases a response of the gateway's own, or one that it has kept, once its record is on disk.
+async fn release_ready(
+    core: &Arc<Core>,
+    response: Response<bytes::Bytes>,
+    mut trail: Trail,
+    limits: &LimitFacts,
+    after: Option<&mut After>,
+) -> Response<ReplyBody> {
+    let (mut parts, body) = response.into_parts();
+    if let Ok(value) = HeaderValue::from_str(trail.request_id()) {
+        parts.headers.insert(refuse::REQUEST_ID, value);
+    }
+    limits.write_headers(&mut parts.headers);
+    if let Some(after) = after {
+        let region = trail.target_region().unwrap_or(&core.edge.region);
+        if let Ok(value) = HeaderValue::from_str(region) {
+            parts.headers.insert(refuse::REGION, value);
+        }
+        after.change(&mut parts.headers);
+    }
+    let length = u64::try_from(body.len()).unwrap_or(u64::MAX);
+    let receipt = trail.outcome(parts.status.as_u16(), None, Some((0, length)));
+    if trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
+        let denial = trail::unavailable();
+        core.counters.refused(denial.kind);
+        return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
+    }
+    core.counters.served(trail.route_name(), parts.status, trail.now().boot.nanos_since(trail.started().boot));
+    Response::from_parts(parts, ReplyBody::Whole(Some(body).filter(|body| !body.is_empty())))
 }
 
 /// Answers a refusal; refusals are on disk before they are told, too.

@@ -138,6 +138,11 @@ impl Trail {
         &self.facts.request_id
     }
 
+    /// The other end of the connection.
+    pub fn peer(&self) -> &Arc<Peer> {
+        &self.facts.peer
+    }
+
     /// Where the request came from.
     pub fn client_address(&self) -> IpAddr {
         self.facts.peer.address

@@ -21,6 +21,9 @@ use crate::{
     trie::{Pattern, Trie},
 };
 
+mod cache;
+mod fields;
+mod filter;
 mod resilience;
 mod route;
 mod upstream;
@@ -72,7 +75,7 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
     let apis = apis(document, &mut errors);
     let upstreams = upstreams(&document.upstreams, &regions, &domains, &mut errors);
     callers(document, &tenants, &mut errors);
-    let context = route::Context { tenants: &tenants, plans: &plans, apis: &apis, upstreams: &upstreams };
+    let context = route::Context { tenants: &tenants, plans: &plans, apis: &apis, upstreams: &upstreams, upstream_docs: &document.upstreams };
     names("routes", document.routes.iter().map(|doc| doc.name.as_str()), &mut errors);
     let mut compiled = Vec::with_capacity(document.routes.len());
     for (index, doc) in document.routes.iter().enumerate() {

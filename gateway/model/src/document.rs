@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     duration::{Bytes, Span},
+    filter::{CacheDoc, CompressionDoc, CorsDoc, HeadersDoc},
     host::HostPattern,
     limit::Rate,
     policy::{AuditDoc, ConsistencyDoc},
@@ -302,9 +303,24 @@ pub struct RouteDoc {
     /// When a request is tried again.
     #[serde(default)]
     pub retries: RetriesDoc,
-    /// Replaces the matched literal prefix of the path.
+    /// Changes the path that the service gets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rewrite: Option<RewriteDoc>,
+    /// What `Host` says to the service: `target`, `preserve`, or a name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upstream_host: Option<String>,
+    /// Changes of header fields.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub headers: Option<HeadersDoc>,
+    /// Which pages of other origins may use the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<CorsDoc>,
+    /// Compression of responses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<CompressionDoc>,
+    /// Responses that are kept and given again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheDoc>,
     /// The largest body the route takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_max: Option<Bytes>,
@@ -438,13 +454,17 @@ pub enum ByDoc {
     Address,
 }
 
-/// Replaces a prefix of the path.
+/// Changes the path that the service gets: a prefix for another, or all of it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewriteDoc {
-    /// What the path must start with.
+    /// Leading segments that go; none when absent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub strip_prefix: String,
-    /// What takes its place; nothing when absent.
-    #[serde(default)]
+    /// What comes in front; nothing when absent.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub add_prefix: String,
+    /// The whole path, from parameters of the matched one: `/v2/{id}`, `/v2/{id}/**`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
 }

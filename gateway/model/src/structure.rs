@@ -13,10 +13,15 @@ use crate::{
     limit::Quota,
     openapi::Api,
     policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
-    structure::resilience::{Diversions, Resilience, Retries},
+    rewrite::Rewrite,
+    structure::{
+        filter::{Filters, UpstreamHost},
+        resilience::{Diversions, Resilience, Retries},
+    },
     trie::Trie,
 };
 
+pub mod filter;
 pub mod reach;
 pub mod resilience;
 
@@ -107,8 +112,12 @@ pub struct Route {
     pub diversions: Option<Box<Diversions>>,
     /// When requests are tried again.
     pub retries: Retries,
-    /// Prefix to cut and prefix to add.
-    pub rewrite: Option<(Box<str>, Box<str>)>,
+    /// What the path becomes.
+    pub rewrite: Option<Rewrite>,
+    /// What the `Host` field says to the service.
+    pub upstream_host: UpstreamHost,
+    /// What is off unless it is written.
+    pub filters: Option<Box<Filters>>,
     /// The largest body, in bytes.
     pub body_bytes_max: u64,
     /// From the request's head to the response's head.

@@ -9,13 +9,14 @@ use std::{
 
 use http::{HeaderName, Method};
 
-use super::{Compiled, Errors, Tenants, is_name, quota};
+use super::{Compiled, Errors, Tenants, filter, is_name, quota};
 use crate::{
-    document::{AllowDoc, AuthDoc, LimitDoc, RouteDoc, ValidationDoc},
+    document::{AllowDoc, AuthDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
     duration::Span,
     host::HostPattern,
     openapi::Api,
     policy::{AuditDoc, ConsistencyDoc, ConsistencyFullDoc, ElseDoc, KeysDoc, OnStaleDoc, PresetDoc, ReadModeDoc, ReadsDoc},
+    rewrite::Rewrite,
     structure::{Allow, Auth, KeyFreshness, LimitSource, Plan, Reads, Route, RouteLimit, Upstream},
     trie::Pattern,
 };
@@ -32,6 +33,7 @@ pub(super) struct Context<'a> {
     pub(super) plans: &'a HashMap<Arc<str>, Plan>,
     pub(super) apis: &'a HashMap<Arc<str>, Option<Arc<Api>>>,
     pub(super) upstreams: &'a HashMap<Arc<str>, Arc<Upstream>>,
+    pub(super) upstream_docs: &'a [UpstreamDoc],
 }
 
 pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, errors: &mut Errors) -> Option<Compiled> {
@@ -65,6 +67,10 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     let diversions = super::resilience::diversions(doc, &at, context, errors);
     unsupported(doc, &at, errors);
     access(doc, &at, auth, errors);
+    let rewrite = rewrite(doc, &at, errors);
+    let upstream_host = filter::upstream_host(doc.upstream_host.as_deref(), &at, errors);
+    let upstream_doc = context.upstream_docs.iter().find(|known| known.name == doc.upstream);
+    let filters = filter::compile(doc, &at, &filter::Context { auth, methods: &methods, upstream: upstream_doc, reads, get_writes }, errors);
     let body_bytes_max = doc.body_max.map_or(BODY_BYTES_DEFAULT, |bytes| bytes.0);
     if api.is_some() && body_bytes_max > BODY_BYTES_CHECKED_MAX {
         errors.add(format!("{at}.body_max"), "bodies that are checked against a schema are held in memory: at most 16MiB");
@@ -94,7 +100,9 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
         upstream,
         diversions: (!diversions.canaries.is_empty() || !diversions.shares.is_empty() || diversions.mirror.is_some()).then(|| Box::new(diversions)),
         retries,
-        rewrite: doc.rewrite.as_ref().map(|doc| (doc.strip_prefix.as_str().into(), doc.add_prefix.as_str().into())),
+        rewrite,
+        upstream_host,
+        filters,
         body_bytes_max,
         timeout,
     });
@@ -295,21 +303,11 @@ fn unsupported(doc: &RouteDoc, at: &str, errors: &mut Errors) {
     if doc.audit == AuditDoc::Replicated {
         errors.add(format!("{at}.audit"), "`replicated` comes with a later release and is refused until then; use `strict`");
     }
-    if let Some(rewrite) = &doc.rewrite {
-        for (name, value) in [("strip_prefix", &rewrite.strip_prefix), ("add_prefix", &rewrite.add_prefix)] {
-            if !value.is_empty() && (!value.starts_with('/') || value.ends_with('/') || crate::path::normalize(value).is_err()) {
-                errors
-                    .add(format!("{at}.rewrite.{name}"), format!("`{value}` is not a path prefix: it starts with a slash and does not end with one"));
-            }
-        }
-        match doc.matches.path.strip_prefix(&rewrite.strip_prefix) {
-            None => errors.add(format!("{at}.rewrite.strip_prefix"), "the route's path does not start with this prefix"),
-            Some(rest) if !rest.is_empty() && !rest.starts_with('/') => {
-                errors.add(format!("{at}.rewrite.strip_prefix"), "a prefix is cut by whole segments");
-            }
-            Some(_) => {}
-        }
-    }
+}
+
+fn rewrite(doc: &RouteDoc, at: &str, errors: &mut Errors) -> Option<Rewrite> {
+    let compiled = Rewrite::compile(doc.rewrite.as_ref()?, &doc.matches.path);
+    compiled.map_err(|(field, error)| errors.add(format!("{at}.rewrite.{field}"), error.to_string())).ok()
 }
 
 fn access(doc: &RouteDoc, at: &str, auth: Auth, errors: &mut Errors) {

@@ -1,0 +1,69 @@
+//! Asks the service again behind a response that was given stale (RFC 5861 section 3).
+//!
+//! It is a request of its own: with its own record, under the caller's credential, which is verified again. It is not charged
+//! to the caller's limits, because the request that caused it was.
+
+use std::sync::Arc;
+
+use model::problem::Denial;
+
+use super::ticket::Ticket;
+use crate::{
+    accept, authenticate, authorize, filter,
+    head::Head,
+    limit, route,
+    runtime::Core,
+    serve::{self, Answer},
+    tls::Peer,
+    trail::Trail,
+    validate::ValidBody,
+};
+
+/// Starts it; at most one for each key, because the ticket leads the key's flight. Failures leave the stored response.
+pub(super) fn spawn(core: &Arc<Core>, peer: &Arc<Peer>, head: &Head, ticket: Ticket) {
+    let (core, peer, mut head) = (Arc::clone(core), Arc::clone(peer), head.clone());
+    // A HEAD may find a stale response, too; what is kept is what GET brings.
+    head.parts.method = http::Method::GET;
+    accept::spawn(async move {
+        if let Err(denial) = run(&core, &peer, head, ticket).await {
+            tracing::debug!(problem.kind = denial.kind.code(), "a stored response could not be refreshed");
+        }
+    });
+}
+
+async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, ticket: Ticket) -> Result<(), Denial> {
+    let Some(snapshot) = core.snapshot() else { return Ok(()) };
+    let now = core.edge.clock.now();
+    let mut trail = Trail::start(core, peer, &head.parts, snapshot.revisions, now)?;
+    let outcome = async {
+        let matched = route::find(&snapshot, &head)?;
+        trail.matched(&matched)?;
+        let mut seen = None;
+        let authenticated = authenticate::verify(matched, &head, &core.edge, now, &mut seen)?;
+        trail.principal(authenticated.principal());
+        let admitted = limit::readmit(authorize::check(authenticated)?);
+        let route = Arc::clone(admitted.permit().route());
+        trail.consistency("refreshes the cache");
+        ticket.ask(&mut head);
+        filter::request(&admitted, &core.edge, &trail, &mut head);
+        let fetched = serve::fetch(core, &snapshot, &admitted, head, ValidBody::Empty, &mut trail).await;
+        ticket.land(core, &route, fetched, &mut trail).await
+    }
+    .await;
+    match outcome {
+        Ok(Answer::Ready(response)) => {
+            let length = u64::try_from(response.body().len()).unwrap_or(u64::MAX);
+            drop(trail.outcome(response.status().as_u16(), None, Some((0, length))));
+            Ok(())
+        }
+        // It may not be kept any more: nobody reads the rest.
+        Ok(Answer::Service(exchange, _)) => {
+            drop(trail.outcome(exchange.response.status().as_u16(), None, Some((0, 0))));
+            Ok(())
+        }
+        Err(denial) => {
+            drop(trail.outcome(denial.kind.status().as_u16(), Some(denial.kind), Some((0, 0))));
+            Err(denial)
+        }
+    }
+}
