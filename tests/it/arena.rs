@@ -156,8 +156,8 @@ impl Arena {
             routes.push(value);
         };
         for part in parts {
-            let ports = self.listeners[part.name].iter().map(|listener| listener.local_addr().unwrap().port());
-            let mut targets: Vec<String> = ports.map(|port| format!("http://{}:{port}", part.host)).collect();
+            let own = self.listeners[part.name].iter().map(|listener| listener.local_addr().unwrap().port());
+            let mut targets: Vec<String> = own.map(|port| format!("http://{}:{port}", part.host)).collect();
             targets.extend(part.is_refusing.then(|| refusing.clone()));
             add(part.name, targets, &part.upstream, &part.route);
         }

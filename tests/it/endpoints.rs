@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use harness::wait;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::arena::{Arena, arena};
@@ -144,7 +145,8 @@ async fn requests_over_the_cap_go_to_another_endpoint_wait_or_are_refused_at_onc
         (status, began.elapsed())
     };
     // The response deadline of five seconds ends those that hold the places.
-    let holders = tokio::spawn(async move { join_all([ask("/capped/a"), ask("/queued/a"), ask("/spill/a"), ask("/spill/b")]).await });
+    let mut holders = JoinSet::new();
+    holders.spawn(async move { join_all([ask("/capped/a"), ask("/queued/a"), ask("/spill/a"), ask("/spill/b")]).await });
     wait::until("the places to be taken", SOON, async || (capped[0].seen().len(), queued[0].seen().len(), counts(&spill)) == (1, 1, vec![1, 1]))
         .await
         .unwrap();
@@ -154,13 +156,14 @@ async fn requests_over_the_cap_go_to_another_endpoint_wait_or_are_refused_at_onc
         let (status, took) = ask(path).await;
         assert!(status == 503 && took < Duration::from_secs(1), "{path}: {status} after {took:?}");
     }
-    let waiter = tokio::spawn(ask("/queued/b"));
+    let mut waiter = JoinSet::new();
+    waiter.spawn(ask("/queued/b"));
     wait::until("one to wait", SOON, async || arena.metric("causeway_endpoint_queued_total").await > 0).await.unwrap();
     assert_eq!(ask("/queued/c").await.0, 503, "the queue holds one");
-    let (status, took) = waiter.await.unwrap();
+    let (status, took) = waiter.join_next().await.unwrap().unwrap();
 
     assert!(status == 200 && took > Duration::from_millis(500), "it had to wait: {status} after {took:?}");
-    assert!(holders.await.unwrap().into_iter().all(|(status, _)| status == 504));
+    assert!(holders.join_next().await.unwrap().unwrap().into_iter().all(|(status, _)| status == 504));
     assert_eq!(ask("/capped/d").await.0, 200, "the place is free again");
 }
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::arena::{Arena, arena};
-use crate::service::{Act, ok, raw};
+use crate::service::{Act, Service, ok, raw};
 use crate::site::SOON;
 
 fn unavailable() -> Vec<Act> {
@@ -48,7 +48,7 @@ async fn only_idempotent_requests_are_sent_again() {
         (0, _) => unavailable(),
         _ => ok("fine"),
     });
-    let times = |path: &str| services.iter().flat_map(|service| service.seen()).filter(|seen| seen.line().contains(path)).count();
+    let times = |path: &str| services.iter().flat_map(Service::seen).filter(|seen| seen.line().contains(path)).count();
 
     for (kind, failed) in [("reset", 502), ("status", 503)] {
         for method in [Method::GET, Method::HEAD, Method::OPTIONS, Method::DELETE, Method::POST, Method::PATCH] {
