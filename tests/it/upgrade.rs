@@ -17,8 +17,9 @@ use crate::operation::{START_WITHIN, Station, dial, once, tls};
 use crate::site::SOON;
 use crate::wire::Wire;
 
-fn with_handover(text: String) -> String {
-    format!("{text}handover: {{ socket: run.sock }}\nlimits: {{ handshakes_per_address: 100000 }}\n")
+fn with_handover(mut text: String) -> String {
+    text.push_str("handover: { socket: run.sock }\nlimits: { handshakes_per_address: 100000 }\n");
+    text
 }
 
 /// Calls that are made until they are told to stop, and what became of them.

@@ -51,7 +51,7 @@ pub struct Loader {
     facts: Arc<Facts>,
     reader: Reader,
     batch: Batch,
-    loader: log::Loader,
+    into: log::Loader,
     /// How far each incarnation is loaded, as the database said when it was last asked or written; the transaction that loads
     /// compares it once more. Forgotten after an error.
     loaded: HashMap<u64, u64>,
@@ -61,7 +61,7 @@ impl Loader {
     /// A loader of a folder.
     pub fn new(spool: Spool, node: Arc<str>, topology: Topology, facts: Arc<Facts>) -> Self {
         let reader = spool.reader();
-        Self { spool, node, topology, facts, reader, batch: Batch::default(), loader: log::Loader::default(), loaded: HashMap::new() }
+        Self { spool, node, topology, facts, reader, batch: Batch::default(), into: log::Loader::default(), loaded: HashMap::new() }
     }
 
     /// Loads what is durable now.
@@ -119,7 +119,7 @@ impl Loader {
             }
             let last_seq = rows.last_seq();
             let rows: Vec<Row<'_>> = rows.iter().collect();
-            let loaded = match self.loader.load(primary, &self.node, incarnation, seq + 1, &rows, *chain).await {
+            let loaded = match self.into.load(primary, &self.node, incarnation, seq + 1, &rows, *chain).await {
                 Ok(loaded) => loaded,
                 Err(LoadError::Store(error)) => return Err(error.to_string()),
                 Err(gap @ LoadError::Gap { .. }) => return Err(gap.to_string()),

@@ -57,6 +57,7 @@ impl Message {
     }
 
     /// A copy with another body and one more field, for a service that only looks on.
+    #[must_use]
     pub fn shadow(&self, body: RequestBody, name: HeaderName, value: HeaderValue) -> Self {
         let mut head = self.head.clone();
         head.parts.headers.insert(name, value);
