@@ -114,7 +114,7 @@ const NODE_MISTAKES: &[Mistake] = &[
     ),
     (
         "\"file:server.key\" }\ncontrol",
-        "\"file:server.key\", client_address: { field: forwarded, trusted: [ 10.0.0.1/8 ] } }\ncontrol",
+        "\"file:server.key\",\n  client_address: { field: forwarded, trusted: [ 10.0.0.1/8 ] } }\ncontrol",
         "10.0.0.1/8",
         "`10.0.0.0/8` is the range that holds it",
         "",
