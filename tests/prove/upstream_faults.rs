@@ -94,6 +94,17 @@ pub(crate) struct Got {
     told: String,
 }
 
+/// As [`ask`], and a lawful request whose kept connection ended under it is sent once more, as clients do (RFC 9112 section 9.3.1):
+/// the answer before it can have made the gateway close.
+async fn ask_again(http: &reqwest::Client, url: &str, case: &Case, nonces: [&str; 2]) -> (Got, bool) {
+    let [first, second] = nonces;
+    let got = ask(http, url, case, first).await;
+    if case.may == WHOLE && got.told.starts_with(HEADLESS) {
+        return (ask(http, url, case, second).await, true);
+    }
+    (got, false)
+}
+
 /// Sends one request and reads what comes.
 async fn ask(http: &reqwest::Client, url: &str, case: &Case, nonce: &str) -> Got {
     let target = format!("{url}/{}/{nonce}", case.name);
@@ -168,19 +179,20 @@ async fn scripts(context: &mut Context, verdict: &mut Verdict, door: &Door, vers
         let [http1, http2] = &clients;
         let http = if version == Version::Http1 { http1.clone() } else { http2.clone() };
         let url = url.clone();
-        let nonces = [nonce(&mut context.random), nonce(&mut context.random)];
+        let nonces = [(); 4].map(|()| nonce(&mut context.random));
         let fine = FINE.get(usize::try_from(context.random.below(FINE.len() as u64)).unwrap_or_default()).context("no lawful case")?;
         running.spawn(async move {
-            let [first, second] = nonces;
-            let got = ask(&http, &url, case, &first).await;
-            let after = ask(&http, &url, fine, &second).await;
+            let [first, second, third, fourth] = nonces;
+            let got = ask_again(&http, &url, case, [&first, &third]).await;
+            let after = ask_again(&http, &url, fine, [&second, &fourth]).await;
             drop(permit);
             [(case, version, got), (fine, version, after)]
         });
     }
-    let (mut asked, mut served, mut headless) = (0, 0, 0_u64);
+    let (mut asked, mut served, mut headless, mut again) = (0_u64, 0, 0_u64, 0_u64);
     while let Some(done) = running.join_next().await {
-        for (case, version, got) in done? {
+        for (case, version, (got, is_second)) in done? {
+            again += u64::from(is_second);
             headless += u64::from(got.told.starts_with(HEADLESS));
             if case.may == WHOLE {
                 asked += 1;
@@ -190,6 +202,8 @@ async fn scripts(context: &mut Context, verdict: &mut Verdict, door: &Door, vers
         }
     }
     verdict.figure("cases", FAULTS.len());
+    verdict.trial(again * 100 <= asked, || format!("{again} of {asked} lawful requests met a connection that was just being closed"));
+    verdict.figure("asked_again", again);
     verdict.figure("cut_before_head", headless);
     verdict.figure("fine", asked);
     verdict.figure("fine_share", share(served, asked));

@@ -224,6 +224,8 @@ async fn spoil(slot: &Slot, poison: Poison) {
 
 /// Answers `fine` to everything; between requests the stream lies in its slot, where orders reach it.
 async fn answer_well(stream: TcpStream, latest: Arc<Mutex<Option<Slot>>>, shared: Arc<Shared>) {
+    // Without it the kernel holds the poison until the gateway sends its next request, and nobody could know of it before.
+    drop(stream.set_nodelay(true));
     let slot: Slot = Arc::new(tokio::sync::Mutex::new(Some(stream)));
     let mut left = Vec::new();
     loop {

@@ -2,10 +2,12 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll},
 };
 
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -19,6 +21,18 @@ pub enum Stream {
     Plain(TcpStream),
     /// With TLS; boxed, because its buffers are large and plain connections should not pay for them.
     Tls(Box<TlsStream<TcpStream>>),
+}
+
+impl Stream {
+    /// Asks the kernel whether something can be read, or the connection has ended.
+    pub(super) fn has_input_or_end(&self) -> bool {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+        !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 impl AsyncRead for Stream {
