@@ -107,7 +107,7 @@ const NODE_MISTAKES: &[Mistake] = &[
     ),
     (
         "\"file:server.key\" }\ncontrol",
-        "\"file:server.key\", proxy_protocol: { from: [ ] } }\ncontrol",
+        "\"file:server.key\",\n  proxy_protocol: { from: [ ] } }\ncontrol",
         "[ ] } }\ncontrol",
         "name the balancers that send the PROXY header",
         "",
@@ -121,7 +121,7 @@ const NODE_MISTAKES: &[Mistake] = &[
     ),
     (
         "\"file:server.key\" }\ncontrol",
-        "\"file:server.key\", certificates: [ { hosts: [ a.test, A.test ], certificate: a, key: \"file:a\" } ] }\ncontrol",
+        "\"file:server.key\",\n  certificates: [ { hosts: [ a.test, A.test ], certificate: a, key: \"file:a\" } ] }\ncontrol",
         "[ a.test, A.test ]",
         "`a.test` has two chains",
         "",
