@@ -10,7 +10,7 @@ use harness::wait;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use crate::arena::{Arena, arena};
+use crate::arena::arena;
 use crate::service::{Act, Service, ok, raw};
 use crate::site::SOON;
 
@@ -20,20 +20,6 @@ fn error(status: u16) -> Vec<Act> {
 
 fn counts(services: &[Service]) -> Vec<usize> {
     services.iter().map(|service| service.seen().len()).collect()
-}
-
-/// Waits until the last `n` of ten requests in a row were answered by one endpoint.
-async fn settles(arena: &Arena, path: &str, endpoint: &str) {
-    wait::until(&format!("{path} answered by {endpoint} alone"), SOON, async || {
-        for _ in 0..10 {
-            if arena.get(path).await != (200, endpoint.to_owned()) {
-                return false;
-            }
-        }
-        true
-    })
-    .await
-    .unwrap();
 }
 
 #[tokio::test]
@@ -178,8 +164,10 @@ async fn endpoint_that_says_it_is_not_well_gets_no_requests_until_it_is() {
         _ => ok(&index.to_string()),
     });
 
-    settles(arena, "/byhttp/x", "1").await;
-    assert_eq!(arena.metric("causeway_endpoints{upstream=\"byhttp\",state=\"out\"}").await, 1);
+    wait::until("the check to find out", SOON, async || arena.metric("causeway_endpoints{upstream=\"byhttp\",state=\"out\"}").await == 1).await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(arena.get("/byhttp/x").await, (200, "1".to_owned()));
+    }
     let checks: Vec<_> = services[0].seen().into_iter().filter(|seen| seen.line().contains("/well")).collect();
     assert!(checks.iter().all(|seen| seen.header("user-agent") == ["causeway-health"]), "{checks:?}");
     assert_eq!(checks[0].header("host"), [format!("127.0.0.1:{}", arena.port("byhttp", 0))]);
