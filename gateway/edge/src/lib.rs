@@ -30,6 +30,7 @@ pub mod head;
 pub mod health;
 pub mod http1;
 pub mod http2;
+pub mod ids;
 pub mod lease;
 pub mod limit;
 pub mod listener;

@@ -5,7 +5,6 @@
 use std::{sync::Arc, time::Duration};
 
 use audit::spool::Lane;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use model::{key::Peppers, structure::Upstream, time::Now};
 use uuid::Uuid;
 
@@ -22,6 +21,7 @@ use crate::{
     forwarded::TrustedHops,
     gate::PeerGate,
     health::HealthTable,
+    ids::Ids,
     lease::Lease,
     limit::Cells,
     metrics::Counters,
@@ -131,7 +131,7 @@ pub struct Core {
     /// Copies of requests on their way.
     pub mirror: Mirror,
     current: CoreCurrent,
-    random: SystemRandom,
+    ids: Ids,
 }
 
 impl Core {
@@ -144,7 +144,7 @@ impl Core {
             dice: Dice::default(),
             mirror: Mirror::default(),
             current: CoreCurrent::default(),
-            random: SystemRandom::new(),
+            ids: Ids::default(),
             edge,
             lane,
             counters,
@@ -168,12 +168,6 @@ impl Core {
 
     /// A fresh UUIDv7 (RFC 9562 section 5.7) from the time that the request already has.
     pub fn uuid(&self, now: Now) -> Uuid {
-        let mut random = [0_u8; 10];
-        // A source that fails leaves zeros: ids may then repeat within a millisecond, which records survive.
-        if self.random.fill(&mut random).is_err() {
-            tracing::error!("the random source failed while an id was made");
-        }
-        let millis = u64::try_from(now.wall.0 / 1_000).unwrap_or(0);
-        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+        self.ids.next(now)
     }
 }
