@@ -196,7 +196,7 @@ async fn connection(
     };
     let (_, session) = stream.get_ref();
     let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-    let peer = Arc::new(Peer { address: entered.address, protocol, tls: TlsFacts::of(session) });
+    let peer = Arc::new(Peer::new(entered.address, protocol, TlsFacts::of(session)));
     let io = Watched::new(stream, Arc::clone(&watch), protocol);
     match protocol {
         Protocol::Http1 => serve_http1(core, peer, io, watch, phase).await,
@@ -258,8 +258,10 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         if is_ambiguous {
             request.extensions_mut().insert(AmbiguousFraming);
         }
-        // Boxed: the future is some kilobytes large, and hyper moves it several times.
-        let served = Box::pin(serve::handle(Arc::clone(core), client(&core.edge, &peer, &request), request));
+        let peer = client(&core.edge, &peer, &request);
+        let (parts, body) = request.into_parts();
+        // Boxed, the future and the head as well: they are large, and moved several times.
+        let served = Box::pin(serve::handle(Arc::clone(core), peer, Box::new(parts), body));
         let is_closing = &is_closing;
         async move {
             let mut response = served.await?;
@@ -298,9 +300,11 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
 async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
     let owned = Arc::clone(core);
-    let service = service_fn(move |request| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let in_flight = watch.enter(Protocol::Http2);
-        let served = Box::pin(serve::handle(Arc::clone(&owned), client(&owned.edge, &peer, &request), request));
+        let peer = client(&owned.edge, &peer, &request);
+        let (parts, body) = request.into_parts();
+        let served = Box::pin(serve::handle(Arc::clone(&owned), peer, Box::new(parts), body));
         async move { Ok::<_, Infallible>(served.await?.map(|body| WatchedBody::new(body, in_flight))) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())

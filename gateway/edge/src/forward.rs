@@ -12,6 +12,7 @@ use model::{
 use crate::{
     body::{BodyError, Meter, Progress, RequestBody, ServiceBody, Source},
     connect::Opened,
+    deadline::Within,
     fields,
     head::Head,
     http1::{Answer, Ask, Cause, Failure},
@@ -187,16 +188,10 @@ pub(crate) async fn carry(opened: Opened, message: &mut Message, target: &model:
 }
 
 /// Waits for the response's head: `limit` counts from the end of the request, whose pieces have their own deadline.
-async fn head_within<T>(core: &Core, limit: Duration, meter: &Meter, sent: impl Future<Output = T>) -> Option<T> {
-    let mut sent = std::pin::pin!(sent);
-    loop {
-        let is_whole = meter.progress() != Progress::Running;
-        match core.within(limit, sent.as_mut()).await {
-            Some(done) => return Some(done),
-            None if is_whole => return None,
-            None => {}
-        }
-    }
+fn head_within<'c, F: Future>(core: &'c Core, limit: Duration, meter: &'c Meter, sent: F) -> Within<'c, F, impl FnMut() -> bool + 'c> {
+    let is_running = || meter.progress() == Progress::Running;
+    let mut was_running = is_running();
+    core.within_again(limit, sent, move || std::mem::replace(&mut was_running, is_running()))
 }
 
 /// What a body that failed says; HTTP/2 reports it only as a broken stream.

@@ -14,7 +14,7 @@ use crate::strict::AmbiguousFraming;
 #[derive(Debug, Clone)]
 pub struct Head {
     /// Method, headers, version, extensions. Hop-by-hop and reserved fields are gone.
-    pub parts: Parts,
+    pub parts: Box<Parts>,
     /// The host name in normal form, without port.
     pub host: String,
     /// The path in normal form, when it differs from the one in `parts`.
@@ -47,7 +47,7 @@ impl Head {
 ///
 /// # Errors
 /// Everything that two programs on the way could read differently, and credentials in the URL.
-pub fn check(mut parts: Parts, headers_max: usize) -> Result<Head, Denial> {
+pub fn check(mut parts: Box<Parts>, headers_max: usize) -> Result<Head, Denial> {
     match examine(&parts, headers_max) {
         Ok((host, normal_path)) => {
             crate::fields::strip_untrusted(&mut parts.headers);
@@ -141,8 +141,10 @@ fn host_of(parts: &Parts) -> Result<String, Denial> {
 
 /// True when a text holds something that looks like one of our keys, percent-encoded or not.
 pub fn holds_credential(text: &str) -> bool {
-    let holds = |text: &str| text.contains("cw_") && ["cw_live_", "cw_test_", "cw_op_"].iter().any(|prefix| text.contains(prefix));
-    holds(text) || text.contains('%') && holds(&path::decode(text))
+    // The short search is by hand: setting up the general one costs more than it saves on a path.
+    let has_mark = |text: &str| text.as_bytes().windows(3).any(|bytes| bytes == b"cw_");
+    let holds = |text: &str| has_mark(text) && ["cw_live_", "cw_test_", "cw_op_"].iter().any(|prefix| text.contains(prefix));
+    holds(text) || text.as_bytes().contains(&b'%') && holds(&path::decode(text))
 }
 
 /// A request id that the client brought, if it is harmless: 8 to 64 of `A-Za-z0-9._-`.

@@ -1,6 +1,6 @@
 //! The request as the service gets it.
 
-use std::{io::Write, net::IpAddr};
+use std::{io::Write, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::Body;
@@ -9,7 +9,7 @@ use model::{
     structure::{Auth, Route, Target},
 };
 
-use crate::{body::RequestBody, head::Head, refuse, trail::Trail, transform};
+use crate::{body::RequestBody, head::Head, refuse, tls::Peer, trail::Trail, transform};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -18,8 +18,8 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub struct Message {
     head: Head,
     path: PathAndQuery,
-    request_id: Box<str>,
-    client: IpAddr,
+    request_id: Arc<str>,
+    client: Arc<Peer>,
     /// The client's credentials stay here.
     hides_credentials: bool,
     cookie: Option<HeaderValue>,
@@ -40,8 +40,8 @@ impl Message {
         let cookie = joined_cookies(&head.parts.headers);
         Ok(Self {
             path,
-            request_id: trail.request_id().into(),
-            client: trail.client_address(),
+            request_id: Arc::clone(trail.request_id()),
+            client: Arc::clone(trail.peer()),
             // The key was for the gateway; a service that logs its headers must not learn it.
             hides_credentials: route.auth != Auth::None,
             cookie,
@@ -64,11 +64,12 @@ impl Message {
         Self {
             head,
             path: self.path.clone(),
-            request_id: self.request_id.clone(),
+            request_id: Arc::clone(&self.request_id),
+            client: Arc::clone(&self.client),
             cookie: self.cookie.clone(),
             host: self.host.clone(),
             body,
-            ..*self
+            hides_credentials: self.hides_credentials,
         }
     }
 
@@ -97,9 +98,9 @@ impl Message {
             put(&[b"cookie: ", cookie.as_bytes(), b"\r\n"]);
         }
         put(&[b"x-request-id: ", self.request_id.as_bytes(), b"\r\nx-forwarded-host: ", self.head.host.as_bytes()]);
-        put(&[b"\r\nx-forwarded-proto: https\r\nvia: ", self.via().as_bytes(), b"\r\nx-forwarded-for: "]);
+        put(&[b"\r\nx-forwarded-proto: https\r\nvia: ", self.via().as_bytes(), b"\r\nx-forwarded-for: ", self.client.address_text.as_bytes(), b"\r\n"]);
         // Writing into a vector cannot fail.
-        let written = write!(out, "{}\r\n", self.client).and_then(|()| self.write_framing(&mut out));
+        let written = self.write_framing(&mut out);
         debug_assert!(written.is_ok(), "a vector takes everything");
         out.extend_from_slice(b"\r\n");
         out
@@ -124,7 +125,7 @@ impl Message {
             (refuse::REQUEST_ID, &*self.request_id),
             (HeaderName::from_static("x-forwarded-host"), &*self.head.host),
             (HeaderName::from_static("x-forwarded-proto"), "https"),
-            (HeaderName::from_static("x-forwarded-for"), &self.client.to_string()),
+            (HeaderName::from_static("x-forwarded-for"), &*self.client.address_text),
         ];
         for (name, text) in own {
             headers.extend(HeaderValue::from_str(text).ok().map(|value| (name, value)));

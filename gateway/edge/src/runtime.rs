@@ -17,7 +17,7 @@ use crate::{
     cache::Cache,
     clock::Clock,
     current::{CoreCurrent, Current, Held},
-    deadline::{self, Deadlines},
+    deadline::{self, Deadlines, Within},
     forwarded::TrustedHops,
     gate::PeerGate,
     health::HealthTable,
@@ -162,8 +162,13 @@ impl Core {
     }
 
     /// Waits for `future` for this long; `None` when it was not ready in time. See [`Deadlines`] for how exact that is.
-    pub fn within<F: Future>(&self, limit: Duration, future: F) -> impl Future<Output = Option<F::Output>> {
+    pub fn within<F: Future>(&self, limit: Duration, future: F) -> Within<'_, F, fn() -> bool> {
         deadline::within(&self.deadlines, self.edge.clock, limit, future)
+    }
+
+    /// As [`Self::within`], but each time when the limit has passed `again` is asked whether it begins anew.
+    pub fn within_again<F: Future, A: FnMut() -> bool>(&self, limit: Duration, future: F, again: A) -> Within<'_, F, A> {
+        deadline::within_again(&self.deadlines, self.edge.clock, limit, future, again)
     }
 
     /// A fresh UUIDv7 (RFC 9562 section 5.7) from the time that the request already has.

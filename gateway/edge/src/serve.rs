@@ -6,7 +6,7 @@
 use std::{convert::Infallible, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Response, request::Parts};
 use hyper::body::{Body, Frame, Incoming};
 use model::{
     policy::AuditDoc,
@@ -144,7 +144,7 @@ pub(crate) enum Answer {
 ///
 /// # Cancel
 /// Dropping the future (the client hung up) records an abort.
-pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>) -> Result<Response<ReplyBody>, Infallible> {
+pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: Incoming) -> Result<Response<ReplyBody>, Infallible> {
     let now = core.edge.clock.now();
     if let Err(denial) = core.edge.gate.check(peer.address, now.boot) {
         // The one exception to "each request makes a record": a flood is recorded as a number (see `accept::sweep`).
@@ -153,7 +153,6 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
     }
     let snapshot = core.snapshot();
     let revisions = snapshot.as_ref().map(|snapshot| snapshot.revisions).unwrap_or_default();
-    let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let mut trail = match Trail::start(&core, &peer, &parts, revisions, now) {
         Ok(trail) => trail,
@@ -170,7 +169,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
         (Ok(head), Some(snapshot)) => {
             let stages = respond(&core, &snapshot, head, body, &mut trail, &mut limits, &mut after);
             AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| {
-                tracing::error!(request.id = trail.request_id(), "a stage panicked; the request is answered with 500");
+                tracing::error!(request.id = &**trail.request_id(), "a stage panicked; the request is answered with 500");
                 Err(Denial::new(ProblemKind::Internal, "the gateway failed; the request may have been processed").maybe_processed())
             })
         }

@@ -67,6 +67,8 @@ pub enum Protocol {
 pub struct Peer {
     /// Its address, IPv4-mapped ones as IPv4; behind a trusted balancer or hop, the client's.
     pub address: IpAddr,
+    /// The same as text: each request on the connection writes it twice.
+    pub address_text: Box<str>,
     /// What was agreed by ALPN.
     pub protocol: Protocol,
     /// What was agreed by TLS.
@@ -74,10 +76,15 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The other end at an address.
+    pub fn new(address: IpAddr, protocol: Protocol, tls: TlsFacts) -> Self {
+        Self { address, address_text: address.to_string().into(), protocol, tls }
+    }
+
     /// The same connection's other end at another address: a client behind a trusted hop.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Self {
-        Self { address, protocol: self.protocol, tls: self.tls.clone() }
+        Self::new(address, self.protocol, self.tls.clone())
     }
 }
 

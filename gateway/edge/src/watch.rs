@@ -1,6 +1,7 @@
 //! Watches connections from outside: one sweep a second, instead of a timer for each read and write.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     sync::{
@@ -10,12 +11,10 @@ use std::{
     task::{Context, Poll},
 };
 
+use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{body::ReplyBody, runtime::Settings, strict::Framing, tls::Protocol};
 
@@ -30,7 +29,9 @@ pub struct Watch {
     in_flight: AtomicU32,
     /// Since when each HTTP/2 response waits for its client to make room for the next piece.
     waiting: Mutex<Vec<Arc<AtomicU64>>>,
-    kill: Notify,
+    is_killed: AtomicBool,
+    /// The connection's task. A flag and a waker: each turn of the task asks, and a notifier would take its lock each time.
+    task: AtomicWaker,
 }
 
 /// A core's coarse clock, moved by its sweep.
@@ -87,14 +88,18 @@ impl Watch {
         let is_late = is_quiet && is_over(self.head_since.load(Ordering::Relaxed), settings.head_timeout);
         let is_idle = is_quiet && is_over(self.active_at.load(Ordering::Relaxed), settings.idle_timeout);
         if is_stuck || is_late || is_idle {
-            self.kill.notify_one();
+            self.is_killed.store(true, Ordering::Release);
+            self.task.wake();
         }
         is_stuck || is_late
     }
 
-    /// Resolves when the sweep has ended the connection.
-    pub async fn killed(&self) {
-        self.kill.notified().await;
+    /// Resolves when the sweep has ended the connection. One task may wait for it.
+    pub fn killed(&self) -> impl Future<Output = ()> + '_ {
+        poll_fn(|cx| {
+            self.task.register(cx.waker());
+            if self.is_killed.load(Ordering::Acquire) { Poll::Ready(()) } else { Poll::Pending }
+        })
     }
 
     fn framing(&self, framing: &Framing) {

@@ -21,6 +21,7 @@ use crate::{
         tally::Event,
     },
     body::{Meter, RequestBody},
+    deadline::Within,
     health::Outcome,
     message::Message,
     region::{Candidate, Target},
@@ -195,11 +196,11 @@ impl<'s> Tries<'s> {
     }
 
     /// Runs a try within its deadline and the request's; `None` when it took too long.
-    pub(super) async fn within<T>(&self, turn: &Turn<'_>, tried: impl Future<Output = T>) -> Option<T> {
+    pub(super) fn within<F: Future>(&self, turn: &Turn<'_>, tried: F) -> Within<'s, F, fn() -> bool> {
         let per_try = self.route.retries.per_try.filter(|_| self.is_at_hand);
         let remaining = self.remaining(turn.began);
         let limit = per_try.map_or(remaining, |per_try| per_try.min(remaining));
-        self.core.within(limit, tried).await
+        self.core.within(limit, tried)
     }
 
     /// Notes what became of a try, and decides whether another follows.
