@@ -98,7 +98,13 @@ impl Message {
             put(&[b"cookie: ", cookie.as_bytes(), b"\r\n"]);
         }
         put(&[b"x-request-id: ", self.request_id.as_bytes(), b"\r\nx-forwarded-host: ", self.head.host.as_bytes()]);
-        put(&[b"\r\nx-forwarded-proto: https\r\nvia: ", self.via().as_bytes(), b"\r\nx-forwarded-for: ", self.client.address_text.as_bytes(), b"\r\n"]);
+        put(&[
+            b"\r\nx-forwarded-proto: https\r\nvia: ",
+            self.via().as_bytes(),
+            b"\r\nx-forwarded-for: ",
+            self.client.address_text.as_bytes(),
+            b"\r\n",
+        ]);
         // Writing into a vector cannot fail.
         let written = self.write_framing(&mut out);
         debug_assert!(written.is_ok(), "a vector takes everything");

@@ -222,6 +222,7 @@ fn instant(at: i64) -> Option<UtcMicros> {
 
 /// What a column can hold of a text: the database has no U+0000, and the rest of a long one is in the bytes.
 fn cut(text: &str) -> &str {
-    let text = text.split('\0').next().unwrap_or_default();
-    text.get(..text.floor_char_boundary(TEXT_MAX)).unwrap_or_default()
+    // Nearly all are short and have no NUL, which the database does not take in a text.
+    let end = memchr::memchr(0, text.as_bytes()).unwrap_or(text.len());
+    text.get(..text.floor_char_boundary(end.min(TEXT_MAX))).unwrap_or_default()
 }
