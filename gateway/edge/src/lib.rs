@@ -39,6 +39,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod names;
 pub mod network;
+pub mod pieces;
 pub mod pool;
 pub mod refuse;
 pub mod region;

@@ -14,9 +14,15 @@ use std::{
 use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::{body::ReplyBody, runtime::Settings, strict::Framing, tls::Protocol};
+use crate::{
+    body::ReplyBody,
+    pieces::{self, Pieces},
+    runtime::Settings,
+    strict::Framing,
+    tls::Protocol,
+};
 
 /// What the sweep knows about one connection. Times are seconds of the core's coarse clock, from 1; 0 means never.
 #[derive(Debug, Default)]
@@ -198,10 +204,10 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncBufRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let polled = pieces::poll_read(&mut self.inner, cx, buf);
         if polled.is_ready() {
             self.watch.active_at.store(self.watch.tick.seconds(), Ordering::Relaxed);
             let this = &mut *self;
@@ -216,12 +222,17 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        let whole = [io::IoSlice::new(buf)];
+        let polled = match Pieces::of(&whole) {
+            Some(pieces) => Pin::new(&mut self.inner).poll_write_vectored(cx, pieces.as_slice()),
+            None => Pin::new(&mut self.inner).poll_write(cx, buf),
+        };
         self.wrote(polled)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        let pieces = Pieces::of(bufs);
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, pieces.as_ref().map_or(bufs, Pieces::as_slice));
         self.wrote(polled)
     }
 
