@@ -1,7 +1,9 @@
 //! From a listening socket to requests: accepting, TLS, HTTP, and the end of all three.
 
 pub mod entrance;
+mod explain;
 pub mod handshake;
+mod linger;
 pub mod places;
 pub mod proxy;
 mod record;
@@ -10,6 +12,7 @@ use std::{
     convert::Infallible,
     future::Future,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -30,11 +33,14 @@ use tokio_rustls::server::TlsStream;
 
 use self::{
     entrance::{Acceptors, Arrival, Entered},
+    explain::Explained,
+    linger::linger,
     proxy::Source,
 };
 use crate::{
     coalesce::Coalesced,
     deadline,
+    intake::Intake,
     listener::BACKLOG,
     runtime::{Core, Edge},
     serve,
@@ -61,6 +67,10 @@ pub enum NodePhase {
 /// How long a connection that is to end waits for one more request, which is then answered with `Connection: close`. A
 /// client that uses its connection is told so; closing at once would cut off a request that is on its way.
 const LAST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
+
+/// What of a refused body is read before the connection is reset: clients that look for an answer only when they have sent
+/// everything get one for uploads of up to this size.
+const LINGER_BYTES_MAX: usize = 16 << 20;
 
 /// One core's connections.
 #[derive(Debug, Default)]
@@ -240,7 +250,7 @@ fn tls_required(core: &Core) -> String {
 }
 
 /// Who a request on a connection comes from.
-fn client(edge: &Edge, peer: &Arc<Peer>, request: &Request<Incoming>) -> Arc<Peer> {
+fn client(edge: &Edge, peer: &Arc<Peer>, request: &Request<Intake>) -> Arc<Peer> {
     match &edge.settings.trusted_hops {
         None => Arc::clone(peer),
         Some(hops) => hops.client(peer, request.headers()),
@@ -252,56 +262,69 @@ type Io = Watched<TlsStream<TcpStream>>;
 async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
     let is_closing = AtomicBool::new(false);
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let service = service_fn(|request: Request<Incoming>| {
         let in_flight = watch.enter(Protocol::Http1);
-        let is_ambiguous = watch.is_ambiguous();
-        if is_ambiguous {
+        let number = watch.begin();
+        let mut request = request.map(|body| Intake::of_connection(body, &watch));
+        let is_chunked = request.body().is_chunked();
+        if watch.is_ambiguous() {
             request.extensions_mut().insert(AmbiguousFraming);
         }
         let peer = client(&core.edge, &peer, &request);
         let (parts, body) = request.into_parts();
         // Boxed, the future and the head as well: they are large, and moved several times.
         let served = Box::pin(serve::handle(Arc::clone(core), peer, Box::new(parts), body));
-        let is_closing = &is_closing;
+        let (is_closing, watch) = (&is_closing, &watch);
         async move {
             let mut response = served.await?;
-            if is_ambiguous || is_closing.load(Ordering::Relaxed) {
+            if watch.is_ambiguous() || is_closing.load(Ordering::Relaxed) || watch.is_left_unread(number, is_chunked) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight)))
         }
     });
+    let explain = |status| record::explain(core, status, watch.is_ambiguous());
+    let io = Explained::new(io, Arc::clone(&watch), explain);
     // The time for a head is kept by the watch: hyper's own timer would also end connections that are only idle.
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .max_headers(settings.headers_max)
         .max_buf_size(usize::try_from(settings.head_bytes_max).unwrap_or(usize::MAX).max(8_192))
         .serve_connection(TokioIo::new(io), service);
-    let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
+        ended = &mut connection => Some(ended),
+        // Nothing is on its way here, so there is nobody to be told.
+        () = watch.left_alone() => return,
         _draining = phase.wait_for(|phase| *phase == NodePhase::Draining) => None,
     };
     let ended = if let Some(ended) = ended {
         ended
     } else {
         is_closing.store(true, Ordering::Relaxed);
-        if let Ok(ended) = tokio::time::timeout(LAST_REQUEST_WITHIN, connection.as_mut()).await {
+        if let Ok(ended) = tokio::time::timeout(LAST_REQUEST_WITHIN, &mut connection).await {
             ended
         } else {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
     };
-    if let Err(error) = ended {
-        record::malformed(core, &peer, &error);
+    let (io, told) = connection.into_parts().io.into_inner().into_parts();
+    if let Err(error) = &ended {
+        record::malformed(core, &peer, error, told);
+    }
+    // A response that broke off must look broken; after all others the client is heard out.
+    if ended.is_ok() || ended.is_err_and(|error| error.is_parse()) {
+        let (stream, _session) = io.into_inner().into_inner();
+        linger(stream, LINGER_BYTES_MAX).await;
     }
 }
 
 async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
     let owned = Arc::clone(core);
+    let own_watch = Arc::clone(&watch);
     let service = service_fn(move |request: Request<Incoming>| {
-        let in_flight = watch.enter(Protocol::Http2);
+        let in_flight = own_watch.enter(Protocol::Http2);
+        let request = request.map(Intake::of_stream);
         let peer = client(&owned.edge, &peer, &request);
         let (parts, body) = request.into_parts();
         let served = Box::pin(serve::handle(Arc::clone(&owned), peer, Box::new(parts), body));
@@ -321,6 +344,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let is_late = *phase.borrow() == NodePhase::Draining;
     tokio::select! {
         _ended = connection.as_mut() => return,
+        () = watch.left_alone() => {}
         _draining = phase.wait_for(|phase| *phase == NodePhase::Draining) => {}
     }
     // A connection that has just begun is served once: before its preface a shutdown would be an end without GOAWAY.

@@ -13,10 +13,10 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep};
 
-use crate::{compress::Compressed, fields, http1::Download, http2::Reply, pool::Slot, trail::Trail};
+use crate::{compress::Compressed, fields, http1::Download, http2::Reply, intake::Intake, pool::Slot, trail::Trail};
 
 /// Why a body was cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -127,7 +127,7 @@ pub enum RequestBody {
 /// The streaming form of a request's body.
 #[derive(Debug)]
 pub struct RequestStream {
-    inner: Incoming,
+    inner: Intake,
     bytes_max: u64,
     meter: Arc<Meter>,
     patience: Patience,
@@ -135,7 +135,7 @@ pub struct RequestStream {
 
 impl RequestBody {
     /// A body that streams, with its cap and the longest wait for a piece.
-    pub fn stream(inner: Incoming, bytes_max: u64, stall: Duration, meter: Arc<Meter>) -> Self {
+    pub fn stream(inner: Intake, bytes_max: u64, stall: Duration, meter: Arc<Meter>) -> Self {
         Self::Stream(Box::new(RequestStream { inner, bytes_max, meter, patience: Patience::new(stall) }))
     }
 

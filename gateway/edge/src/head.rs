@@ -60,12 +60,18 @@ pub fn check(mut parts: Box<Parts>, headers_max: usize) -> Result<Head, Denial> 
 /// Longest request target: browsers and proxies agree on 8,000 or so (RFC 9110 section 4.1 recommends at least that).
 const TARGET_BYTES_MAX: usize = 8_192;
 
+/// Longest method: the registered ones have up to 17 letters.
+const METHOD_BYTES_MAX: usize = 64;
+
 fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>), Denial> {
     if parts.headers.len() > headers_max {
         return Err(Denial::new(ProblemKind::HeadersTooLarge, format!("a request has at most {headers_max} header fields")));
     }
     if parts.uri.path_and_query().is_some_and(|target| target.as_str().len() > TARGET_BYTES_MAX) {
         return Err(Denial::new(ProblemKind::UriTooLong, format!("a request target has at most {TARGET_BYTES_MAX} bytes")));
+    }
+    if parts.method.as_str().len() > METHOD_BYTES_MAX {
+        return Err(Denial::new(ProblemKind::RequestMalformed, format!("a method has at most {METHOD_BYTES_MAX} letters")));
     }
     framing(parts)?;
     let host = host_of(parts)?;
@@ -94,13 +100,24 @@ fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>)
     }
 }
 
+/// HTTP/2 has no blanks around values to take off, so one that has them is malformed (RFC 9113 section 8.2.1): a service over
+/// HTTP/1.1 would read another value than the gateway.
+fn has_blank_ends(parts: &Parts) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    parts.version == Version::HTTP_2
+        && parts.headers.values().map(http::HeaderValue::as_bytes).any(|value| is_blank(value.first()) || is_blank(value.last()))
+}
+
 /// Refuses framing that has more than one reading (RFC 9112 section 6.3); the codec below refuses most of it already.
 fn framing(parts: &Parts) -> Result<(), Denial> {
     let bad = |detail: &'static str| Err(Denial::new(ProblemKind::RequestMalformed, detail));
     if parts.extensions.get::<AmbiguousFraming>().is_some() {
         return bad(
-            "the request's framing has more than one reading: lines end with CR LF, and one Content-Length or one `Transfer-Encoding: chunked` says where the body ends",
+            "the request has more than one reading: lines end with CR LF, one Content-Length or one `Transfer-Encoding: chunked` says where the body ends, and the target has no fragment",
         );
+    }
+    if has_blank_ends(parts) {
+        return bad("a field's value begins or ends with a blank");
     }
     let lengths = parts.headers.get_all(header::CONTENT_LENGTH).iter().count();
     let encoded = parts.headers.contains_key(header::TRANSFER_ENCODING);
@@ -128,6 +145,9 @@ fn host_of(parts: &Parts) -> Result<String, Denial> {
         return Err(bad("the Host header is repeated"));
     }
     let field = field.map(|value| value.to_str().map_err(|_| bad("the Host header is not a host name"))).transpose()?;
+    if parts.uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "https" | "http")) {
+        return Err(bad("the request target's scheme is neither https nor http"));
+    }
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     let text = match (authority, field) {
         (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => {

@@ -7,7 +7,7 @@ use std::{convert::Infallible, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Method, Response, request::Parts};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame};
 use model::{
     policy::AuditDoc,
     problem::{Denial, ProblemKind},
@@ -15,13 +15,14 @@ use model::{
 
 use crate::{
     authenticate, authorize,
-    body::{ReplyBody, ReplyStream, ServiceBody},
+    body::{BodyError, ReplyBody, ReplyStream, ServiceBody},
     cache::{self, ticket::Entry},
     current::Held,
     divert,
     filter::{self, After},
     forward::{self, Exchange},
     head::{self, Head},
+    intake::Intake,
     limit::{self, Admitted, LimitFacts},
     refuse, region, route,
     runtime::Core,
@@ -35,7 +36,7 @@ async fn respond(
     core: &Arc<Core>,
     snapshot: &Held,
     mut head: Head,
-    body: Incoming,
+    body: Intake,
     trail: &mut Trail,
     limits: &mut LimitFacts,
     after: &mut Option<Box<After>>,
@@ -144,7 +145,7 @@ pub(crate) enum Answer {
 ///
 /// # Cancel
 /// Dropping the future (the client hung up) records an abort.
-pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: Incoming) -> Result<Response<ReplyBody>, Infallible> {
+pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: Intake) -> Result<Response<ReplyBody>, Infallible> {
     let now = core.edge.clock.now();
     if let Err(denial) = core.edge.gate.check(peer.address, now.boot) {
         // The one exception to "each request makes a record": a flood is recorded as a number (see `accept::sweep`).
@@ -177,7 +178,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
     let mut response = match outcome {
         Ok(Answer::Service(exchange, prefix)) => release(&core, exchange, prefix, trail, &limits, after.as_deref_mut()).await,
         Ok(Answer::Ready(response)) => release_ready(&core, response, trail, &limits, after.as_deref_mut()).await,
-        Err(denial) => refuse_recorded(&core, &peer, &denial, trail, &limits).await,
+        Err(denial) => refuse_recorded(&core, &denial, trail, &limits).await,
     };
     if let Some(after) = after {
         response = after.finish(response);
@@ -211,7 +212,11 @@ async fn release(
         after.change(&mut parts.headers);
     }
 
-    let (first, is_whole) = if prefix.is_empty() { first_frame(&mut body).await } else { (Some(Frame::data(prefix)), body.is_end_stream()) };
+    let first = if prefix.is_empty() { first_frame(&mut body).await } else { Ok((Some(Frame::data(prefix)), body.is_end_stream())) };
+    let Ok((first, is_whole)) = first else {
+        let denial = Denial::new(ProblemKind::UpstreamMalformed, "the service's response broke off at the beginning of its body").maybe_processed();
+        return refuse_recorded(core, &denial, trail, limits).await;
+    };
     let sizes = is_whole.then(|| (meter.bytes(), first.as_ref().map_or(0, data_len)));
     let receipt = trail.outcome(parts.status.as_u16(), None, sizes);
     if trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
@@ -262,12 +267,12 @@ async fn release_ready(
 }
 
 /// Answers a refusal; refusals are on disk before they are told, too.
-async fn refuse_recorded(core: &Arc<Core>, peer: &Peer, denial: &Denial, mut trail: Trail, limits: &LimitFacts) -> Response<ReplyBody> {
+async fn refuse_recorded(core: &Arc<Core>, denial: &Denial, mut trail: Trail, limits: &LimitFacts) -> Response<ReplyBody> {
     if matches!(
         denial.kind,
         ProblemKind::CredentialsInvalid | ProblemKind::CredentialsMissing | ProblemKind::HostUnknown | ProblemKind::RouteNotFound
     ) {
-        core.edge.gate.failed(peer.address, trail.started().boot);
+        core.edge.gate.failed(trail.client_address(), trail.started().boot);
     }
     core.counters.refused(denial.kind);
     let receipt = trail.outcome(denial.kind.status().as_u16(), Some(denial.kind), Some((0, 0)));
@@ -289,20 +294,21 @@ async fn is_durable(core: &Core, receipt: audit::spool::Receipt) -> bool {
     }
 }
 
-/// Looks once whether the body is already at hand: then one record tells everything, and one write sends it.
-async fn first_frame(body: &mut ServiceBody) -> (Option<Frame<bytes::Bytes>>, bool) {
+/// Looks once whether the body is already at hand: then one record tells everything, and one write sends it. A body that is
+/// broken already is still told as a problem, because nothing has left.
+async fn first_frame(body: &mut ServiceBody) -> Result<(Option<Frame<bytes::Bytes>>, bool), BodyError> {
     if body.is_end_stream() {
-        return (None, true);
+        return Ok((None, true));
     }
     let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
     match polled {
         std::task::Poll::Ready(Some(Ok(frame))) => {
             let is_whole = frame.is_data() && body.is_end_stream();
-            (Some(frame), is_whole)
+            Ok((Some(frame), is_whole))
         }
-        std::task::Poll::Ready(None) => (None, true),
-        // An error shows again when the stream is polled.
-        std::task::Poll::Ready(Some(Err(_))) | std::task::Poll::Pending => (None, false),
+        std::task::Poll::Ready(None) => Ok((None, true)),
+        std::task::Poll::Ready(Some(Err(error))) => Err(error),
+        std::task::Poll::Pending => Ok((None, false)),
     }
 }
 

@@ -44,7 +44,7 @@ pub enum TlsError {
 /// [`TlsError::Provider`] when the machine cannot make random keys for tickets.
 pub fn server_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_protocol_versions(&[&TLS13, &TLS12]).with_no_client_auth().with_cert_resolver(certificates);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).to_vec();
     config.send_tls13_tickets = 1;
     // Tickets are stateless: nothing to keep for sessions, and nothing that two cores would share.
     config.session_storage = Arc::new(NoServerSessionStorage {});

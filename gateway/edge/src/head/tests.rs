@@ -17,12 +17,22 @@ fn a_head_with_more_than_one_reading_is_refused() {
     assert_eq!(code(|b| b.header("host", "a").header("host", "a")), malformed);
     assert_eq!(code(|b| b.header("host", "a b")), malformed);
     assert_eq!(code(|b| b.uri("http://b/a").header("host", "a")), malformed);
+    assert_eq!(code(|b| b.uri("xttp://a/a").header("host", "a")), malformed);
+    assert_eq!(code(|b| b.uri("https://me@a/a").header("host", "a")), malformed);
+    assert_eq!(code(|b| b.uri("https://me@a/a")), malformed);
+    assert!(code(|b| b.uri("HTTPS://a/a").header("host", "a")).is_ok());
     assert_eq!(code(|b| b.header("host", "a").header("content-length", "1").header("content-length", "1")), malformed);
     assert_eq!(code(|b| b.header("host", "a").header("content-length", "1").header("transfer-encoding", "chunked")), malformed);
     assert_eq!(code(|b| b.version(Version::HTTP_10).header("host", "a").header("transfer-encoding", "chunked")), malformed);
+    for value in [" b", "b ", "\tb", "b\t", " "] {
+        let value = http::HeaderValue::from_str(value).unwrap();
+        assert_eq!(code(|b| b.version(Version::HTTP_2).header("host", "a").header("x-a", &value)), malformed, "{value:?}");
+        assert!(code(|b| b.header("host", "a").header("x-a", &value)).is_ok(), "the codec of HTTP/1.1 takes them off");
+    }
     assert_eq!(code(|b| b.header("host", "a").header("expect", "200-maybe")), Err("expectation-failed"));
     assert_eq!(code(|b| b.header("host", "a").header("upgrade", "websocket")), Err("upgrade-unsupported"));
     assert_eq!(code(|b| b.header("host", "a").method("TRACE")), Err("method-not-allowed"));
+    assert_eq!(code(|b| b.header("host", "a").method("A".repeat(65).as_str())), malformed);
     assert_eq!(code(|b| b.header("host", "a").uri("/a/../b")), Err("path-invalid"));
 }
 
