@@ -18,6 +18,7 @@ mod fault;
 mod filters;
 mod framing;
 mod history;
+mod identities;
 mod interim;
 mod leaving;
 mod limits;

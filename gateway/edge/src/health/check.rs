@@ -1,6 +1,6 @@
 //! Asks one endpoint whether it is well. Another kind of check is another arm of [`ask`].
 
-use std::io;
+use std::{io, sync::Arc};
 
 use http::{Request, Version, header};
 use model::{
@@ -13,6 +13,7 @@ use crate::{
     body::RequestBody,
     connect::{Connector, Opened},
     http1::{Ask, Cause},
+    tls::Identities,
 };
 
 const AGENT: &str = "causeway-health";
@@ -44,11 +45,12 @@ pub enum CheckError {
 ///
 /// # Cancel
 /// Dropping the future closes the connection.
-pub async fn ask(target: &Target, rule: &HealthCheck) -> Result<(), CheckError> {
+pub async fn ask(target: &Target, rule: &HealthCheck, identities: &Arc<Identities>) -> Result<(), CheckError> {
+    let open = async || Connector::new(&target.address, &target.reach, identities).open().await.map_err(CheckError::Connect);
     let asked = async {
         match rule.by {
             CheckDoc::Tcp => TcpStream::connect(&*target.address).await.map(drop).map_err(CheckError::Connect),
-            CheckDoc::Http => http(Connector::new(&target.address, &target.reach).open().await.map_err(CheckError::Connect)?, target, rule).await,
+            CheckDoc::Http => http(open().await?, target, rule).await,
         }
     };
     tokio::time::timeout(rule.timeout, asked).await.unwrap_or(Err(CheckError::Timeout))
