@@ -129,7 +129,7 @@ impl Arena {
         let watchdog = watchdog(dev.ready().dev_pid, &dir);
         let refusing = TcpSocket::new_v4().unwrap();
         refusing.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let parts: Vec<Part> = parts().into_iter().chain(crate::interim::parts()).collect();
+        let parts: Vec<Part> = parts().into_iter().chain(crate::grpc::parts()).chain(crate::interim::parts()).collect();
         let listeners: HashMap<_, Vec<_>> = parts
             .iter()
             .map(|part| (part.name, (0..part.endpoints).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect()))

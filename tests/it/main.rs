@@ -17,6 +17,7 @@ mod endpoints;
 mod fault;
 mod filters;
 mod framing;
+mod grpc;
 mod history;
 mod identities;
 mod interim;
