@@ -8,7 +8,10 @@ use model::{
     problem::{Denial, ProblemKind},
 };
 
-use crate::strict::AmbiguousFraming;
+use crate::{
+    grpc::{Call, Form},
+    strict::AmbiguousFraming,
+};
 
 /// A request's head that is safe to decide over.
 #[derive(Debug, Clone)]
@@ -19,9 +22,22 @@ pub struct Head {
     pub host: String,
     /// The path in normal form, when it differs from the one in `parts`.
     normal_path: Option<String>,
+    /// What the client says about a call of gRPC, if it is one.
+    pub call: Option<Call>,
 }
 
 impl Head {
+    /// Reads what belongs to a call of gRPC.
+    ///
+    /// # Errors
+    /// `request-malformed`.
+    pub fn in_form(mut self, form: Form) -> Result<Self, Denial> {
+        if form == Form::Grpc {
+            self.call = Some(Call::read(&self.parts.headers)?);
+        }
+        Ok(self)
+    }
+
     /// The path in normal form: what is matched, and what the service gets.
     pub fn path(&self) -> &str {
         self.normal_path.as_deref().unwrap_or_else(|| self.parts.uri.path())
@@ -51,7 +67,7 @@ pub fn check(mut parts: Box<Parts>, headers_max: usize) -> Result<Head, Denial> 
     match examine(&parts, headers_max) {
         Ok((host, normal_path)) => {
             crate::fields::strip_untrusted(&mut parts.headers);
-            Ok(Head { parts, host, normal_path })
+            Ok(Head { parts, host, normal_path, call: None })
         }
         Err(denial) => Err(denial),
     }

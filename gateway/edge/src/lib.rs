@@ -27,6 +27,7 @@ pub mod filter;
 pub mod forward;
 pub mod forwarded;
 pub mod gate;
+pub mod grpc;
 pub mod head;
 pub mod health;
 pub mod http1;

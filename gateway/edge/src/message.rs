@@ -7,9 +7,10 @@ use hyper::body::Body;
 use model::{
     problem::Denial,
     structure::{Auth, Route, Target},
+    time::BootNanos,
 };
 
-use crate::{body::RequestBody, head::Head, refuse, tls::Peer, trail::Trail, transform};
+use crate::{body::RequestBody, clock::Clock, grpc, head::Head, refuse, tls::Peer, trail::Trail, transform};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -25,6 +26,10 @@ pub struct Message {
     cookie: Option<HeaderValue>,
     /// What `Host` says, unless it is the target's own name.
     host: Option<HeaderValue>,
+    /// When the client of a call stops waiting, if it has said so.
+    ends: Option<BootNanos>,
+    /// The `grpc-timeout` of the try that begins.
+    timeout: Option<HeaderValue>,
     /// The body; taken while an attempt runs.
     pub body: RequestBody,
 }
@@ -39,6 +44,8 @@ impl Message {
         let host = transform::upstream_host(route, &head);
         let cookie = joined_cookies(&head.parts.headers);
         Ok(Self {
+            ends: head.call.and_then(|call| call.ends(trail.started().boot)),
+            timeout: None,
             path,
             request_id: Arc::clone(trail.request_id()),
             client: Arc::clone(trail.peer()),
@@ -49,6 +56,23 @@ impl Message {
             head,
             body,
         })
+    }
+
+    /// True for a call of gRPC.
+    pub const fn is_call(&self) -> bool {
+        self.head.call.is_some()
+    }
+
+    /// When the client of a call stops waiting, if it has said so.
+    pub const fn ends(&self) -> Option<BootNanos> {
+        self.ends
+    }
+
+    /// Begins a try: the service gets the time that is left of what the client gave.
+    pub fn begin(&mut self, clock: Clock) {
+        if let Some(ends) = self.ends {
+            self.timeout = grpc::timeout_left(ends, clock.boot());
+        }
     }
 
     /// Takes the body for an attempt.
@@ -68,8 +92,10 @@ impl Message {
             client: Arc::clone(&self.client),
             cookie: self.cookie.clone(),
             host: self.host.clone(),
+            timeout: self.timeout.clone(),
             body,
             hides_credentials: self.hides_credentials,
+            ends: self.ends,
         }
     }
 
@@ -96,6 +122,9 @@ impl Message {
         }
         if let Some(cookie) = &self.cookie {
             put(&[b"cookie: ", cookie.as_bytes(), b"\r\n"]);
+        }
+        if let Some(timeout) = &self.timeout {
+            put(&[b"grpc-timeout: ", timeout.as_bytes(), b"\r\n"]);
         }
         put(&[b"x-request-id: ", self.request_id.as_bytes(), b"\r\nx-forwarded-host: ", self.head.host.as_bytes()]);
         put(&[
@@ -137,6 +166,7 @@ impl Message {
             headers.extend(HeaderValue::from_str(text).ok().map(|value| (name, value)));
         }
         headers.extend(self.cookie.clone().map(|cookie| (header::COOKIE, cookie)));
+        headers.extend(self.timeout.clone().map(|timeout| (grpc::TIMEOUT, timeout)));
         headers.append(header::VIA, HeaderValue::from_static(self.via()));
         if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !body.is_end_stream()) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -164,7 +194,8 @@ impl Message {
     fn travels(&self, name: &HeaderName) -> bool {
         let is_made_anew = matches!(*name, header::HOST | header::CONTENT_LENGTH | header::EXPECT) || *name == refuse::REQUEST_ID;
         let is_hidden = self.hides_credentials && (*name == header::AUTHORIZATION || *name == X_API_KEY);
-        !(is_made_anew || is_hidden || self.cookie.is_some() && *name == header::COOKIE)
+        let is_replaced = self.cookie.is_some() && *name == header::COOKIE || self.timeout.is_some() && *name == grpc::TIMEOUT;
+        !(is_made_anew || is_hidden || is_replaced)
     }
 
     /// RFC 9110 section 7.6.3: a gateway says towards the service in which version it got the request.

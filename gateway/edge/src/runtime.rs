@@ -28,6 +28,7 @@ use crate::{
     mirror::Mirror,
     names::Names,
     pool::Pools,
+    tls::Identities,
 };
 
 /// Limits of a node, from its file.
@@ -107,6 +108,8 @@ pub struct Edge {
     pub tally: Tally,
     /// Stored responses.
     pub cache: Cache,
+    /// By what the node proves itself to services.
+    pub identities: Arc<Identities>,
     /// The node's limits.
     pub settings: Settings,
 }
@@ -138,7 +141,7 @@ impl Core {
     /// Makes a core's state.
     pub fn new(edge: Arc<Edge>, lane: Lane, counters: Arc<Counters>) -> Self {
         Self {
-            pools: Pools::default(),
+            pools: Pools::new(&edge.identities),
             deadlines: Arc::default(),
             kept: Kept::default(),
             dice: Dice::default(),

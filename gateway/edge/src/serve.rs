@@ -21,6 +21,7 @@ use crate::{
     divert,
     filter::{self, After},
     forward::{self, Exchange},
+    grpc::Form,
     head::{self, Head},
     intake::Intake,
     limit::{self, Admitted, LimitFacts},
@@ -147,10 +148,11 @@ pub(crate) enum Answer {
 /// Dropping the future (the client hung up) records an abort.
 pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: Intake) -> Result<Response<ReplyBody>, Infallible> {
     let now = core.edge.clock.now();
+    let form = Form::of(&parts);
     if let Err(denial) = core.edge.gate.check(peer.address, now.boot) {
         // The one exception to "each request makes a record": a flood is recorded as a number (see `accept::sweep`).
         core.counters.refused(denial.kind);
-        return Ok(refuse::response(&denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
+        return Ok(refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
     }
     let snapshot = core.snapshot();
     let revisions = snapshot.as_ref().map(|snapshot| snapshot.revisions).unwrap_or_default();
@@ -159,12 +161,14 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
         Ok(trail) => trail,
         Err(denial) => {
             core.counters.refused(denial.kind);
-            return Ok(refuse::response(&denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
+            return Ok(refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
         }
     };
+    trail.in_form(form);
     let mut limits = LimitFacts::default();
     let mut after = None;
-    let outcome = match (head::check(parts, core.edge.settings.headers_max), snapshot) {
+    let head = head::check(parts, core.edge.settings.headers_max).and_then(|head| head.in_form(form));
+    let outcome = match (head, snapshot) {
         (Err(denial), _) => Err(denial),
         (Ok(_), None) => Err(Denial::new(ProblemKind::NotReady, "this node has no configuration yet").retry_after(2)),
         (Ok(head), Some(snapshot)) => {
@@ -223,7 +227,7 @@ async fn release(
         trail.abandon();
         let denial = trail::unavailable().maybe_processed();
         core.counters.refused(denial.kind);
-        return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
+        return refuse::response(trail.form(), &denial, trail.request_id(), &core.edge.region, |_| {});
     }
     core.counters.served(trail.route_name(), parts.status, trail.now().boot.nanos_since(trail.started().boot));
     let body = if is_whole {
@@ -260,7 +264,7 @@ async fn release_ready(
     if trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
         let denial = trail::unavailable();
         core.counters.refused(denial.kind);
-        return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
+        return refuse::response(trail.form(), &denial, trail.request_id(), &core.edge.region, |_| {});
     }
     core.counters.served(trail.route_name(), parts.status, trail.now().boot.nanos_since(trail.started().boot));
     Response::from_parts(parts, ReplyBody::Whole(Some(body).filter(|body| !body.is_empty())))
@@ -278,9 +282,9 @@ async fn refuse_recorded(core: &Arc<Core>, denial: &Denial, mut trail: Trail, li
     let receipt = trail.outcome(denial.kind.status().as_u16(), Some(denial.kind), Some((0, 0)));
     if denial.kind != ProblemKind::AuditUnavailable && trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
         let denial = trail::unavailable();
-        return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
+        return refuse::response(trail.form(), &denial, trail.request_id(), &core.edge.region, |_| {});
     }
-    refuse::response(denial, trail.request_id(), &core.edge.region, |headers| limits.write_headers(headers))
+    refuse::response(trail.form(), denial, trail.request_id(), &core.edge.region, |headers| limits.write_headers(headers))
 }
 
 async fn is_durable(core: &Core, receipt: audit::spool::Receipt) -> bool {

@@ -1,6 +1,7 @@
 //! TLS for the listeners, and what is known about a connection.
 
 mod chain;
+mod identity;
 mod table;
 
 use std::{net::IpAddr, sync::Arc};
@@ -13,6 +14,7 @@ use rustls::{
 
 pub use self::{
     chain::{Chain, ChainFault},
+    identity::{Identities, Identity},
     table::{Certificates, ChainTable, UnknownHost},
 };
 

@@ -16,14 +16,16 @@ use model::{
     policy::AuditDoc,
     problem::{Denial, ProblemKind},
     structure::{Route, Target, Upstream},
-    time::Now,
+    time::{BootNanos, Now},
 };
 use uuid::Uuid;
 
 use crate::{
     authenticate::Principal,
     balance::places::Place,
-    head,
+    forward::Owed,
+    grpc::Form,
+    head, health,
     route::Matched,
     runtime::{Core, Edge},
     tls::{Peer, Protocol},
@@ -66,6 +68,9 @@ struct Facts {
     target: Option<(Arc<str>, Arc<Target>)>,
     upstream: Option<Arc<Upstream>>,
     place: Option<Place>,
+    form: Form,
+    ends: Option<BootNanos>,
+    owed: Option<Box<Owed>>,
     upstream_us: Option<u64>,
     upstream_status: Option<u16>,
     reason: Option<ProblemKind>,
@@ -121,6 +126,9 @@ impl Trail {
                 target: None,
                 upstream: None,
                 place: None,
+                form: Form::Problem,
+                ends: None,
+                owed: None,
                 upstream_us: None,
                 upstream_status: None,
                 reason: None,
@@ -138,6 +146,38 @@ impl Trail {
     /// The other end of the connection.
     pub fn peer(&self) -> &Arc<Peer> {
         &self.facts.peer
+    }
+
+    /// The form in which the client is told of a failure.
+    pub const fn form(&self) -> Form {
+        self.facts.form
+    }
+
+    /// Notes that form.
+    pub const fn in_form(&mut self, form: Form) {
+        self.facts.form = form;
+    }
+
+    /// Notes when the client of a call stops waiting.
+    pub const fn ends(&mut self, at: BootNanos) {
+        self.facts.ends = Some(at);
+    }
+
+    /// How long the client of a call still waits, if it has said so.
+    pub fn left(&self) -> Option<std::time::Duration> {
+        self.facts.ends.map(|ends| std::time::Duration::from_nanos(ends.nanos_since(self.now().boot)))
+    }
+
+    /// Keeps what a call's trailers will say about its endpoint.
+    pub(crate) fn owe(&mut self, owed: Box<Owed>) {
+        self.facts.owed = Some(owed);
+    }
+
+    /// Tells what became of a call.
+    pub fn call_ended(&mut self, outcome: health::Outcome) {
+        if let Some(owed) = self.facts.owed.take() {
+            owed.tell(outcome, &self.core.edge.tally, self.core.edge.clock.boot());
+        }
     }
 
     /// Where the request came from.
