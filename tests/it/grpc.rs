@@ -66,7 +66,11 @@ fn service(arena: &Arena, name: &str, act: impl Fn(Asked) -> Answer + Clone + Se
     play(arena.listener(name, 0), move |asked| std::future::ready(act(asked)).boxed())
 }
 
+/// Says what it is told. As real services do, it refuses calls that come over a way which loses trailers.
 fn echo(asked: Asked) -> Answer {
+    if asked.headers.get("te").is_none_or(|te| te != "trailers") {
+        return Err(Status::internal("no trailers"));
+    }
     let mut response = Response::new(asked.messages.boxed());
     for name in ["x-plain", "x-data-bin", "x-large"] {
         if let Some(value) = asked.headers.get(name) {
@@ -139,7 +143,7 @@ async fn errors_of_a_service_pass_as_they_are() {
     let told = error.clone();
     let _service = service(arena, "grpcbroken", move |asked| match asked.turn {
         0 => Err(told.clone()),
-        _ => messages([Ok(Bytes::from_static(b"first")), Err(told.clone())]),
+        _ => Ok(messages([Ok(Bytes::from_static(b"first")), Err(told.clone())])),
     });
     let mut client = client(arena).await;
     let check = |found: &Status| {
@@ -298,7 +302,9 @@ async fn calls_are_repeated_after_the_statuses_that_the_route_names_and_no_other
                 return echo(asked);
             }
             let mut all = MetadataMap::new();
-            metadata.iter().for_each(|(name, value)| drop(all.insert(*name, value.parse().unwrap())));
+            for (name, value) in metadata {
+                drop(all.insert(*name, value.parse().unwrap()));
+            }
             Err(Status::with_metadata(code, "as told", all))
         }
     };
@@ -331,7 +337,7 @@ async fn endpoint_whose_calls_end_unavailable_rests() {
     for (name, path) in [("grpcoutlier", "/grpcoutlier/A"), ("grpclate", "/grpclate/A")] {
         let bad = service(arena, name, move |_| match name {
             "grpcoutlier" => Err(Status::unavailable("as told")),
-            _ => messages([Ok(Bytes::from_static(b"half")), Err(Status::unavailable("as told"))]),
+            _ => Ok(messages([Ok(Bytes::from_static(b"half")), Err(Status::unavailable("as told"))])),
         });
         let good = play(arena.listener(name, 1), |asked| std::future::ready(echo(asked)).boxed());
         let mut client = client(arena).await;
@@ -358,12 +364,12 @@ async fn endpoint_whose_health_service_does_not_say_serving_gets_no_calls() {
                 let is_well = index == 1 || !is_ill.load(std::sync::atomic::Ordering::SeqCst);
                 async move {
                     if asked.headers.get("user-agent").is_none_or(|agent| agent != "causeway-health") {
-                        return messages([Ok(Bytes::from(index.to_string()))]);
+                        return Ok(messages([Ok(Bytes::from(index.to_string()))]));
                     }
                     // The question's only field, by hand: the name of the service.
                     let question = asked.message().await?;
                     assert_eq!(question, &b"\x0a\x0bshop.Orders"[..]);
-                    messages([Ok(Bytes::from_static(if is_well { SERVING } else { NOT_SERVING }))])
+                    Ok(messages([Ok(Bytes::from_static(if is_well { SERVING } else { NOT_SERVING }))]))
                 }
                 .boxed()
             })

@@ -81,8 +81,8 @@ impl Asked {
 }
 
 /// Messages that are at hand.
-pub(crate) fn messages(list: impl IntoIterator<Item = Result<Bytes, Status>>) -> Answer {
-    Ok(Response::new(stream::iter(list.into_iter().collect::<Vec<_>>()).boxed()))
+pub(crate) fn messages(list: impl IntoIterator<Item = Result<Bytes, Status>>) -> Response<BoxStream<'static, Result<Bytes, Status>>> {
+    Response::new(stream::iter(list.into_iter().collect::<Vec<_>>()).boxed())
 }
 
 /// A running service; it ends with this value.

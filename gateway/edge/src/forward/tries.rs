@@ -314,7 +314,7 @@ impl<'s> Tries<'s> {
     fn defer(&self, turn: Turn<'s>, trail: &mut Trail) -> Option<Place> {
         let is_trial = matches!(turn.pass, Pass::Trial(_));
         let owed = Owed::new(&turn.peer.kept, &turn.cluster.window, turn.cluster.breaker.as_ref(), self.target.upstream(), &turn.cluster.region);
-        trail.owe(owed);
+        trail.owe(Box::new(owed));
         if is_trial {
             return self.settle(turn, Outcome::Good);
         }

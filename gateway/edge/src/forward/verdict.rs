@@ -64,14 +64,14 @@ impl Owed {
         breaker: Option<&Arc<Breaker>>,
         upstream: &Arc<Upstream>,
         region: &Arc<str>,
-    ) -> Box<Self> {
-        Box::new(Self {
+    ) -> Self {
+        Self {
             kept: Arc::clone(kept),
             window: Arc::clone(window),
             breaker: breaker.cloned(),
             upstream: Arc::clone(upstream),
             region: Arc::clone(region),
-        })
+        }
     }
 
     /// Tells it.

@@ -63,7 +63,9 @@ impl Replay {
         let state = self.0.lock();
         let State::Whole(pieces) = &*state else { return None };
         let mut whole = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
-        pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+        for piece in pieces {
+            whole.extend_from_slice(piece);
+        }
         Some(RequestBody::Whole(Some(whole.freeze())))
     }
 }

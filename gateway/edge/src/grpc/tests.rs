@@ -71,7 +71,9 @@ fn body_is_repeated_only_when_all_of_it_was_kept() {
     let piece = |bytes: usize| bytes::Bytes::from(vec![7; bytes]);
     let kept = |sizes: &[usize]| {
         let replay = Replay::default();
-        sizes.iter().for_each(|size| replay.piece(&piece(*size)));
+        for size in sizes {
+            replay.piece(&piece(*size));
+        }
         replay
     };
 

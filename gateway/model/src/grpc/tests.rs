@@ -59,7 +59,7 @@ fn timeouts_have_at_most_eight_digits_and_one_unit() {
         ("1u", Some(Duration::from_micros(1))),
         ("1n", Some(Duration::from_nanos(1))),
         ("0S", Some(Duration::ZERO)),
-        ("99999999H", Some(Duration::from_secs(99_999_999 * 3_600))),
+        ("99999999H", Some(Duration::from_hours(99_999_999))),
         ("00000001S", Some(millis(1_000))),
         ("123456789m", None),
         ("000000001S", None),
@@ -88,7 +88,7 @@ fn timeout_that_is_written_is_read_back_and_never_longer() {
     while left < Duration::from_hours(200_000_000) {
         let back = parse_timeout(timeout(left).as_bytes()).unwrap();
         assert!(back <= left, "{left:?} became {back:?}");
-        assert!(left.is_zero() || back.as_secs_f64() > left.as_secs_f64() * 0.999_999, "{left:?} became {back:?}");
+        assert!(left.is_zero() || back.as_secs_f64() > left.as_secs_f64() * 0.999_98, "{left:?} became {back:?}");
         left = left * 3 + Duration::from_nanos(1);
     }
 }
