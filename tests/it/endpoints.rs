@@ -164,7 +164,9 @@ async fn endpoint_that_says_it_is_not_well_gets_no_requests_until_it_is() {
         _ => ok(&index.to_string()),
     });
 
-    wait::until("the check to find out", SOON, async || arena.metric("causeway_endpoints{upstream=\"byhttp\",state=\"out\"}").await == 1).await.unwrap();
+    wait::until("the check to find out", SOON, async || arena.metric("causeway_endpoints{upstream=\"byhttp\",state=\"out\"}").await == 1)
+        .await
+        .unwrap();
     for _ in 0..10 {
         assert_eq!(arena.get("/byhttp/x").await, (200, "1".to_owned()));
     }

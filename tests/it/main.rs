@@ -41,4 +41,5 @@ mod upstream;
 mod upstream_faults;
 mod upstream_protocols;
 mod validation;
+mod websockets;
 mod wire;

@@ -10,6 +10,7 @@ use std::{
     convert::Infallible,
     future::Future,
     net::{IpAddr, SocketAddr},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -41,6 +42,7 @@ use crate::{
     strict::AmbiguousFraming,
     tls::{Peer, Protocol, TlsFacts},
     watch::{Tick, Watch, Watched, WatchedBody},
+    websocket::{self, seats::Seats, tunnel::LAST_WORD_WITHIN},
 };
 
 /// Spawns a task on this core. The one place where the data plane does so; every task ends with its connection.
@@ -84,6 +86,7 @@ pub async fn run(
     connections.tick.set(core.edge.clock.boot().0 / 1_000_000_000);
     spawn(core.lane.deliver());
     spawn(deadline::watch(Arc::clone(&core.deadlines), core.edge.clock));
+    spawn(Seats::watch(Arc::clone(&core)));
     spawn(sweep(Arc::clone(&core), Arc::clone(&connections), Arc::clone(&acceptors)));
     // One as a rule; more after a hand-over from a process with more cores.
     futures_util::future::join_all(listeners.into_iter().map(|listener| accept(&core, &connections, &acceptors, listener, phase.clone()))).await;
@@ -126,13 +129,18 @@ async fn accept(
 }
 
 async fn drain(core: &Core) {
-    let finished = async {
+    let finished = || async {
         let mut pulse = tokio::time::interval(Duration::from_millis(10));
         while core.counters.open() > 0 {
             pulse.tick().await;
         }
     };
-    if tokio::time::timeout(core.edge.settings.drain_timeout, finished).await.is_err() {
+    if tokio::time::timeout(core.edge.settings.drain_timeout, finished()).await.is_ok() {
+        return;
+    }
+    // WebSockets have no end of their own to wait for: they are told, and have a moment to hear it.
+    let told = core.websockets.drain();
+    if told == 0 || tokio::time::timeout(LAST_WORD_WITHIN, finished()).await.is_err() {
         tracing::warn!(connections = core.counters.open(), "the drain deadline has passed; the remaining connections are closed");
     }
 }
@@ -252,6 +260,7 @@ type Io = Watched<TlsStream<TcpStream>>;
 async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
     let is_closing = AtomicBool::new(false);
+    let tunnel = Mutex::new(None);
     let service = service_fn(|mut request: Request<Incoming>| {
         let in_flight = watch.enter(Protocol::Http1);
         let is_ambiguous = watch.is_ambiguous();
@@ -260,38 +269,48 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         }
         // Boxed: the future is some kilobytes large, and hyper moves it several times.
         let served = Box::pin(serve::handle(Arc::clone(core), client(&core.edge, &peer, &request), request));
-        let is_closing = &is_closing;
+        let (is_closing, tunnel) = (&is_closing, &tunnel);
         async move {
             let mut response = served.await?;
-            if is_ambiguous || is_closing.load(Ordering::Relaxed) {
+            if let Some(carried) = websocket::carried(&mut response) {
+                *tunnel.lock() = Some(carried);
+            } else if is_ambiguous || is_closing.load(Ordering::Relaxed) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight)))
         }
     });
     // The time for a head is kept by the watch: hyper's own timer would also end connections that are only idle.
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .max_headers(settings.headers_max)
         .max_buf_size(usize::try_from(settings.head_bytes_max).unwrap_or(usize::MAX).max(8_192))
         .serve_connection(TokioIo::new(io), service);
-    let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        ended = connection.as_mut() => Some(ended),
+        ended = &mut connection => Some(ended),
         _draining = phase.wait_for(|phase| *phase == NodePhase::Draining) => None,
     };
     let ended = if let Some(ended) = ended {
         ended
     } else {
         is_closing.store(true, Ordering::Relaxed);
-        if let Ok(ended) = tokio::time::timeout(LAST_REQUEST_WITHIN, connection.as_mut()).await {
+        if let Ok(ended) = tokio::time::timeout(LAST_REQUEST_WITHIN, &mut connection).await {
             ended
         } else {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+            Pin::new(&mut connection).graceful_shutdown();
+            (&mut connection).await
         }
     };
-    if let Err(error) = ended {
-        record::malformed(core, &peer, &error);
+    let carried = tunnel.lock().take();
+    match (ended, carried) {
+        (Ok(()), Some(tunnel)) => {
+            let http1::Parts { io, read_buf, .. } = connection.into_parts();
+            let mut io = io.into_inner();
+            io.switch();
+            let _busy = watch.enter(Protocol::Http1);
+            tunnel.run(io, read_buf).await;
+        }
+        (Ok(()), None) => {}
+        (Err(error), _) => record::malformed(core, &peer, &error),
     }
 }
 
@@ -305,6 +324,8 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        // RFC 8441 section 3: clients may ask for WebSockets; each route decides.
+        .enable_connect_protocol()
         .max_concurrent_streams(settings.streams_max)
         .max_header_list_size(settings.head_bytes_max)
         // Rapid reset (CVE-2023-44487): resets that are still pending close the connection beyond this.

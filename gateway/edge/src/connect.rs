@@ -22,6 +22,8 @@ pub struct Connector {
     reach: Arc<Reach>,
     /// Made at the first connection: most services have none.
     tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+    /// The same without HTTP/2, for connections that are switched.
+    tls_http1: OnceLock<Result<Arc<ClientConfig>, String>>,
 }
 
 /// An open connection, in the form that its protocol needs.
@@ -36,7 +38,7 @@ pub enum Opened {
 impl Connector {
     /// A connector for an address.
     pub fn new(address: &str, reach: &Arc<Reach>) -> Self {
-        Self { address: address.into(), reach: Arc::clone(reach), tls: OnceLock::new() }
+        Self { address: address.into(), reach: Arc::clone(reach), tls: OnceLock::new(), tls_http1: OnceLock::new() }
     }
 
     /// How the service is spoken to.
@@ -52,16 +54,35 @@ impl Connector {
     /// # Cancel
     /// Dropping the future closes what was opened.
     pub async fn open(&self) -> io::Result<Opened> {
+        self.open_as(self.reach.version, &self.tls).await
+    }
+
+    /// Opens a connection for HTTP/1.1, whatever else the service speaks.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    ///
+    /// # Cancel
+    /// Dropping the future closes what was opened.
+    pub async fn open_http1(&self) -> io::Result<Opened> {
+        match self.reach.version {
+            HttpVersion::Http1 => self.open().await,
+            HttpVersion::Negotiated => self.open_as(HttpVersion::Http1, &self.tls_http1).await,
+            HttpVersion::Http2 => Err(io::Error::new(io::ErrorKind::Unsupported, "the service is spoken to over HTTP/2 alone")),
+        }
+    }
+
+    async fn open_as(&self, version: HttpVersion, kept: &OnceLock<Result<Arc<ClientConfig>, String>>) -> io::Result<Opened> {
         let stream = TcpStream::connect(&*self.address).await?;
         stream.set_nodelay(true)?;
         let Some(tls) = &self.reach.tls else {
-            return Self::begin(Stream::Plain(stream), self.reach.version == HttpVersion::Http2).await;
+            return Self::begin(Stream::Plain(stream), version == HttpVersion::Http2).await;
         };
-        let config = self.tls.get_or_init(|| client_config(tls, self.reach.version)).clone();
+        let config = kept.get_or_init(|| client_config(tls, version)).clone();
         let config = config.map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
         let name = ServerName::try_from(&*tls.server_name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let stream = TlsConnector::from(config).connect(name.to_owned(), stream).await?;
-        let is_http2 = match (self.reach.version, stream.get_ref().1.alpn_protocol()) {
+        let is_http2 = match (version, stream.get_ref().1.alpn_protocol()) {
             (HttpVersion::Http2 | HttpVersion::Negotiated, Some(b"h2")) => true,
             (HttpVersion::Http2, _) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the service does not speak HTTP/2 over TLS")),
             (HttpVersion::Http1 | HttpVersion::Negotiated, _) => false,

@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use http::{Method, Response, Version};
+use http::{Method, Response, StatusCode, Version};
 use model::{
     problem::{Denial, ProblemKind},
     structure::Route,
@@ -82,7 +82,7 @@ async fn exchange(
     }
     let mut message = Message::new(route, head, body, trail)?;
     let deadline = BootNanos(trail.started().boot.0.saturating_add(u64::try_from(route.timeout.as_nanos()).unwrap_or(u64::MAX)));
-    if let Some((upstream, cluster)) = target.mirror() {
+    if let Some((upstream, cluster)) = target.mirror().filter(|_| !message.is_handshake()) {
         mirror::copy(core, upstream, cluster, &message);
     }
     let mut tries = Tries::new(core, route, target, deadline, &message).ok_or_else(unreachable)?;
@@ -113,12 +113,13 @@ async fn attempt(
     meter: &Arc<Meter>,
 ) -> Result<Exchange, Attempt> {
     let slot = candidate.pool.enter(core.edge.settings.in_flight_max).map_err(|error| Attempt::Failed(connect_denial(&error)))?;
-    let mut may_reuse = true;
+    // A connection that is going to be a WebSocket begins as one: with HTTP/1.1, and with nothing before it.
+    let mut may_reuse = !message.is_handshake();
     loop {
         let now = core.edge.clock.boot();
         let (opened, is_reused) = match may_reuse.then(|| candidate.pool.take_idle(now)).flatten() {
             Some(opened) => (opened, true),
-            None => match candidate.pool.open(candidate.upstream.connect_timeout).await {
+            None => match candidate.pool.open(candidate.upstream.connect_timeout, message.is_handshake()).await {
                 Ok(opened) => (opened, false),
                 Err(error) => return Err(Attempt::NotSent { body: message.take_body(), denial: connect_denial(&error) }),
             },
@@ -131,7 +132,9 @@ async fn attempt(
                 if answered.version() == Version::HTTP_2 {
                     fields::strip_from_response(answered.headers_mut());
                 }
-                return Ok(Exchange { response: answered.map(|source| ServiceBody::new(source, slot)), meter: Arc::clone(meter) });
+                let is_switch = answered.status() == StatusCode::SWITCHING_PROTOCOLS;
+                let body = if is_switch { ServiceBody::switched } else { ServiceBody::new };
+                return Ok(Exchange { response: answered.map(|source| body(source, slot)), meter: Arc::clone(meter) });
             }
             Some(Err(failure)) => failure,
             None => {
@@ -172,7 +175,7 @@ pub(crate) async fn carry(opened: Opened, message: &mut Message, target: &model:
             let head = message.http1_head(target);
             let is_head = *message.method() == Method::HEAD;
             let body = message.take_body();
-            let Answer { status, headers, body } = link.exchange(Ask { head, body, is_head, may_switch: false }).await?;
+            let Answer { status, headers, body } = link.exchange(Ask { head, body, is_head, may_switch: message.is_handshake() }).await?;
             let mut response = Response::new(Source::Http1(body));
             *response.status_mut() = status;
             *response.headers_mut() = headers;

@@ -28,6 +28,7 @@ use crate::{
     mirror::Mirror,
     names::Names,
     pool::Pools,
+    websocket::{places::Places, seats::Seats},
 };
 
 /// Limits of a node, from its file.
@@ -53,6 +54,8 @@ pub struct Settings {
     pub audit_timeout: Duration,
     /// Requests in flight to one target, for each core.
     pub in_flight_max: usize,
+    /// WebSockets that are open at once, for the node.
+    pub websockets_max: usize,
     /// To finish what runs when the node stops.
     pub drain_timeout: Duration,
     /// Hops that say whose requests they pass on.
@@ -72,6 +75,7 @@ impl Default for Settings {
             streams_max: 128,
             audit_timeout: Duration::from_millis(250),
             in_flight_max: 4_096,
+            websockets_max: 10_000,
             drain_timeout: Duration::from_secs(30),
             trusted_hops: None,
         }
@@ -107,6 +111,8 @@ pub struct Edge {
     pub tally: Tally,
     /// Stored responses.
     pub cache: Cache,
+    /// Places of open WebSockets.
+    pub websockets: Arc<Places>,
     /// The node's limits.
     pub settings: Settings,
 }
@@ -130,6 +136,8 @@ pub struct Core {
     pub dice: Dice,
     /// Copies of requests on their way.
     pub mirror: Mirror,
+    /// Open WebSockets.
+    pub websockets: Seats,
     current: CoreCurrent,
     random: SystemRandom,
 }
@@ -143,6 +151,7 @@ impl Core {
             kept: Kept::default(),
             dice: Dice::default(),
             mirror: Mirror::default(),
+            websockets: Seats::default(),
             current: CoreCurrent::default(),
             random: SystemRandom::new(),
             edge,

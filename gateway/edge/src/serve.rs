@@ -28,6 +28,7 @@ use crate::{
     tls::Peer,
     trail::{self, Trail},
     validate::{self, Findings, ValidBody},
+    websocket,
 };
 
 /// Decides over one request and brings the service's answer back.
@@ -52,6 +53,7 @@ async fn respond(
     let matched = route::find(snapshot, &head)?;
     *after = After::new(matched.route(), &head);
     trail.matched(&matched)?;
+    let handshake = websocket::handshake::check(matched.route(), &mut head)?;
 
     let mut key_seen = None;
     let authenticated = authenticate::verify(matched, &head, edge, now, &mut key_seen);
@@ -69,6 +71,9 @@ async fn respond(
 
     if let Some(after) = after.as_deref_mut() {
         filter::prepare(after, &admitted, edge, trail, &head);
+    }
+    if let Some(handshake) = handshake {
+        return Box::pin(websocket::open(core, snapshot, &admitted, handshake, head, trail)).await;
     }
     let route = admitted.permit().route();
     let Some(rules) = route.filters.as_ref().and_then(|filters| filters.cache) else {
@@ -135,6 +140,8 @@ pub(crate) enum Answer {
     Service(Exchange, bytes::Bytes),
     /// A response of the gateway's own, or one that it has kept.
     Ready(Response<bytes::Bytes>),
+    /// A service's consent to a WebSocket.
+    Switched(Box<websocket::Opening>),
 }
 
 /// Serves one request: a cheap gate, a reserved record, the stages, and the release of the response.
@@ -177,6 +184,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
     };
     let mut response = match outcome {
         Ok(Answer::Service(exchange, prefix)) => release(&core, exchange, prefix, trail, &limits, after.as_deref_mut()).await,
+        Ok(Answer::Switched(opening)) => Box::pin(websocket::release(&core, *opening, trail, &limits, after.take())).await,
         Ok(Answer::Ready(response)) => release_ready(&core, response, trail, &limits, after.as_deref_mut()).await,
         Err(denial) => refuse_recorded(&core, &peer, &denial, trail, &limits).await,
     };
@@ -276,10 +284,13 @@ async fn refuse_recorded(core: &Arc<Core>, peer: &Peer, denial: &Denial, mut tra
         let denial = trail::unavailable();
         return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
     }
-    refuse::response(denial, trail.request_id(), &core.edge.region, |headers| limits.write_headers(headers))
+    refuse::response(denial, trail.request_id(), &core.edge.region, |headers| {
+        limits.write_headers(headers);
+        websocket::handshake::explain(denial.kind, peer.protocol, headers);
+    })
 }
 
-async fn is_durable(core: &Core, receipt: audit::spool::Receipt) -> bool {
+pub(crate) async fn is_durable(core: &Core, receipt: audit::spool::Receipt) -> bool {
     match core.within(core.edge.settings.audit_timeout, receipt.durable()).await {
         Some(Ok(_seq)) => true,
         Some(Err(_)) => false,

@@ -180,6 +180,12 @@ impl<S> Watched<S> {
         Self { inner, watch, framing: (protocol == Protocol::Http1).then(Framing::default) }
     }
 
+    /// The stream carries another protocol from now on: nothing in it is a head.
+    pub fn switch(&mut self) {
+        self.framing = None;
+        self.watch.head_since.store(0, Ordering::Relaxed);
+    }
+
     fn wrote<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if polled.is_pending() {
             if self.watch.stalled_since.load(Ordering::Relaxed) == 0 {

@@ -33,3 +33,4 @@ pub mod source;
 pub mod structure;
 pub mod time;
 pub mod trie;
+pub mod websocket;
