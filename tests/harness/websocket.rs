@@ -162,7 +162,7 @@ impl Client {
         loop {
             match tokio::time::timeout(WITHIN, self.socket.next()).await.context("the WebSocket stays open")? {
                 Some(Ok(Message::Close(frame))) => {
-                    // Answers the close, and waits for the end.
+                    // The answer leaves with it; the connection stays until this value goes.
                     drop(tokio::time::timeout(WITHIN, self.socket.close(None)).await);
                     return Ok(Some(frame.map_or(1005, |frame| frame.code.into())));
                 }

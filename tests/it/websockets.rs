@@ -109,7 +109,8 @@ async fn metric(site: &Site, name: &str) -> u64 {
 /// Waits until an end was counted for a reason.
 async fn counted(site: &Site, reason: &str, before: u64) {
     let name = ends(reason);
-    harness::wait::until("an end that is counted", SOON, async || metric(site, &name).await > before).await.unwrap();
+    let counted = harness::wait::until("an end that is counted", SOON, async || metric(site, &name).await > before).await;
+    assert!(counted.is_ok(), "{reason} was {before}, and still is");
 }
 
 fn ends(reason: &str) -> String {

@@ -49,7 +49,7 @@ async fn handshakes_that_break_a_rule_are_refused_and_reach_no_service() {
         (head(get, &["upgrade"], &[("upgrade", "h2c"), ("upgrade", "websocket")]), 501, "upgrade-unsupported"),
         (head(get, &["upgrade"], &[("upgrade", "TLS/1.2")]), 501, "upgrade-unsupported"),
         (head("GET /wsplain/a", &[], &[]), 501, "upgrade-unsupported"),
-        (head("CONNECT 127.0.0.1:443", &[], &[]), 405, "method-not-allowed"),
+        (head("CONNECT 127.0.0.1:443", &["host"], &[("host", "127.0.0.1:443")]), 405, "method-not-allowed"),
         (head(get, &[], &[("origin", "https://evil.example")]), 403, "origin-forbidden"),
         (head(get, &[], &[("origin", "null")]), 403, "origin-forbidden"),
         (head(get, &[], &[("origin", "https://127.0.0.1"), ("origin", "https://evil.example")]), 403, "origin-forbidden"),

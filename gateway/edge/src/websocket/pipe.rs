@@ -82,6 +82,16 @@ impl Pipe {
         self.frames.has_closed() || self.state != State::Copying
     }
 
+    /// True once a close frame of the sender has passed.
+    pub(super) const fn has_closed(&self) -> bool {
+        self.frames.has_closed()
+    }
+
+    /// True once the sender has ended and the receiver knows.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Over
+    }
+
     /// What it did since it was asked last.
     pub(super) const fn turn(&mut self) -> Turn {
         Turn { has_moved: std::mem::replace(&mut self.has_moved, false), is_blocked: self.is_blocked }

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     sync::Arc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -76,6 +76,9 @@ impl Tunnel {
         if let Some(code) = end.code() {
             self.up.end_with(frames::close(code, Some(mask())));
             self.down.end_with(frames::close(code, None));
+        }
+        // Both connections end in order, if their other ends let them.
+        if !matches!(end, End::Broken | End::Stalled) {
             let core = Arc::clone(&self.core);
             core.within(LAST_WORD_WITHIN, poll_fn(|cx| self.poll_both(cx, &mut client).map(drop))).await;
         }
@@ -87,16 +90,25 @@ impl Tunnel {
             return Poll::Ready((end, if end.problem().is_some() { Outcome::Denied } else { Outcome::Ok }));
         }
         let polled = self.poll_both(cx, client);
-        let (up_ended, down_ended) = (self.up.has_ended(), self.down.has_ended());
         if self.first.is_none() {
-            self.first = if up_ended { Some(End::Client) } else { down_ended.then_some(End::Service) };
+            self.first = if self.up.has_ended() { Some(End::Client) } else { self.down.has_ended().then_some(End::Service) };
         }
-        match (ready!(polled), self.first) {
-            (Ok(()), Some(first)) => Poll::Ready((first, Outcome::Ok)),
+        // Both have said goodbye, and one has hung up: the other need not.
+        let is_over = self.up.has_closed() && self.down.has_closed() && (self.up.is_over() || self.down.is_over());
+        match (polled, self.first) {
+            (Poll::Pending, Some(first)) if is_over => Poll::Ready((first, Outcome::Ok)),
+            (Poll::Pending, _) => Poll::Pending,
+            (Poll::Ready(result), first) => Poll::Ready(self.judge(result, first)),
+        }
+    }
+
+    fn judge(&self, result: Result<(), End>, first: Option<End>) -> (End, Outcome) {
+        match (result, first) {
+            (Ok(()), Some(first)) => (first, Outcome::Ok),
             // Behind two close frames there is nothing to lose.
-            (Err(_), Some(first)) if up_ended && down_ended => Poll::Ready((first, Outcome::Ok)),
-            (Err(End::Service), _) => Poll::Ready((End::Broken, Outcome::Error)),
-            (Ok(()) | Err(_), _) => Poll::Ready((End::Broken, Outcome::Aborted)),
+            (Err(_), Some(first)) if self.up.has_ended() && self.down.has_ended() => (first, Outcome::Ok),
+            (Err(End::Service), _) => (End::Broken, Outcome::Error),
+            (Ok(()) | Err(_), _) => (End::Broken, Outcome::Aborted),
         }
     }
 
