@@ -19,3 +19,4 @@ pub mod seed;
 pub mod sql;
 pub mod upstream;
 pub mod wait;
+pub mod websocket;

@@ -46,4 +46,5 @@ mod upstream;
 mod upstream_faults;
 mod upstream_protocols;
 mod validation;
+mod websockets;
 mod wire;

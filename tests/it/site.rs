@@ -77,13 +77,14 @@ const KEYED: [&str; 4] = ["keyed", "scoped", "private", "limits"];
 const CHECKED: [&str; 2] = ["checked", "trickle"];
 
 /// Services that are spoken to in other ways: name, scheme, protocol, name in the certificate.
-const SPOKEN: [(&str, &str, &str, &str); 6] = [
+const SPOKEN: [(&str, &str, &str, &str); 7] = [
     ("h2c", "http", "http2", ""),
     ("tlsauto", "https", "auto", ""),
     ("tlsone", "https", "http1", ""),
     ("tlsname", "https", "auto", "elsewhere.example"),
     ("tlsforeign", "https", "auto", "foreign root"),
     ("h2cancel", "http", "http2", ""),
+    ("wstls", "https", "auto", ""),
 ];
 
 /// The shared deployment.
@@ -111,7 +112,13 @@ impl Site {
         let dir = tempfile::Builder::new().prefix("causeway-site-").tempdir().unwrap().keep();
         let dev = Dev::start_in(&dir).await.unwrap();
         let watchdog = watchdog(dev.ready().dev_pid, &dir);
-        let names = OPEN.iter().chain(&KEYED).chain(&CHECKED).chain(&crate::filters::SERVICES).chain(&crate::caching::SERVICES);
+        let names = OPEN
+            .iter()
+            .chain(&KEYED)
+            .chain(&CHECKED)
+            .chain(&crate::filters::SERVICES)
+            .chain(&crate::caching::SERVICES)
+            .chain(&crate::websockets::SERVICES);
         let names = names.chain(SPOKEN.iter().map(|(name, ..)| name));
         let listeners: HashMap<&str, TcpListener> = names.map(|name| (*name, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())).collect();
         let refusing = TcpSocket::new_v4().unwrap();
@@ -300,7 +307,7 @@ fn document(ports: &HashMap<&str, u16>, ca: &str) -> Value {
         ],
         "apis": [{ "name": "things", "openapi": api() }],
         "upstreams": upstreams,
-        "routes": open.chain(special()).chain(crate::filters::routes()).chain(crate::caching::routes()).collect::<Vec<_>>(),
+        "routes": open.chain(special()).chain(crate::filters::routes()).chain(crate::caching::routes()).chain(crate::websockets::routes()).collect::<Vec<_>>(),
     })
 }
 

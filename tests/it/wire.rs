@@ -82,6 +82,17 @@ impl Wire {
         Self { stream, left: Vec::new() }
     }
 
+    /// The stream itself, when nothing was read of it past an answer.
+    pub(crate) fn into_stream(self) -> TlsStream<TcpStream> {
+        assert!(self.left.is_empty());
+        self.stream
+    }
+
+    /// Ends the sending side, as TLS wants it.
+    pub(crate) async fn finish(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
     /// Writes bytes as they are; false when the server has closed.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) -> bool {
         self.stream.write_all(bytes.as_ref()).await.is_ok() && self.stream.flush().await.is_ok()

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use harness::client::Version;
+use harness::websocket::Echo;
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -11,6 +13,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
 use crate::ground::{self, Door, Ground, Service};
 use crate::neighbor::{self, Neighbors};
+use crate::reload::sockets;
 use harness::frames::{END_STREAM, Frames, HEADERS, Wire, is_200, request};
 
 /// The fewest connections of a run: with fewer, the allocator's steps hide them.
@@ -19,6 +22,8 @@ const CONNECTIONS_MIN: u64 = 400;
 const AT_ONCE: u64 = 32;
 /// What an idle connection may cost: buffers of TLS and HTTP, and the task.
 const UNIT_MAX: u64 = 128 << 10;
+/// What an idle WebSocket may cost: its connection, and the one to its service.
+const SOCKET_MAX: u64 = 160 << 10;
 /// What a soak may add, beside a twentieth of what was there.
 const SOAK_MAX: u64 = 8 << 20;
 /// The mutant: connections go on being opened during the soak.
@@ -26,7 +31,7 @@ const GROWING: &str = "growing";
 
 pub(crate) const CLAIM: Claim = Claim {
     slug: "memory",
-    promise: "an idle TLS connection costs at most 128 KiB, and a soak of --seconds adds nothing (n: connections, at least 400)",
+    promise: "an idle TLS connection costs at most 128 KiB, an idle WebSocket 160 KiB, and a soak of --seconds adds nothing (n: each, at least 400)",
     trials: 1_000,
     mutants: &[GROWING],
     obstacle: no_obstacle,
@@ -42,7 +47,11 @@ enum Idle {
 async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let (honest, port) = ground::listener().await?;
     let _honest = neighbor::service(honest);
-    let ground = Ground::start("idle_timeout: 10h, stall_timeout: 60s", &ground::document(&[Service::new("honest", port)]), "/honest/ready").await?;
+    let (talking, talking_port) = ground::listener().await?;
+    let _talking = Echo::start(talking);
+    let talking = Service { route: json!({ "websocket": { "max": 10_000, "idle": "10h" } }), ..Service::new("talking", talking_port) };
+    let document = ground::document(&[Service::new("honest", port), talking]);
+    let ground = Ground::start("idle_timeout: 10h, stall_timeout: 60s", &document, "/honest/ready").await?;
     let process = ground.process();
     let neighbors = Neighbors::start(&ground.door)?;
     let n = context.trials.max(CONNECTIONS_MIN);
@@ -58,6 +67,21 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         verdict.trials_of(n / 2, u64::from(each > UNIT_MAX), || format!("an idle connection over {version:?} costs {each} bytes"));
         verdict.figure(name, each);
     }
+    // A WebSocket that is quiet holds no buffer of its own.
+    drop(sockets::open(&ground.door, Version::Http1, "/talking/x", AT_ONCE).await?);
+    drop(sockets::open(&ground.door, Version::Http2, "/talking/x", AT_ONCE).await?);
+    let mut talking = Vec::new();
+    for (version, name) in [(Version::Http1, "h1_websocket_bytes_each"), (Version::Http2, "h2_websocket_bytes_each")] {
+        let before = process.resident_bytes();
+        let mut opened = sockets::open(&ground.door, version, "/talking/x", n / 2).await?;
+        for client in &mut opened {
+            client.echo("hello").await?;
+        }
+        talking.extend(opened);
+        let each = process.resident_bytes().saturating_sub(before) / (n / 2);
+        verdict.trials_of(n / 2, u64::from(each > SOCKET_MAX), || format!("an idle WebSocket over {version:?} costs {each} bytes"));
+        verdict.figure(name, each);
+    }
     let before = process.resident_bytes();
     let seconds = context.seconds.max(1);
     if context.is_mutant(GROWING) {
@@ -70,13 +94,20 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     for connection in &mut all {
         alive += u64::from(connection.is_alive().await);
     }
+    let mut lost = 0;
+    for client in &mut talking {
+        lost += u64::from(client.echo("still here").await.is_err());
+    }
+    let sockets_open = talking.len() as u64;
+    verdict.trials_of(sockets_open, lost, || format!("{lost} of {sockets_open} idle WebSockets were lost"));
+    verdict.figure("websockets", sockets_open);
     let opened = all.len() as u64;
     verdict.trials_of(opened, opened - alive, || format!("{} of {opened} idle connections were lost", opened - alive));
     verdict.figure("connections", opened);
     verdict.figure("soak_seconds", seconds);
     verdict.figure("rss_before_soak_kib", before >> 10);
     verdict.figure("rss_after_soak_kib", after >> 10);
-    drop(all);
+    drop((all, talking));
     neighbors.judge(verdict);
     ground.stop().await
 }

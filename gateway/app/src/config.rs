@@ -278,6 +278,8 @@ pub struct LimitsConfig {
     pub headers: usize,
     /// Streams of one HTTP/2 connection.
     pub streams: u32,
+    /// WebSockets that are open at once, for the node.
+    pub websockets: usize,
     /// Memory for stored responses of routes with a `cache`.
     pub cache: Bytes,
 }
@@ -300,6 +302,7 @@ impl Default for LimitsConfig {
             head: Bytes(u64::from(edge.head_bytes_max)),
             headers: edge.headers_max,
             streams: edge.streams_max,
+            websockets: edge.websockets_max,
             cache: Bytes(CACHE_BYTES_DEFAULT),
         }
     }

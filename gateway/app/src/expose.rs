@@ -20,6 +20,7 @@ use prometheus_client::{
 use crate::{certificates::Owner, status::NodeStatus};
 
 mod resilience;
+mod websocket;
 
 /// The text of all metrics, read now.
 pub fn text(status: &NodeStatus) -> String {
@@ -156,6 +157,7 @@ impl Collector for Numbers {
             ConstCounter::new(*count).encode(family.encode_family(&[("problem", kind.code())])?)?;
         }
         resilience::encode(&self.edge, &mut encoder)?;
+        websocket::encode(self.edge.websockets.tally.read(), &mut encoder)?;
         let kind = prometheus_client::metrics::MetricType::Histogram;
         let mut family =
             encoder.encode_descriptor("http_server_request_duration_seconds", "From a request's head to its response's release", None, kind)?;

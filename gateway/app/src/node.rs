@@ -232,6 +232,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identit
         tally: edge::balance::tally::Tally::default(),
         cache: edge::cache::Cache::new(limits.cache.0),
         identities: Arc::new(identities),
+        websockets: Arc::default(),
         settings: Settings {
             connections_max: limits.connections,
             head_timeout: limits.head_timeout.0,
@@ -240,6 +241,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identit
             head_bytes_max: u32::try_from(limits.head.0).unwrap_or(u32::MAX),
             headers_max: limits.headers,
             streams_max: limits.streams,
+            websockets_max: limits.websockets,
             drain_timeout: config.drain.timeout.0,
             trusted_hops: trusted_hops(&config.data),
             audit_timeout: limits.audit_timeout.0,

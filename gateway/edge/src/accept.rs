@@ -47,6 +47,7 @@ use crate::{
     strict::AmbiguousFraming,
     tls::{Peer, Protocol, TlsFacts},
     watch::{Tick, Watch, Watched, WatchedBody},
+    websocket::{self, seats::Seats, tunnel::LAST_WORD_WITHIN},
 };
 
 /// Spawns a task on this core. The one place where the data plane does so; every task ends with its connection.
@@ -94,6 +95,7 @@ pub async fn run(
     connections.tick.set(core.edge.clock.boot().0 / 1_000_000_000);
     spawn(core.lane.deliver());
     spawn(deadline::watch(Arc::clone(&core.deadlines), core.edge.clock));
+    spawn(Seats::watch(Arc::clone(&core)));
     spawn(sweep(Arc::clone(&core), Arc::clone(&connections), Arc::clone(&acceptors)));
     // One as a rule; more after a hand-over from a process with more cores.
     futures_util::future::join_all(listeners.into_iter().map(|listener| accept(&core, &connections, &acceptors, listener, phase.clone()))).await;
@@ -136,13 +138,18 @@ async fn accept(
 }
 
 async fn drain(core: &Core) {
-    let finished = async {
+    let finished = || async {
         let mut pulse = tokio::time::interval(Duration::from_millis(10));
         while core.counters.open() > 0 {
             pulse.tick().await;
         }
     };
-    if tokio::time::timeout(core.edge.settings.drain_timeout, finished).await.is_err() {
+    if tokio::time::timeout(core.edge.settings.drain_timeout, finished()).await.is_ok() {
+        return;
+    }
+    // WebSockets have no end of their own to wait for: they are told, and have a moment to hear it.
+    let told = core.websockets.drain();
+    if told == 0 || tokio::time::timeout(LAST_WORD_WITHIN, finished()).await.is_err() {
         tracing::warn!(connections = core.counters.open(), "the drain deadline has passed; the remaining connections are closed");
     }
 }
@@ -262,6 +269,7 @@ type Io = Watched<TlsStream<TcpStream>>;
 async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
     let is_closing = AtomicBool::new(false);
+    let tunnel = Mutex::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         let in_flight = watch.enter(Protocol::Http1);
         let number = watch.begin();
@@ -274,10 +282,12 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         let (parts, body) = request.into_parts();
         // Boxed, the future and the head as well: they are large, and moved several times.
         let served = Box::pin(serve::handle(Arc::clone(core), peer, Box::new(parts), body));
-        let (is_closing, watch) = (&is_closing, &watch);
+        let (is_closing, watch, tunnel) = (&is_closing, &watch, &tunnel);
         async move {
             let mut response = served.await?;
-            if watch.is_ambiguous() || is_closing.load(Ordering::Relaxed) || watch.is_left_unread(number, is_chunked) {
+            if let Some(carried) = websocket::carried(&mut response) {
+                *tunnel.lock() = Some(carried);
+            } else if watch.is_ambiguous() || is_closing.load(Ordering::Relaxed) || watch.is_left_unread(number, is_chunked) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight)))
@@ -307,7 +317,15 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
             (&mut connection).await
         }
     };
-    let (io, told) = connection.into_parts().io.into_inner().into_parts();
+    let carried = tunnel.lock().take();
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    let (mut io, told) = io.into_inner().into_parts();
+    if let (Ok(()), Some(tunnel)) = (&ended, carried) {
+        io.switch();
+        let _busy = watch.enter(Protocol::Http1);
+        tunnel.run(io, read_buf).await;
+        return;
+    }
     if let Err(error) = &ended {
         record::malformed(core, &peer, error, told);
     }
@@ -332,6 +350,8 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        // RFC 8441 section 3: clients may ask for WebSockets; each route decides.
+        .enable_connect_protocol()
         .max_concurrent_streams(settings.streams_max)
         .max_header_list_size(settings.head_bytes_max)
         // Rapid reset (CVE-2023-44487): resets that are still pending close the connection beyond this.

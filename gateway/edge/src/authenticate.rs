@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, header};
 use model::{
-    authority::{Application, Consumer},
+    authority::{Application, Consumer, Key},
     change::KeyState,
     id::{ApplicationId, ConsumerId},
     key::{KeyId, Presented, Purpose},
     problem::{Denial, ProblemKind},
     snapshot::Snapshot,
     structure::Auth,
-    time::Now,
+    time::{Now, UtcMicros},
 };
 
 use crate::{head::Head, route::Matched, runtime::Edge};
@@ -101,15 +101,29 @@ fn credential(headers: &HeaderMap) -> Result<&str, Denial> {
 }
 
 fn look_up(snapshot: &Snapshot, presented: &Presented<'_>, edge: &Edge, now: Now) -> Option<Principal> {
-    let authority = &snapshot.authority;
-    let key = authority.keys.get(&presented.id);
+    let key = snapshot.authority.keys.get(&presented.id);
     // The secret is compared first and always, so that timing tells nothing about the id.
     let genuine = edge.peppers.verify(presented, key.map(|key| (key.pepper_version, &key.digest)));
-    let key = key.filter(|key| genuine && key.state == KeyState::Active && now.wall < key.expires_at)?;
+    owner(snapshot, presented.id, key.filter(|_| genuine)?, now)
+}
+
+/// Looks up again whose a key is that was verified before, and until when it may be used; `None` once it may not.
+pub fn again(snapshot: &Snapshot, id: KeyId, tenant: &str, now: Now) -> Option<(Principal, UtcMicros)> {
+    let key = snapshot.authority.keys.get(&id)?;
+    let principal = owner(snapshot, id, key, now).filter(|principal| *principal.consumer.tenant == *tenant)?;
+    Some((principal, key.expires_at))
+}
+
+/// Who holds a key, if it may be used.
+fn owner(snapshot: &Snapshot, id: KeyId, key: &Key, now: Now) -> Option<Principal> {
+    let authority = &snapshot.authority;
+    if key.state != KeyState::Active || now.wall >= key.expires_at {
+        return None;
+    }
     let application = authority.applications.get(&key.application)?;
     let consumer = authority.consumers.get(&application.consumer)?;
     Some(Principal {
-        key_id: presented.id,
+        key_id: id,
         application_id: key.application,
         consumer_id: application.consumer,
         scopes: key.scopes.clone().unwrap_or_else(|| Arc::clone(&application.scopes)),

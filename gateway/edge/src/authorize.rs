@@ -47,7 +47,7 @@ impl<'s> Permit<'s> {
     }
 }
 
-/// Checks who may use the route, then scopes.
+/// Checks a caller who is known; one that need not be passes.
 ///
 /// # Errors
 /// `route-forbidden` or `scope-insufficient`.
@@ -55,18 +55,27 @@ pub fn check(authenticated: Authenticated<'_>) -> Result<Permit<'_>, Denial> {
     let (matched, principal) = authenticated.into_parts();
     let route = matched.route();
     if let Some(principal) = &principal {
-        let allowed = route
-            .allow
-            .as_ref()
-            .is_none_or(|allow| allow.consumers.contains(&*principal.consumer.name) || allow.applications.contains(&*principal.application.name));
-        if !allowed {
-            return Err(Denial::new(ProblemKind::RouteForbidden, "the key is valid, but its owner may not use this route"));
-        }
-        if let Some(missing) = route.scopes.iter().find(|scope| !principal.scopes.contains(scope)) {
-            return Err(Denial::new(ProblemKind::ScopeInsufficient, format!("the key lacks the scope `{missing}`")));
-        }
+        may_use(route, principal)?;
     }
     Ok(Permit { matched, principal })
+}
+
+/// Checks who may use the route, then scopes.
+///
+/// # Errors
+/// `route-forbidden` or `scope-insufficient`.
+pub fn may_use(route: &Route, principal: &Principal) -> Result<(), Denial> {
+    let allowed = route
+        .allow
+        .as_ref()
+        .is_none_or(|allow| allow.consumers.contains(&*principal.consumer.name) || allow.applications.contains(&*principal.application.name));
+    if !allowed {
+        return Err(Denial::new(ProblemKind::RouteForbidden, "the key is valid, but its owner may not use this route"));
+    }
+    if let Some(missing) = route.scopes.iter().find(|scope| !principal.scopes.contains(scope)) {
+        return Err(Denial::new(ProblemKind::ScopeInsufficient, format!("the key lacks the scope `{missing}`")));
+    }
+    Ok(())
 }
 
 /// Checks again, just before dispatch, that the authority behind the decision is still fresh: a slow body must not outlive it.

@@ -26,7 +26,7 @@ use crate::{
         stream::{self, CallState, CallStream},
     },
     health::Outcome,
-    http1::Download,
+    http1::{Download, Stream},
     http2::Reply,
     intake::Intake,
     pool::Slot,
@@ -315,6 +315,20 @@ impl ServiceBody {
         let mut body = Self(Some((source, slot)));
         body.settle();
         body
+    }
+
+    /// The end of an answer that switches the protocol: its connection goes on, and must not be settled.
+    pub const fn switched(source: Source, slot: Slot) -> Self {
+        Self(Some((source, slot)))
+    }
+
+    /// The connection behind a switch, what was read of it already, and its place; `None` unless the request had left whole.
+    pub fn into_switched(self) -> Option<(Stream, Bytes, Slot)> {
+        let (source, slot) = self.0?;
+        match source {
+            Source::Http1(download) => download.into_switched().map(|(stream, early)| (stream, early, slot)),
+            Source::Http2(_) => None,
+        }
     }
 
     fn settle(&mut self) {

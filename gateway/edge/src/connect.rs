@@ -24,6 +24,8 @@ pub struct Connector {
     identities: Arc<Identities>,
     /// Made at the first connection: most services have none.
     tls: OnceLock<Result<Arc<ClientConfig>, String>>,
+    /// The same without HTTP/2, for connections that are switched.
+    tls_http1: OnceLock<Result<Arc<ClientConfig>, String>>,
 }
 
 /// An open connection, in the form that its protocol needs.
@@ -38,7 +40,8 @@ pub enum Opened {
 impl Connector {
     /// A connector for an address. `identities` are those of the node.
     pub fn new(address: &str, reach: &Arc<Reach>, identities: &Arc<Identities>) -> Self {
-        Self { address: address.into(), reach: Arc::clone(reach), identities: Arc::clone(identities), tls: OnceLock::new() }
+        let (reach, identities) = (Arc::clone(reach), Arc::clone(identities));
+        Self { address: address.into(), reach, identities, tls: OnceLock::new(), tls_http1: OnceLock::new() }
     }
 
     /// How the service is spoken to.
@@ -55,16 +58,35 @@ impl Connector {
     /// # Cancel
     /// Dropping the future closes what was opened.
     pub async fn open(&self) -> io::Result<Opened> {
+        self.open_as(self.reach.version, &self.tls).await
+    }
+
+    /// Opens a connection for HTTP/1.1, whatever else the service speaks.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    ///
+    /// # Cancel
+    /// Dropping the future closes what was opened.
+    pub async fn open_http1(&self) -> io::Result<Opened> {
+        match self.reach.version {
+            HttpVersion::Http1 => self.open().await,
+            HttpVersion::Negotiated => self.open_as(HttpVersion::Http1, &self.tls_http1).await,
+            HttpVersion::Http2 => Err(io::Error::new(io::ErrorKind::Unsupported, "the service is spoken to over HTTP/2 alone")),
+        }
+    }
+
+    async fn open_as(&self, version: HttpVersion, kept: &OnceLock<Result<Arc<ClientConfig>, String>>) -> io::Result<Opened> {
         let stream = TcpStream::connect(&*self.address).await?;
         stream.set_nodelay(true)?;
         let Some(tls) = &self.reach.tls else {
-            return Self::begin(Stream::Plain(stream), self.reach.version == HttpVersion::Http2).await;
+            return Self::begin(Stream::Plain(stream), version == HttpVersion::Http2).await;
         };
-        let config = self.tls.get_or_init(|| client_config(tls, self.reach.version, &self.identities)).clone();
+        let config = kept.get_or_init(|| client_config(tls, version, &self.identities)).clone();
         let config = config.map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
         let name = ServerName::try_from(&*tls.server_name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let stream = TlsConnector::from(config).connect(name.to_owned(), stream).await?;
-        let is_http2 = match (self.reach.version, stream.get_ref().1.alpn_protocol()) {
+        let is_http2 = match (version, stream.get_ref().1.alpn_protocol()) {
             (HttpVersion::Http2 | HttpVersion::Negotiated, Some(b"h2")) => true,
             (HttpVersion::Http2, _) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the service does not speak HTTP/2 over TLS")),
             (HttpVersion::Http1 | HttpVersion::Negotiated, _) => false,

@@ -2,7 +2,7 @@
 
 use std::{error::Error, sync::Arc, time::Duration};
 
-use http::{Method, Response, Version};
+use http::{Method, Response, StatusCode, Version};
 use model::{
     problem::{Denial, ProblemKind},
     structure::Route,
@@ -95,7 +95,7 @@ async fn exchange(
         deadline = deadline.min(ends);
         trail.ends(ends);
     }
-    if let Some((upstream, cluster)) = target.mirror() {
+    if let Some((upstream, cluster)) = target.mirror().filter(|_| !message.is_handshake()) {
         mirror::copy(core, upstream, cluster, &message);
     }
     let mut tries = Tries::new(core, route, target, deadline, &message).ok_or_else(unreachable)?;
@@ -128,12 +128,13 @@ async fn attempt(
     meter: &Arc<Meter>,
 ) -> Result<Exchange, Attempt> {
     let slot = candidate.pool.enter(core.edge.settings.in_flight_max).map_err(|error| Attempt::Failed(connect_denial(&error)))?;
-    let mut may_reuse = true;
+    // A connection that is going to be a WebSocket begins as one: with HTTP/1.1, and with nothing before it.
+    let mut may_reuse = !message.is_handshake();
     loop {
         let now = core.edge.clock.boot();
         let (opened, is_reused) = match may_reuse.then(|| candidate.pool.take_idle(now)).flatten() {
             Some(opened) => (opened, true),
-            None => match candidate.pool.open(candidate.upstream.connect_timeout).await {
+            None => match candidate.pool.open(candidate.upstream.connect_timeout, message.is_handshake()).await {
                 Ok(opened) => (opened, false),
                 Err(error) => return Err(Attempt::NotSent { body: message.take_body(), denial: connect_denial(&error) }),
             },
@@ -147,7 +148,9 @@ async fn attempt(
                 if answered.version() == Version::HTTP_2 {
                     fields::strip_from_response(answered.headers_mut());
                 }
-                return Ok(Exchange { response: answered.map(|source| ServiceBody::new(source, slot)), meter: Arc::clone(meter) });
+                let is_switch = answered.status() == StatusCode::SWITCHING_PROTOCOLS;
+                let body = if is_switch { ServiceBody::switched } else { ServiceBody::new };
+                return Ok(Exchange { response: answered.map(|source| body(source, slot)), meter: Arc::clone(meter) });
             }
             Some(Err(failure)) => failure,
             None => {
@@ -188,7 +191,7 @@ pub(crate) async fn carry(opened: Opened, message: &mut Message, target: &model:
             let head = message.http1_head(target);
             let is_head = *message.method() == Method::HEAD;
             let body = message.take_body();
-            let Answer { status, headers, body } = link.exchange(Ask { head, body, is_head, may_switch: false }).await?;
+            let Answer { status, headers, body } = link.exchange(Ask { head, body, is_head, may_switch: message.is_handshake() }).await?;
             let mut response = Response::new(Source::Http1(body));
             *response.status_mut() = status;
             *response.headers_mut() = headers;

@@ -11,6 +11,7 @@ use model::{
 use crate::{
     grpc::{Call, Form},
     strict::AmbiguousFraming,
+    websocket::wish::Wish,
 };
 
 /// A request's head that is safe to decide over.
@@ -24,6 +25,8 @@ pub struct Head {
     normal_path: Option<String>,
     /// What the client says about a call of gRPC, if it is one.
     pub call: Option<Call>,
+    /// It wants to become a WebSocket.
+    pub wish: Option<Wish>,
 }
 
 impl Head {
@@ -65,9 +68,13 @@ impl Head {
 /// Everything that two programs on the way could read differently, and credentials in the URL.
 pub fn check(mut parts: Box<Parts>, headers_max: usize) -> Result<Head, Denial> {
     match examine(&parts, headers_max) {
-        Ok((host, normal_path)) => {
+        Ok((host, normal_path, wish)) => {
             crate::fields::strip_untrusted(&mut parts.headers);
-            Ok(Head { parts, host, normal_path, call: None })
+            if wish == Some(Wish::Connect) {
+                // From here on it is what it stands for (RFC 8441 section 5): one rule for both versions.
+                parts.method = Method::GET;
+            }
+            Ok(Head { parts, host, normal_path, call: None, wish })
         }
         Err(denial) => Err(denial),
     }
@@ -79,7 +86,7 @@ const TARGET_BYTES_MAX: usize = 8_192;
 /// Longest method: the registered ones have up to 17 letters.
 const METHOD_BYTES_MAX: usize = 64;
 
-fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>), Denial> {
+fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>, Option<Wish>), Denial> {
     if parts.headers.len() > headers_max {
         return Err(Denial::new(ProblemKind::HeadersTooLarge, format!("a request has at most {headers_max} header fields")));
     }
@@ -91,14 +98,10 @@ fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>)
     }
     framing(parts)?;
     let host = host_of(parts)?;
-    if parts.method == Method::CONNECT || parts.method == Method::TRACE {
+    if parts.method == Method::TRACE {
         return Err(Denial::new(ProblemKind::MethodNotAllowed, "CONNECT and TRACE are not served"));
     }
-    if parts.headers.contains_key(header::UPGRADE)
-        && parts.headers.get(header::UPGRADE).is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"h2c"))
-    {
-        return Err(Denial::new(ProblemKind::UpgradeUnsupported, "protocol upgrades, WebSocket among them, are not supported yet"));
-    }
+    let wish = Wish::of(parts)?;
     let expect = parts.headers.get(header::EXPECT);
     if expect.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
         return Err(Denial::new(ProblemKind::ExpectationFailed, "the only expectation that can be met is 100-continue"));
@@ -110,8 +113,8 @@ fn examine(parts: &Parts, headers_max: usize) -> Result<(String, Option<String>)
         ));
     }
     match path::normalize(parts.uri.path()) {
-        Ok(Cow::Borrowed(_)) => Ok((host, None)),
-        Ok(Cow::Owned(path)) => Ok((host, Some(path))),
+        Ok(Cow::Borrowed(_)) => Ok((host, None, wish)),
+        Ok(Cow::Owned(path)) => Ok((host, Some(path), wish)),
         Err(error) => Err(Denial::new(ProblemKind::PathInvalid, error.to_string())),
     }
 }

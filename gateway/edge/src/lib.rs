@@ -55,3 +55,4 @@ pub mod trail;
 pub mod transform;
 pub mod validate;
 pub mod watch;
+pub mod websocket;

@@ -104,6 +104,11 @@ impl Message {
         &self.head.parts.method
     }
 
+    /// True when it asks for a WebSocket.
+    pub const fn is_handshake(&self) -> bool {
+        self.head.wish.is_some()
+    }
+
     /// True when sending it twice does no harm: its method is safe (RFC 9110 section 9.2.1) and it has no body.
     pub const fn is_repeatable(&self) -> bool {
         matches!(self.body, RequestBody::Empty) && matches!(*self.method(), Method::GET | Method::HEAD | Method::OPTIONS)
@@ -119,6 +124,9 @@ impl Message {
             if self.travels(name) {
                 put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
             }
+        }
+        if self.is_handshake() {
+            put(&[b"connection: upgrade\r\nupgrade: websocket\r\n"]);
         }
         if let Some(cookie) = &self.cookie {
             put(&[b"cookie: ", cookie.as_bytes(), b"\r\n"]);

@@ -115,7 +115,7 @@ async fn exchange(shadow: Shadow, edge: &Edge) -> Result<(), MirrorError> {
     let slot = pool.enter(edge.settings.in_flight_max)?;
     let opened = match pool.take_idle(edge.clock.boot()) {
         Some(opened) => opened,
-        None => pool.open(upstream.connect_timeout).await?,
+        None => pool.open(upstream.connect_timeout, false).await?,
     };
     let answer = within(upstream.response_timeout, forward::carry(opened, &mut message, &target)).await?;
     let source = answer.map_err(|failure| failure.cause)?.into_body();

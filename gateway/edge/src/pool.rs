@@ -157,12 +157,13 @@ impl TargetPool {
         Some(session.clone())
     }
 
-    /// Opens a connection; an HTTP/2 one is shared from now on.
+    /// Opens a connection; an HTTP/2 one is shared from now on. One that will be `switched` speaks HTTP/1.1.
     ///
     /// # Errors
     /// [`ConnectError`]. Dropping the future abandons the attempt.
-    pub async fn open(&self, timeout: Duration) -> Result<Opened, ConnectError> {
-        let opened = tokio::time::timeout(timeout, self.connect()).await.map_err(|_| ConnectError::Timeout)?;
+    pub async fn open(&self, timeout: Duration, switched: bool) -> Result<Opened, ConnectError> {
+        let connect = async { if switched { self.connector.open_http1().await } else { self.connect().await } };
+        let opened = tokio::time::timeout(timeout, connect).await.map_err(|_| ConnectError::Timeout)?;
         opened.map_err(ConnectError::Io)
     }
 

@@ -29,6 +29,7 @@ use crate::{
     names::Names,
     pool::Pools,
     tls::Identities,
+    websocket::{places::Places, seats::Seats},
 };
 
 /// Limits of a node, from its file.
@@ -54,6 +55,8 @@ pub struct Settings {
     pub audit_timeout: Duration,
     /// Requests in flight to one target, for each core.
     pub in_flight_max: usize,
+    /// WebSockets that are open at once, for the node.
+    pub websockets_max: usize,
     /// To finish what runs when the node stops.
     pub drain_timeout: Duration,
     /// Hops that say whose requests they pass on.
@@ -73,6 +76,7 @@ impl Default for Settings {
             streams_max: 128,
             audit_timeout: Duration::from_millis(250),
             in_flight_max: 4_096,
+            websockets_max: 10_000,
             drain_timeout: Duration::from_secs(30),
             trusted_hops: None,
         }
@@ -110,6 +114,8 @@ pub struct Edge {
     pub cache: Cache,
     /// By what the node proves itself to services.
     pub identities: Arc<Identities>,
+    /// Places of open WebSockets.
+    pub websockets: Arc<Places>,
     /// The node's limits.
     pub settings: Settings,
 }
@@ -133,6 +139,8 @@ pub struct Core {
     pub dice: Dice,
     /// Copies of requests on their way.
     pub mirror: Mirror,
+    /// Open WebSockets.
+    pub websockets: Seats,
     current: CoreCurrent,
     ids: Ids,
 }
@@ -146,6 +154,7 @@ impl Core {
             kept: Kept::default(),
             dice: Dice::default(),
             mirror: Mirror::default(),
+            websockets: Seats::default(),
             current: CoreCurrent::default(),
             ids: Ids::default(),
             edge,

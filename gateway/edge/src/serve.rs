@@ -30,6 +30,7 @@ use crate::{
     tls::Peer,
     trail::{self, Trail},
     validate::{self, Findings, ValidBody},
+    websocket,
 };
 
 /// Decides over one request and brings the service's answer back.
@@ -54,6 +55,7 @@ async fn respond(
     let matched = route::find(snapshot, &head)?;
     *after = After::new(matched.route(), &head);
     trail.matched(&matched)?;
+    let handshake = websocket::handshake::check(matched.route(), &mut head)?;
 
     let mut key_seen = None;
     let authenticated = authenticate::verify(matched, &head, edge, now, &mut key_seen);
@@ -71,6 +73,9 @@ async fn respond(
 
     if let Some(after) = after.as_deref_mut() {
         filter::prepare(after, &admitted, edge, trail, &head);
+    }
+    if let Some(handshake) = handshake {
+        return Box::pin(websocket::open(core, snapshot, &admitted, handshake, head, trail)).await;
     }
     let route = admitted.permit().route();
     let Some(rules) = route.filters.as_ref().and_then(|filters| filters.cache) else {
@@ -137,6 +142,8 @@ pub(crate) enum Answer {
     Service(Exchange, bytes::Bytes),
     /// A response of the gateway's own, or one that it has kept.
     Ready(Response<bytes::Bytes>),
+    /// A service's consent to a WebSocket.
+    Switched(Box<websocket::Opening>),
 }
 
 /// Serves one request: a cheap gate, a reserved record, the stages, and the release of the response.
@@ -181,6 +188,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
     };
     let mut response = match outcome {
         Ok(Answer::Service(exchange, prefix)) => release(&core, exchange, prefix, trail, &limits, after.as_deref_mut()).await,
+        Ok(Answer::Switched(opening)) => Box::pin(websocket::release(&core, *opening, trail, &limits, after.take())).await,
         Ok(Answer::Ready(response)) => release_ready(&core, response, trail, &limits, after.as_deref_mut()).await,
         Err(denial) => refuse_recorded(&core, &denial, trail, &limits).await,
     };
@@ -284,10 +292,13 @@ async fn refuse_recorded(core: &Arc<Core>, denial: &Denial, mut trail: Trail, li
         let denial = trail::unavailable();
         return refuse::response(trail.form(), &denial, trail.request_id(), &core.edge.region, |_| {});
     }
-    refuse::response(trail.form(), denial, trail.request_id(), &core.edge.region, |headers| limits.write_headers(headers))
+    refuse::response(trail.form(), denial, trail.request_id(), &core.edge.region, |headers| {
+        limits.write_headers(headers);
+        websocket::handshake::explain(denial.kind, trail.peer().protocol, headers);
+    })
 }
 
-async fn is_durable(core: &Core, receipt: audit::spool::Receipt) -> bool {
+pub(crate) async fn is_durable(core: &Core, receipt: audit::spool::Receipt) -> bool {
     match core.within(core.edge.settings.audit_timeout, receipt.durable()).await {
         Some(Ok(_seq)) => true,
         Some(Err(_)) => false,

@@ -320,6 +320,11 @@ impl Trail {
         self.facts.stage = Stage::Done;
     }
 
+    /// Notes what a later decision ended, for the close record.
+    pub const fn ended_by(&mut self, reason: Option<ProblemKind>) {
+        self.facts.reason = reason;
+    }
+
     /// Writes the close record of a body that streamed, once.
     pub fn close(&mut self, outcome: Outcome, response_bytes: u64, request_bytes: u64) {
         if self.facts.stage != Stage::Streaming {

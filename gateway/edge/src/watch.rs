@@ -239,6 +239,8 @@ pub struct Watched<S> {
 enum Follower {
     Http1(Framing),
     Http2(Calm),
+    /// Another protocol has begun, which has no heads.
+    Absent,
     /// The client's bytes are not read any more.
     Deaf,
 }
@@ -275,6 +277,7 @@ impl<S> Watched<S> {
                     self.speak(buf);
                 }
             }
+            Follower::Absent => {}
             Follower::Deaf => buf.set_filled(before),
         }
     }
@@ -289,6 +292,12 @@ impl<S> Watched<S> {
             calm.wrote(*count);
         }
         self.wrote(polled)
+    }
+
+    /// The stream carries another protocol from now on: nothing in it is a head.
+    pub fn switch(&mut self) {
+        self.follower = Follower::Absent;
+        self.watch.head_since.store(0, Ordering::Relaxed);
     }
 
     fn wrote<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {

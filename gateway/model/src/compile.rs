@@ -27,6 +27,7 @@ mod filter;
 mod resilience;
 mod route;
 mod upstream;
+mod websocket;
 
 /// A mistake in a document.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -15,6 +15,7 @@ use crate::{
     policy::{AuditDoc, ConsistencyDoc},
     resilience::{BalanceDoc, BreakerDoc, BudgetDoc, CanaryDoc, HealthDoc, InFlightDoc, MirrorDoc, OutliersDoc, RetriesDoc, SplitDoc},
     structure::reach::{ProtocolDoc, UpstreamTlsDoc},
+    websocket::WebSocketDoc,
 };
 
 /// A whole document.
@@ -321,6 +322,9 @@ pub struct RouteDoc {
     /// Responses that are kept and given again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<CacheDoc>,
+    /// WebSockets through the route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub websocket: Option<WebSocketDoc>,
     /// The largest body the route takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body_max: Option<Bytes>,

@@ -93,14 +93,18 @@ impl From<ProblemKind> for Code {
             | Kind::ContentTypeUnsupported
             | Kind::ExpectationFailed
             | Kind::RequestInvalid
-            | Kind::DocumentInvalid => Self::InvalidArgument,
+            | Kind::DocumentInvalid
+            | Kind::WebSocketInvalid => Self::InvalidArgument,
             Kind::TlsRequired => Self::FailedPrecondition,
             Kind::CredentialsMissing | Kind::CredentialsInvalid => Self::Unauthenticated,
-            Kind::ScopeInsufficient | Kind::RouteForbidden | Kind::RoleInsufficient => Self::PermissionDenied,
+            Kind::ScopeInsufficient | Kind::RouteForbidden | Kind::RoleInsufficient | Kind::OriginForbidden => Self::PermissionDenied,
             // To a client of gRPC a path is a method, and a host is a service.
-            Kind::RouteNotFound | Kind::OperationNotFound | Kind::MethodNotAllowed | Kind::HostUnknown | Kind::UpgradeUnsupported => {
-                Self::Unimplemented
-            }
+            Kind::RouteNotFound
+            | Kind::OperationNotFound
+            | Kind::MethodNotAllowed
+            | Kind::HostUnknown
+            | Kind::UpgradeUnsupported
+            | Kind::WebSocketVersion => Self::Unimplemented,
             Kind::ResourceNotFound => Self::NotFound,
             Kind::ResourceConflict => Self::AlreadyExists,
             // Libraries of gRPC say the same of messages and metadata over their own limits.

@@ -34,3 +34,4 @@ pub mod source;
 pub mod structure;
 pub mod time;
 pub mod trie;
+pub mod websocket;

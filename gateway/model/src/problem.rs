@@ -78,6 +78,8 @@ problems! {
     CredentialMisplaced = "credential-misplaced", 400, Client, Never, "A credential does not belong into a URL";
     /// Plain HTTP came to a TLS port.
     TlsRequired = "tls-required", 400, Client, Never, "This port speaks TLS";
+    /// The handshake of a WebSocket breaks RFC 6455 or RFC 8441.
+    WebSocketInvalid = "websocket-invalid", 400, Client, Never, "The WebSocket handshake is not valid";
     /// No credential came, but the route wants one.
     CredentialsMissing = "credentials-missing", 401, Client, Never, "A credential is required";
     /// The credential is unknown, revoked, expired, of another tenant or malformed.
@@ -86,6 +88,8 @@ problems! {
     ScopeInsufficient = "scope-insufficient", 403, Client, Never, "The credential lacks a scope";
     /// The credential is good, but this consumer or application may not use the route.
     RouteForbidden = "route-forbidden", 403, Client, Never, "This caller may not use this route";
+    /// A page of this origin may not open a WebSocket here.
+    OriginForbidden = "origin-forbidden", 403, Client, Never, "Pages of this origin may not open a WebSocket here";
     /// An operator's role does not allow the action.
     RoleInsufficient = "role-insufficient", 403, Client, Never, "Your role does not allow this action";
     /// No route has this path.
@@ -114,6 +118,8 @@ problems! {
     RequestInvalid = "request-invalid", 422, Client, Never, "The request does not match the API's description";
     /// A gateway document does not compile.
     DocumentInvalid = "document-invalid", 422, Client, Never, "The document does not compile";
+    /// The WebSocket handshake asks for another version than 13.
+    WebSocketVersion = "websocket-version", 426, Client, Never, "Only version 13 of the WebSocket protocol is spoken";
     /// A limit of the caller is used up.
     QuotaExceeded = "quota-exceeded", 429, Client, AfterDelay, "The rate limit is used up";
     /// This address sends more than a peer may.

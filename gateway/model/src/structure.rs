@@ -18,6 +18,7 @@ use crate::{
     structure::{
         filter::{Filters, UpstreamHost},
         resilience::{Diversions, Resilience, Retries},
+        websocket::WebSocketRules,
     },
     trie::Trie,
 };
@@ -25,6 +26,7 @@ use crate::{
 pub mod filter;
 pub mod reach;
 pub mod resilience;
+pub mod websocket;
 
 /// Everything that requests are matched against, except authority.
 #[derive(Debug, Default)]
@@ -119,6 +121,8 @@ pub struct Route {
     pub upstream_host: UpstreamHost,
     /// What is off unless it is written.
     pub filters: Option<Box<Filters>>,
+    /// Which WebSockets it takes; none when `None`.
+    pub websocket: Option<Box<WebSocketRules>>,
     /// The largest body, in bytes.
     pub body_bytes_max: u64,
     /// From the request's head to the response's head.

@@ -61,6 +61,8 @@ async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, ticket: Ticket)
             drop(trail.outcome(exchange.response.status().as_u16(), None, Some((0, 0))));
             Ok(())
         }
+        // Nothing that is kept was a handshake; dropped, its trail records an abort.
+        Ok(Answer::Switched(_)) => Ok(()),
         Err(denial) => {
             drop(trail.outcome(denial.kind.status().as_u16(), Some(denial.kind), Some((0, 0))));
             Err(denial)

@@ -49,9 +49,9 @@ impl Download {
         (self.is_over && self.is_persistent && self.upload.is_done() && self.link.input.is_empty()).then_some(self.link)
     }
 
-    /// The connection behind a switch of protocols, with what was read already.
-    pub fn into_switched(self) -> (super::Stream, Bytes) {
-        (self.link.stream, self.link.input.freeze())
+    /// The connection behind a switch of protocols, with what was read already; `None` unless the request had left whole.
+    pub fn into_switched(self) -> Option<(super::Stream, Bytes)> {
+        self.upload.is_done().then(|| (self.link.stream, self.link.input.freeze()))
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {

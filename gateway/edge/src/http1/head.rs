@@ -42,6 +42,8 @@ struct Said {
     length: Option<u64>,
     is_chunked: bool,
     closes: bool,
+    /// `Connection` names the switch of protocols.
+    switches: bool,
     /// Fields that `Connection` names belong to the connection, too; rare.
     named: Vec<HeaderName>,
 }
@@ -74,8 +76,8 @@ pub(super) fn take(input: &mut BytesMut, spans: &mut Spans, is_head: bool, may_s
     };
     let status = StatusCode::from_u16(status).map_err(|_| "the status code is not valid")?;
     let framing = said.framing(status, is_http11, is_head)?;
-    if status == StatusCode::SWITCHING_PROTOCOLS && !may_switch {
-        return Err("the service switched protocols unasked");
+    if status == StatusCode::SWITCHING_PROTOCOLS && !(may_switch && said.switches) {
+        return Err("the service switched protocols unasked, or without saying so in `Connection`");
     }
     let bytes = input.split_to(length).freeze();
     let mut headers = HeaderMap::with_capacity(spans.0.len() + 4);
@@ -116,7 +118,9 @@ impl Said {
                 for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
                     if option.eq_ignore_ascii_case(b"close") {
                         self.closes = true;
-                    } else if !option.eq_ignore_ascii_case(b"keep-alive") && !option.eq_ignore_ascii_case(b"upgrade") {
+                    } else if option.eq_ignore_ascii_case(b"upgrade") {
+                        self.switches = true;
+                    } else if !option.eq_ignore_ascii_case(b"keep-alive") {
                         self.named.extend(HeaderName::from_bytes(option).ok().filter(fields::can_be_named_away));
                     }
                 }

@@ -101,6 +101,7 @@ async fn head_with_two_readings_is_refused() {
         "HTTP/1.1 2000 OK\r\n\r\n",
         "HTTP/2.0 200 OK\r\n\r\n",
         "HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\n\r\n",
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
         "\u{16}\u{3}\u{1}",
     ] {
         assert!(matches!(read_whole(text).await, Err(Cause::Malformed(_))), "{text}");
@@ -232,4 +233,29 @@ async fn request_comes_back_when_the_service_closed_before_it_answered() {
     assert!(matches!(cause, Cause::Closed | Cause::Io(_)));
     assert!(is_sent && !is_answered);
     assert!(matches!(body, Some(RequestBody::Empty)));
+}
+
+/// A switch that was asked for is the end of the answer, and what stands behind it belongs to the other protocol.
+#[tokio::test]
+async fn a_switch_that_was_asked_for_gives_the_connection_away() {
+    let switch = |fields: &str| format!("HTTP/1.1 101 Switching Protocols\r\n{fields}\r\nbytes behind");
+    for (fields, is_good) in [
+        ("connection: upgrade\r\nupgrade: websocket\r\n", true),
+        ("connection: keep-alive, Upgrade\r\nupgrade: websocket\r\ncontent-length: 5\r\n", true),
+        ("upgrade: websocket\r\n", false),
+        ("connection: keep-alive\r\nupgrade: websocket\r\n", false),
+    ] {
+        let (link, mut service) = pair().await;
+        service.write_all(switch(fields).as_bytes()).await.unwrap();
+        let answered = tokio::time::timeout(WITHIN, link.exchange(Ask { may_switch: true, ..get() })).await.unwrap();
+        assert_eq!(answered.is_ok(), is_good, "{fields}");
+        let Ok(Answer { status, headers, body }) = answered else { continue };
+        assert_eq!((status.as_u16(), headers.get("upgrade").unwrap().as_bytes()), (101, &b"websocket"[..]));
+        let (mut stream, early) = body.into_switched().unwrap();
+        let mut more = [0; 4];
+        service.write_all(b"more").await.unwrap();
+        assert_eq!(early, "bytes behind");
+        stream.read_exact(&mut more).await.unwrap();
+        assert_eq!(&more, b"more");
+    }
 }

@@ -71,6 +71,7 @@ fn edge() -> Arc<Edge> {
         cache: crate::cache::Cache::new(0),
         tally: crate::balance::tally::Tally::default(),
         identities: Arc::default(),
+        websockets: Arc::default(),
         settings: crate::runtime::Settings::default(),
     };
     let text = "version: 1\nregions: [ { name: eu } ]\ntenants: [ { name: acme, hosts: [ api.example ] } ]\nupstreams: [ { name: shop, resolve_every: 100ms, regions: { eu: { targets: [ \"http://shop.internal\" ] } } } ]\n";

@@ -99,7 +99,14 @@ pub(super) fn upstream_host(text: Option<&str>, at: &str, errors: &mut Errors) -
 
 fn cors(doc: &CorsDoc, at: &str, auth: Auth, methods: &[Method], errors: &mut Errors) -> Option<Cors> {
     let before = errors.0.len();
-    let origins = origins(doc, at, errors);
+    let origins = origins(&doc.origins, at, "without `cors` pages of other origins may not read responses", errors);
+    if origins == Origins::Any && doc.credentials {
+        errors.add_with_help(
+            format!("{at}.credentials"),
+            "credentials for every origin would let any page act as its visitor; browsers refuse it, too",
+            Some("list the origins, or leave `credentials` out".to_owned()),
+        );
+    }
     let allowed = cors_methods(doc, at, methods, errors);
     let headers = cors_headers(doc, at, auth, errors);
     let expose = (!doc.expose.is_empty()).then(|| names(&doc.expose, &format!("{at}.expose"), doc.credentials, errors));
@@ -113,21 +120,15 @@ fn cors(doc: &CorsDoc, at: &str, auth: Auth, methods: &[Method], errors: &mut Er
     Some(Cors { origins, methods: allowed, headers, expose, credentials: doc.credentials, max_age: HeaderValue::from(max_age) })
 }
 
-fn origins(doc: &CorsDoc, at: &str, errors: &mut Errors) -> Origins {
-    let listed = doc.origins.as_slice();
+/// The origins of a list, or everybody's; `absent` says what would hold without the list.
+pub(super) fn origins(written: &OneOrMany<String>, at: &str, absent: &str, errors: &mut Errors) -> Origins {
+    let listed = written.as_slice();
     if listed.is_empty() || listed.len() > ORIGINS_MAX {
-        errors.add(format!("{at}.origins"), format!("name 1 to {ORIGINS_MAX} origins; without `cors` pages of other origins may not read responses"));
+        errors.add(format!("{at}.origins"), format!("name 1 to {ORIGINS_MAX} origins; {absent}"));
     }
     if listed.iter().any(|origin| origin == "*") {
         if listed.len() > 1 {
             errors.add(format!("{at}.origins"), "`*` stands for all origins, so it stands alone");
-        }
-        if doc.credentials {
-            errors.add_with_help(
-                format!("{at}.credentials"),
-                "credentials for every origin would let any page act as its visitor; browsers refuse it, too",
-                Some("list the origins, or leave `credentials` out".to_owned()),
-            );
         }
         return Origins::Any;
     }
@@ -135,7 +136,7 @@ fn origins(doc: &CorsDoc, at: &str, errors: &mut Errors) -> Origins {
     for (position, text) in listed.iter().enumerate() {
         match OriginPattern::parse(text) {
             Ok(pattern) => patterns.push(pattern),
-            Err(error) => errors.add(place(&doc.origins, &format!("{at}.origins"), position), format!("`{text}`: {error}")),
+            Err(error) => errors.add(place(written, &format!("{at}.origins"), position), format!("`{text}`: {error}")),
         }
     }
     Origins::Listed(patterns.into())

@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderName, Method};
 
-use super::{Compiled, Errors, Tenants, filter, is_name, quota};
+use super::{Compiled, Errors, Tenants, filter, is_name, quota, websocket};
 use crate::{
     document::{AllowDoc, AuthDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
     duration::Span,
@@ -71,6 +71,7 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     let upstream_host = filter::upstream_host(doc.upstream_host.as_deref(), &at, errors);
     let upstream_doc = context.upstream_docs.iter().find(|known| known.name == doc.upstream);
     let filters = filter::compile(doc, &at, &filter::Context { auth, methods: &methods, upstream: upstream_doc, reads, get_writes }, errors);
+    let websocket = websocket::compile(doc, &at, &methods, context.upstream_docs, errors);
     let body_bytes_max = doc.body_max.map_or(BODY_BYTES_DEFAULT, |bytes| bytes.0);
     if api.is_some() && body_bytes_max > BODY_BYTES_CHECKED_MAX {
         errors.add(format!("{at}.body_max"), "bodies that are checked against a schema are held in memory: at most 16MiB");
@@ -103,6 +104,7 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
         rewrite,
         upstream_host,
         filters,
+        websocket,
         body_bytes_max,
         timeout,
     });
