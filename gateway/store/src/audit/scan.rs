@@ -109,8 +109,8 @@ impl<'e> Scanner<'e> {
 fn plain_length(bytes: &[u8]) -> Option<usize> {
     let length = memchr::memchr2(b'"', b'\\', bytes)?;
     // Without a way out of the loop the compiler looks at 16 and more bytes at once.
-    let has_control = bytes.get(..length)?.iter().fold(false, |found, byte| found | (*byte < 0x20));
-    (!has_control).then_some(length)
+    let least = bytes.get(..length)?.iter().fold(u8::MAX, |least, byte| least.min(*byte));
+    (least >= 0x20).then_some(length)
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it stands where members are looked at")]
