@@ -2,13 +2,15 @@
 //!
 //! Reading order: [`wait`] (how tests wait), [`seed`] (where chance comes from), [`fault`] (what lies between regions),
 //! [`upstream`] (what lies behind a node), [`client`] (what lies before it), [`dev`] and [`node`] (whole deployments and
-//! the faults in them), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves).
+//! the faults in them), [`frames`] and [`conformance`] (what any HTTP server must do), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves).
 //!
 //! It must not know how the product works inside: it uses files, sockets and processes, as an operator would.
 
 pub mod client;
+pub mod conformance;
 pub mod dev;
 pub mod fault;
+pub mod frames;
 pub mod history;
 pub mod node;
 pub mod power;

@@ -27,7 +27,7 @@ pub(crate) struct Arena {
 static ARENA: OnceCell<Arena> = OnceCell::const_new();
 
 /// A service of the arena: its name, how many endpoints it has, and what its upstream and its route say besides.
-struct Part {
+pub(crate) struct Part {
     name: &'static str,
     endpoints: usize,
     host: &'static str,
@@ -36,12 +36,12 @@ struct Part {
     route: Value,
 }
 
-fn part(name: &'static str, endpoints: usize, upstream: Value, route: Value) -> Part {
+pub(crate) fn part(name: &'static str, endpoints: usize, upstream: Value, route: Value) -> Part {
     Part { name, endpoints, host: "127.0.0.1", is_refusing: false, upstream, route }
 }
 
 /// Outliers that never rest, so that a test sees what it is about.
-fn patient() -> Value {
+pub(crate) fn patient() -> Value {
     json!({ "gateway_failures": 0, "server_errors": 0 })
 }
 
@@ -129,7 +129,7 @@ impl Arena {
         let watchdog = watchdog(dev.ready().dev_pid, &dir);
         let refusing = TcpSocket::new_v4().unwrap();
         refusing.bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
-        let parts = parts();
+        let parts: Vec<Part> = parts().into_iter().chain(crate::grpc::parts()).chain(crate::interim::parts()).collect();
         let listeners: HashMap<_, Vec<_>> = parts
             .iter()
             .map(|part| (part.name, (0..part.endpoints).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect()))
@@ -179,9 +179,23 @@ impl Arena {
 
     /// Plays one endpoint of a service.
     pub(crate) fn play_one(&self, name: &str, index: usize, act: impl Fn(usize, &Seen) -> Vec<Act> + Send + Sync + 'static) -> Service {
+        Service::start(self.listener(name, index), move |seen| act(index, seen))
+    }
+
+    /// The socket of an endpoint, for tests that play it otherwise.
+    pub(crate) fn listener(&self, name: &str, index: usize) -> tokio::net::TcpListener {
         let listener = self.listeners[name][index].try_clone().unwrap();
         listener.set_nonblocking(true).unwrap();
-        Service::start(tokio::net::TcpListener::from_std(listener).unwrap(), move |seen| act(index, seen))
+        tokio::net::TcpListener::from_std(listener).unwrap()
+    }
+
+    /// Where clients connect.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.dev.writer().unwrap().data_address().unwrap()
+    }
+
+    pub(crate) fn ca(&self) -> &Path {
+        &self.dev.ready().ca
     }
 
     /// Makes an endpoint refuse connections, as one whose process has ended does.

@@ -16,6 +16,8 @@ async fn verdict(bytes: &[u8]) -> (u16, String) {
     let mut wire = Wire::connect(site().await.address(), site().await.ca(), "http/1.1", Some(source(1))).await;
     wire.send(bytes).await;
     let answer = wire.answer().await.unwrap_or_else(|| panic!("no answer to {}", bytes.escape_ascii()));
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{}", bytes.escape_ascii());
+    assert_eq!(answer.header("connection"), Some("close"), "{}", bytes.escape_ascii());
     assert!(wire.closes(crate::site::SOON).await, "open after {}", bytes.escape_ascii());
     (answer.status, answer.code())
 }
@@ -38,6 +40,9 @@ async fn ambiguous_framing_is_refused_and_closed_and_the_service_sees_nothing() 
         post("content-length: 5 5", "abcde"),
         post("content-length: 0x5", "abcde"),
         post("content-length:", "abcde"),
+        post("content-length: 18446744073709551614", "abcde"),
+        post("content-length: 18446744073709551615", "abcde"),
+        post("content-length: 18446744073709551616", "abcde"),
         post("content-length : 5", "abcde"),
         post("transfer-encoding: gzip, chunked", five),
         post("transfer-encoding: chunked, gzip", five),
@@ -93,8 +98,9 @@ async fn malformed_heads_are_refused_closed_and_recorded() {
         (get(&format!("x-a: {}", "a".repeat(1 << 16))), 431),
         (get(&format!("x-a: {}", "a".repeat(1 << 20))), 431),
     ] {
-        let (status, _) = verdict(text.as_bytes()).await;
-        assert_eq!(status, expected, "{:?}", &text[..text.len().min(120)]);
+        let (status, code) = verdict(text.as_bytes()).await;
+        let word = if expected == 431 { "headers-too-large" } else { "request-malformed" };
+        assert_eq!((status, code.as_str()), (expected, word), "{:?}", &text[..text.len().min(120)]);
     }
 
     assert!(service.seen().is_empty());

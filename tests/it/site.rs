@@ -22,7 +22,7 @@ use crate::service::{Act, Seen, Service};
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// Services without authentication: `/NAME/**` leads to the service that the test of that name plays.
-const OPEN: [&str; 41] = [
+const OPEN: [&str; 47] = [
     "ambiguous",
     "malformed",
     "lawful",
@@ -64,6 +64,12 @@ const OPEN: [&str; 41] = [
     "respond",
     "restart",
     "longupload",
+    "reread",
+    "hasty",
+    "unhurried",
+    "calm",
+    "targets",
+    "curl",
 ];
 /// Services behind a key.
 const KEYED: [&str; 4] = ["keyed", "scoped", "private", "limits"];

@@ -18,7 +18,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::service::{Act, Service, ok, raw_then, read_request};
 use crate::site::{SOON, Site, apply, site, source, upstream};
-use crate::wire::{self, DATA, END_STREAM, Frames, HEADERS, PING, RST_STREAM, Wire, frame, tcp};
+use crate::wire::{self, DATA, END_STREAM, Frames, GOAWAY, HEADERS, PING, RST_STREAM, Wire, frame, tcp};
 
 /// A deployment whose node is impatient, so that the test need not be patient.
 struct Hasty {
@@ -131,6 +131,7 @@ async fn clients_that_stall_are_cut_off_in_time_and_idle_ones_are_not() {
             trickled_body_ends_with_its_routes_deadline(&hasty, "/checked"),
             trickled_body_ends_with_its_routes_deadline(&hasty, "/plain"),
             client_that_does_not_read_is_cut_off(&hasty),
+            idle_http2_client_is_told_that_its_connection_ends(&hasty),
             http2_client_without_window_is_cut_off(&hasty),
             open_handshake_is_cut_off(&hasty),
         );
@@ -214,6 +215,18 @@ async fn http2_client_without_window_is_cut_off(hasty: &Hasty) {
     let began = Instant::now();
     assert!(frames.closes(Duration::from_secs(9)).await, "a stream without window holds its connections");
     assert!(began.elapsed() > Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+async fn idle_http2_client_is_told_that_its_connection_ends(hasty: &Hasty) {
+    let mut frames = hasty.frames(&[]).await;
+    let mut goaway = None;
+    while let Some(frame) = frames.next().await {
+        if frame.kind == GOAWAY {
+            goaway = Some(frame.payload);
+        }
+    }
+
+    assert_eq!(goaway.as_deref().and_then(|payload| payload.get(4..8)), Some([0; 4].as_slice()), "NO_ERROR before the end");
 }
 
 async fn open_handshake_is_cut_off(hasty: &Hasty) {

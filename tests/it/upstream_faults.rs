@@ -31,6 +31,7 @@ async fn services_that_fail_before_an_answer_give_502_or_504_with_who_is_to_blam
         "large" => raw_then(&format!("HTTP/1.1 200 OK\r\nx: {}\r\ncontent-length: 0\r\n\r\n", "a".repeat(300 << 10)), Act::Close),
         "many" => raw_then(&format!("HTTP/1.1 200 OK\r\n{}content-length: 0\r\n\r\n", "x: 1\r\n".repeat(1_000)), Act::Close),
         "switch" => raw("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: evil\r\n\r\n"),
+        "chunk" => raw("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"),
         "hangs" => vec![Act::Hang],
         other => ok(other),
     });
@@ -47,6 +48,7 @@ async fn services_that_fail_before_an_answer_give_502_or_504_with_who_is_to_blam
             ("/bad/large", 502, "upstream-malformed", "http_protocol_error"),
             ("/bad/many", 502, "upstream-malformed", "http_protocol_error"),
             ("/bad/switch", 502, "upstream-malformed", "http_protocol_error"),
+            ("/bad/chunk", 502, "upstream-malformed", "http_protocol_error"),
             ("/refusing/x", 502, "upstream-unreachable", "connection"),
         ] {
             let (got, problem, proxy_status) = get(site, version, path).await;

@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use harness::client::{self, Version};
 use harness::dev::{self, Dev};
+use harness::frames::{Frames, Wire};
 use harness::node::{Node, Under};
 use harness::process::Process;
 use harness::wait;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
 use serde_json::{Value, json};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsConnector;
 
@@ -23,10 +23,6 @@ use tokio_rustls::TlsConnector;
 const SOON: Duration = Duration::from_secs(20);
 /// Limits of the node under which one address may fail and connect as often as a checker needs.
 const WIDE: &str = "handshakes_per_address: 1000000, failures_per_prefix: 10000000";
-
-/// A byte stream: TLS to the gateway, or plain TCP to a stand-in.
-pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 /// One region's node with routes to services of our own.
 pub(crate) struct Ground {
@@ -125,6 +121,11 @@ impl Door {
     pub(crate) async fn connect(&self, version: Version) -> Result<Box<dyn Wire>> {
         let tcp = TcpStream::connect(self.address).await?;
         self.dress(tcp, version).await
+    }
+
+    /// Opens a connection of HTTP/2 with the given settings.
+    pub(crate) async fn frames(&self, settings: &[(u16, u32)]) -> Result<Frames> {
+        Frames::over(self.connect(Version::Http2).await?, settings).await
     }
 
     /// Completes the handshake over a connection.

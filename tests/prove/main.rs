@@ -15,8 +15,8 @@ mod api;
 mod audit_crash;
 mod cancel_storm;
 mod claim;
+mod conformance;
 mod figures;
-mod frames;
 mod ground;
 mod limit_headers;
 mod memory;
@@ -70,7 +70,7 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 12] = [
+const CLAIMS: [Claim; 13] = [
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
@@ -79,6 +79,7 @@ const CLAIMS: [Claim; 12] = [
     validation::CLAIM,
     upstream_faults::CLAIM,
     smuggling::CLAIM,
+    conformance::CLAIM,
     cancel_storm::CLAIM,
     slow_clients::CLAIM,
     reload::CLAIM,

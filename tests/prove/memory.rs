@@ -11,10 +11,10 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
-use crate::frames::{END_STREAM, Frames, HEADERS, is_200, request};
-use crate::ground::{self, Door, Ground, Service, Wire};
+use crate::ground::{self, Door, Ground, Service};
 use crate::neighbor::{self, Neighbors};
 use crate::reload::sockets;
+use harness::frames::{END_STREAM, Frames, HEADERS, Wire, is_200, request};
 
 /// The fewest connections of a run: with fewer, the allocator's steps hide them.
 const CONNECTIONS_MIN: u64 = 400;
@@ -124,7 +124,7 @@ async fn open(door: &Door, version: Version, n: u64) -> Result<Vec<Idle>> {
         opening.spawn(async move {
             let mut idle = match version {
                 Version::Http1 => Idle::Http1(door.connect(version).await?),
-                Version::Http2 => Idle::Http2(Frames::connect(&door, &[]).await?),
+                Version::Http2 => Idle::Http2(door.frames(&[]).await?),
             };
             anyhow::ensure!(idle.asks(1).await, "a new connection does not serve");
             Ok::<_, anyhow::Error>(idle)

@@ -16,13 +16,14 @@ use std::time::Duration;
 
 use anyhow::Result;
 use harness::client::Version;
+use harness::frames::Wire;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
 use crate::figures::share;
-use crate::ground::{self, Door, Ground, Service, Wire};
+use crate::ground::{self, Door, Ground, Service};
 use crate::neighbor::{self, Neighbors};
 use crate::sloppy::Sloppy;
 use grammar::Stream;

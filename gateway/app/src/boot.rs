@@ -37,7 +37,8 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
     };
     let Ok(base) = folder(file) else { return Vec::new() };
     config.resolve_paths(&base);
-    let mistakes = [Source::data(&config.data), Source::control(&config.control)].into_iter().flat_map(|source| source.mistakes());
+    let listeners = [Source::data(&config.data), Source::control(&config.control)];
+    let mistakes = listeners.into_iter().chain(Source::identities(&config.identities)).flat_map(|source| source.mistakes());
     mistakes.map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path)).collect()
 }
 

@@ -1,6 +1,8 @@
 //! Certificate files: read at the start, looked at again while serving, and put in force without closing a connection.
 
 use std::{
+    collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -10,7 +12,7 @@ use anyhow::{Context, Result};
 use aws_lc_rs::digest;
 use edge::{
     clock::Clock,
-    tls::{Certificates, Chain, ChainTable, UnknownHost},
+    tls::{Certificates, Chain, ChainFault, ChainTable, Identities, Identity, UnknownHost},
 };
 use model::secret::SecretText;
 use tokio::signal::unix::Signal;
@@ -18,7 +20,7 @@ use tokio::signal::unix::Signal;
 use crate::{
     boot,
     config::{
-        ListenerConfig, SecretRef,
+        IdentityConfig, ListenerConfig, SecretRef,
         data::{self, DataConfig},
     },
     facts::Facts,
@@ -29,10 +31,38 @@ use crate::{
 /// modification times, which tools that rename or restore files do not move.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// Where the chains of one listener lie.
+/// What chains are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Owner {
+    /// A listener, by its section in the node file.
+    Listener(&'static str),
+    /// An identity towards services, by its name.
+    Identity(Box<str>),
+}
+
+impl Owner {
+    /// Its place in the node file.
+    fn place(&self) -> String {
+        match self {
+            Self::Listener(which) => (*which).to_owned(),
+            Self::Identity(name) => format!("identities.{name}"),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(which) => write!(f, "{which} listener"),
+            Self::Identity(name) => write!(f, "identity {name}"),
+        }
+    }
+}
+
+/// Where the chains of one listener lie, or the one chain of an identity.
 #[derive(Debug, Clone)]
 pub struct Source {
-    which: &'static str,
+    owner: Owner,
     entries: Vec<Entry>,
     unknown: UnknownHost,
 }
@@ -65,13 +95,22 @@ impl Source {
             data::UnknownHost::Default => UnknownHost::Default,
             data::UnknownHost::Refuse => UnknownHost::Refuse,
         };
-        Self { which: "data", entries: std::iter::once(default).chain(own).collect(), unknown }
+        Self { owner: Owner::Listener("data"), entries: std::iter::once(default).chain(own).collect(), unknown }
     }
 
     /// The chain of the control listener.
     pub fn control(config: &ListenerConfig) -> Self {
         let default = Entry { hosts: Vec::new(), certificate: config.certificate.clone(), key: config.key.clone() };
-        Self { which: "control", entries: vec![default], unknown: UnknownHost::Default }
+        Self { owner: Owner::Listener("control"), entries: vec![default], unknown: UnknownHost::Default }
+    }
+
+    /// The identities towards services.
+    pub fn identities(config: &BTreeMap<String, IdentityConfig>) -> Vec<Self> {
+        let source = |(name, identity): (&String, &IdentityConfig)| {
+            let only = Entry { hosts: Vec::new(), certificate: identity.certificate.clone(), key: identity.key.clone() };
+            Self { owner: Owner::Identity(name.as_str().into()), entries: vec![only], unknown: UnknownHost::Default }
+        };
+        config.iter().map(source).collect()
     }
 
     /// Reads the chains for the start: what no client would accept today is told and served all the same, because the clock
@@ -85,14 +124,24 @@ impl Source {
         let now = Clock.wall().0.div_euclid(1_000_000);
         for (entry, chain) in self.entries.iter().zip(&chains) {
             let path = entry.certificate.display();
-            match chain.verify(&entry.hosts, now) {
+            match self.verify(entry, chain, now) {
                 Ok(()) => {}
-                Err(fault @ edge::tls::ChainFault::Name { .. }) => return Err(fault).with_context(|| self.cannot_be_used(&entry.certificate)),
-                Err(fault) => tracing::warn!(listener = self.which, "{path}: {fault}; it is served all the same"),
+                Err(fault @ ChainFault::Name { .. }) => return Err(fault).with_context(|| self.cannot_be_used(&entry.certificate)),
+                Err(fault) => tracing::warn!(owner = %self.owner, "{path}: {fault}; it is used all the same"),
             }
         }
-        let certificates = Certificates::new(self.table(chains)?);
-        Ok(Watched { digest: fingerprint(&materials), suspect: None, source: self, certificates })
+        let in_force = match &self.owner {
+            Owner::Listener(_) => InForce::Listener(Certificates::new(self.table(chains)?)),
+            Owner::Identity(_) => InForce::Identity(Identity::new(only(chains)?)),
+        };
+        Ok(Watched { digest: fingerprint(&materials), suspect: None, source: self, in_force })
+    }
+
+    fn verify(&self, entry: &Entry, chain: &Chain, now_unix: i64) -> Result<(), ChainFault> {
+        match self.owner {
+            Owner::Listener(_) => chain.verify(&entry.hosts, now_unix),
+            Owner::Identity(_) => chain.verify_for_clients(now_unix),
+        }
     }
 
     /// Everything that can be said against the chains, by place in the node file.
@@ -101,8 +150,8 @@ impl Source {
         let mut found = Vec::new();
         for (index, entry) in self.entries.iter().enumerate() {
             let place = match index.checked_sub(1) {
-                None => format!("{}.certificate", self.which),
-                Some(own) => format!("{}.certificates[{own}].certificate", self.which),
+                None => format!("{}.certificate", self.owner.place()),
+                Some(own) => format!("{}.certificates[{own}].certificate", self.owner.place()),
             };
             // The variable is set where the node runs, which need not be here.
             if matches!(&entry.key, SecretRef::Env(name) if boot::environment(name).is_none()) {
@@ -110,7 +159,7 @@ impl Source {
             }
             let checked = self.material(entry).and_then(|material| {
                 let chain = self.chain(entry, &material)?;
-                chain.verify(&entry.hosts, now).with_context(|| entry.certificate.display().to_string())
+                self.verify(entry, &chain, now).with_context(|| entry.certificate.display().to_string())
             });
             if let Err(error) = checked {
                 found.push((place, format!("{error:#}")));
@@ -125,8 +174,8 @@ impl Source {
 
     fn material(&self, entry: &Entry) -> Result<Material> {
         let path = &entry.certificate;
-        let certificate = std::fs::read(path).with_context(|| format!("cannot read the {} listener's certificate {}", self.which, path.display()))?;
-        Ok(Material { certificate, key: boot::secret(&format!("{} listener's private key", self.which), &entry.key)? })
+        let certificate = std::fs::read(path).with_context(|| format!("cannot read the {}'s certificate {}", self.owner, path.display()))?;
+        Ok(Material { certificate, key: boot::secret(&format!("{}'s private key", self.owner), &entry.key)? })
     }
 
     fn chain(&self, entry: &Entry, material: &Material) -> Result<Chain> {
@@ -144,15 +193,47 @@ impl Source {
     }
 
     fn cannot_be_used(&self, path: &Path) -> String {
-        format!("the {} listener's certificate {} cannot be used", self.which, path.display())
+        format!("the {}'s certificate {} cannot be used", self.owner, path.display())
     }
+}
+
+fn only(chains: Vec<Chain>) -> Result<Chain> {
+    chains.into_iter().next().context("an identity needs a certificate")
+}
+
+/// Chains in force.
+#[derive(Debug, Clone)]
+pub enum InForce {
+    /// A listener's.
+    Listener(Arc<Certificates>),
+    /// An identity's.
+    Identity(Arc<Identity>),
+}
+
+impl InForce {
+    /// When the first of the leaf certificates expires, in seconds since 1970.
+    pub fn end_unix(&self) -> i64 {
+        match self {
+            Self::Listener(certificates) => certificates.earliest_end_unix(),
+            Self::Identity(identity) => identity.end_unix(),
+        }
+    }
+}
+
+/// The identities among what is watched.
+pub fn identities(watched: &[Watched]) -> Identities {
+    let named = watched.iter().filter_map(|watched| match (&watched.source.owner, &watched.in_force) {
+        (Owner::Identity(name), InForce::Identity(identity)) => Some((name.to_string(), Arc::clone(identity))),
+        _ => None,
+    });
+    Identities::new(named)
 }
 
 /// Chains in force, and what they were made from.
 #[derive(Debug)]
 pub struct Watched {
     source: Source,
-    certificates: Arc<Certificates>,
+    in_force: InForce,
     digest: [u8; 32],
     /// Files that could not be used when they were seen first: they may be half written.
     suspect: Option<[u8; 32]>,
@@ -168,9 +249,18 @@ enum Tell {
 }
 
 impl Watched {
-    /// The chains in force.
-    pub fn certificates(&self) -> Arc<Certificates> {
-        Arc::clone(&self.certificates)
+    /// Whose they are, and the chains in force.
+    pub fn served(&self) -> (Owner, InForce) {
+        (self.source.owner.clone(), self.in_force.clone())
+    }
+
+    /// TLS for a listener over these chains.
+    ///
+    /// # Errors
+    /// When they are an identity's, or the machine has no randomness.
+    pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>> {
+        let InForce::Listener(certificates) = &self.in_force else { anyhow::bail!("an identity is for services, not for a listener") };
+        Ok(edge::tls::server_config(Arc::clone(certificates))?)
     }
 
     /// Looks at the files; puts them in force when they have changed and can be used. `Err` is a sentence about files that
@@ -185,9 +275,8 @@ impl Watched {
             self.suspect = None;
             return Look::Same;
         }
-        match self.usable(&materials) {
-            Ok(table) => {
-                self.certificates.replace(table);
+        match self.replace(&materials) {
+            Ok(()) => {
                 (self.digest, self.suspect) = (digest, None);
                 Look::Replaced
             }
@@ -195,13 +284,17 @@ impl Watched {
         }
     }
 
-    fn usable(&self, materials: &[Material]) -> Result<ChainTable> {
+    fn replace(&self, materials: &[Material]) -> Result<()> {
         let chains = self.source.chains(materials)?;
         let now = Clock.wall().0.div_euclid(1_000_000);
         for (entry, chain) in self.source.entries.iter().zip(&chains) {
-            chain.verify(&entry.hosts, now).with_context(|| self.source.cannot_be_used(&entry.certificate))?;
+            self.source.verify(entry, chain, now).with_context(|| self.source.cannot_be_used(&entry.certificate))?;
         }
-        self.source.table(chains)
+        match &self.in_force {
+            InForce::Listener(certificates) => certificates.replace(self.source.table(chains)?),
+            InForce::Identity(identity) => identity.replace(only(chains)?),
+        }
+        Ok(())
     }
 
     fn broken(&mut self, digest: [u8; 32], sentence: String, tell: Tell) -> Look {
@@ -251,7 +344,7 @@ pub async fn watch(mut listeners: Vec<Watched>, mut hang_up: Signal, notify: Arc
         let Ok((back, looks)) = looked.await else { return };
         listeners = back;
         for ((listener, look), told) in listeners.iter().zip(looks).zip(&mut told) {
-            apply(listener.source.which, look, told, &facts);
+            apply(&listener.source.owner, look, told, &facts);
         }
         *facts.broken_certificates.lock() = told.iter().flatten().cloned().collect();
         if tell == Tell::Now {
@@ -260,18 +353,18 @@ pub async fn watch(mut listeners: Vec<Watched>, mut hang_up: Signal, notify: Arc
     }
 }
 
-fn apply(listener: &'static str, look: Look, told: &mut Option<String>, facts: &Facts) {
+fn apply(owner: &Owner, look: Look, told: &mut Option<String>, facts: &Facts) {
     match look {
         Look::Unsure => {}
         Look::Same => *told = None,
         Look::Replaced => {
             facts.certificate_reloads.fetch_add(1, Ordering::Relaxed);
             *told = None;
-            tracing::info!(listener, "new certificates are in force for handshakes from now on");
+            tracing::info!(%owner, "new certificates are in force for handshakes from now on");
         }
         Look::Broken(sentence) => {
             if told.as_ref() != Some(&sentence) {
-                tracing::warn!(listener, "{sentence}; what was in force stays");
+                tracing::warn!(%owner, "{sentence}; what was in force stays");
             }
             *told = Some(sentence);
         }

@@ -5,6 +5,7 @@
 pub mod data;
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
@@ -35,6 +36,9 @@ pub struct NodeConfig {
     pub domains: Vec<DomainConfig>,
     /// The audit log's files.
     pub spool: SpoolConfig,
+    /// Certificates by which the node proves itself to services, by the names that gateway files use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub identities: BTreeMap<String, IdentityConfig>,
     /// Where the sealed snapshot lies.
     pub state: PathBuf,
     /// Secrets, by reference.
@@ -96,6 +100,16 @@ pub struct ListenerConfig {
     /// The certificate chain, PEM.
     pub certificate: PathBuf,
     /// The private key, PEM, by reference.
+    pub key: SecretRef,
+}
+
+/// A certificate by which the node proves itself to services.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityConfig {
+    /// The certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM, by reference.
     pub key: SecretRef,
 }
 
@@ -318,6 +332,7 @@ impl NodeConfig {
         for tls in tls.flatten() {
             absolute(&mut tls.ca);
         }
+        self.identities.values_mut().for_each(|identity| absolute(&mut identity.certificate));
         absolute(&mut self.spool.dir);
         absolute(&mut self.state);
         if let Some(handover) = &mut self.handover {
@@ -333,6 +348,7 @@ impl NodeConfig {
     fn secrets_mut(&mut self) -> Vec<&mut SecretRef> {
         let mut all = vec![&mut self.data.key, &mut self.control.key, &mut self.database.password, &mut self.secrets.snapshot_key];
         all.extend(self.data.certificates.iter_mut().map(|own| &mut own.key));
+        all.extend(self.identities.values_mut().map(|identity| &mut identity.key));
         all.extend(self.domains.iter_mut().map(|domain| &mut domain.password));
         all.extend(self.secrets.peppers.iter_mut().map(|pepper| &mut pepper.key));
         all
@@ -349,6 +365,9 @@ impl NodeConfig {
             if !model::compile::is_name(name) {
                 say(path, format!("`{name}` is not a name: use 1 to 63 of a-z, 0-9, `-` and `_`"));
             }
+        }
+        for name in self.identities.keys().filter(|name| !model::compile::is_name(name)) {
+            say(&format!("identities.{name}"), format!("`{name}` is not a name: use 1 to 63 of a-z, 0-9, `-` and `_`"));
         }
         if self.database.servers.is_empty() {
             say("database.servers", "the control database needs at least one server".to_owned());

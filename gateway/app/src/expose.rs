@@ -17,7 +17,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::status::NodeStatus;
+use crate::{certificates::Owner, status::NodeStatus};
 
 mod resilience;
 mod websocket;
@@ -39,8 +39,8 @@ struct Numbers {
     reading: Reading,
     counters: Vec<(&'static str, &'static str, u64)>,
     gauges: Vec<(&'static str, &'static str, f64)>,
-    /// Days until the first certificate expires, by listener.
-    expiry_days: Vec<(&'static str, i64)>,
+    /// Days until the first certificate expires, by listener or identity.
+    expiry_days: Vec<(Owner, i64)>,
 }
 
 impl Numbers {
@@ -117,12 +117,12 @@ impl Numbers {
             ),
             (
                 "causeway_certificates_broken",
-                "Listeners whose newest certificate files cannot be used",
+                "Listeners and identities whose newest certificate files cannot be used",
                 status.facts.broken_certificates.lock().len() as f64,
             ),
             ("causeway_audit_failed", "1 after a failed write to the spool", f64::from(u8::from(spool.failed))),
         ];
-        let expiry_days = status.certificates.iter().map(|(which, chains)| (*which, status.certificate_days(chains))).collect();
+        let expiry_days = status.certificates.iter().map(|(owner, chains)| (owner.clone(), status.certificate_days(chains))).collect();
         Self { edge: Arc::clone(&status.edge), reading, counters, gauges, expiry_days }
     }
 }
@@ -140,12 +140,16 @@ impl Collector for Numbers {
         let gauge = ConstGauge::new(0_i64);
         let mut family = encoder.encode_descriptor(
             "causeway_certificate_expiry_days",
-            "Days until the first certificate of a listener expires",
+            "Days until the first certificate of a listener or an identity expires",
             None,
             gauge.metric_type(),
         )?;
-        for (which, days) in &self.expiry_days {
-            ConstGauge::new(*days).encode(family.encode_family(&[("listener", *which)])?)?;
+        for (owner, days) in &self.expiry_days {
+            let label = match owner {
+                Owner::Listener(which) => ("listener", *which),
+                Owner::Identity(name) => ("identity", &**name),
+            };
+            ConstGauge::new(*days).encode(family.encode_family(&[label])?)?;
         }
         let counter = ConstCounter::new(0_u64);
         let mut family = encoder.encode_descriptor("causeway_refused", "Requests refused, by problem", None, counter.metric_type())?;

@@ -17,7 +17,7 @@ use edge::runtime::Edge;
 use model::{
     authority::Authority,
     change::{AuthorityChange, Revisions},
-    compile,
+    compile::{self, ConfigError},
     document::Document,
     key::KeyId,
     snapshot::Snapshot,
@@ -248,7 +248,7 @@ impl Follower {
         let unreadable = quarantined.iter().find(|row| row.kind != AUTHORITY_ROW);
         let compiled = match unreadable {
             Some(row) => Err((1, format!("{} {}: {}", row.kind, row.entity, row.message))),
-            None => compile::compile(document).map_err(|errors| {
+            None => self.compiled(document).map_err(|errors| {
                 let first = errors.first().map(|error| format!("{}: {}", error.path, error.message)).unwrap_or_default();
                 (errors.len(), first)
             }),
@@ -264,6 +264,13 @@ impl Follower {
                 None
             }
         }
+    }
+
+    /// A structure that this node can serve as it is meant.
+    fn compiled(&self, document: &Document) -> Result<Structure, Vec<ConfigError>> {
+        let structure = compile::compile(document)?;
+        compile::identities(&structure, &self.edge.identities.names().collect::<Vec<_>>())?;
+        Ok(structure)
     }
 
     fn quarantine(rows: &[BadRow], counter: &AtomicU64) {

@@ -28,6 +28,7 @@ use edge::{
     metrics::Counters,
     network::Networks,
     runtime::{Core, Edge, Settings},
+    tls::Identities,
 };
 use model::{key::Peppers, limit::Rate};
 use store::{
@@ -89,13 +90,17 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let sealed = Sealed::in_folder(&config.state, boot::secret_key("snapshot key", &config.secrets.snapshot_key)?)?;
     let data_chains = certificates::Source::data(&config.data).start()?;
     let control_chains = certificates::Source::control(&config.control).start()?;
-    let served_chains = [("data", data_chains.certificates()), ("control", control_chains.certificates())];
-    let [data_tls, control_tls] = [edge::tls::server_config(data_chains.certificates())?, edge::tls::server_config(control_chains.certificates())?];
+    let [data_tls, control_tls] = [data_chains.server_config()?, control_chains.server_config()?];
+    let mut chains = vec![data_chains, control_chains];
+    for source in certificates::Source::identities(&config.identities) {
+        chains.push(source.start()?);
+    }
+    let served_chains = chains.iter().map(certificates::Watched::served).collect();
     let cores = config.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)).max(1);
     let Listening { sockets, predecessor } = listening::listen(&config, cores)?;
     let (spool, other_folder) = records::open(&config, predecessor.as_ref()).await?;
 
-    let edge = Arc::new(edge(&config, clock, peppers.clone())?);
+    let edge = Arc::new(edge(&config, clock, peppers.clone(), certificates::identities(&chains))?);
     let facts = Facts::new(clock.wall());
     let counters: Vec<Arc<Counters>> = (0..cores).map(|_| Arc::new(Counters::default())).collect();
     let tasks = Tasks::default();
@@ -104,7 +109,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     tasks.spawn("leftovers", records::leftovers(other_folder, Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts)));
     tasks.spawn("heartbeat", heartbeat(topology.clone(), Arc::clone(&edge), Arc::clone(&facts), spool.incarnation()));
     let hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    tasks.spawn("certificates", certificates::watch(vec![data_chains, control_chains], hang_up, Arc::clone(&notify), Arc::clone(&facts)));
+    tasks.spawn("certificates", certificates::watch(chains, hang_up, Arc::clone(&notify), Arc::clone(&facts)));
     let upgrade = signal(SignalKind::user_defined2()).context("cannot listen for SIGUSR2")?;
     tasks.spawn("upgrade", handover::start_successors(upgrade, config.handover.is_some()));
 
@@ -128,6 +133,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         status,
         audit: Arc::new(SpoolSink { lane: spool.lane(), region: Arc::clone(&edge.region), node: Arc::clone(&edge.node) }),
         region: Arc::clone(&edge.region),
+        identities: edge.identities.names().map(Into::into).collect(),
     }));
     let given = sockets.try_clone()?;
     let (control_phase, control_seen) = watch::channel(NodePhase::Serving);
@@ -208,7 +214,7 @@ fn tls(config: Option<&DatabaseTls>) -> Tls {
     config.map_or(Tls::Plain, |tls| Tls::Verified { ca: tls.ca.clone() })
 }
 
-fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers) -> Result<Edge> {
+fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identities) -> Result<Edge> {
     let limits = &config.limits;
     let failures = Rate::parse(&format!("{}/s", limits.failures_per_prefix)).context("limits.failures_per_prefix is not a rate")?;
     Ok(Edge {
@@ -225,6 +231,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers) -> Result<Edge> {
         names: edge::names::Names::default(),
         tally: edge::balance::tally::Tally::default(),
         cache: edge::cache::Cache::new(limits.cache.0),
+        identities: Arc::new(identities),
         websockets: Arc::default(),
         settings: Settings {
             connections_max: limits.connections,

@@ -8,12 +8,16 @@ use std::{
 
 use audit::spool::Spool;
 use control::port::{Check, CheckState, NodeFacts, Readiness, Status};
-use edge::{metrics::Counters, runtime::Edge, tls::Certificates};
+use edge::{metrics::Counters, runtime::Edge};
 use model::time::UtcMicros;
 use parking_lot::Mutex;
 use store::topology::{ServerState, Topology};
 
-use crate::{expose, facts::Facts};
+use crate::{
+    certificates::{InForce, Owner},
+    expose,
+    facts::Facts,
+};
 
 /// A certificate that expires sooner degrades the node: long enough for a working week to notice.
 const EXPIRY_NOTICE_DAYS: i64 = 7;
@@ -28,8 +32,8 @@ pub struct NodeStatus {
     pub topology: Topology,
     /// What the tasks have seen.
     pub facts: Arc<Facts>,
-    /// The chains of each listener, with its name.
-    pub certificates: [(&'static str, Arc<Certificates>); 2],
+    /// The chains in force, and whose they are.
+    pub certificates: Vec<(Owner, InForce)>,
     /// The counters of each core.
     pub counters: Vec<Arc<Counters>>,
     /// How each check was seen last, and since when it has been so.
@@ -117,10 +121,10 @@ impl NodeStatus {
         }
     }
 
-    /// Days until the first certificate of a listener expires; negative when one has.
-    pub fn certificate_days(&self, certificates: &Certificates) -> i64 {
+    /// Days until the first of some certificates expires; negative when one has.
+    pub fn certificate_days(&self, chains: &InForce) -> i64 {
         let now = self.edge.clock.wall().0.div_euclid(1_000_000);
-        certificates.earliest_end_unix().saturating_sub(now).div_euclid(86_400)
+        chains.end_unix().saturating_sub(now).div_euclid(86_400)
     }
 
     fn certificates(&self) -> Check {
@@ -128,14 +132,14 @@ impl NodeStatus {
         if !broken.is_empty() {
             return self.check("certificates", CheckState::Degraded, format!("{}; what was in force stays", broken.join("; ")));
         }
-        let (which, days) =
-            self.certificates.iter().map(|(which, chains)| (*which, self.certificate_days(chains))).min_by_key(|(_, days)| *days).unwrap_or_default();
+        let days = self.certificates.iter().map(|(owner, chains)| (owner, self.certificate_days(chains)));
+        let Some((owner, days)) = days.min_by_key(|(_, days)| *days) else { return self.check("certificates", CheckState::Ok, "there are none") };
         if days < 0 {
-            self.check("certificates", CheckState::Degraded, format!("a certificate of the {which} listener is expired: clients refuse it"))
+            self.check("certificates", CheckState::Degraded, format!("a certificate of the {owner} is expired: the other end refuses it"))
         } else if days < EXPIRY_NOTICE_DAYS {
-            self.check("certificates", CheckState::Degraded, format!("a certificate of the {which} listener expires in {days} days"))
+            self.check("certificates", CheckState::Degraded, format!("a certificate of the {owner} expires in {days} days"))
         } else {
-            self.check("certificates", CheckState::Ok, format!("the first one to expire, of the {which} listener, does so in {days} days"))
+            self.check("certificates", CheckState::Ok, format!("the first one to expire, of the {owner}, does so in {days} days"))
         }
     }
 

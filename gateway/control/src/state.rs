@@ -41,6 +41,8 @@ pub struct Ports {
     pub audit: Arc<dyn AuditSink>,
     /// The name of this node's region, for problem documents.
     pub region: Arc<str>,
+    /// The names of this node's identities towards services.
+    pub identities: Arc<[Box<str>]>,
 }
 
 impl fmt::Debug for Ports {
@@ -85,6 +87,10 @@ impl ControlState {
 
     pub(crate) fn region(&self) -> &str {
         &self.0.ports.region
+    }
+
+    pub(crate) fn identities(&self) -> Arc<[Box<str>]> {
+        Arc::clone(&self.0.ports.identities)
     }
 
     pub(crate) fn peppers(&self) -> &Peppers {

@@ -1,7 +1,9 @@
 //! From a listening socket to requests: accepting, TLS, HTTP, and the end of all three.
 
 pub mod entrance;
+mod explain;
 pub mod handshake;
+mod linger;
 pub mod places;
 pub mod proxy;
 mod record;
@@ -31,11 +33,14 @@ use tokio_rustls::server::TlsStream;
 
 use self::{
     entrance::{Acceptors, Arrival, Entered},
+    explain::Explained,
+    linger::linger,
     proxy::Source,
 };
 use crate::{
     coalesce::Coalesced,
     deadline,
+    intake::Intake,
     listener::BACKLOG,
     runtime::{Core, Edge},
     serve,
@@ -63,6 +68,10 @@ pub enum NodePhase {
 /// How long a connection that is to end waits for one more request, which is then answered with `Connection: close`. A
 /// client that uses its connection is told so; closing at once would cut off a request that is on its way.
 const LAST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
+
+/// What of a refused body is read before the connection is reset: clients that look for an answer only when they have sent
+/// everything get one for uploads of up to this size.
+const LINGER_BYTES_MAX: usize = 16 << 20;
 
 /// One core's connections.
 #[derive(Debug, Default)]
@@ -204,7 +213,7 @@ async fn connection(
     };
     let (_, session) = stream.get_ref();
     let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-    let peer = Arc::new(Peer { address: entered.address, protocol, tls: TlsFacts::of(session) });
+    let peer = Arc::new(Peer::new(entered.address, protocol, TlsFacts::of(session)));
     let io = Watched::new(stream, Arc::clone(&watch), protocol);
     match protocol {
         Protocol::Http1 => serve_http1(core, peer, io, watch, phase).await,
@@ -248,7 +257,7 @@ fn tls_required(core: &Core) -> String {
 }
 
 /// Who a request on a connection comes from.
-fn client(edge: &Edge, peer: &Arc<Peer>, request: &Request<Incoming>) -> Arc<Peer> {
+fn client(edge: &Edge, peer: &Arc<Peer>, request: &Request<Intake>) -> Arc<Peer> {
     match &edge.settings.trusted_hops {
         None => Arc::clone(peer),
         Some(hops) => hops.client(peer, request.headers()),
@@ -261,25 +270,31 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let settings = &core.edge.settings;
     let is_closing = AtomicBool::new(false);
     let tunnel = Mutex::new(None);
-    let service = service_fn(|mut request: Request<Incoming>| {
+    let service = service_fn(|request: Request<Incoming>| {
         let in_flight = watch.enter(Protocol::Http1);
-        let is_ambiguous = watch.is_ambiguous();
-        if is_ambiguous {
+        let number = watch.begin();
+        let mut request = request.map(|body| Intake::of_connection(body, &watch));
+        let is_chunked = request.body().is_chunked();
+        if watch.is_ambiguous() {
             request.extensions_mut().insert(AmbiguousFraming);
         }
-        // Boxed: the future is some kilobytes large, and hyper moves it several times.
-        let served = Box::pin(serve::handle(Arc::clone(core), client(&core.edge, &peer, &request), request));
-        let (is_closing, tunnel) = (&is_closing, &tunnel);
+        let peer = client(&core.edge, &peer, &request);
+        let (parts, body) = request.into_parts();
+        // Boxed, the future and the head as well: they are large, and moved several times.
+        let served = Box::pin(serve::handle(Arc::clone(core), peer, Box::new(parts), body));
+        let (is_closing, watch, tunnel) = (&is_closing, &watch, &tunnel);
         async move {
             let mut response = served.await?;
             if let Some(carried) = websocket::carried(&mut response) {
                 *tunnel.lock() = Some(carried);
-            } else if is_ambiguous || is_closing.load(Ordering::Relaxed) {
+            } else if watch.is_ambiguous() || is_closing.load(Ordering::Relaxed) || watch.is_left_unread(number, is_chunked) {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight)))
         }
     });
+    let explain = |status| record::explain(core, status, watch.is_ambiguous());
+    let io = Explained::new(io, Arc::clone(&watch), explain);
     // The time for a head is kept by the watch: hyper's own timer would also end connections that are only idle.
     let mut connection = http1::Builder::new()
         .max_headers(settings.headers_max)
@@ -287,6 +302,8 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         .serve_connection(TokioIo::new(io), service);
     let ended = tokio::select! {
         ended = &mut connection => Some(ended),
+        // Nothing is on its way here, so there is nobody to be told.
+        () = watch.left_alone() => return,
         _draining = phase.wait_for(|phase| *phase == NodePhase::Draining) => None,
     };
     let ended = if let Some(ended) = ended {
@@ -301,25 +318,34 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         }
     };
     let carried = tunnel.lock().take();
-    match (ended, carried) {
-        (Ok(()), Some(tunnel)) => {
-            let http1::Parts { io, read_buf, .. } = connection.into_parts();
-            let mut io = io.into_inner();
-            io.switch();
-            let _busy = watch.enter(Protocol::Http1);
-            tunnel.run(io, read_buf).await;
-        }
-        (Ok(()), None) => {}
-        (Err(error), _) => record::malformed(core, &peer, &error),
+    let http1::Parts { io, read_buf, .. } = connection.into_parts();
+    let (mut io, told) = io.into_inner().into_parts();
+    if let (Ok(()), Some(tunnel)) = (&ended, carried) {
+        io.switch();
+        let _busy = watch.enter(Protocol::Http1);
+        tunnel.run(io, read_buf).await;
+        return;
+    }
+    if let Err(error) = &ended {
+        record::malformed(core, &peer, error, told);
+    }
+    // A response that broke off must look broken; after all others the client is heard out.
+    if ended.is_ok() || ended.is_err_and(|error| error.is_parse()) {
+        let (stream, _session) = io.into_inner().into_inner();
+        linger(stream, LINGER_BYTES_MAX).await;
     }
 }
 
 async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
     let owned = Arc::clone(core);
-    let service = service_fn(move |request| {
-        let in_flight = watch.enter(Protocol::Http2);
-        let served = Box::pin(serve::handle(Arc::clone(&owned), client(&owned.edge, &peer, &request), request));
+    let own_watch = Arc::clone(&watch);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let in_flight = own_watch.enter(Protocol::Http2);
+        let request = request.map(Intake::of_stream);
+        let peer = client(&owned.edge, &peer, &request);
+        let (parts, body) = request.into_parts();
+        let served = Box::pin(serve::handle(Arc::clone(&owned), peer, Box::new(parts), body));
         async move { Ok::<_, Infallible>(served.await?.map(|body| WatchedBody::new(body, in_flight))) }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
@@ -338,6 +364,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let is_late = *phase.borrow() == NodePhase::Draining;
     tokio::select! {
         _ended = connection.as_mut() => return,
+        () = watch.left_alone() => {}
         _draining = phase.wait_for(|phase| *phase == NodePhase::Draining) => {}
     }
     // A connection that has just begun is served once: before its preface a shutdown would be an end without GOAWAY.

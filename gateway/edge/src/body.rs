@@ -13,14 +13,22 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
+use model::problem::{Denial, ProblemKind};
 use tokio::time::{Instant, Sleep};
 
 use crate::{
     compress::Compressed,
     fields,
+    grpc::{
+        self,
+        replay::Replay,
+        stream::{self, CallState, CallStream},
+    },
+    health::Outcome,
     http1::{Download, Stream},
     http2::Reply,
+    intake::Intake,
     pool::Slot,
     trail::Trail,
 };
@@ -45,6 +53,8 @@ pub struct Meter {
     bytes: AtomicU64,
     state: AtomicU8,
     is_waiting_for_client: AtomicBool,
+    /// The response to a call of gRPC.
+    call: CallState,
 }
 
 /// How a body stands.
@@ -86,6 +96,11 @@ impl Meter {
         self.set(Progress::Complete);
     }
 
+    /// The response to a call of gRPC: its request goes on for as long as it does, and no longer.
+    pub(crate) const fn call(&self) -> &CallState {
+        &self.call
+    }
+
     fn set(&self, progress: Progress) {
         let state = match progress {
             Progress::Running => 0,
@@ -114,6 +129,17 @@ impl Patience {
         self.timer = None;
     }
 
+    /// Like [`Self::poll_expired`], but goes on waiting for as long as `may_wait`.
+    fn poll_expired_unless(&mut self, cx: &mut Context<'_>, mut may_wait: impl FnMut() -> bool) -> Poll<()> {
+        while self.poll_expired(cx).is_ready() {
+            if !may_wait() {
+                return Poll::Ready(());
+            }
+            self.timer = None;
+        }
+        Poll::Pending
+    }
+
     fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(Instant::now() + self.limit)));
         timer.as_mut().poll(cx)
@@ -134,16 +160,33 @@ pub enum RequestBody {
 /// The streaming form of a request's body.
 #[derive(Debug)]
 pub struct RequestStream {
-    inner: Incoming,
+    inner: Intake,
     bytes_max: u64,
     meter: Arc<Meter>,
     patience: Patience,
+    is_call: bool,
+    replay: Option<Arc<Replay>>,
 }
 
 impl RequestBody {
     /// A body that streams, with its cap and the longest wait for a piece.
-    pub fn stream(inner: Incoming, bytes_max: u64, stall: Duration, meter: Arc<Meter>) -> Self {
-        Self::Stream(Box::new(RequestStream { inner, bytes_max, meter, patience: Patience::new(stall) }))
+    pub fn stream(inner: Intake, bytes_max: u64, stall: Duration, meter: Arc<Meter>) -> Self {
+        Self::Stream(Box::new(RequestStream { inner, bytes_max, meter, patience: Patience::new(stall), is_call: false, replay: None }))
+    }
+
+    /// Notes that it is the request of a call of gRPC.
+    pub fn of_call(&mut self) {
+        if let Self::Stream(stream) = self {
+            stream.is_call = true;
+        }
+    }
+
+    /// Keeps what passes from now on; `None` for a body that is at hand.
+    pub fn keep(&mut self) -> Option<Arc<Replay>> {
+        let Self::Stream(stream) = self else { return None };
+        let replay = Arc::<Replay>::default();
+        stream.replay = Some(Arc::clone(&replay));
+        Some(replay)
     }
 
     /// The length of a body that is at hand; zero for one that streams.
@@ -163,19 +206,39 @@ impl RequestBody {
 impl RequestStream {
     fn fail(&self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.meter.set(Progress::Failed(error));
+        if let Some(replay) = &self.replay {
+            replay.lose();
+        }
         Poll::Ready(Some(Err(error)))
     }
 
+    fn complete(&self) {
+        self.meter.set(Progress::Complete);
+        if let Some(replay) = &self.replay {
+            replay.end();
+        }
+    }
+
+    fn keep(&self, frame: &Frame<Bytes>) {
+        if let Some(replay) = &self.replay {
+            frame.data_ref().map_or_else(|| replay.lose(), |data| replay.piece(data));
+        }
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if self.is_call && self.meter.call.poll_over(cx).is_ready() {
+            return self.fail(BodyError::Broken);
+        }
         let polled = Pin::new(&mut self.inner).poll_frame(cx);
         self.meter.is_waiting_for_client.store(polled.is_pending(), Ordering::Relaxed);
         match polled {
             Poll::Pending => {
-                ready!(self.patience.poll_expired(cx));
+                let call = &self.meter.call;
+                ready!(self.patience.poll_expired_unless(cx, || call.is_answered()));
                 self.fail(BodyError::Stalled)
             }
             Poll::Ready(None) => {
-                self.meter.set(Progress::Complete);
+                self.complete();
                 Poll::Ready(None)
             }
             Poll::Ready(Some(Err(_))) => self.fail(BodyError::Broken),
@@ -186,8 +249,9 @@ impl RequestStream {
                 if total > self.bytes_max {
                     return self.fail(BodyError::TooLarge);
                 }
+                self.keep(&frame);
                 if self.inner.is_end_stream() {
-                    self.meter.set(Progress::Complete);
+                    self.complete();
                 }
                 Poll::Ready(Some(Ok(clean_trailers(frame, fields::strip_untrusted))))
             }
@@ -327,12 +391,27 @@ pub struct ReplyStream {
     trail: Trail,
     bytes: u64,
     patience: Patience,
+    /// What is kept for a call of gRPC.
+    call: Option<Box<CallStream>>,
 }
 
 impl ReplyStream {
     /// Joins what belongs to a response that goes on: its first piece, the rest and the record.
-    pub const fn new(first: Option<Frame<Bytes>>, inner: ServiceBody, request: Arc<Meter>, trail: Trail, stall: Duration) -> Self {
-        Self { first, inner, request, trail, bytes: 0, patience: Patience::new(stall) }
+    pub fn new(first: Option<Frame<Bytes>>, inner: ServiceBody, request: Arc<Meter>, trail: Trail, stall: Duration) -> Self {
+        let call = CallStream::of(&trail, &request);
+        Self { first, inner, request, trail, bytes: 0, patience: Patience::new(stall), call }
+    }
+
+    fn is_over(&self) -> bool {
+        self.call.as_ref().is_some_and(|call| call.is_over()) || self.first.is_none() && self.inner.is_end_stream()
+    }
+
+    /// Ends a response that cannot go on. A client of gRPC gets trailers that say why, any other a broken stream.
+    fn fail(&mut self, error: BodyError, why: impl FnOnce() -> Denial) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.trail.close(audit::event::Outcome::Error, self.bytes, self.request.bytes());
+        let Some(call) = &mut self.call else { return Poll::Ready(Some(Err(error))) };
+        self.inner = ServiceBody(None);
+        Poll::Ready(Some(Ok(call.end(&why()))))
     }
 
     fn finish(&mut self) {
@@ -340,14 +419,24 @@ impl ReplyStream {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(call) = &mut self.call {
+            if call.is_over() {
+                return Poll::Ready(None);
+            }
+            if call.poll_ended(cx).is_ready() {
+                return self.fail(BodyError::Stalled, || Denial::new(ProblemKind::UpstreamTimeout, "the call's grpc-timeout is over"));
+            }
+        }
         let frame = match self.first.take() {
             Some(frame) => Some(Ok(frame)),
             None => match Pin::new(&mut self.inner).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
-                    ready!(self.patience.poll_expired(cx));
-                    self.trail.close(audit::event::Outcome::Error, self.bytes, self.request.bytes());
-                    return Poll::Ready(Some(Err(BodyError::Stalled)));
+                    let call = &mut self.call;
+                    let has_moved = || call.as_mut().is_some_and(|call| call.has_moved());
+                    ready!(self.patience.poll_expired_unless(cx, has_moved));
+                    return self
+                        .fail(BodyError::Stalled, || Denial::new(ProblemKind::UpstreamTimeout, "nothing was sent in either direction for too long"));
                 }
             },
         };
@@ -357,14 +446,22 @@ impl ReplyStream {
                 let length = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
                 self.bytes = self.bytes.saturating_add(length);
                 self.trail.sent(self.bytes);
+                if self.call.is_some()
+                    && let Some(trailers) = frame.trailers_ref()
+                {
+                    self.trail.call_ended(grpc::status(trailers).map_or(Outcome::ServerError, grpc::outcome));
+                }
                 if self.inner.is_end_stream() {
                     self.finish();
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(_)) => {
-                self.trail.close(audit::event::Outcome::Error, self.bytes, self.request.bytes());
-                Poll::Ready(Some(Err(BodyError::Broken)))
+                let (outcome, why) = stream::broke_off(self.request.progress());
+                if let Some(outcome) = outcome {
+                    self.trail.call_ended(outcome);
+                }
+                self.fail(BodyError::Broken, || why)
             }
             None => {
                 self.finish();
@@ -389,7 +486,7 @@ impl Body for ReplyBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
-            Self::Stream(stream) => stream.first.is_none() && stream.inner.is_end_stream(),
+            Self::Stream(stream) => stream.is_over(),
             Self::Compressed(body) => body.is_end_stream(),
         }
     }

@@ -6,13 +6,14 @@ use std::{
 };
 
 use model::structure::reach::{HttpVersion, Reach, ReachTls};
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::{ClientConfig, RootCertStore, client::Resumption, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::{
     http1::{Link, Stream},
     http2::Session,
+    tls::{Identities, Identity},
 };
 
 /// How the connections of one pool are opened.
@@ -20,6 +21,7 @@ use crate::{
 pub struct Connector {
     address: Box<str>,
     reach: Arc<Reach>,
+    identities: Arc<Identities>,
     /// Made at the first connection: most services have none.
     tls: OnceLock<Result<Arc<ClientConfig>, String>>,
     /// The same without HTTP/2, for connections that are switched.
@@ -36,9 +38,10 @@ pub enum Opened {
 }
 
 impl Connector {
-    /// A connector for an address.
-    pub fn new(address: &str, reach: &Arc<Reach>) -> Self {
-        Self { address: address.into(), reach: Arc::clone(reach), tls: OnceLock::new(), tls_http1: OnceLock::new() }
+    /// A connector for an address. `identities` are those of the node.
+    pub fn new(address: &str, reach: &Arc<Reach>, identities: &Arc<Identities>) -> Self {
+        let (reach, identities) = (Arc::clone(reach), Arc::clone(identities));
+        Self { address: address.into(), reach, identities, tls: OnceLock::new(), tls_http1: OnceLock::new() }
     }
 
     /// How the service is spoken to.
@@ -49,7 +52,8 @@ impl Connector {
     /// Opens a connection.
     ///
     /// # Errors
-    /// Of the socket, of the handshake, of the certificate; [`io::ErrorKind::InvalidInput`] when the roots cannot be loaded.
+    /// Of the socket, of the handshake, of the certificate; [`io::ErrorKind::InvalidInput`] when the roots cannot be loaded or the
+    /// node lacks the identity.
     ///
     /// # Cancel
     /// Dropping the future closes what was opened.
@@ -78,7 +82,7 @@ impl Connector {
         let Some(tls) = &self.reach.tls else {
             return Self::begin(Stream::Plain(stream), version == HttpVersion::Http2).await;
         };
-        let config = kept.get_or_init(|| client_config(tls, version)).clone();
+        let config = kept.get_or_init(|| client_config(tls, version, &self.identities)).clone();
         let config = config.map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
         let name = ServerName::try_from(&*tls.server_name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let stream = TlsConnector::from(config).connect(name.to_owned(), stream).await?;
@@ -95,8 +99,9 @@ impl Connector {
     }
 }
 
-/// The TLS towards a service: its own roots or the system's, the name checked, TLS 1.2 or 1.3.
-fn client_config(tls: &ReachTls, version: HttpVersion) -> Result<Arc<ClientConfig>, String> {
+/// The TLS towards a service: its own roots or the system's, the name checked, TLS 1.2 or 1.3; with an identity of the node
+/// where the service wants to know who calls.
+fn client_config(tls: &ReachTls, version: HttpVersion, identities: &Identities) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     if let Some(ca) = &tls.ca {
         for certificate in ca {
@@ -112,7 +117,17 @@ fn client_config(tls: &ReachTls, version: HttpVersion) -> Result<Arc<ClientConfi
             tracing::debug!(ignored, "some of the system's root certificates cannot be used");
         }
     }
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let mut config = match &tls.identity {
+        None => builder.with_no_client_auth(),
+        Some(name) => {
+            let identity = identities.get(name).ok_or_else(|| format!("the node file has no identity named `{name}`"))?;
+            let mut config = builder.with_client_cert_resolver(Arc::<Identity>::clone(identity));
+            // A session that is resumed shows no certificate: after a renewal the service would still see the old one.
+            config.resumption = Resumption::disabled();
+            config
+        }
+    };
     config.alpn_protocols = match version {
         HttpVersion::Http1 => vec![b"http/1.1".to_vec()],
         HttpVersion::Http2 => vec![b"h2".to_vec()],

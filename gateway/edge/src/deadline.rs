@@ -5,10 +5,9 @@
 //! slots every [`TICK`] while there are any.
 
 use std::{
-    future::poll_fn,
-    pin::pin,
+    pin::Pin,
     sync::Arc,
-    task::{Poll, Waker},
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -42,6 +41,7 @@ struct Slot {
 }
 
 /// A slot that is given back when the future is over, whatever its end.
+#[derive(Debug)]
 struct Taken<'d> {
     deadlines: &'d Deadlines,
     index: usize,
@@ -97,29 +97,64 @@ impl Deadlines {
     }
 }
 
+pin_project_lite::pin_project! {
+    /// The future of [`within`]. It holds the other one in place: as an async function it would hold it twice, as its argument and
+    /// pinned, and layers of those double each time.
+    #[derive(Debug)]
+    #[must_use = "futures do nothing unless awaited"]
+    pub struct Within<'d, F, A> {
+        #[pin]
+        future: F,
+        again: A,
+        deadlines: &'d Deadlines,
+        clock: Clock,
+        limit: Duration,
+        taken: Option<Taken<'d>>,
+    }
+}
+
 /// Waits for a future for at most `limit`, give or take a [`TICK`]; `None` when it was not ready by then.
 ///
 /// # Cancel
 /// Dropping it drops the future.
-pub async fn within<F: Future>(deadlines: &Deadlines, clock: Clock, limit: Duration, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    let mut taken: Option<Taken<'_>> = None;
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = future.as_mut().poll(cx) {
+pub const fn within<F: Future>(deadlines: &Deadlines, clock: Clock, limit: Duration, future: F) -> Within<'_, F, fn() -> bool> {
+    within_again(deadlines, clock, limit, future, || false)
+}
+
+/// As [`within`], but each time when the limit has passed `again` is asked whether it begins anew.
+pub const fn within_again<F: Future, A: FnMut() -> bool>(
+    deadlines: &Deadlines,
+    clock: Clock,
+    limit: Duration,
+    future: F,
+    again: A,
+) -> Within<'_, F, A> {
+    Within { future, again, deadlines, clock, limit, taken: None }
+}
+
+impl<F: Future, A: FnMut() -> bool> Future for Within<'_, F, A> {
+    type Output = Option<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(output) = this.future.poll(cx) {
             return Poll::Ready(Some(output));
         }
-        let is_over = match &taken {
-            Some(taken) => deadlines.renew(taken.index, cx.waker()),
-            None if limit.is_zero() => true,
-            None => {
-                let nanos = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-                taken = Some(deadlines.take(BootNanos(clock.boot().0.saturating_add(nanos)), cx.waker()));
-                false
-            }
+        let is_over = match &*this.taken {
+            Some(taken) => this.deadlines.renew(taken.index, cx.waker()),
+            None => this.limit.is_zero(),
         };
-        if is_over { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await
+        if is_over && !(this.again)() {
+            return Poll::Ready(None);
+        }
+        if is_over || this.taken.is_none() {
+            let nanos = u64::try_from(this.limit.as_nanos()).unwrap_or(u64::MAX);
+            // The old slot goes first: there is one for each future.
+            *this.taken = None;
+            *this.taken = Some(this.deadlines.take(BootNanos(this.clock.boot().0.saturating_add(nanos)), cx.waker()));
+        }
+        Poll::Pending
+    }
 }
 
 /// Looks at the slots every [`TICK`] while any is taken. One such task for each core, for as long as it runs.

@@ -43,10 +43,33 @@ pub fn can_be_named_away(name: &HeaderName) -> bool {
     !matches!(*name, header::CONTENT_LENGTH | header::HOST | header::AUTHORIZATION | header::CACHE_CONTROL)
 }
 
+/// True for every name that [`strip_untrusted`] may remove, and few others. Byte strings, because the compiler turns those into a
+/// tree of lengths and bytes.
+fn is_suspect(name: &HeaderName) -> bool {
+    let name = name.as_str().as_bytes();
+    match name {
+        b"connection"
+        | b"keep-alive"
+        | b"proxy-connection"
+        | b"upgrade"
+        | b"transfer-encoding"
+        | b"proxy-authenticate"
+        | b"proxy-authorization"
+        | b"te"
+        | b"forwarded"
+        | b"x-forwarded-for"
+        | b"x-forwarded-proto"
+        | b"x-forwarded-host"
+        | b"x-real-ip"
+        | b"client-cert"
+        | b"client-cert-chain" => true,
+        _ => name.starts_with(b"causeway-") || name.contains(&b'_'),
+    }
+}
+
 /// Removes what a client may not say: hop-by-hop fields (RFC 9110 section 7.6.1) and identity fields.
 pub fn strip_untrusted(headers: &mut HeaderMap) {
     // Most requests have none of them: one look at each name is cheaper than twenty searches.
-    let is_suspect = |name: &HeaderName| is_the_connections(name) || is_the_gateways(name) || RESERVED.contains(name) || name.as_str().contains('_');
     if !headers.keys().any(is_suspect) {
         return;
     }

@@ -12,6 +12,7 @@ use model::{
 use crate::{
     body::{BodyError, Meter, Progress, RequestBody, ServiceBody, Source},
     connect::Opened,
+    deadline::Within,
     fields,
     head::Head,
     http1::{Answer, Ask, Cause, Failure},
@@ -26,6 +27,8 @@ use crate::{
 };
 
 mod tries;
+mod verdict;
+pub(crate) use self::verdict::Owed;
 use tries::{Next, Tries};
 
 /// A response on its way back: its head is here, its body may still come.
@@ -71,17 +74,27 @@ async fn exchange(
     meter: &Arc<Meter>,
 ) -> Result<Exchange, Denial> {
     let stall = target.upstream().idle_timeout.min(core.edge.settings.stall_timeout);
-    let body = match body {
+    let mut body = match body {
         ValidBody::Empty => RequestBody::Empty,
         ValidBody::Whole(bytes) => RequestBody::Whole(Some(bytes)),
         ValidBody::Stream(incoming) => RequestBody::stream(incoming, route.body_bytes_max, stall, Arc::clone(meter)),
     };
+    if head.call.is_some() {
+        body.of_call();
+    }
     let is_streaming = matches!(body, RequestBody::Stream(_));
     if !is_streaming {
         meter.complete_at_once(body.whole_len());
     }
     let mut message = Message::new(route, head, body, trail)?;
-    let deadline = BootNanos(trail.started().boot.0.saturating_add(u64::try_from(route.timeout.as_nanos()).unwrap_or(u64::MAX)));
+    let mut deadline = BootNanos(trail.started().boot.0.saturating_add(u64::try_from(route.timeout.as_nanos()).unwrap_or(u64::MAX)));
+    if let Some(ends) = message.ends() {
+        if ends <= core.edge.clock.boot() {
+            return Err(call_over("the call's grpc-timeout is over; nothing was sent to the service"));
+        }
+        deadline = deadline.min(ends);
+        trail.ends(ends);
+    }
     if let Some((upstream, cluster)) = target.mirror().filter(|_| !message.is_handshake()) {
         mirror::copy(core, upstream, cluster, &message);
     }
@@ -89,7 +102,9 @@ async fn exchange(
     loop {
         let turn = tries.next(trail).await?;
         let spare = tries.copy(&message);
+        let replay = tries.keep(&mut message);
         let result = tries.within(&turn, attempt(route, turn.candidate(), &mut message, core, trail, meter)).await;
+        let spare = spare.or_else(|| replay?.whole());
         message.body = match tries.judge(turn, result, spare, meter, trail).await? {
             Next::Answer(exchange) => return Ok(exchange),
             Next::Again(body) => body,
@@ -125,6 +140,7 @@ async fn attempt(
             },
         };
         let is_repeatable = message.is_repeatable();
+        message.begin(core.edge.clock);
         let failure = match head_within(core, candidate.upstream.response_timeout, meter, carry(opened, message, candidate.target)).await {
             Some(Ok(mut answered)) => {
                 let took = core.edge.clock.boot().nanos_since(now) / 1_000;
@@ -190,16 +206,10 @@ pub(crate) async fn carry(opened: Opened, message: &mut Message, target: &model:
 }
 
 /// Waits for the response's head: `limit` counts from the end of the request, whose pieces have their own deadline.
-async fn head_within<T>(core: &Core, limit: Duration, meter: &Meter, sent: impl Future<Output = T>) -> Option<T> {
-    let mut sent = std::pin::pin!(sent);
-    loop {
-        let is_whole = meter.progress() != Progress::Running;
-        match core.within(limit, sent.as_mut()).await {
-            Some(done) => return Some(done),
-            None if is_whole => return None,
-            None => {}
-        }
-    }
+fn head_within<'c, F: Future>(core: &'c Core, limit: Duration, meter: &'c Meter, sent: F) -> Within<'c, F, impl FnMut() -> bool + 'c> {
+    let is_running = || meter.progress() == Progress::Running;
+    let mut was_running = is_running();
+    core.within_again(limit, sent, move || std::mem::replace(&mut was_running, is_running()))
 }
 
 /// What a body that failed says; HTTP/2 reports it only as a broken stream.
@@ -237,6 +247,11 @@ fn malformed() -> Denial {
 
 fn unreachable() -> Denial {
     Denial::new(ProblemKind::UpstreamUnreachable, "no connection to the service could be made").retry_after(1)
+}
+
+/// The end of a call whose client has stopped waiting.
+fn call_over(detail: &'static str) -> Denial {
+    Denial::new(ProblemKind::UpstreamTimeout, detail)
 }
 
 fn timed_out() -> Denial {

@@ -21,6 +21,7 @@ use crate::balance::{
 };
 
 pub mod check;
+mod grpc;
 pub mod watch;
 
 /// What became of a request at an endpoint.

@@ -124,14 +124,14 @@ impl Link {
     pub async fn exchange(mut self, ask: Ask) -> Result<Answer, Failure> {
         let Ask { head, body, is_head, may_switch } = ask;
         let mut upload = Upload::new(head, body);
-        let mut is_answered = false;
+        let (mut is_answered, mut interim) = (false, 0);
         let read = poll_fn(|cx| {
             match upload.poll(&mut self.stream, cx) {
                 Poll::Ready(Err(UploadError::Body(error))) => return Poll::Ready(Err(Cause::Body(error))),
                 // A service may refuse early and close its reading side: what it said is still there to be read.
                 Poll::Ready(Err(UploadError::Io(_)) | Ok(())) | Poll::Pending => {}
             }
-            self.poll_head(cx, is_head, may_switch, &mut is_answered)
+            self.poll_head(cx, (is_head, may_switch), &mut is_answered, &mut interim)
         })
         .await;
         match read {
@@ -146,8 +146,13 @@ impl Link {
         }
     }
 
-    fn poll_head(&mut self, cx: &mut Context<'_>, is_head: bool, may_switch: bool, is_answered: &mut bool) -> Poll<Result<Head, Cause>> {
-        let mut interim = 0;
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        (is_head, may_switch): (bool, bool),
+        is_answered: &mut bool,
+        interim: &mut u8,
+    ) -> Poll<Result<Head, Cause>> {
         let mut is_worth_parsing = !self.input.is_empty();
         loop {
             while is_worth_parsing {
@@ -155,8 +160,8 @@ impl Link {
                 is_worth_parsing = taken.is_some();
                 match taken {
                     Some(head) if head.status.is_informational() && head.status != StatusCode::SWITCHING_PROTOCOLS => {
-                        interim += 1;
-                        if interim > INTERIM_MAX {
+                        *interim += 1;
+                        if *interim > INTERIM_MAX {
                             return Poll::Ready(Err(Cause::Malformed("the service sends interim responses without end")));
                         }
                     }

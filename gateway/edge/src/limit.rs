@@ -1,7 +1,8 @@
 //! Admits a permitted request against its route's limits; with [`readmit`] the only constructor of [`Admitted`].
 
-use std::{collections::HashMap, fmt::Write as _, net::IpAddr};
+use std::{collections::HashMap, net::IpAddr};
 
+use foldhash::fast::RandomState;
 use http::{HeaderMap, HeaderValue};
 use model::{
     document::ByDoc,
@@ -30,18 +31,19 @@ enum Subject {
     Overflow,
 }
 
-type Shard = RwLock<HashMap<(u64, Subject), Cell>>;
+/// Seeded at the start, so that nobody can choose addresses that fall together.
+type Shard = RwLock<HashMap<(u64, Subject), Cell, RandomState>>;
 
 /// The counters of all limits, by limit and subject; they survive reloads.
 #[derive(Debug)]
 pub struct Cells {
     shards: Box<[Shard]>,
-    hasher: std::hash::RandomState,
+    hasher: RandomState,
 }
 
 impl Default for Cells {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect(), hasher: std::hash::RandomState::new() }
+        Self { shards: (0..SHARDS).map(|_| RwLock::default()).collect(), hasher: RandomState::default() }
     }
 }
 
@@ -121,9 +123,19 @@ impl LimitFacts {
             Verdict::Refused { retry_after_nanos } => (0, seconds(retry_after_nanos)),
         };
         let comma = if self.policy.is_empty() { "" } else { ", " };
-        // Writing to a string cannot fail.
-        write!(self.policy, "{comma}\"{name}\";q={};w={}", quota.burst, quota.window_seconds()).ok();
-        write!(self.state, "{comma}\"{name}\";r={remaining};t={seconds}").ok();
+        let mut digits = itoa::Buffer::new();
+        let mut put = |out: &mut String, marks: [&str; 2], numbers: [u64; 2]| {
+            out.reserve(48);
+            for text in [comma, "\"", name, "\""] {
+                out.push_str(text);
+            }
+            for (mark, number) in marks.into_iter().zip(numbers) {
+                out.push_str(mark);
+                out.push_str(digits.format(number));
+            }
+        };
+        put(&mut self.policy, [";q=", ";w="], [u64::from(quota.burst.get()), quota.window_seconds()]);
+        put(&mut self.state, [";r=", ";t="], [u64::from(remaining), seconds]);
     }
 }
 

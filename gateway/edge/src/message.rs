@@ -1,15 +1,16 @@
 //! The request as the service gets it.
 
-use std::{io::Write, net::IpAddr};
+use std::{io::Write, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::Body;
 use model::{
     problem::Denial,
     structure::{Auth, Route, Target},
+    time::BootNanos,
 };
 
-use crate::{body::RequestBody, head::Head, refuse, trail::Trail, transform};
+use crate::{body::RequestBody, clock::Clock, grpc, head::Head, refuse, tls::Peer, trail::Trail, transform};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -18,13 +19,17 @@ const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub struct Message {
     head: Head,
     path: PathAndQuery,
-    request_id: Box<str>,
-    client: IpAddr,
+    request_id: Arc<str>,
+    client: Arc<Peer>,
     /// The client's credentials stay here.
     hides_credentials: bool,
     cookie: Option<HeaderValue>,
     /// What `Host` says, unless it is the target's own name.
     host: Option<HeaderValue>,
+    /// When the client of a call stops waiting, if it has said so.
+    ends: Option<BootNanos>,
+    /// The `grpc-timeout` of the try that begins.
+    timeout: Option<HeaderValue>,
     /// The body; taken while an attempt runs.
     pub body: RequestBody,
 }
@@ -39,9 +44,11 @@ impl Message {
         let host = transform::upstream_host(route, &head);
         let cookie = joined_cookies(&head.parts.headers);
         Ok(Self {
+            ends: head.call.and_then(|call| call.ends(trail.started().boot)),
+            timeout: None,
             path,
-            request_id: trail.request_id().into(),
-            client: trail.client_address(),
+            request_id: Arc::clone(trail.request_id()),
+            client: Arc::clone(trail.peer()),
             // The key was for the gateway; a service that logs its headers must not learn it.
             hides_credentials: route.auth != Auth::None,
             cookie,
@@ -49,6 +56,23 @@ impl Message {
             head,
             body,
         })
+    }
+
+    /// True for a call of gRPC.
+    pub const fn is_call(&self) -> bool {
+        self.head.call.is_some()
+    }
+
+    /// When the client of a call stops waiting, if it has said so.
+    pub const fn ends(&self) -> Option<BootNanos> {
+        self.ends
+    }
+
+    /// Begins a try: the service gets the time that is left of what the client gave.
+    pub fn begin(&mut self, clock: Clock) {
+        if let Some(ends) = self.ends {
+            self.timeout = grpc::timeout_left(ends, clock.boot());
+        }
     }
 
     /// Takes the body for an attempt.
@@ -64,11 +88,14 @@ impl Message {
         Self {
             head,
             path: self.path.clone(),
-            request_id: self.request_id.clone(),
+            request_id: Arc::clone(&self.request_id),
+            client: Arc::clone(&self.client),
             cookie: self.cookie.clone(),
             host: self.host.clone(),
+            timeout: self.timeout.clone(),
             body,
-            ..*self
+            hides_credentials: self.hides_credentials,
+            ends: self.ends,
         }
     }
 
@@ -104,10 +131,19 @@ impl Message {
         if let Some(cookie) = &self.cookie {
             put(&[b"cookie: ", cookie.as_bytes(), b"\r\n"]);
         }
+        if let Some(timeout) = &self.timeout {
+            put(&[b"grpc-timeout: ", timeout.as_bytes(), b"\r\n"]);
+        }
         put(&[b"x-request-id: ", self.request_id.as_bytes(), b"\r\nx-forwarded-host: ", self.head.host.as_bytes()]);
-        put(&[b"\r\nx-forwarded-proto: https\r\nvia: ", self.via().as_bytes(), b"\r\nx-forwarded-for: "]);
+        put(&[
+            b"\r\nx-forwarded-proto: https\r\nvia: ",
+            self.via().as_bytes(),
+            b"\r\nx-forwarded-for: ",
+            self.client.address_text.as_bytes(),
+            b"\r\n",
+        ]);
         // Writing into a vector cannot fail.
-        let written = write!(out, "{}\r\n", self.client).and_then(|()| self.write_framing(&mut out));
+        let written = self.write_framing(&mut out);
         debug_assert!(written.is_ok(), "a vector takes everything");
         out.extend_from_slice(b"\r\n");
         out
@@ -132,12 +168,13 @@ impl Message {
             (refuse::REQUEST_ID, &*self.request_id),
             (HeaderName::from_static("x-forwarded-host"), &*self.head.host),
             (HeaderName::from_static("x-forwarded-proto"), "https"),
-            (HeaderName::from_static("x-forwarded-for"), &self.client.to_string()),
+            (HeaderName::from_static("x-forwarded-for"), &*self.client.address_text),
         ];
         for (name, text) in own {
             headers.extend(HeaderValue::from_str(text).ok().map(|value| (name, value)));
         }
         headers.extend(self.cookie.clone().map(|cookie| (header::COOKIE, cookie)));
+        headers.extend(self.timeout.clone().map(|timeout| (grpc::TIMEOUT, timeout)));
         headers.append(header::VIA, HeaderValue::from_static(self.via()));
         if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !body.is_end_stream()) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -165,7 +202,8 @@ impl Message {
     fn travels(&self, name: &HeaderName) -> bool {
         let is_made_anew = matches!(*name, header::HOST | header::CONTENT_LENGTH | header::EXPECT) || *name == refuse::REQUEST_ID;
         let is_hidden = self.hides_credentials && (*name == header::AUTHORIZATION || *name == X_API_KEY);
-        !(is_made_anew || is_hidden || self.cookie.is_some() && *name == header::COOKIE)
+        let is_replaced = self.cookie.is_some() && *name == header::COOKIE || self.timeout.is_some() && *name == grpc::TIMEOUT;
+        !(is_made_anew || is_hidden || is_replaced)
     }
 
     /// RFC 9110 section 7.6.3: a gateway says towards the service in which version it got the request.

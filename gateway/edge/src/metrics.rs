@@ -52,7 +52,7 @@ pub struct Counters {
     aborted: AtomicU64,
     stalled: AtomicU64,
     refused: Box<[AtomicU64]>,
-    served: Mutex<HashMap<(Arc<str>, u8), Served>>,
+    served: Mutex<HashMap<(Arc<str>, u8), Served, foldhash::fast::RandomState>>,
 }
 
 impl Default for Counters {

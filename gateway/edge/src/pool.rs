@@ -22,6 +22,7 @@ use crate::{
     connect::{Connector, Opened},
     http1::Link,
     http2::Session,
+    tls::Identities,
 };
 
 /// Idle connections that are kept to one target, for each core.
@@ -35,9 +36,15 @@ pub struct Pools {
     targets: Mutex<HashMap<Box<str>, Vec<Arc<TargetPool>>>>,
     /// Moved by the sweep: an idle link's age need not be known better than to a second.
     now: Arc<AtomicU64>,
+    identities: Arc<Identities>,
 }
 
 impl Pools {
+    /// No connections yet, for a node with these identities.
+    pub fn new(identities: &Arc<Identities>) -> Self {
+        Self { identities: Arc::clone(identities), ..Self::default() }
+    }
+
     /// The pool of a target, made when it is first asked for.
     pub fn of(&self, target: &Target) -> Arc<TargetPool> {
         let mut targets = self.targets.lock();
@@ -46,7 +53,7 @@ impl Pools {
             return Arc::clone(pool);
         }
         let pool = Arc::new(TargetPool {
-            connector: Connector::new(&target.address, &target.reach),
+            connector: Connector::new(&target.address, &target.reach, &self.identities),
             now: Arc::clone(&self.now),
             idle: Mutex::default(),
             sessions: Mutex::default(),

@@ -1,10 +1,13 @@
-//! Turns a denial into a response: RFC 9457 problem+json, with the fields that help the caller's next step.
+//! Turns a denial into a response: RFC 9457 problem+json, or gRPC's own form, with the fields that help the caller's next step.
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use model::problem::{Blame, Denial, ProblemKind};
 
-use crate::body::ReplyBody;
+use crate::{
+    body::ReplyBody,
+    grpc::{self, Form},
+};
 
 /// Sent with every response, so that a ticket can quote it.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -16,14 +19,12 @@ pub const STALENESS: HeaderName = HeaderName::from_static("causeway-staleness");
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
 /// The response for a denial. `limits` are the rate-limit fields that the request had earned before.
-pub fn response(denial: &Denial, request_id: &str, region: &str, limits: impl FnOnce(&mut HeaderMap)) -> Response<ReplyBody> {
-    let body = Bytes::from(denial.to_json(request_id, region).to_string());
-    let mut response = Response::new(ReplyBody::Whole(None));
-    *response.status_mut() = denial.kind.status();
+pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, limits: impl FnOnce(&mut HeaderMap)) -> Response<ReplyBody> {
+    let mut response = match form {
+        Form::Problem => problem(denial, request_id, region),
+        Form::Grpc => grpc::refusal(denial),
+    };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
@@ -41,7 +42,18 @@ pub fn response(denial: &Denial, request_id: &str, region: &str, limits: impl Fn
     }
     headers.insert(PROXY_STATUS, HeaderValue::from_static(proxy_status(denial.kind)));
     limits(headers);
-    *response.body_mut() = ReplyBody::Whole(Some(body));
+    response
+}
+
+fn problem(denial: &Denial, request_id: &str, region: &str) -> Response<ReplyBody> {
+    let body = Bytes::from(denial.to_json(request_id, region).to_string());
+    let length = HeaderValue::from(body.len());
+    let mut response = Response::new(ReplyBody::Whole(Some(body)));
+    *response.status_mut() = denial.kind.status();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    headers.insert(header::CONTENT_LENGTH, length);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

@@ -5,7 +5,6 @@
 use std::{sync::Arc, time::Duration};
 
 use audit::spool::Lane;
-use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use model::{key::Peppers, structure::Upstream, time::Now};
 use uuid::Uuid;
 
@@ -18,16 +17,18 @@ use crate::{
     cache::Cache,
     clock::Clock,
     current::{CoreCurrent, Current, Held},
-    deadline::{self, Deadlines},
+    deadline::{self, Deadlines, Within},
     forwarded::TrustedHops,
     gate::PeerGate,
     health::HealthTable,
+    ids::Ids,
     lease::Lease,
     limit::Cells,
     metrics::Counters,
     mirror::Mirror,
     names::Names,
     pool::Pools,
+    tls::Identities,
     websocket::{places::Places, seats::Seats},
 };
 
@@ -111,6 +112,8 @@ pub struct Edge {
     pub tally: Tally,
     /// Stored responses.
     pub cache: Cache,
+    /// By what the node proves itself to services.
+    pub identities: Arc<Identities>,
     /// Places of open WebSockets.
     pub websockets: Arc<Places>,
     /// The node's limits.
@@ -139,21 +142,21 @@ pub struct Core {
     /// Open WebSockets.
     pub websockets: Seats,
     current: CoreCurrent,
-    random: SystemRandom,
+    ids: Ids,
 }
 
 impl Core {
     /// Makes a core's state.
     pub fn new(edge: Arc<Edge>, lane: Lane, counters: Arc<Counters>) -> Self {
         Self {
-            pools: Pools::default(),
+            pools: Pools::new(&edge.identities),
             deadlines: Arc::default(),
             kept: Kept::default(),
             dice: Dice::default(),
             mirror: Mirror::default(),
             websockets: Seats::default(),
             current: CoreCurrent::default(),
-            random: SystemRandom::new(),
+            ids: Ids::default(),
             edge,
             lane,
             counters,
@@ -171,18 +174,17 @@ impl Core {
     }
 
     /// Waits for `future` for this long; `None` when it was not ready in time. See [`Deadlines`] for how exact that is.
-    pub fn within<F: Future>(&self, limit: Duration, future: F) -> impl Future<Output = Option<F::Output>> {
+    pub fn within<F: Future>(&self, limit: Duration, future: F) -> Within<'_, F, fn() -> bool> {
         deadline::within(&self.deadlines, self.edge.clock, limit, future)
+    }
+
+    /// As [`Self::within`], but each time when the limit has passed `again` is asked whether it begins anew.
+    pub fn within_again<F: Future, A: FnMut() -> bool>(&self, limit: Duration, future: F, again: A) -> Within<'_, F, A> {
+        deadline::within_again(&self.deadlines, self.edge.clock, limit, future, again)
     }
 
     /// A fresh UUIDv7 (RFC 9562 section 5.7) from the time that the request already has.
     pub fn uuid(&self, now: Now) -> Uuid {
-        let mut random = [0_u8; 10];
-        // A source that fails leaves zeros: ids may then repeat within a millisecond, which records survive.
-        if self.random.fill(&mut random).is_err() {
-            tracing::error!("the random source failed while an id was made");
-        }
-        let millis = u64::try_from(now.wall.0 / 1_000).unwrap_or(0);
-        uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+        self.ids.next(now)
     }
 }

@@ -6,8 +6,8 @@
 use std::{convert::Infallible, panic::AssertUnwindSafe, pin::Pin, sync::Arc};
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, Request, Response};
-use hyper::body::{Body, Frame, Incoming};
+use http::{HeaderValue, Method, Response, request::Parts};
+use hyper::body::{Body, Frame};
 use model::{
     policy::AuditDoc,
     problem::{Denial, ProblemKind},
@@ -15,13 +15,15 @@ use model::{
 
 use crate::{
     authenticate, authorize,
-    body::{ReplyBody, ReplyStream, ServiceBody},
+    body::{BodyError, ReplyBody, ReplyStream, ServiceBody},
     cache::{self, ticket::Entry},
     current::Held,
     divert,
     filter::{self, After},
     forward::{self, Exchange},
+    grpc::Form,
     head::{self, Head},
+    intake::Intake,
     limit::{self, Admitted, LimitFacts},
     refuse, region, route,
     runtime::Core,
@@ -36,7 +38,7 @@ async fn respond(
     core: &Arc<Core>,
     snapshot: &Held,
     mut head: Head,
-    body: Incoming,
+    body: Intake,
     trail: &mut Trail,
     limits: &mut LimitFacts,
     after: &mut Option<Box<After>>,
@@ -151,33 +153,35 @@ pub(crate) enum Answer {
 ///
 /// # Cancel
 /// Dropping the future (the client hung up) records an abort.
-pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>) -> Result<Response<ReplyBody>, Infallible> {
+pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: Intake) -> Result<Response<ReplyBody>, Infallible> {
     let now = core.edge.clock.now();
+    let form = Form::of(&parts);
     if let Err(denial) = core.edge.gate.check(peer.address, now.boot) {
         // The one exception to "each request makes a record": a flood is recorded as a number (see `accept::sweep`).
         core.counters.refused(denial.kind);
-        return Ok(refuse::response(&denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
+        return Ok(refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
     }
     let snapshot = core.snapshot();
     let revisions = snapshot.as_ref().map(|snapshot| snapshot.revisions).unwrap_or_default();
-    let (parts, body) = request.into_parts();
     let is_head = parts.method == Method::HEAD;
     let mut trail = match Trail::start(&core, &peer, &parts, revisions, now) {
         Ok(trail) => trail,
         Err(denial) => {
             core.counters.refused(denial.kind);
-            return Ok(refuse::response(&denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
+            return Ok(refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
         }
     };
+    trail.in_form(form);
     let mut limits = LimitFacts::default();
     let mut after = None;
-    let outcome = match (head::check(parts, core.edge.settings.headers_max), snapshot) {
+    let head = head::check(parts, core.edge.settings.headers_max).and_then(|head| head.in_form(form));
+    let outcome = match (head, snapshot) {
         (Err(denial), _) => Err(denial),
         (Ok(_), None) => Err(Denial::new(ProblemKind::NotReady, "this node has no configuration yet").retry_after(2)),
         (Ok(head), Some(snapshot)) => {
             let stages = respond(&core, &snapshot, head, body, &mut trail, &mut limits, &mut after);
             AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| {
-                tracing::error!(request.id = trail.request_id(), "a stage panicked; the request is answered with 500");
+                tracing::error!(request.id = &**trail.request_id(), "a stage panicked; the request is answered with 500");
                 Err(Denial::new(ProblemKind::Internal, "the gateway failed; the request may have been processed").maybe_processed())
             })
         }
@@ -186,7 +190,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, request: Request<Incoming>
         Ok(Answer::Service(exchange, prefix)) => release(&core, exchange, prefix, trail, &limits, after.as_deref_mut()).await,
         Ok(Answer::Switched(opening)) => Box::pin(websocket::release(&core, *opening, trail, &limits, after.take())).await,
         Ok(Answer::Ready(response)) => release_ready(&core, response, trail, &limits, after.as_deref_mut()).await,
-        Err(denial) => refuse_recorded(&core, &peer, &denial, trail, &limits).await,
+        Err(denial) => refuse_recorded(&core, &denial, trail, &limits).await,
     };
     if let Some(after) = after {
         response = after.finish(response);
@@ -220,14 +224,18 @@ async fn release(
         after.change(&mut parts.headers);
     }
 
-    let (first, is_whole) = if prefix.is_empty() { first_frame(&mut body).await } else { (Some(Frame::data(prefix)), body.is_end_stream()) };
+    let first = if prefix.is_empty() { first_frame(&mut body).await } else { Ok((Some(Frame::data(prefix)), body.is_end_stream())) };
+    let Ok((first, is_whole)) = first else {
+        let denial = Denial::new(ProblemKind::UpstreamMalformed, "the service's response broke off at the beginning of its body").maybe_processed();
+        return refuse_recorded(core, &denial, trail, limits).await;
+    };
     let sizes = is_whole.then(|| (meter.bytes(), first.as_ref().map_or(0, data_len)));
     let receipt = trail.outcome(parts.status.as_u16(), None, sizes);
     if trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
         trail.abandon();
         let denial = trail::unavailable().maybe_processed();
         core.counters.refused(denial.kind);
-        return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
+        return refuse::response(trail.form(), &denial, trail.request_id(), &core.edge.region, |_| {});
     }
     core.counters.served(trail.route_name(), parts.status, trail.now().boot.nanos_since(trail.started().boot));
     let body = if is_whole {
@@ -264,29 +272,29 @@ async fn release_ready(
     if trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
         let denial = trail::unavailable();
         core.counters.refused(denial.kind);
-        return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
+        return refuse::response(trail.form(), &denial, trail.request_id(), &core.edge.region, |_| {});
     }
     core.counters.served(trail.route_name(), parts.status, trail.now().boot.nanos_since(trail.started().boot));
     Response::from_parts(parts, ReplyBody::Whole(Some(body).filter(|body| !body.is_empty())))
 }
 
 /// Answers a refusal; refusals are on disk before they are told, too.
-async fn refuse_recorded(core: &Arc<Core>, peer: &Peer, denial: &Denial, mut trail: Trail, limits: &LimitFacts) -> Response<ReplyBody> {
+async fn refuse_recorded(core: &Arc<Core>, denial: &Denial, mut trail: Trail, limits: &LimitFacts) -> Response<ReplyBody> {
     if matches!(
         denial.kind,
         ProblemKind::CredentialsInvalid | ProblemKind::CredentialsMissing | ProblemKind::HostUnknown | ProblemKind::RouteNotFound
     ) {
-        core.edge.gate.failed(peer.address, trail.started().boot);
+        core.edge.gate.failed(trail.client_address(), trail.started().boot);
     }
     core.counters.refused(denial.kind);
     let receipt = trail.outcome(denial.kind.status().as_u16(), Some(denial.kind), Some((0, 0)));
     if denial.kind != ProblemKind::AuditUnavailable && trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
         let denial = trail::unavailable();
-        return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
+        return refuse::response(trail.form(), &denial, trail.request_id(), &core.edge.region, |_| {});
     }
-    refuse::response(denial, trail.request_id(), &core.edge.region, |headers| {
+    refuse::response(trail.form(), denial, trail.request_id(), &core.edge.region, |headers| {
         limits.write_headers(headers);
-        websocket::handshake::explain(denial.kind, peer.protocol, headers);
+        websocket::handshake::explain(denial.kind, trail.peer().protocol, headers);
     })
 }
 
@@ -301,20 +309,21 @@ pub(crate) async fn is_durable(core: &Core, receipt: audit::spool::Receipt) -> b
     }
 }
 
-/// Looks once whether the body is already at hand: then one record tells everything, and one write sends it.
-async fn first_frame(body: &mut ServiceBody) -> (Option<Frame<bytes::Bytes>>, bool) {
+/// Looks once whether the body is already at hand: then one record tells everything, and one write sends it. A body that is
+/// broken already is still told as a problem, because nothing has left.
+async fn first_frame(body: &mut ServiceBody) -> Result<(Option<Frame<bytes::Bytes>>, bool), BodyError> {
     if body.is_end_stream() {
-        return (None, true);
+        return Ok((None, true));
     }
     let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
     match polled {
         std::task::Poll::Ready(Some(Ok(frame))) => {
             let is_whole = frame.is_data() && body.is_end_stream();
-            (Some(frame), is_whole)
+            Ok((Some(frame), is_whole))
         }
-        std::task::Poll::Ready(None) => (None, true),
-        // An error shows again when the stream is polled.
-        std::task::Poll::Ready(Some(Err(_))) | std::task::Poll::Pending => (None, false),
+        std::task::Poll::Ready(None) => Ok((None, true)),
+        std::task::Poll::Ready(Some(Err(error))) => Err(error),
+        std::task::Poll::Pending => Ok((None, false)),
     }
 }
 

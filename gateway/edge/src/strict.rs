@@ -1,7 +1,7 @@
 //! Finds HTTP/1.1 framing that has more than one reading, which the codec above would repair in silence.
 //!
 //! The codec takes a lone LF for a line end, drops a `Content-Length` that stands beside `Transfer-Encoding`, folds equal
-//! `Content-Length` fields into one and ignores all codings but the last. Each of these is a place where a proxy in front
+//! `Content-Length` fields into one, ignores all codings but the last, and cuts a fragment off a target. Each of these is a place where a proxy in front
 //! of us may see other requests than we do, so the request is refused and the connection closed (RFC 9112 sections 2.2,
 //! 6.1, 6.3 and 11.2). This reader follows the same bytes, only far enough to know where heads begin and end. Where it
 //! cannot follow it says "ambiguous": it can refuse too much, never too little.
@@ -24,6 +24,8 @@ pub struct Framing {
     lengths: u32,
     encodings: u32,
     length: u64,
+    /// Requests that have come whole.
+    whole: u32,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl Framing {
                 Place::Ambiguous => return,
                 Place::Body(left) => {
                     let left = self.skip(&mut bytes, left);
-                    self.place = if left == 0 { Place::Between } else { Place::Body(left) };
+                    self.place = if left == 0 { self.ended() } else { Place::Body(left) };
                 }
                 Place::Chunk(left) => {
                     let left = self.skip(&mut bytes, left);
@@ -76,6 +78,11 @@ impl Framing {
         matches!(self.place, Place::Ambiguous)
     }
 
+    /// How many requests have come whole, bodies included.
+    pub const fn whole(&self) -> u32 {
+        self.whole
+    }
+
     /// Passes over bytes of a body; what is left of it.
     fn skip(&mut self, bytes: &mut &[u8], left: u64) -> u64 {
         let take = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
@@ -85,7 +92,13 @@ impl Framing {
     }
 
     fn read_line<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
-        let Some(end) = bytes.iter().position(|byte| *byte == b'\n') else {
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        // A fragment is never sent (RFC 9110 section 7.1); the codec would cut it off in silence.
+        if self.place == Place::RequestLine && bytes.get(..end.unwrap_or(bytes.len())).is_some_and(|part| part.contains(&b'#')) {
+            self.place = Place::Ambiguous;
+            return &[];
+        }
+        let Some(end) = end else {
             self.keep(bytes);
             return &[];
         };
@@ -131,16 +144,23 @@ impl Framing {
                 None => Place::Ambiguous,
             },
             Place::ChunkEnd if line.is_empty() => Place::ChunkSize,
-            Place::Between | Place::Trailers if line.is_empty() => Place::Between,
+            Place::Between if line.is_empty() => Place::Between,
+            Place::Trailers if line.is_empty() => self.ended(),
             Place::Trailers => Place::Trailers,
             Place::Between | Place::ChunkEnd | Place::Body(_) | Place::Chunk(_) | Place::Ambiguous => Place::Ambiguous,
         };
     }
 
-    const fn head_ended(&self) -> Place {
+    /// A request has come whole.
+    const fn ended(&mut self) -> Place {
+        self.whole = self.whole.wrapping_add(1);
+        Place::Between
+    }
+
+    const fn head_ended(&mut self) -> Place {
         match (self.encodings, self.lengths) {
-            (0, 0) => Place::Between,
-            (0, 1) if self.length == 0 => Place::Between,
+            (0, 0) => self.ended(),
+            (0, 1) if self.length == 0 => self.ended(),
             (0, 1) => Place::Body(self.length),
             (1, 0) => Place::ChunkSize,
             _ => Place::Ambiguous,
@@ -159,6 +179,10 @@ impl Framing {
             self.lengths += 1;
             let digits = std::str::from_utf8(value).ok().filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
             let Some(length) = digits.and_then(|text| text.parse().ok()) else { return Place::Ambiguous };
+            // The codec keeps the two greatest numbers for itself, and would call the head too large.
+            if length > u64::MAX - 2 {
+                return Place::Ambiguous;
+            }
             self.length = length;
         } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
             self.encodings += 1;

@@ -1,6 +1,7 @@
 //! TLS for the listeners, and what is known about a connection.
 
 mod chain;
+mod identity;
 mod table;
 
 use std::{net::IpAddr, sync::Arc};
@@ -13,6 +14,7 @@ use rustls::{
 
 pub use self::{
     chain::{Chain, ChainFault},
+    identity::{Identities, Identity},
     table::{Certificates, ChainTable, UnknownHost},
 };
 
@@ -44,7 +46,7 @@ pub enum TlsError {
 /// [`TlsError::Provider`] when the machine cannot make random keys for tickets.
 pub fn server_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, TlsError> {
     let mut config = ServerConfig::builder_with_protocol_versions(&[&TLS13, &TLS12]).with_no_client_auth().with_cert_resolver(certificates);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).to_vec();
     config.send_tls13_tickets = 1;
     // Tickets are stateless: nothing to keep for sessions, and nothing that two cores would share.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -67,6 +69,8 @@ pub enum Protocol {
 pub struct Peer {
     /// Its address, IPv4-mapped ones as IPv4; behind a trusted balancer or hop, the client's.
     pub address: IpAddr,
+    /// The same as text: each request on the connection writes it twice.
+    pub address_text: Box<str>,
     /// What was agreed by ALPN.
     pub protocol: Protocol,
     /// What was agreed by TLS.
@@ -74,10 +78,15 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The other end at an address.
+    pub fn new(address: IpAddr, protocol: Protocol, tls: TlsFacts) -> Self {
+        Self { address, address_text: address.to_string().into(), protocol, tls }
+    }
+
     /// The same connection's other end at another address: a client behind a trusted hop.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Self {
-        Self { address, protocol: self.protocol, tls: self.tls.clone() }
+        Self::new(address, self.protocol, self.tls.clone())
     }
 }
 

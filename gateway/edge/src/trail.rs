@@ -3,9 +3,6 @@
 //! A client that hangs up, a stage that panics, an upstream that dies: each ends in a drop, and a drop records. There is
 //! exactly one outcome record for each request, and one close record where the body streamed.
 
-#[cfg(test)]
-mod tests;
-
 use std::{net::IpAddr, sync::Arc};
 
 use audit::{
@@ -19,14 +16,16 @@ use model::{
     policy::AuditDoc,
     problem::{Denial, ProblemKind},
     structure::{Route, Target, Upstream},
-    time::Now,
+    time::{BootNanos, Now},
 };
 use uuid::Uuid;
 
 use crate::{
     authenticate::Principal,
     balance::places::Place,
-    head,
+    forward::Owed,
+    grpc::Form,
+    head, health,
     route::Matched,
     runtime::{Core, Edge},
     tls::{Peer, Protocol},
@@ -52,7 +51,7 @@ struct Facts {
     peer: Arc<Peer>,
     stage: Stage,
     event_id: Uuid,
-    request_id: Box<str>,
+    request_id: Arc<str>,
     started: Now,
     method: Method,
     host: Box<str>,
@@ -69,6 +68,9 @@ struct Facts {
     target: Option<(Arc<str>, Arc<Target>)>,
     upstream: Option<Arc<Upstream>>,
     place: Option<Place>,
+    form: Form,
+    ends: Option<BootNanos>,
+    owed: Option<Box<Owed>>,
     upstream_us: Option<u64>,
     upstream_status: Option<u16>,
     reason: Option<ProblemKind>,
@@ -95,7 +97,7 @@ impl Trail {
         let reservation = core.lane.reserve(Durability::Durable, 2).map_err(|_| unavailable())?;
         let event_id = core.uuid(now);
         let request_id = head::client_request_id(&parts.headers)
-            .map_or_else(|| event_id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()).into(), Into::into);
+            .map_or_else(|| Arc::from(&*event_id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer())), Arc::from);
         let path = parts.uri.path();
         let host = parts.uri.host().or_else(|| parts.headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
         Ok(Self {
@@ -124,6 +126,9 @@ impl Trail {
                 target: None,
                 upstream: None,
                 place: None,
+                form: Form::Problem,
+                ends: None,
+                owed: None,
                 upstream_us: None,
                 upstream_status: None,
                 reason: None,
@@ -134,13 +139,45 @@ impl Trail {
     }
 
     /// The id that the client sees.
-    pub fn request_id(&self) -> &str {
+    pub fn request_id(&self) -> &Arc<str> {
         &self.facts.request_id
     }
 
     /// The other end of the connection.
     pub fn peer(&self) -> &Arc<Peer> {
         &self.facts.peer
+    }
+
+    /// The form in which the client is told of a failure.
+    pub const fn form(&self) -> Form {
+        self.facts.form
+    }
+
+    /// Notes that form.
+    pub const fn in_form(&mut self, form: Form) {
+        self.facts.form = form;
+    }
+
+    /// Notes when the client of a call stops waiting.
+    pub const fn ends(&mut self, at: BootNanos) {
+        self.facts.ends = Some(at);
+    }
+
+    /// How long the client of a call still waits, if it has said so.
+    pub fn left(&self) -> Option<std::time::Duration> {
+        self.facts.ends.map(|ends| std::time::Duration::from_nanos(ends.nanos_since(self.now().boot)))
+    }
+
+    /// Keeps what a call's trailers will say about its endpoint.
+    pub(crate) fn owe(&mut self, owed: Box<Owed>) {
+        self.facts.owed = Some(owed);
+    }
+
+    /// Tells what became of a call.
+    pub fn call_ended(&mut self, outcome: health::Outcome) {
+        if let Some(owed) = self.facts.owed.take() {
+            owed.tell(outcome, &self.core.edge.tally, self.core.edge.clock.boot());
+        }
     }
 
     /// Where the request came from.
@@ -299,8 +336,7 @@ impl Trail {
     }
 
     fn write(&mut self, phase: Phase, outcome: Outcome, now: Now, request_bytes: Option<u64>, response_bytes: Option<u64>) -> Receipt {
-        let address = AddressText::of(self.facts.peer.address);
-        let mut event = self.facts.event(phase, outcome, now, &address);
+        let mut event = self.facts.event(phase, outcome, now);
         event.request_bytes = request_bytes;
         event.response_bytes = response_bytes;
         self.reservation.record(&event)
@@ -313,7 +349,7 @@ impl Facts {
         self.upstream.as_deref().or_else(|| self.route.as_ref().map(|route| &*route.upstream))
     }
 
-    fn event<'f>(&'f self, phase: Phase, outcome: Outcome, now: Now, address: &'f AddressText) -> Event<'f> {
+    fn event(&self, phase: Phase, outcome: Outcome, now: Now) -> Event<'_> {
         let edge = &self.edge;
         let mut event = Event::new(Class::Access, phase, self.event_id, now.wall.0, &edge.region, &edge.node, &self.request_id);
         event.outcome = outcome;
@@ -343,7 +379,7 @@ impl Facts {
         event.authority_revision = Some(self.revisions.authority);
         event.structural_revision = Some(self.revisions.structural);
         event.duration_us = Some(now.boot.nanos_since(self.started.boot) / 1_000);
-        event.personal = Personal { client_address: Some(address.as_str()), user_agent: text(self.user_agent.as_ref()) };
+        event.personal = Personal { client_address: Some(&self.peer.address_text), user_agent: text(self.user_agent.as_ref()) };
         event.traceparent = text(self.traceparent.as_ref());
         event
     }
@@ -398,48 +434,4 @@ fn cut(text: &str) -> &str {
 
 fn text(value: Option<&HeaderValue>) -> Option<&str> {
     value.and_then(|value| value.to_str().ok())
-}
-
-/// An address as text, without an allocation.
-struct AddressText {
-    bytes: [u8; 46],
-    len: usize,
-}
-
-impl AddressText {
-    fn of(address: IpAddr) -> Self {
-        use std::io::Write;
-        let mut out = Self { bytes: [0; 46], len: 0 };
-        if let IpAddr::V4(address) = address {
-            // By hand: this runs for every record, and the formatter's machinery costs several times as much.
-            for (index, octet) in address.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                for (unit, least) in [(100, 100), (10, 10), (1, 0)] {
-                    if octet >= least {
-                        out.push(b'0' + octet / unit % 10);
-                    }
-                }
-            }
-            return out;
-        }
-        let mut rest = out.bytes.as_mut_slice();
-        // 45 bytes hold the longest IPv6 address.
-        let written = write!(rest, "{address}").is_ok();
-        let left = rest.len();
-        out.len = if written { 46 - left } else { 0 };
-        out
-    }
-
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.len) {
-            *place = byte;
-            self.len += 1;
-        }
-    }
-
-    fn as_str(&self) -> &str {
-        self.bytes.get(..self.len).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
-    }
 }

@@ -5,20 +5,20 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::header;
 use http_body_util::BodyExt;
-use hyper::body::{Body, Incoming};
+use hyper::body::Body;
 use model::{
     openapi::{BodyRule, FieldError, JsonLimits, Lookup},
     problem::{Denial, ProblemKind},
     structure::Route,
 };
 
-use crate::{head::Head, limit::Admitted};
+use crate::{head::Head, intake::Intake, limit::Admitted};
 
 /// A body that may travel to the service.
 #[derive(Debug)]
 pub enum ValidBody {
     /// No schema applies: it streams, and nothing is held.
-    Stream(Incoming),
+    Stream(Intake),
     /// It was read and checked.
     Whole(Bytes),
     /// There is none.
@@ -39,7 +39,7 @@ pub struct Findings {
 /// # Errors
 /// `operation-not-found`, `method-not-allowed`, `content-type-unsupported`, `body-too-large`, `request-timeout`,
 /// `request-invalid` with a pointer for each mistake.
-pub async fn request(admitted: &Admitted<'_>, head: &Head, body: Incoming, stall: Duration, findings: &mut Findings) -> Result<ValidBody, Denial> {
+pub async fn request(admitted: &Admitted<'_>, head: &Head, body: Intake, stall: Duration, findings: &mut Findings) -> Result<ValidBody, Denial> {
     let route = admitted.permit().route();
     if body.size_hint().lower() > route.body_bytes_max {
         return Err(too_large(route));
@@ -64,7 +64,7 @@ async fn checked_body(
     route: &Route,
     rule: &BodyRule,
     head: &Head,
-    body: Incoming,
+    body: Intake,
     stall: Duration,
     findings: &mut Findings,
 ) -> Result<ValidBody, Denial> {
@@ -104,11 +104,11 @@ fn verdict(route: &Route, errors: Vec<FieldError>, findings: &mut Findings) -> R
     Err(Denial::new(ProblemKind::RequestInvalid, "the request does not match the API's description; see `errors`").with_errors(errors))
 }
 
-fn stream(body: Incoming) -> ValidBody {
+fn stream(body: Intake) -> ValidBody {
     if body.is_end_stream() { ValidBody::Empty } else { ValidBody::Stream(body) }
 }
 
-async fn read(route: &Route, mut body: Incoming, stall: Duration) -> Result<Bytes, Denial> {
+async fn read(route: &Route, mut body: Intake, stall: Duration) -> Result<Bytes, Denial> {
     let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0);
     let mut whole = BytesMut::with_capacity(expected.min(64 << 10));
     loop {

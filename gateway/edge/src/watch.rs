@@ -1,6 +1,7 @@
 //! Watches connections from outside: one sweep a second, instead of a timer for each read and write.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     sync::{
@@ -10,14 +11,23 @@ use std::{
     task::{Context, Poll},
 };
 
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    sync::Notify,
+use tokio::io::{AsyncBufRead, AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::{
+    body::ReplyBody,
+    calm::Calm,
+    pieces::{self, Pieces},
+    runtime::Settings,
+    strict::Framing,
+    tls::Protocol,
 };
 
-use crate::{body::ReplyBody, runtime::Settings, strict::Framing, tls::Protocol};
+/// How long a connection may take to end that nobody uses: over HTTP/2 the client is told first (RFC 9113 section 6.8).
+const LEAVE_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// What the sweep knows about one connection. Times are seconds of the core's coarse clock, from 1; 0 means never.
 #[derive(Debug, Default)]
@@ -27,10 +37,19 @@ pub struct Watch {
     stalled_since: AtomicU64,
     head_since: AtomicU64,
     is_ambiguous: AtomicBool,
+    /// HTTP/1.1: the body of the request that runs was not read to its end.
+    is_unread: AtomicBool,
+    /// HTTP/1.1: requests that have begun, and those that have come whole.
+    begun: AtomicU32,
+    whole: AtomicU32,
     in_flight: AtomicU32,
     /// Since when each HTTP/2 response waits for its client to make room for the next piece.
     waiting: Mutex<Vec<Arc<AtomicU64>>>,
-    kill: Notify,
+    /// Since when an idle HTTP/2 connection is taking its leave.
+    leaving_since: AtomicU64,
+    is_killed: AtomicBool,
+    /// The connection's task. Flags and one waker: each turn of the task asks, and a notifier would take its lock each time.
+    task: AtomicWaker,
 }
 
 /// A core's coarse clock, moved by its sweep.
@@ -77,30 +96,70 @@ impl Watch {
         self.is_ambiguous.load(Ordering::Relaxed)
     }
 
+    /// True while no request runs.
+    pub fn is_quiet(&self) -> bool {
+        self.in_flight.load(Ordering::Relaxed) == 0
+    }
+
+    /// Notes whether a request's body is still to be read.
+    pub fn body_unread(&self, is_unread: bool) {
+        self.is_unread.store(is_unread, Ordering::Relaxed);
+    }
+
+    /// Counts a request of HTTP/1.1; its number, from 1.
+    pub fn begin(&self) -> u32 {
+        self.begun.fetch_add(1, Ordering::Relaxed).wrapping_add(1)
+    }
+
+    /// True when the connection ends behind the response to this request, because its body was not read. The codec passes over
+    /// a body with a length that has come whole, and over nothing else.
+    pub fn is_left_unread(&self, number: u32, is_chunked: bool) -> bool {
+        self.is_unread.load(Ordering::Relaxed) && (is_chunked || self.whole.load(Ordering::Relaxed) < number)
+    }
+
     /// Ends the connection if a write has been stuck for too long, a head takes too long to come, or nothing has happened.
     /// True when the client kept something waiting.
     pub fn sweep(&self, now: u64, settings: &Settings) -> bool {
         let is_over = |since: u64, limit: std::time::Duration| since != 0 && now.saturating_sub(since) > limit.as_secs();
         let is_stuck = is_over(self.stalled_since.load(Ordering::Relaxed), settings.stall_timeout)
             || self.waiting.lock().iter().any(|since| is_over(since.load(Ordering::Relaxed), settings.stall_timeout));
-        let is_quiet = self.in_flight.load(Ordering::Relaxed) == 0;
+        let is_quiet = self.is_quiet();
         let is_late = is_quiet && is_over(self.head_since.load(Ordering::Relaxed), settings.head_timeout);
         let is_idle = is_quiet && is_over(self.active_at.load(Ordering::Relaxed), settings.idle_timeout);
-        if is_stuck || is_late || is_idle {
-            self.kill.notify_one();
+        let is_gone = is_quiet && is_over(self.leaving_since.load(Ordering::Relaxed), LEAVE_WITHIN);
+        if is_stuck || is_late || is_gone {
+            self.is_killed.store(true, Ordering::Release);
+            self.task.wake();
+        } else if is_idle && self.leaving_since.load(Ordering::Relaxed) == 0 {
+            self.leaving_since.store(now, Ordering::Release);
+            self.task.wake();
         }
         is_stuck || is_late
     }
 
+    /// Resolves when nothing has happened for too long; the connection has a few seconds to say so.
+    pub fn left_alone(&self) -> impl Future<Output = ()> + '_ {
+        self.when(|watch| watch.leaving_since.load(Ordering::Acquire) != 0)
+    }
+
     /// Resolves when the sweep has ended the connection.
-    pub async fn killed(&self) {
-        self.kill.notified().await;
+    pub fn killed(&self) -> impl Future<Output = ()> + '_ {
+        self.when(|watch| watch.is_killed.load(Ordering::Acquire))
+    }
+
+    /// Resolves when a flag is set. Only the connection's own task may wait.
+    fn when(&self, is_set: impl Fn(&Self) -> bool) -> impl Future<Output = ()> {
+        poll_fn(move |cx| {
+            self.task.register(cx.waker());
+            if is_set(self) { Poll::Ready(()) } else { Poll::Pending }
+        })
     }
 
     fn framing(&self, framing: &Framing) {
         if framing.is_ambiguous() {
             self.is_ambiguous.store(true, Ordering::Relaxed);
         }
+        self.whole.store(framing.whole(), Ordering::Relaxed);
         let was_in_head = self.head_since.load(Ordering::Relaxed) != 0;
         if framing.is_in_head() != was_in_head {
             self.head_since.store(if was_in_head { 0 } else { self.tick.seconds() }, Ordering::Relaxed);
@@ -170,19 +229,74 @@ impl Body for WatchedBody {
 pub struct Watched<S> {
     inner: S,
     watch: Arc<Watch>,
-    /// Follows HTTP/1.1 framing; HTTP/2 has its own.
-    framing: Option<Framing>,
+    follower: Follower,
+    /// What is read next in place of the client's bytes.
+    last_words: Bytes,
+}
+
+/// Reads along, to know what the codec above does not tell.
+#[derive(Debug)]
+enum Follower {
+    Http1(Framing),
+    Http2(Calm),
+    /// Another protocol has begun, which has no heads.
+    Absent,
+    /// The client's bytes are not read any more.
+    Deaf,
 }
 
 impl<S> Watched<S> {
     /// Wraps a stream.
     pub fn new(inner: S, watch: Arc<Watch>, protocol: Protocol) -> Self {
-        Self { inner, watch, framing: (protocol == Protocol::Http1).then(Framing::default) }
+        let follower = match protocol {
+            Protocol::Http1 => Follower::Http1(Framing::default()),
+            Protocol::Http2 => Follower::Http2(Calm::default()),
+        };
+        Self { inner, watch, follower, last_words: Bytes::new() }
+    }
+
+    /// The stream.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+
+    /// Looks at what has come behind the first `before` bytes.
+    fn follow(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let bytes = buf.filled().get(before..).unwrap_or_default();
+        match &mut self.follower {
+            Follower::Http1(framing) => {
+                framing.read(bytes);
+                self.watch.framing(framing);
+            }
+            Follower::Http2(calm) => {
+                if let Some(kept) = calm.read(bytes, self.watch.tick.seconds()) {
+                    tracing::debug!("an HTTP/2 client floods its connection with frames that move nothing");
+                    self.last_words = calm.last_words();
+                    self.follower = Follower::Deaf;
+                    buf.set_filled(before + kept);
+                    self.speak(buf);
+                }
+            }
+            Follower::Absent => {}
+            Follower::Deaf => buf.set_filled(before),
+        }
+    }
+
+    fn speak(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.last_words.len().min(buf.remaining());
+        buf.put_slice(&self.last_words.split_to(count));
+    }
+
+    fn wrote_some(&mut self, polled: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if let (Follower::Http2(calm), Poll::Ready(Ok(count))) = (&mut self.follower, &polled) {
+            calm.wrote(*count);
+        }
+        self.wrote(polled)
     }
 
     /// The stream carries another protocol from now on: nothing in it is a head.
     pub fn switch(&mut self) {
-        self.framing = None;
+        self.follower = Follower::Absent;
         self.watch.head_since.store(0, Ordering::Relaxed);
     }
 
@@ -199,17 +313,17 @@ impl<S> Watched<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncBufRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.last_words.is_empty() {
+            self.speak(buf);
+            return Poll::Ready(Ok(()));
+        }
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let polled = pieces::poll_read(&mut self.inner, cx, buf);
         if polled.is_ready() {
             self.watch.active_at.store(self.watch.tick.seconds(), Ordering::Relaxed);
-            let this = &mut *self;
-            if let Some(framing) = &mut this.framing {
-                framing.read(buf.filled().get(before..).unwrap_or_default());
-                this.watch.framing(framing);
-            }
+            self.follow(buf, before);
         }
         polled
     }
@@ -217,13 +331,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.wrote(polled)
+        let whole = [io::IoSlice::new(buf)];
+        let polled = match Pieces::of(&whole) {
+            Some(pieces) => Pin::new(&mut self.inner).poll_write_vectored(cx, pieces.as_slice()),
+            None => Pin::new(&mut self.inner).poll_write(cx, buf),
+        };
+        self.wrote_some(polled)
     }
 
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.wrote(polled)
+        let pieces = Pieces::of(bufs);
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, pieces.as_ref().map_or(bufs, Pieces::as_slice));
+        self.wrote_some(polled)
     }
 
     fn is_write_vectored(&self) -> bool {

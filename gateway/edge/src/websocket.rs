@@ -104,7 +104,7 @@ pub(crate) async fn release(
     after: Option<Box<After>>,
 ) -> Response<ReplyBody> {
     let Opening { mut handshake, mut parts, service, early, slot, place, route, principal } = opening;
-    for (name, text) in [(refuse::REQUEST_ID, Some(trail.request_id())), (refuse::REGION, trail.target_region())] {
+    for (name, text) in [(refuse::REQUEST_ID, Some(&**trail.request_id())), (refuse::REGION, trail.target_region())] {
         if let Some(value) = text.and_then(|text| HeaderValue::from_str(text).ok()) {
             parts.headers.insert(name, value);
         }
@@ -119,7 +119,7 @@ pub(crate) async fn release(
         trail.abandon();
         let denial = trail::unavailable().maybe_processed();
         core.counters.refused(denial.kind);
-        return refuse::response(&denial, trail.request_id(), &core.edge.region, |_| {});
+        return refuse::response(trail.form(), &denial, trail.request_id(), &core.edge.region, |_| {});
     }
     let now = trail.now();
     core.counters.served(trail.route_name(), status, now.boot.nanos_since(trail.started().boot));

@@ -14,6 +14,7 @@ pub mod compile;
 pub mod document;
 pub mod duration;
 pub mod filter;
+pub mod grpc;
 pub mod host;
 pub mod id;
 pub mod key;

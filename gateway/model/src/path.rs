@@ -40,6 +40,9 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
     if !path.starts_with('/') {
         return Err(PathError::NotAbsolute);
     }
+    if is_plain(path) {
+        return Ok(Cow::Borrowed(path));
+    }
     let normal = if path.bytes().any(|byte| byte == b'%') { Cow::Owned(decode_unreserved(path)?) } else { Cow::Borrowed(path) };
     let bytes = normal.as_bytes();
     if bytes.iter().any(|byte| *byte < 0x20 || *byte == 0x7f) {
@@ -52,6 +55,16 @@ pub fn normalize(path: &str) -> Result<Cow<'_, str>, PathError> {
         return Err(error);
     }
     Ok(normal)
+}
+
+/// One look at each byte settles the usual path: no escapes, no dots, nothing empty.
+fn is_plain(path: &str) -> bool {
+    let mut before = 0;
+    path.bytes().all(|byte| {
+        let is_double = byte == b'/' && before == b'/';
+        before = byte;
+        !is_double && (byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'-' | b'_' | b'~'))
+    })
 }
 
 /// Decodes every percent escape once; what is no escape stays, and what is no UTF-8 is replaced.

@@ -72,6 +72,9 @@ pub struct HealthDoc {
     /// By what.
     #[serde(default)]
     pub check: CheckDoc,
+    /// The service that `grpc` asks about; the server as a whole when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
     /// The path that `http` asks for.
     #[serde(default = "HealthDoc::path_default")]
     pub path: String,
@@ -126,6 +129,8 @@ pub enum CheckDoc {
     Http,
     /// A connection that opens.
     Tcp,
+    /// `grpc.health.v1.Health/Check`.
+    Grpc,
 }
 
 /// When an endpoint that fails rests for a while.
@@ -259,6 +264,20 @@ pub enum RetryFailureDoc {
     Reset,
     /// The answer did not come in time.
     Timeout,
+    /// A call of gRPC was answered `cancelled` before any message.
+    GrpcCancelled,
+    /// The same for `unknown`.
+    GrpcUnknown,
+    /// The same for `deadline_exceeded`.
+    GrpcDeadlineExceeded,
+    /// The same for `resource_exhausted`.
+    GrpcResourceExhausted,
+    /// The same for `aborted`.
+    GrpcAborted,
+    /// The same for `internal`.
+    GrpcInternal,
+    /// The same for `unavailable`.
+    GrpcUnavailable,
 }
 
 /// A share of a route's requests that another service takes.

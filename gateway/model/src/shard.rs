@@ -3,14 +3,20 @@
 //! A write copies one shard of 4,096, about 250 entries at a million, and the table of pointers: microseconds, where
 //! copying the whole map would take a tenth of a second. Readers need no lock.
 
-use std::{collections::HashMap, hash::BuildHasher, hash::Hash, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hash},
+    sync::Arc,
+};
 
-const SHARD_BITS: u32 = 12;
-const SHARDS: usize = 1 << SHARD_BITS;
+/// Seeded at the start. Who asks for a key does not choose which keys there are: those are drawn here.
+use foldhash::fast::RandomState;
+
+const SHARDS: usize = 4_096;
 
 /// An immutable map with copy-on-write shards.
 #[derive(Clone)]
-pub struct ShardMap<K, V, S = std::collections::hash_map::RandomState> {
+pub struct ShardMap<K, V, S = RandomState> {
     shards: Arc<[Arc<HashMap<K, V, S>>]>,
     hasher: S,
     len: usize,
@@ -31,8 +37,8 @@ impl<K: Eq + Hash + Clone, V: Clone> Default for ShardMap<K, V> {
 impl<K: Eq + Hash + Clone, V: Clone> ShardMap<K, V> {
     /// Builds a map; a later entry replaces an earlier one with the same key.
     pub fn from_entries(entries: impl IntoIterator<Item = (K, V)>) -> Self {
-        let hasher = std::collections::hash_map::RandomState::new();
-        let mut shards: Vec<HashMap<K, V>> = (0..SHARDS).map(|_| HashMap::with_hasher(hasher.clone())).collect();
+        let hasher = RandomState::default();
+        let mut shards: Vec<HashMap<K, V, RandomState>> = (0..SHARDS).map(|_| HashMap::with_hasher(hasher.clone())).collect();
         for (key, value) in entries {
             let index = shard_of(&hasher, &key);
             if let Some(shard) = shards.get_mut(index) {
@@ -66,7 +72,7 @@ impl<K: Eq + Hash + Clone, V: Clone> ShardMap<K, V> {
     /// A map with these changes (`None` removes); shards that no change touches are shared.
     #[must_use]
     pub fn with(&self, changes: impl IntoIterator<Item = (K, Option<V>)>) -> Self {
-        let mut shards: Vec<Arc<HashMap<K, V>>> = self.shards.to_vec();
+        let mut shards: Vec<Arc<HashMap<K, V, RandomState>>> = self.shards.to_vec();
         let mut len = self.len;
         for (key, value) in changes {
             let Some(shard) = shards.get_mut(shard_of(&self.hasher, &key)) else { continue };
@@ -83,8 +89,8 @@ impl<K: Eq + Hash + Clone, V: Clone> ShardMap<K, V> {
 }
 
 fn shard_of<K: Hash>(hasher: &impl BuildHasher, key: &K) -> usize {
-    // The top bits: the map inside a shard uses the low ones.
-    usize::try_from(hasher.hash_one(key) >> (64 - SHARD_BITS)).unwrap_or(0)
+    // Bits from the middle: the map inside a shard takes the low ones for the place and the top seven to tell entries apart.
+    usize::try_from(hasher.hash_one(key) >> 32).unwrap_or(0) % SHARDS
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use foldhash::fast::RandomState;
 use http::Method;
 
 use crate::{
@@ -48,9 +49,9 @@ pub struct Structure {
 #[derive(Debug, Default)]
 pub struct HostTable {
     /// Tables by exact name.
-    pub exact: HashMap<Box<str>, Arc<RouteTable>>,
+    pub exact: HashMap<Box<str>, Arc<RouteTable>, RandomState>,
     /// Tables by the name after `*.`.
-    pub wildcard: HashMap<Box<str>, Arc<RouteTable>>,
+    pub wildcard: HashMap<Box<str>, Arc<RouteTable>, RandomState>,
 }
 
 impl HostTable {

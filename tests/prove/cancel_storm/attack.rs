@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::Result;
 use tokio::time::{Instant, timeout};
 
-use crate::frames::{
+use crate::ground::Door;
+use harness::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, Frames, GOAWAY, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, frame,
     integer, is_200, request,
 };
-use crate::ground::Door;
 
 /// How long an attacker goes on that is not thrown out.
 const LASTS: Duration = Duration::from_millis(1_500);
@@ -93,12 +93,14 @@ pub(super) const ATTACKS: &[Attack] = &[
     Attack { is_unlawful: true, ..attack("continuation-empty", Ends::Must, empty_continuations) },
     Attack { is_unlawful: true, ..attack("header-list-bomb", Ends::May, |first| streams(first, |id| vec![bomb(id)])) },
     Attack { is_unlawful: true, ..attack("header-list-long", Ends::May, |first| streams(first, |id| vec![long(id)])) },
-    attack("settings-flood", Ends::May, |first| repeat(first, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]))),
-    attack("ping-flood", Ends::May, |first| repeat(first, &frame(PING, 0, 0, &[7; 8]))),
+    attack("settings-flood", Ends::Must, |first| repeat(first, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]))),
+    attack("ping-flood", Ends::Must, |first| repeat(first, &frame(PING, 0, 0, &[7; 8]))),
+    attack("window-flood", Ends::Must, |first| repeat(first, &window(0, 1))),
+    attack("priority-flood", Ends::Must, |first| repeat(first, &frame(PRIORITY, 0, 1, &[0, 0, 0, 0, 7]))),
     deaf("settings-flood-deaf", |first| repeat(first, &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]))),
     deaf("ping-flood-deaf", |first| repeat(first, &frame(PING, 0, 0, &[7; 8]))),
-    attack("empty-data", Ends::May, empty_data),
-    attack("unknown-frames", Ends::May, |first| repeat(first, &frame(0xbe, 0, 0, &[0; 64]))),
+    attack("empty-data", Ends::Must, empty_data),
+    attack("unknown-frames", Ends::Must, |first| repeat(first, &frame(0xbe, 0, 0, &[0; 64]))),
     deaf("requests-deaf", |first| streams(first, |id| vec![get(id)])),
 ];
 
@@ -106,7 +108,7 @@ impl Attack {
     /// One attacker, until it is thrown out or has had its time.
     pub(super) async fn run(&self, door: &Door) -> Result<Outcome> {
         let mut outcome = Outcome { is_lawful: true, ..Outcome::default() };
-        let mut connection = Frames::connect(door, &[]).await?;
+        let mut connection = door.frames(&[]).await?;
         let began = Instant::now();
         let limit = if self.ends == Ends::Must { THROWN_OUT_WITHIN } else { LASTS };
         let mut stream = 1;

@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use crate::frames::{END_STREAM, Frames, WINDOW_UPDATE, frame, request};
-use crate::ground::{Door, Wire};
+use crate::ground::Door;
+use harness::frames::{END_STREAM, WINDOW_UPDATE, Wire, frame, request};
 
 /// Looked at once a second by the node; the rest is for a machine that others use too.
 const SLACK: Duration = Duration::from_millis(3_500);
@@ -205,7 +205,7 @@ async fn by_bytes(door: &Door, bytes: &[u8]) -> Result<Duration> {
 /// connection is over.
 async fn streams(door: &Door, settings: &[(u16, u32)], bytes: Vec<u8>, drop_of: Option<Vec<u8>>) -> Result<Duration> {
     let is_idle = bytes.is_empty();
-    let mut frames = Frames::connect(door, settings).await?;
+    let mut frames = door.frames(settings).await?;
     frames.send(bytes).await;
     let began = Instant::now();
     while began.elapsed() < GIVES_UP {
@@ -213,8 +213,8 @@ async fn streams(door: &Door, settings: &[(u16, u32)], bytes: Vec<u8>, drop_of: 
         let next = async { if is_idle { frames.read().await } else { frames.next().await } };
         match timeout(DRIP, next).await {
             Ok(None) => break,
-            Ok(Some(frame)) if frame.stream == 1 && (frame.kind == crate::frames::RST_STREAM || frame.flags & END_STREAM != 0) => break,
-            Ok(Some(frame)) if frame.kind == crate::frames::GOAWAY => break,
+            Ok(Some(frame)) if frame.stream == 1 && (frame.kind == harness::frames::RST_STREAM || frame.flags & END_STREAM != 0) => break,
+            Ok(Some(frame)) if frame.kind == harness::frames::GOAWAY => break,
             Ok(Some(_)) => {}
             Err(_) => {
                 if let Some(bytes) = &drop_of

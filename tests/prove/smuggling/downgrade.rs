@@ -12,8 +12,8 @@ use super::reader::{self, Request, is_text, is_token};
 use super::recorder::{Book, Expected};
 use crate::claim::{Context, Verdict};
 use crate::figures::share;
-use crate::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, block, frame, is_200};
 use crate::ground::Door;
+use harness::frames::{DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RST_STREAM, block, frame, is_200};
 
 /// Numbers of these requests begin here, so that they do not meet those of the streams.
 const FIRST: u64 = 1 << 40;
@@ -140,7 +140,7 @@ pub(super) async fn run(context: &mut Context, verdict: &mut Verdict, door: &Doo
     let mut number = 0;
     while number < n {
         connections += 1;
-        let mut frames = Frames::connect(door, &[]).await?;
+        let mut frames = door.frames(&[]).await?;
         let mut stream = 1_u32;
         let mut is_open = true;
         while is_open && number < n && stream < 20_000 {
@@ -264,7 +264,7 @@ fn written(random: &mut Random, stream: u32, block: &[u8], body: &[u8]) -> Vec<u
     let ends = if body.is_empty() { END_STREAM } else { 0 };
     let mut out = if random.below(4) == 0 {
         let (first, rest) = block.split_at(below(random, block.len()));
-        [frame(HEADERS, ends, stream, first), frame(crate::frames::CONTINUATION, END_HEADERS, stream, rest)].concat()
+        [frame(HEADERS, ends, stream, first), frame(harness::frames::CONTINUATION, END_HEADERS, stream, rest)].concat()
     } else {
         frame(HEADERS, END_HEADERS | ends, stream, block)
     };

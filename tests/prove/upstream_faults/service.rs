@@ -104,23 +104,38 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> std::io::Result<()> {
             return Ok(());
         }
         if case.then == Then::InDoubt {
-            watch(&mut stream, left, case, shared).await;
+            let unread = if case.when == When::AfterHead { length(&head) } else { None };
+            watch(&mut stream, left, unread, case, shared).await;
             return stream.set_zero_linger();
         }
     }
 }
 
+/// The length that a request's head says.
+fn length(head: &str) -> Option<usize> {
+    head.lines().find_map(|line| line.strip_prefix("content-length:"))?.trim().parse().ok()
+}
+
 /// Notes a request that comes over a connection whose last answer left doubt: who sent it cannot know where the next answer begins.
-async fn watch(stream: &mut TcpStream, mut left: Vec<u8>, case: &Case, shared: &Shared) {
+///
+/// `unread` is the length of a body that was not read before the answer. Where all of it comes first, both messages were whole: no doubt.
+async fn watch(stream: &mut TcpStream, mut left: Vec<u8>, unread: Option<usize>, case: &Case, shared: &Shared) {
     let watched = async {
-        while !left.windows(10).any(|window| window == b"HTTP/1.1\r\n") {
+        let mut passed = 0;
+        loop {
+            if let Some(end) = left.windows(10).position(|window| window == b"HTTP/1.1\r\n") {
+                let begin = |method: &[u8]| left.get(..end)?.windows(method.len()).rposition(|window| window == method);
+                let begin = [b"GET /".as_slice(), b"POST /", b"HEAD /"].into_iter().filter_map(begin).max().unwrap_or(end);
+                return unread != Some(passed + begin);
+            }
             // The rest of a body that was never read may come, and is no request.
-            left.drain(..left.len().saturating_sub(64));
+            let past = left.len().saturating_sub(128);
+            left.drain(..past);
+            passed += past;
             if !matches!(stream.read_buf(&mut left).await, Ok(n) if n > 0) {
                 return false;
             }
         }
-        true
     };
     if timeout(WATCHED, watched).await == Ok(true) {
         shared.seen().reused_in_doubt.push(format!("{}: {}", case.name, left.escape_ascii()));

@@ -3,7 +3,7 @@ use std::{fs, path::Path};
 use edge::tls::UnknownHost;
 use rcgen::{CertificateParams, KeyPair};
 
-use super::{Entry, Look, Source, Tell};
+use super::{Entry, Look, Owner, Source, Tell};
 use crate::config::SecretRef;
 
 /// Writes a self-signed certificate and its key under a name.
@@ -21,7 +21,7 @@ fn source(dir: &Path, hosts: &[&str]) -> Source {
         certificate: dir.join(format!("{name}.pem")),
         key: SecretRef::File(dir.join(format!("{name}.key"))),
     };
-    Source { which: "data", entries: vec![entry("default", &[]), entry("own", hosts)], unknown: UnknownHost::Default }
+    Source { owner: Owner::Listener("data"), entries: vec![entry("default", &[]), entry("own", hosts)], unknown: UnknownHost::Default }
 }
 
 #[test]

@@ -16,6 +16,10 @@ use crate::{
 /// How long records that nobody waits for may stay in memory.
 const LAZY_FLUSH: Duration = Duration::from_millis(20);
 
+/// After a sync the writer rests for as long as the sync took, at most this long, unless every outstanding slot is queued: under
+/// load half as many syncs carry twice as many records each, and whoever is alone waits for nobody.
+const REST_MAX: Duration = Duration::from_millis(1);
+
 /// The writer's own state; everything shared is in [`Shared`].
 #[derive(Debug)]
 pub(crate) struct Writer {
@@ -31,6 +35,8 @@ pub(crate) struct Writer {
     wakers: Vec<Waker>,
     /// When the sync began during which the queue's oldest record may have come.
     synced_from: Option<Duration>,
+    /// Until when the next sync may wait for company, see [`REST_MAX`].
+    rests_until: Duration,
     has_ended: bool,
 }
 
@@ -70,6 +76,7 @@ impl Writer {
             batch: Batch::default(),
             wakers: Vec::new(),
             synced_from: None,
+            rests_until: Duration::ZERO,
             has_ended: false,
         })
     }
@@ -152,8 +159,9 @@ impl Writer {
         if !bell.is_urgent() || is_due() {
             return;
         }
-        let waited = self.synced_from.map_or(Duration::ZERO, |from| self.now().saturating_sub(from));
-        let left = self.flush_after.saturating_sub(waited);
+        let now = self.now();
+        let waited = self.synced_from.map_or(Duration::ZERO, |from| now.saturating_sub(from));
+        let left = self.flush_after.saturating_sub(waited).max(self.rests_until.saturating_sub(now));
         if !left.is_zero() {
             bell.rest(GATHERING, Some(left), is_due);
         }
@@ -249,7 +257,10 @@ impl Writer {
         self.files.write(&self.batch.bytes)?;
         self.next_seq += self.batch.records;
         self.synced_from = Some(began);
-        self.shared.space.synced(self.now().saturating_sub(began));
+        let ended = self.now();
+        let took = ended.saturating_sub(began);
+        self.rests_until = ended + took.min(REST_MAX);
+        self.shared.space.synced(took);
         Ok(())
     }
 

@@ -54,17 +54,19 @@ async fn receive(state: &ControlState, request: Request) -> Result<(Arc<Document
         .map_err(|_| Refusal::from(Denial::new(ProblemKind::Overloaded, "other documents are being worked on").retry_after(2)))?;
     let bytes = body::read(request, TEXT_BYTES_MAX).await?;
     // Seconds of work for a large document: not on a thread that answers others.
-    let compiled = tokio::task::spawn_blocking(move || (decode_and_compile(&bytes), turn)).await;
+    let identities = state.identities();
+    let compiled = tokio::task::spawn_blocking(move || (decode_and_compile(&bytes, &identities), turn)).await;
     let (document, turn) = compiled.map_err(|error| unexpected(&error))?;
     Ok((Arc::new(document?), turn))
 }
 
-fn decode_and_compile(bytes: &Bytes) -> Result<Document, Refusal> {
+fn decode_and_compile(bytes: &Bytes, identities: &[Box<str>]) -> Result<Document, Refusal> {
     let document: Document = body::decode_at(bytes).map_err(|error| match error {
         DecodeError::Syntax { line, column } => body::syntax(line, column),
         DecodeError::Member(member) => Refusal::document(vec![ConfigError { path: member.dotted(), message: member.message, help: None }]),
     })?;
-    compile::compile(&document).map_err(Refusal::document)?;
+    let structure = compile::compile(&document).map_err(Refusal::document)?;
+    compile::identities(&structure, &identities.iter().map(|name| &**name).collect::<Vec<_>>()).map_err(Refusal::document)?;
     Ok(document)
 }
 

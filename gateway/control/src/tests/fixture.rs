@@ -203,6 +203,7 @@ impl Fixture {
             status: Arc::<FakeNode>::clone(&node),
             audit: Arc::<Log>::clone(&log),
             region: "eu-west".into(),
+            identities: Arc::new([]),
         });
         Self { state, clock, log, node, peppers, draws: AtomicU64::new(1_000_003) }
     }

@@ -1,13 +1,12 @@
 //! The first bytes of a connection: TLS, plain HTTP by mistake, or garbage.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use rustls::ServerConfig;
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
+
+use super::linger::linger;
 
 /// Finishes a handshake. Plain HTTP is answered with 400 and the problem document that `plain` makes, because people do type
 /// `http://`; everything else ends without an answer, except for TLS's own alerts.
@@ -43,14 +42,8 @@ pub async fn accept(mut stream: TcpStream, tls: Arc<ServerConfig>, plain: impl F
     }
 }
 
-/// Ends a connection so that what was written arrives: with unread bytes, closing would reset it. A client that goes on
-/// sending is given up on after 256 KiB or a pause of half a second.
+/// Ends a connection so that what was written arrives. A client that goes on sending is given up on after 256 KiB.
 async fn end(mut stream: TcpStream) {
     stream.shutdown().await.ok();
-    let mut sink = [0_u8; 4_096];
-    for _ in 0..64 {
-        if !matches!(tokio::time::timeout(Duration::from_millis(500), stream.read(&mut sink)).await, Ok(Ok(n)) if n > 0) {
-            break;
-        }
-    }
+    linger(stream, 256 << 10).await;
 }

@@ -1,7 +1,9 @@
 //! Records of what never became a request: floods that are refused unread, and heads that the codec could not read.
 
 use audit::event::{Class, Decision, Event, Outcome, Personal, Phase};
-use model::problem::ProblemKind;
+use bytes::Bytes;
+use model::problem::{Denial, ProblemKind};
+use uuid::Uuid;
 
 use crate::{gate::Prefix, runtime::Core, tls::Peer};
 
@@ -29,14 +31,41 @@ fn flood(core: &Core, prefix: Prefix, count: u64) {
     drop(reservation.record(&event));
 }
 
-/// Records a request whose head the codec could not read; it has answered 400 or 431 by itself, and closed.
-pub(super) fn malformed(core: &Core, peer: &Peer, error: &hyper::Error) {
+/// What a client was told whose head the codec could not read.
+pub(super) type Told = (ProblemKind, Uuid);
+
+/// The answer to a head that the codec could not read, in place of its own with this status.
+pub(super) fn explain(core: &Core, status: u16, is_ambiguous: bool) -> (Bytes, Told) {
+    let (kind, detail) = match status {
+        _ if is_ambiguous => (ProblemKind::RequestMalformed, "the request's head has more than one reading, or a length that no body has"),
+        414 => (ProblemKind::UriTooLong, "the request target is too long"),
+        431 => (ProblemKind::HeadersTooLarge, "the request's head is too large, or has too many fields"),
+        _ => (ProblemKind::RequestMalformed, "the request's head is not valid HTTP/1.1"),
+    };
+    let now = core.edge.clock.now();
+    let id = core.uuid(now);
+    let body = Denial::new(kind, detail).to_json(&id.to_string(), &core.edge.region).to_string();
+    let date = httpdate::fmt_http_date(std::time::UNIX_EPOCH + std::time::Duration::from_micros(u64::try_from(now.wall.0).unwrap_or(0)));
+    let head = format!(
+        "HTTP/1.1 {}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\ncache-control: no-store\r\nx-request-id: {id}\r\n\
+         proxy-status: causeway; error=http_request_denied\r\nconnection: close\r\ndate: {date}\r\n\r\n",
+        kind.status(),
+        body.len(),
+    );
+    (Bytes::from(head + &body), (kind, id))
+}
+
+/// Records a request whose head the codec could not read, and which was answered by [`explain`] or by the codec itself.
+pub(super) fn malformed(core: &Core, peer: &Peer, error: &hyper::Error, told: Option<Told>) {
     if !error.is_parse() {
         return;
     }
-    let kind = if error.is_parse_too_large() { ProblemKind::HeadersTooLarge } else { ProblemKind::RequestMalformed };
-    core.counters.refused(kind);
     let now = core.edge.clock.now();
+    let (kind, id) = told.unwrap_or_else(|| {
+        let kind = if error.is_parse_too_large() { ProblemKind::HeadersTooLarge } else { ProblemKind::RequestMalformed };
+        (kind, core.uuid(now))
+    });
+    core.counters.refused(kind);
     // Behind a trusted hop nobody knows whose head it was: the hop's other clients must not pay for it.
     let is_hop = core.edge.settings.trusted_hops.as_ref().is_some_and(|hops| hops.trusts(peer.address));
     if !is_hop {
@@ -47,7 +76,7 @@ pub(super) fn malformed(core: &Core, peer: &Peer, error: &hyper::Error) {
         core.edge.gate.failed(peer.address, now.boot);
     }
     let Ok(mut reservation) = core.lane.reserve(audit::spool::Durability::Buffered, 1) else { return };
-    let (id, address) = (core.uuid(now), peer.address.to_string());
+    let address = peer.address.to_string();
     let request_id = id.to_string();
     let mut event = Event::new(Class::Access, Phase::Outcome, id, now.wall.0, &core.edge.region, &core.edge.node, &request_id);
     event.outcome = Outcome::Denied;

@@ -93,7 +93,7 @@ pub struct Cluster {
     /// The breaker, if the service has one; shared by all cores.
     pub breaker: Option<Arc<Breaker>>,
     /// How many of the service's answers were good, for the breaker.
-    pub window: Window,
+    pub window: Arc<Window>,
     ring: Option<Ring>,
     turn: AtomicUsize,
     count: Count,
@@ -105,7 +105,7 @@ impl Cluster {
         let ring = matches!(balance, Balance::Hash(_)).then(|| Ring::new(peers.iter().map(|peer| &*peer.target.address)));
         // No count is known: the first request makes it.
         let count = Count { changes: AtomicU64::new(u64::MAX), until: AtomicU64::new(0), usable: AtomicUsize::new(0) };
-        Self { region, peers, breaker, window: Window::default(), ring, turn: AtomicUsize::new(0), count }
+        Self { region, peers, breaker, window: Arc::default(), ring, turn: AtomicUsize::new(0), count }
     }
 
     /// How many endpoints are usable. `changes` tells whether anything but time has passed since they were counted.

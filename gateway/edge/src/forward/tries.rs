@@ -1,8 +1,8 @@
 //! The tries of one request: which endpoint each goes to, what its end says about that endpoint, and whether another follows.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use http::Method;
+use http::{Method, StatusCode};
 use model::{
     problem::{Denial, ProblemKind},
     structure::{
@@ -12,7 +12,10 @@ use model::{
     time::BootNanos,
 };
 
-use super::{Attempt, Exchange, timed_out, unreachable};
+use super::{
+    Attempt, Exchange, call_over, timed_out, unreachable,
+    verdict::{Owed, Verdict},
+};
 use crate::{
     balance::{
         breaker::Pass,
@@ -21,6 +24,8 @@ use crate::{
         tally::Event,
     },
     body::{Meter, RequestBody},
+    deadline::Within,
+    grpc::{self, replay::Replay},
     health::Outcome,
     message::Message,
     region::{Candidate, Target},
@@ -40,8 +45,12 @@ pub(super) struct Tries<'s> {
     route: &'s Route,
     target: &'s Target<'s>,
     deadline: BootNanos,
-    /// Something that was sent may be sent again: the method is idempotent (RFC 9110 section 9.2.2) and the body at hand.
+    /// Something that was sent may be sent again: the method is idempotent (RFC 9110 section 9.2.2) and the body at hand; or
+    /// it is a call of gRPC, and the route names the statuses after which its calls are repeated.
     may_repeat: bool,
+    is_call: bool,
+    /// When the client of a call stops waiting, if it has said so.
+    ends: Option<BootNanos>,
     is_at_hand: bool,
     made: u32,
     tried: Tried,
@@ -79,10 +88,11 @@ impl<'s> Turn<'s> {
 impl<'s> Tries<'s> {
     pub(super) fn new(core: &'s Core, route: &'s Route, target: &'s Target<'s>, deadline: BootNanos, message: &Message) -> Option<Self> {
         let is_at_hand = !matches!(message.body, RequestBody::Stream(_));
-        let may_repeat = is_at_hand && is_idempotent(message.method());
+        let is_call = message.is_call();
+        let may_repeat = is_at_hand && is_idempotent(message.method()) || is_call && !route.retries.grpc.is_empty();
         let cluster = target.clusters().next()?;
         let (made, tried, failure) = (0, Tried::default(), None);
-        Some(Self { core, route, target, deadline, may_repeat, is_at_hand, made, tried, cluster, failure })
+        Some(Self { core, route, target, deadline, may_repeat, is_call, ends: message.ends(), is_at_hand, made, tried, cluster, failure })
     }
 
     /// Chooses the endpoint of the next try, and waits for a place there if the service has a cap.
@@ -194,12 +204,18 @@ impl<'s> Tries<'s> {
         }
     }
 
+    /// Keeps what passes of a call's body, where the route repeats calls: most are one small message.
+    pub(super) fn keep(&self, message: &mut Message) -> Option<Arc<Replay>> {
+        let may = self.is_call && self.may_repeat && self.made <= self.route.retries.max;
+        if may { message.body.keep() } else { None }
+    }
+
     /// Runs a try within its deadline and the request's; `None` when it took too long.
-    pub(super) async fn within<T>(&self, turn: &Turn<'_>, tried: impl Future<Output = T>) -> Option<T> {
+    pub(super) fn within<F: Future>(&self, turn: &Turn<'_>, tried: F) -> Within<'s, F, fn() -> bool> {
         let per_try = self.route.retries.per_try.filter(|_| self.is_at_hand);
         let remaining = self.remaining(turn.began);
         let limit = per_try.map_or(remaining, |per_try| per_try.min(remaining));
-        self.core.within(limit, tried).await
+        self.core.within(limit, tried)
     }
 
     /// Notes what became of a try, and decides whether another follows.
@@ -214,9 +230,8 @@ impl<'s> Tries<'s> {
         let retries = &self.route.retries;
         let (denial, event, again) = match result {
             Some(Ok(exchange)) => {
-                let status = exchange.response.status().as_u16();
-                let place = self.settle(turn, Outcome::of_status(status));
-                let spare = spare.filter(|_| retries.statuses.contains(&status) && self.may_try(Event::RetryStatus));
+                let (place, wants_another) = self.answered(turn, &exchange, trail);
+                let spare = spare.filter(|_| wants_another && self.may_try(Event::RetryStatus));
                 let Some(spare) = spare else {
                     trail.hold(place);
                     return Ok(Next::Answer(exchange));
@@ -230,6 +245,12 @@ impl<'s> Tries<'s> {
                 // The same endpoint would refuse again: only another one is tried.
                 let again = self.is_another_left().then_some(body);
                 (denial, Event::RetryConnect, again)
+            }
+            None if self.ends.is_some_and(|ends| ends <= self.core.edge.clock.boot()) => {
+                if self.was_fair(&turn) {
+                    self.settle(turn, Outcome::GatewayFailure);
+                }
+                return Err(call_over("the call's grpc-timeout is over; it may have been processed").maybe_processed());
             }
             None if meter.is_waiting_for_client() => return Err(validate::stalled()),
             None => {
@@ -256,30 +277,58 @@ impl<'s> Tries<'s> {
         }
     }
 
+    /// Notes an answer: the place that it holds, and whether the route wants another one instead.
+    fn answered(&self, turn: Turn<'s>, exchange: &Exchange, trail: &mut Trail) -> (Option<Place>, bool) {
+        let status = exchange.response.status();
+        let retries = &self.route.retries;
+        if !self.is_call || status != StatusCode::OK {
+            let status = status.as_u16();
+            return (self.settle(turn, Outcome::of_status(status)), retries.statuses.contains(&status));
+        }
+        let headers = exchange.response.headers();
+        let Some(code) = grpc::status(headers) else {
+            return (self.defer(turn, trail), false);
+        };
+        // A service that says when to come back says it to the client.
+        let wants_another = retries.grpc.contains(&code) && !headers.contains_key(grpc::PUSHBACK);
+        (self.settle(turn, grpc::outcome(code)), wants_another)
+    }
+
     /// Tells everybody who counts what became of a try; gives back the place, for as long as the answer goes on.
     fn settle(&self, turn: Turn<'s>, outcome: Outcome) -> Option<Place> {
-        let Turn { candidate: _, cluster, peer, pass, place, began } = turn;
-        let (edge, now, rule) = (&*self.core.edge, self.core.edge.clock.boot(), self.resilience());
-        let is_good = outcome == Outcome::Good;
-        if cluster.peers.len() > 1 {
-            peer.kept.load.observe(now.nanos_since(began), now);
+        let now = self.observe(&turn);
+        let Turn { candidate: _, cluster, peer, pass, place, began: _ } = turn;
+        Verdict {
+            kept: &peer.kept,
+            window: &cluster.window,
+            breaker: cluster.breaker.as_deref(),
+            upstream: self.target.upstream(),
+            region: &cluster.region,
         }
-        let is_share_bad = peer.kept.window.is_bad_after(is_good, &rule.outliers.success, now);
-        if is_good {
-            peer.kept.endpoint.good(&rule.outliers, now);
-        } else {
-            peer.kept.endpoint.failed(outcome, is_share_bad, &rule.outliers, &edge.tally, now);
-        }
-        if let (Some(breaker), Some(rule)) = (&cluster.breaker, &rule.breaker) {
-            let is_share_bad = cluster.window.is_bad_after(is_good, &rule.success, now);
-            if is_good {
-                breaker.good(pass, rule);
-            } else if breaker.bad(pass, is_share_bad, rule, now) {
-                edge.tally.count(Event::BreakerOpened);
-                tracing::warn!(upstream = %self.target.upstream().name, region.target = %cluster.region, "a service failed too often and is left alone");
-            }
-        }
+        .tell(outcome, pass, &self.core.edge.tally, now);
         place
+    }
+
+    /// Leaves what became of a call to its trailers. One that finds out whether a service is well again has found out: it may
+    /// go on for hours.
+    fn defer(&self, turn: Turn<'s>, trail: &mut Trail) -> Option<Place> {
+        let is_trial = matches!(turn.pass, Pass::Trial(_));
+        let owed = Owed::new(&turn.peer.kept, &turn.cluster.window, turn.cluster.breaker.as_ref(), self.target.upstream(), &turn.cluster.region);
+        trail.owe(Box::new(owed));
+        if is_trial {
+            return self.settle(turn, Outcome::Good);
+        }
+        self.observe(&turn);
+        turn.place
+    }
+
+    /// Notes how long a try took.
+    fn observe(&self, turn: &Turn<'_>) -> BootNanos {
+        let now = self.core.edge.clock.boot();
+        if turn.cluster.peers.len() > 1 {
+            turn.peer.kept.load.observe(now.nanos_since(turn.began), now);
+        }
+        now
     }
 
     /// True when an endpoint that did not answer had the time to: not when the client had used up most of the request's own.

@@ -13,11 +13,8 @@ fn hops(field: Field) -> TrustedHops {
 }
 
 fn client(field: Field, peer: &str, values: &[&str]) -> String {
-    let peer = Arc::new(Peer {
-        address: peer.parse::<IpAddr>().unwrap(),
-        protocol: Protocol::Http1,
-        tls: TlsFacts { version: "1.3", cipher: "c", group: "g", server_name: None },
-    });
+    let tls = TlsFacts { version: "1.3", cipher: "c", group: "g", server_name: None };
+    let peer = Arc::new(Peer::new(peer.parse::<IpAddr>().unwrap(), Protocol::Http1, tls));
     let name = match field {
         Field::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
         Field::Forwarded => HeaderName::from_static("forwarded"),

@@ -4,7 +4,7 @@ use super::*;
 
 fn code(build: impl FnOnce(http::request::Builder) -> http::request::Builder) -> Result<(String, String), &'static str> {
     let parts = build(Request::builder().uri("/a")).body(()).unwrap().into_parts().0;
-    check(parts, 100).map(|head| (head.host.clone(), head.path().to_owned())).map_err(|denial| denial.kind.code())
+    check(Box::new(parts), 100).map(|head| (head.host.clone(), head.path().to_owned())).map_err(|denial| denial.kind.code())
 }
 
 #[test]
@@ -17,11 +17,21 @@ fn a_head_with_more_than_one_reading_is_refused() {
     assert_eq!(code(|b| b.header("host", "a").header("host", "a")), malformed);
     assert_eq!(code(|b| b.header("host", "a b")), malformed);
     assert_eq!(code(|b| b.uri("http://b/a").header("host", "a")), malformed);
+    assert_eq!(code(|b| b.uri("xttp://a/a").header("host", "a")), malformed);
+    assert_eq!(code(|b| b.uri("https://me@a/a").header("host", "a")), malformed);
+    assert_eq!(code(|b| b.uri("https://me@a/a")), malformed);
+    assert!(code(|b| b.uri("HTTPS://a/a").header("host", "a")).is_ok());
     assert_eq!(code(|b| b.header("host", "a").header("content-length", "1").header("content-length", "1")), malformed);
     assert_eq!(code(|b| b.header("host", "a").header("content-length", "1").header("transfer-encoding", "chunked")), malformed);
     assert_eq!(code(|b| b.version(Version::HTTP_10).header("host", "a").header("transfer-encoding", "chunked")), malformed);
+    for value in [" b", "b ", "\tb", "b\t", " "] {
+        let value = http::HeaderValue::from_str(value).unwrap();
+        assert_eq!(code(|b| b.version(Version::HTTP_2).header("host", "a").header("x-a", &value)), malformed, "{value:?}");
+        assert!(code(|b| b.header("host", "a").header("x-a", &value)).is_ok(), "the codec of HTTP/1.1 takes them off");
+    }
     assert_eq!(code(|b| b.header("host", "a").header("expect", "200-maybe")), Err("expectation-failed"));
     assert_eq!(code(|b| b.header("host", "a").method("TRACE")), Err("method-not-allowed"));
+    assert_eq!(code(|b| b.header("host", "a").method("A".repeat(65).as_str())), malformed);
     assert_eq!(code(|b| b.header("host", "a").uri("/a/../b")), Err("path-invalid"));
 }
 
@@ -51,7 +61,7 @@ fn hop_by_hop_and_reserved_fields_do_not_travel() {
         .into_parts()
         .0;
 
-    let head = check(parts, 100).unwrap();
+    let head = check(Box::new(parts), 100).unwrap();
 
     let mut left: Vec<&str> = head.parts.headers.keys().map(HeaderName::as_str).collect();
     left.sort_unstable();
@@ -83,7 +93,7 @@ fn wish(version: Version, method: &str, fields: &[(&str, &str)], protocol: Optio
             })
             .unwrap_or_default(),
     );
-    let head = check(parts, 100).map_err(|denial| denial.kind.code())?;
+    let head = check(Box::new(parts), 100).map_err(|denial| denial.kind.code())?;
     assert!(!head.parts.headers.contains_key("upgrade") && !head.parts.headers.contains_key("connection"), "{fields:?}");
     assert!(head.wish != Some(Wish::Connect) || *head.method() == Method::GET);
     Ok(head.wish)

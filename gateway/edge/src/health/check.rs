@@ -1,6 +1,6 @@
 //! Asks one endpoint whether it is well. Another kind of check is another arm of [`ask`].
 
-use std::io;
+use std::{io, sync::Arc};
 
 use http::{Request, Version, header};
 use model::{
@@ -9,13 +9,15 @@ use model::{
 };
 use tokio::net::TcpStream;
 
+use super::grpc;
 use crate::{
     body::RequestBody,
     connect::{Connector, Opened},
     http1::{Ask, Cause},
+    tls::Identities,
 };
 
-const AGENT: &str = "causeway-health";
+pub(super) const AGENT: &str = "causeway-health";
 
 /// Why an endpoint is not well.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +34,18 @@ pub enum CheckError {
     /// Another answer than the ones that mean well.
     #[error("the endpoint answered {0}")]
     Status(u16),
+    /// Another code of gRPC than `ok`; `not_found` for a service that it does not know.
+    #[error("the endpoint answered {0}")]
+    Code(&'static str),
+    /// Another state than `SERVING`.
+    #[error("the endpoint answered that it is in state {0}, which is not SERVING")]
+    NotServing(u64),
+    /// What came is no answer to the question.
+    #[error("the answer is none of grpc.health.v1")]
+    Answer,
+    /// gRPC needs HTTP/2, and the endpoint chose HTTP/1.1.
+    #[error("the endpoint does not speak HTTP/2")]
+    Http1,
     /// The question cannot be written.
     #[error("the check's path or host is not valid")]
     Question(#[source] http::Error),
@@ -44,11 +58,16 @@ pub enum CheckError {
 ///
 /// # Cancel
 /// Dropping the future closes the connection.
-pub async fn ask(target: &Target, rule: &HealthCheck) -> Result<(), CheckError> {
+pub async fn ask(target: &Target, rule: &HealthCheck, identities: &Arc<Identities>) -> Result<(), CheckError> {
+    let open = async || Connector::new(&target.address, &target.reach, identities).open().await.map_err(CheckError::Connect);
     let asked = async {
         match rule.by {
             CheckDoc::Tcp => TcpStream::connect(&*target.address).await.map(drop).map_err(CheckError::Connect),
-            CheckDoc::Http => http(Connector::new(&target.address, &target.reach).open().await.map_err(CheckError::Connect)?, target, rule).await,
+            CheckDoc::Grpc => match open().await? {
+                Opened::Http2(session) => grpc::ask(session, target, rule).await,
+                Opened::Http1(_) => Err(CheckError::Http1),
+            },
+            CheckDoc::Http => http(open().await?, target, rule).await,
         }
     };
     tokio::time::timeout(rule.timeout, asked).await.unwrap_or(Err(CheckError::Timeout))

@@ -79,6 +79,7 @@ fn failures_of_requests_that_were_under_way_do_not_lengthen_a_rest() {
 fn checks_take_an_endpoint_out_and_bring_it_back() {
     let rule = HealthCheck {
         by: CheckDoc::Tcp,
+        service: "".into(),
         path: "/".into(),
         host: None,
         statuses: Box::default(),

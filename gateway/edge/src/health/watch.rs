@@ -75,7 +75,7 @@ async fn watch(edge: Arc<Edge>, target: Arc<Target>, endpoint: Arc<Endpoint>, ru
     loop {
         // A closed semaphore would mean that the node is gone.
         let Ok(permit) = at_once.acquire().await else { return };
-        let asked = check::ask(&target, &rule).await;
+        let asked = check::ask(&target, &rule, &edge.identities).await;
         if let Err(error) = &asked {
             tracing::debug!(upstream = %endpoint.upstream(), error = error as &dyn std::error::Error, "a check found an endpoint not well");
         }

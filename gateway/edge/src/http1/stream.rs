@@ -14,6 +14,8 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
+use crate::pieces::Pieces;
+
 /// A connection's two directions.
 #[derive(Debug)]
 pub enum Stream {
@@ -55,7 +57,10 @@ impl AsyncWrite for Stream {
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match &mut *self {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => {
+                let pieces = Pieces::of(bufs);
+                Pin::new(stream).poll_write_vectored(cx, pieces.as_ref().map_or(bufs, Pieces::as_slice))
+            }
         }
     }
 

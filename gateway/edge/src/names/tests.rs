@@ -70,6 +70,7 @@ fn edge() -> Arc<Edge> {
         names: Names::default(),
         cache: crate::cache::Cache::new(0),
         tally: crate::balance::tally::Tally::default(),
+        identities: Arc::default(),
         websockets: Arc::default(),
         settings: crate::runtime::Settings::default(),
     };

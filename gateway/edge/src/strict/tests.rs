@@ -32,6 +32,7 @@ fn lawful_requests_are_followed_to_their_end() {
 fn framing_with_two_readings_is_found_wherever_it_is_cut() {
     for text in [
         "GET / HTTP/1.1\nhost: a\n\n",
+        "GET /a#b HTTP/1.1\r\nhost: a\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: a\nx: y\r\n\r\n",
         "GET / HTTP/1.1\r\nhost: a\r\n\n",
         "\nGET / HTTP/1.1\r\n\r\n",
@@ -42,6 +43,7 @@ fn framing_with_two_readings_is_found_wherever_it_is_cut() {
         "POST / HTTP/1.1\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
         "POST / HTTP/1.1\r\ncontent-length: +1\r\n\r\n",
         "POST / HTTP/1.1\r\ncontent-length: 99999999999999999999\r\n\r\n",
+        "POST / HTTP/1.1\r\ncontent-length: 18446744073709551615\r\n\r\n",
         "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5 \r\nabcde\r\n0\r\n\r\n",
         "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\nabcde\r\n0\r\n\r\n",
         "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nabcdef\r\n0\r\n\r\n",
@@ -59,6 +61,22 @@ fn a_head_is_open_from_its_first_byte_to_its_empty_line() {
     for (text, in_head) in [("", false), ("\r\n", false), ("G", true), ("ET / HTTP/1.1\r\n", true), ("a: b\r\n\r", true), ("\n", false)] {
         framing.read(text.as_bytes());
         assert_eq!(framing.is_in_head(), in_head, "{text:?}");
+    }
+}
+
+#[test]
+fn requests_that_have_come_whole_are_counted() {
+    let mut framing = Framing::default();
+    for (text, whole) in [
+        ("GET / HTTP/1.1\r\n\r", 0),
+        ("\n\r\n", 1),
+        ("POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\na", 1),
+        ("b", 2),
+        ("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n", 2),
+        ("\r\nGET / HTTP/1.1\r\n\r\nGET", 4),
+    ] {
+        framing.read(text.as_bytes());
+        assert_eq!(framing.whole(), whole, "{text:?}");
     }
 }
 

@@ -7,7 +7,7 @@ use rustls::{
     client::{verify_server_cert_signed_by_trust_anchor, verify_server_name},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
-    server::ParsedCertificate,
+    server::{ParsedCertificate, WebPkiClientVerifier},
     sign::CertifiedKey,
 };
 use x509_parser::{
@@ -116,6 +116,21 @@ impl Chain {
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now_unix).unwrap_or(0)));
         verify_server_cert_signed_by_trust_anchor(&leaf, &roots, intermediates, now, provider().signature_verification_algorithms.all)
             .map_err(|error| broken(&error))
+    }
+
+    /// Whether a service can accept it at `now_unix` from a client: its dates, and that each certificate signed the one before.
+    ///
+    /// # Errors
+    /// The first [`ChainFault`].
+    pub fn verify_for_clients(&self, now_unix: i64) -> Result<(), ChainFault> {
+        self.dates(now_unix)?;
+        let [leaf, intermediates @ .., last] = self.key.cert.as_slice() else { return Ok(()) };
+        let broken = |reason: &dyn std::fmt::Display| ChainFault::Chain { reason: reason.to_string() };
+        let mut roots = RootCertStore::empty();
+        roots.add(last.clone()).map_err(|error| broken(&error))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::new(provider())).build().map_err(|error| broken(&error))?;
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(u64::try_from(now_unix).unwrap_or(0)));
+        verifier.verify_client_cert(leaf, intermediates, now).map(drop).map_err(|error| broken(&error))
     }
 
     /// Whether the leaf is valid at `now_unix`.

@@ -8,9 +8,11 @@ use super::{Errors, route::Context};
 use crate::{
     document::{RouteDoc, UpstreamDoc},
     duration::Span,
-    resilience::{BalanceDoc, BreakerDoc, HashDoc, HealthDoc, InFlightDoc, OutliersDoc, RetriesDoc, RetryFailureDoc, RetryOnDoc},
+    grpc::Code,
+    resilience::{BalanceDoc, BreakerDoc, CheckDoc, HashDoc, HealthDoc, InFlightDoc, OutliersDoc, RetriesDoc, RetryFailureDoc, RetryOnDoc},
     structure::{
         Upstream,
+        reach::ProtocolDoc,
         resilience::{
             Balance, BreakerRule, Canary, Diversions, HashOn, HealthCheck, InFlight, Outliers, Resilience, Retries, RetryBudget, Share, SuccessRule,
         },
@@ -21,6 +23,8 @@ use crate::{
 const RETRIES_MAX: u32 = 5;
 /// Below this, checks and look-ups of many endpoints would be a load of their own.
 const INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// Names of services are some words with dots; more would not fit into the shortest form of the question.
+const SERVICE_BYTES_MAX: usize = 100;
 /// Requests that may wait for an endpoint: more would be memory for requests whose clients have gone.
 const QUEUE_MAX: u32 = 10_000;
 
@@ -37,7 +41,7 @@ pub(super) fn upstream(doc: &UpstreamDoc, at: &str, errors: &mut Errors) -> Resi
         balance: balance(&doc.balance, at, errors),
         in_flight: doc.in_flight.map(|doc| in_flight(doc, at, errors)),
         slow_start_nanos: doc.slow_start.map_or(0, nanos),
-        check: doc.health.as_ref().map(|doc| Arc::new(check(doc, at, errors))),
+        check: doc.health.as_ref().map(|health| Arc::new(check(health, doc, at, errors))),
         outliers: outliers(doc.outliers, at, errors),
         panic_percent: doc.panic_percent,
         breaker: doc.breaker.map(|doc| breaker(doc, at, errors)),
@@ -86,8 +90,9 @@ fn in_flight(doc: InFlightDoc, at: &str, errors: &mut Errors) -> InFlight {
     InFlight { max: size(doc.max.min(1 << 20)), queue: size(doc.queue), wait: doc.wait.0 }
 }
 
-fn check(doc: &HealthDoc, at: &str, errors: &mut Errors) -> HealthCheck {
+fn check(doc: &HealthDoc, upstream: &UpstreamDoc, at: &str, errors: &mut Errors) -> HealthCheck {
     let at = format!("{at}.health");
+    check_of_grpc(doc, upstream, &at, errors);
     if !doc.path.starts_with('/') || doc.path.bytes().any(|byte| byte <= b' ' || byte >= 0x7f) {
         errors.add(format!("{at}.path"), format!("`{}` is not a path: it starts with a slash and has no spaces", doc.path));
     }
@@ -108,6 +113,7 @@ fn check(doc: &HealthDoc, at: &str, errors: &mut Errors) -> HealthCheck {
     }
     HealthCheck {
         by: doc.check,
+        service: doc.service.as_deref().unwrap_or_default().into(),
         path: doc.path.as_str().into(),
         host: doc.host.as_deref().map(Into::into),
         statuses: doc.statuses.as_slice().into(),
@@ -115,6 +121,29 @@ fn check(doc: &HealthDoc, at: &str, errors: &mut Errors) -> HealthCheck {
         timeout: doc.timeout.0,
         healthy: doc.healthy,
         unhealthy: doc.unhealthy,
+    }
+}
+
+/// What belongs to checks by gRPC alone, and what they need.
+fn check_of_grpc(doc: &HealthDoc, upstream: &UpstreamDoc, at: &str, errors: &mut Errors) {
+    let is_grpc = doc.check == CheckDoc::Grpc;
+    if !is_grpc && doc.service.is_some() {
+        errors.add(format!("{at}.service"), "only `check: grpc` asks about a service; remove it");
+    }
+    if is_grpc && !doc.statuses.is_empty() {
+        errors.add(format!("{at}.statuses"), "`check: grpc` is answered with SERVING and not with a status; remove it");
+    }
+    if doc.service.as_ref().is_some_and(|service| service.len() > SERVICE_BYTES_MAX) {
+        errors.add(format!("{at}.service"), format!("the name of a service has at most {SERVICE_BYTES_MAX} bytes"));
+    }
+    let targets = upstream.regions.values().flat_map(|region| &region.targets);
+    let may_be_http1 = match upstream.protocol {
+        Some(ProtocolDoc::Http2 | ProtocolDoc::Auto) => false,
+        Some(ProtocolDoc::Http1) => true,
+        None => targets.into_iter().any(|target| !target.starts_with("https:")),
+    };
+    if is_grpc && may_be_http1 {
+        errors.add(format!("{at}.check"), "gRPC needs HTTP/2; write `protocol: http2` for this service");
     }
 }
 
@@ -171,21 +200,29 @@ pub(super) fn retries(doc: &RetriesDoc, at: &str, errors: &mut Errors) -> Retrie
         on_reset: false,
         on_timeout: false,
         statuses: Box::default(),
+        grpc: Box::default(),
         per_try: doc.per_try.map(|span| span.0),
         backoff: doc.backoff.0,
     };
-    let mut statuses = Vec::new();
+    let (mut statuses, mut grpc) = (Vec::new(), Vec::new());
     for (position, on) in doc.on.iter().enumerate() {
         match on {
             RetryOnDoc::Failure(RetryFailureDoc::Reset) => out.on_reset = true,
             RetryOnDoc::Failure(RetryFailureDoc::Timeout) => out.on_timeout = true,
+            RetryOnDoc::Failure(RetryFailureDoc::GrpcCancelled) => grpc.push(Code::Cancelled),
+            RetryOnDoc::Failure(RetryFailureDoc::GrpcUnknown) => grpc.push(Code::Unknown),
+            RetryOnDoc::Failure(RetryFailureDoc::GrpcDeadlineExceeded) => grpc.push(Code::DeadlineExceeded),
+            RetryOnDoc::Failure(RetryFailureDoc::GrpcResourceExhausted) => grpc.push(Code::ResourceExhausted),
+            RetryOnDoc::Failure(RetryFailureDoc::GrpcAborted) => grpc.push(Code::Aborted),
+            RetryOnDoc::Failure(RetryFailureDoc::GrpcInternal) => grpc.push(Code::Internal),
+            RetryOnDoc::Failure(RetryFailureDoc::GrpcUnavailable) => grpc.push(Code::Unavailable),
             RetryOnDoc::Status(status) if (500..=599).contains(status) || *status == 429 => statuses.push(*status),
             RetryOnDoc::Status(status) => {
                 errors.add(format!("{at}.on[{position}]"), format!("an answer {status} is final; write 429 or 500 to 599"));
             }
         }
     }
-    out.statuses = statuses.into();
+    (out.statuses, out.grpc) = (statuses.into(), grpc.into());
     if let Some(per_try) = doc.per_try {
         at_least(per_try, Duration::from_millis(1), || format!("{at}.per_try"), errors);
     }

@@ -122,7 +122,11 @@ fn each_mistake_about_endpoints_is_named_with_its_place() {
     check_upstream("in_flight: { max: 0 }", "upstreams[0].in_flight.max");
     check_upstream("in_flight: { max: 1, queue: 100000 }", "in_flight.queue");
     check_upstream("in_flight: { max: 1, wait: 1m }", "in_flight.wait");
-    check_upstream("health: { check: grpc }", "syntax");
+    check_upstream("health: { check: grpcs }", "syntax");
+    check_upstream("health: { check: grpc }", "upstreams[0].health.check: gRPC needs HTTP/2");
+    check_upstream("protocol: http1, health: { check: grpc }", "upstreams[0].health.check: gRPC needs HTTP/2");
+    check_upstream("protocol: http2, health: { check: grpc, statuses: [ 200 ] }", "upstreams[0].health.statuses: `check: grpc`");
+    check_upstream("health: { service: shop.Orders }", "upstreams[0].health.service: only `check: grpc`");
     check_upstream("health: { path: well }", "upstreams[0].health.path");
     check_upstream("health: { statuses: [ 100 ] }", "upstreams[0].health.statuses[0]");
     check_upstream("health: { interval: 1ms }", "upstreams[0].health.interval");
@@ -136,6 +140,19 @@ fn each_mistake_about_endpoints_is_named_with_its_place() {
     check_upstream("slow_strt: 1s", "syntax");
 }
 
+/// A service that wants to know who calls must not be called by nobody.
+#[test]
+fn service_whose_identity_a_node_lacks_is_named_with_its_place() {
+    let text = "version: 1\nregions: [ { name: eu } ]\ntenants: [ { name: acme, hosts: [ api.example ] } ]\nupstreams:\n- { name: a, regions: { eu: { targets: [ \"http://a\" ] } } }\n- { name: b, regions: { eu: { targets: [ \"https://b\" ] } }, tls: { client_certificate: billing } }\n";
+    let structure = compile(&source::read::<Document>(text).unwrap().0).unwrap();
+
+    assert_eq!(identities(&structure, &["other", "billing"]), Ok(()));
+    let [error] = &identities(&structure, &["biling"]).unwrap_err()[..] else { panic!("one mistake") };
+    assert_eq!(error.path, "upstreams[1].tls.client_certificate");
+    assert!(error.message.contains("`billing`") && error.help.as_ref().unwrap().contains("`biling`"), "{error:?}");
+    check_upstream("tls: { client_certificate: \"/etc/key.pem\" }", "upstreams[0].tls.client_certificate: it is not the name of an identity");
+}
+
 #[test]
 fn each_mistake_about_retries_and_other_services_is_named_with_its_place() {
     let check_route = |keys: &str, expected: &str| check(&format!("- {{ name: a, match: {{ path: /a }}, upstream: shop, {keys} }}"), expected);
@@ -143,6 +160,7 @@ fn each_mistake_about_retries_and_other_services_is_named_with_its_place() {
     check_route("retries: { max: 6 }", "routes[0].retries.max");
     check_route("retries: { on: [ 404 ] }", "routes[0].retries.on[0]: an answer 404 is final");
     check_route("retries: { on: [ refusal ] }", "syntax");
+    check_route("retries: { on: [ grpc_not_found ] }", "syntax");
     check_route("retries: { per_try: 0s }", "routes[0].retries.per_try");
     check_route("retries: { backoff: 1m }", "routes[0].retries.backoff");
     check_route("split: [ { upstream: shopp, percent: 1 } ]", "routes[0].split[0].upstream: there is no upstream named `shopp`");

@@ -91,6 +91,12 @@ fn roots(doc: &UpstreamDoc, at: &str, errors: &mut Errors) -> Option<Box<[Certif
     if tls.server_name.as_ref().is_some_and(|name| !reach::is_server_name(name)) {
         errors.add(format!("{at}.tls.server_name"), "it is not a host name or an address");
     }
+    if tls.client_certificate.as_ref().is_some_and(|name| !super::is_name(name)) {
+        errors.add(
+            format!("{at}.tls.client_certificate"),
+            "it is not the name of an identity: use 1 to 63 of a-z, 0-9, `-` and `_`. Certificate and key stand in node files, under `identities`",
+        );
+    }
     tls.roots().unwrap_or_else(|message| {
         errors.add(format!("{at}.tls.ca"), message);
         None
@@ -119,7 +125,8 @@ fn target(text: &str, doc: &UpstreamDoc, roots: Option<&[CertificateDer<'static>
         let named = doc.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
         // A URL writes IPv6 addresses in brackets, certificates do not.
         let server_name = named.unwrap_or_else(|| host.trim_start_matches('[').trim_end_matches(']'));
-        ReachTls { ca: roots.map(Into::into), server_name: server_name.into() }
+        let identity = doc.tls.as_ref().and_then(|tls| tls.client_certificate.as_deref()).map(Into::into);
+        ReachTls { ca: roots.map(Into::into), server_name: server_name.into(), identity }
     });
     let usual_port = if is_tls { 443 } else { 80 };
     let port = url.port_or_known_default().unwrap_or(usual_port);

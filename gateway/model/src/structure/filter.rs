@@ -159,7 +159,8 @@ pub struct Compression {
 }
 
 impl Compression {
-    /// True for a `Content-Type` that is on the list. A family does not cover `text/event-stream`: it must be named.
+    /// True for a `Content-Type` that is on the list. A family does not cover `text/event-stream`, which must be named, nor
+    /// gRPC, which compresses its own messages.
     pub fn covers(&self, content_type: &str) -> bool {
         let essence = content_type.split(';').next().unwrap_or_default().trim();
         let family = essence.find('/').and_then(|at| essence.get(..=at));
@@ -168,6 +169,7 @@ impl Compression {
                 || listed.ends_with('/')
                     && family.is_some_and(|family| listed.eq_ignore_ascii_case(family))
                     && !essence.eq_ignore_ascii_case("text/event-stream")
+                    && !essence.get(.."application/grpc".len()).is_some_and(|start| start.eq_ignore_ascii_case("application/grpc"))
         })
     }
 }

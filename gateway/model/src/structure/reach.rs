@@ -31,6 +31,8 @@ pub struct ReachTls {
     pub ca: Option<Box<[CertificateDer<'static>]>>,
     /// The name that the certificate must have, and the SNI.
     pub server_name: Box<str>,
+    /// The identity of the node by which it proves itself to the service.
+    pub identity: Option<Box<str>>,
 }
 
 /// `upstreams[].protocol`.
@@ -55,6 +57,9 @@ pub struct UpstreamTlsDoc {
     /// The name in the certificate, when it is not the target's host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub server_name: Option<String>,
+    /// The name of an identity: each node file says where its certificate and key lie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_certificate: Option<String>,
 }
 
 impl UpstreamTlsDoc {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{HeaderName, HeaderValue};
 
 use super::Upstream;
-use crate::resilience::CheckDoc;
+use crate::{grpc::Code, resilience::CheckDoc};
 
 /// How a service's endpoints are chosen, watched and spared.
 #[derive(Debug)]
@@ -72,6 +72,8 @@ pub struct InFlight {
 pub struct HealthCheck {
     /// By what.
     pub by: CheckDoc,
+    /// The service that gRPC is asked about.
+    pub service: Box<str>,
     /// The path of the question.
     pub path: Box<str>,
     /// The `Host` of the question; the target's own when absent.
@@ -147,6 +149,8 @@ pub struct Retries {
     pub on_timeout: bool,
     /// After these statuses.
     pub statuses: Box<[u16]>,
+    /// After these statuses of gRPC. The route says with them that its calls may be sent twice.
+    pub grpc: Box<[Code]>,
     /// For one try.
     pub per_try: Option<Duration>,
     /// The longest pause before the first retry of something that was sent.
@@ -156,7 +160,7 @@ pub struct Retries {
 impl Retries {
     /// True when something that was sent may be tried again, so that a copy must be kept.
     pub fn wants_copy(&self) -> bool {
-        self.max > 0 && (self.on_reset || self.on_timeout || !self.statuses.is_empty())
+        self.max > 0 && (self.on_reset || self.on_timeout || !self.statuses.is_empty() || !self.grpc.is_empty())
     }
 }
 

@@ -55,7 +55,7 @@ pub(super) struct Fields<'a> {
     action: Option<Cow<'a, str>>,
 }
 
-/// The text columns, in the order of the COPY statement: before `salt, event`, after it, and after `status`.
+/// The text columns, in the order of the COPY statement: before `salt, event`, after it, and after `status`. [`text_column`] finds them.
 const TEXTS: [&str; 15] = [
     "phase",
     "class",
@@ -118,17 +118,39 @@ impl<'e> Columns<'e> {
                 return Some(());
             }
             ("time_us" | "status" | "event_id", _) => return None,
-            _ => TEXTS.iter().zip(&mut self.texts).find(|(name, _)| **name == key),
+            _ => text_column(key).and_then(|index| self.texts.get_mut(index)),
         };
         match (place, value) {
             (None, _) => Some(()),
-            (Some((_, place)), Value::Text(text)) => {
+            (Some(place), Value::Text(text)) => {
                 *place = Some(cut(text));
                 Some(())
             }
             (Some(_), Value::Integer(_) | Value::Object) => None,
         }
     }
+}
+
+/// The place of a text column in [`TEXTS`]. Byte strings, because the compiler turns those into a tree of lengths and bytes.
+const fn text_column(key: &str) -> Option<usize> {
+    Some(match key.as_bytes() {
+        b"phase" => 0,
+        b"class" => 1,
+        b"tenant" => 2,
+        b"consumer" => 3,
+        b"application" => 4,
+        b"key_id" => 5,
+        b"route" => 6,
+        b"method" => 7,
+        b"decision" => 8,
+        b"outcome" => 9,
+        b"reason" => 10,
+        b"request_id" => 11,
+        b"region" => 12,
+        b"actor" => 13,
+        b"action" => 14,
+        _ => return None,
+    })
 }
 
 /// An event's columns: scanned, or parsed in full.
@@ -200,6 +222,7 @@ fn instant(at: i64) -> Option<UtcMicros> {
 
 /// What a column can hold of a text: the database has no U+0000, and the rest of a long one is in the bytes.
 fn cut(text: &str) -> &str {
-    let text = text.split('\0').next().unwrap_or_default();
-    text.get(..text.floor_char_boundary(TEXT_MAX)).unwrap_or_default()
+    // Nearly all are short and have no NUL, which the database does not take in a text.
+    let end = memchr::memchr(0, text.as_bytes()).unwrap_or(text.len());
+    text.get(..text.floor_char_boundary(end.min(TEXT_MAX))).unwrap_or_default()
 }

@@ -83,7 +83,7 @@ impl<'e> Scanner<'e> {
     fn string(&mut self) -> Option<&'e str> {
         self.expect(b'"')?;
         let rest = self.text.as_bytes().get(self.at..)?;
-        let length = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\')?;
+        let length = plain_length(rest)?;
         let text = self.text.get(self.at..self.at + length)?;
         self.at += length;
         self.expect(b'"')?;
@@ -105,7 +105,39 @@ impl<'e> Scanner<'e> {
     }
 }
 
+/// Bytes before the first quotation mark, when neither a backslash nor a control character comes before it.
+fn plain_length(bytes: &[u8]) -> Option<usize> {
+    let length = memchr::memchr2(b'"', b'\\', bytes)?;
+    // Without a way out of the loop the compiler looks at 16 and more bytes at once.
+    let has_control = bytes.get(..length)?.iter().fold(false, |found, byte| found | (*byte < 0x20));
+    (!has_control).then_some(length)
+}
+
 #[expect(clippy::unnecessary_wraps, reason = "it stands where members are looked at")]
 const fn ignore<'e>(_: &'e str, _: Value<'e>) -> Option<()> {
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::plain_length;
+
+    proptest! {
+        /// Bytes drawn around the borders of each comparison.
+        #[test]
+        fn many_at_once_find_what_one_at_a_time_finds(
+            bytes in proptest::collection::vec(prop_oneof![
+                8 => 0x20_u8..0x7f, 1 => Just(0x1f), 1 => Just(b'"'), 1 => Just(b'\\'), 1 => Just(0x21), 1 => Just(0x23), 1 => Just(0x5b), 1 => Just(0x5d),
+                1 => 0x80_u8.., 1 => Just(0),
+            ], 0..40),
+        ) {
+            let end = bytes.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\');
+
+            // A control character ends the scan whatever follows it: the event is parsed in full then.
+            let expected = end.filter(|end| bytes[*end] >= 0x20);
+            prop_assert_eq!(plain_length(&bytes), expected);
+        }
+    }
 }

@@ -131,6 +131,10 @@ fn each_mistake_in_compression_is_named_with_its_place() {
     }
     let named = compile_route("compression: { types: [\"text/event-stream\"] }").unwrap();
     assert!(named.routes[0].filters.as_ref().unwrap().compression.as_ref().unwrap().covers("text/event-stream"));
+    let family = compile_route("compression: { types: [\"application/*\"] }").unwrap();
+    for (content_type, expected) in [("application/json", true), ("application/grpc", false), ("Application/gRPC+proto; a=b", false)] {
+        assert_eq!(family.routes[0].filters.as_ref().unwrap().compression.as_ref().unwrap().covers(content_type), expected, "{content_type}");
+    }
 }
 
 #[test]

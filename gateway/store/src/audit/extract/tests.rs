@@ -2,7 +2,7 @@ use audit::event::{Class, Decision, Event, Outcome, Personal, Phase};
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::{Columns, Extract, Fields};
+use super::{Columns, Extract, Fields, TEXTS, text_column};
 
 fn encoded(event: &Event<'_>) -> Vec<u8> {
     let mut out = Vec::new();
@@ -170,4 +170,12 @@ proptest! {
 
         check(&event);
     }
+}
+
+#[test]
+fn every_text_column_is_found_at_its_place() {
+    for (index, name) in TEXTS.iter().enumerate() {
+        assert_eq!(text_column(name), Some(index), "{name}");
+    }
+    assert_eq!(text_column("personal"), None);
 }
