@@ -162,8 +162,9 @@ impl Client {
         loop {
             match tokio::time::timeout(WITHIN, self.socket.next()).await.context("the WebSocket stays open")? {
                 Some(Ok(Message::Close(frame))) => {
-                    // The answer leaves with it; the connection stays until this value goes.
-                    drop(tokio::time::timeout(WITHIN, self.socket.close(None)).await);
+                    // The answer leaves with the next look; then the other side hangs up.
+                    let rest = async { while self.socket.next().await.is_some_and(|next| next.is_ok()) {} };
+                    tokio::time::timeout(WITHIN, rest).await.context("the connection stays open behind the close")?;
                     return Ok(Some(frame.map_or(1005, |frame| frame.code.into())));
                 }
                 Some(Ok(_)) => {}
@@ -295,9 +296,7 @@ async fn talk(socket: &mut WebSocketStream<Box<dyn Wire>>, side_door: &TcpStream
             Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
             Message::Text(text) if text.starts_with('!') => {
                 count();
-                if obey(socket, side_door, &text).await.is_none() {
-                    return None;
-                }
+                obey(socket, side_door, &text).await?;
             }
             message @ (Message::Text(_) | Message::Binary(_)) => {
                 count();

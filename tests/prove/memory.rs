@@ -23,7 +23,7 @@ const AT_ONCE: u64 = 32;
 /// What an idle connection may cost: buffers of TLS and HTTP, and the task.
 const UNIT_MAX: u64 = 128 << 10;
 /// What an idle WebSocket may cost: its connection, and the one to its service.
-const SOCKET_MAX: u64 = 160 << 10;
+const SOCKET_MAX: u64 = 96 << 10;
 /// What a soak may add, beside a twentieth of what was there.
 const SOAK_MAX: u64 = 8 << 20;
 /// The mutant: connections go on being opened during the soak.
@@ -31,7 +31,7 @@ const GROWING: &str = "growing";
 
 pub(crate) const CLAIM: Claim = Claim {
     slug: "memory",
-    promise: "an idle TLS connection costs at most 128 KiB, an idle WebSocket 160 KiB, and a soak of --seconds adds nothing (n: each, at least 400)",
+    promise: "an idle TLS connection costs at most 128 KiB, an idle WebSocket 96 KiB, and a soak of --seconds adds nothing (n: each, at least 400)",
     trials: 1_000,
     mutants: &[GROWING],
     obstacle: no_obstacle,

@@ -21,8 +21,8 @@ const GOOD: [(&str, &str); 5] = [
 /// The head of a request: the good handshake without the fields in `without`, and with those in `with`.
 fn head(line: &str, without: &[&str], with: &[(&str, &str)]) -> String {
     let kept = GOOD.iter().filter(|(name, _)| !without.contains(name));
-    let fields: String = kept.chain(with).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    format!("{line} HTTP/1.1\r\n{fields}\r\n")
+    let fields: Vec<String> = kept.chain(with).map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    format!("{line} HTTP/1.1\r\n{}\r\n", fields.concat())
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! WebSockets that may not go on: a revoked key, a withdrawn route, a node that stops; and those that go on through a reload.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::client::Version;
 use harness::dev::Dev;
@@ -8,6 +8,7 @@ use harness::wait;
 use harness::websocket::{self, Client, Echo, Session};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{BOTH, ask, code, counted, ends, metric, open};
 use crate::operation::Station;

@@ -1,12 +1,13 @@
 //! What passes through an open WebSocket, and how it ends.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use harness::client::Version;
 use harness::wait;
 use harness::websocket::Echo;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::{BOTH, ask, code, counted, ends, metric, open};
@@ -134,7 +135,7 @@ async fn a_client_that_does_not_read_stops_the_service_and_then_gets_everything(
             other.echo(format!("{n}")).await.unwrap();
         }
         let grown = site.memory().saturating_sub(before);
-        assert!(grown < 24 << 20, "{version:?}: {} KiB for {} KiB that nobody reads", grown >> 10, u64::from(MESSAGES) * BYTES as u64 >> 10);
+        assert!(grown < 24 << 20, "{version:?}: {} KiB for {} KiB that nobody reads", grown >> 10, (u64::from(MESSAGES) * BYTES as u64) >> 10);
         for n in 0..MESSAGES {
             let message = client.next().await.unwrap().into_data();
             assert_eq!((message.len(), message[..4].to_vec()), (BYTES, n.to_be_bytes().to_vec()), "{version:?}");
