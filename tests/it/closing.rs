@@ -72,7 +72,7 @@ async fn connection_goes_on_behind_bodies_that_were_read_or_passed_over() {
 #[tokio::test]
 async fn answer_that_comes_before_the_request_is_whole_says_that_the_connection_ends() {
     let listener: TcpListener = site().await.listener("hasty");
-    let (told, heard) = tokio::sync::oneshot::channel();
+    let (told, go_on) = tokio::sync::oneshot::channel();
     let service = async {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut head = Vec::new();
@@ -80,7 +80,7 @@ async fn answer_that_comes_before_the_request_is_whole_says_that_the_connection_
             assert!(tokio::io::AsyncReadExt::read_buf(&mut stream, &mut head).await.unwrap() > 0);
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nso").await.unwrap();
-        heard.await.unwrap();
+        go_on.await.unwrap();
         stream.write_all(b"on").await.unwrap();
         stream
     };
