@@ -223,12 +223,16 @@ impl Arena {
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    /// A number of the node that serves [`Self::url`].
+    /// A number of the node that serves [`Self::url`]; those of an endpoint are there once it was asked for or checked.
     pub(crate) async fn metric(&self, name: &str) -> u64 {
         let url = format!("{}/metrics", self.dev.writer().unwrap().control);
-        let text = self.http().get(url).bearer_auth(&self.dev.ready().operator_token).send().await.unwrap().text().await.unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in:\n{text}")).trim_end_matches(".0").parse().unwrap()
+        let http = self.http();
+        let read = async || {
+            let text = http.get(&url).bearer_auth(&self.dev.ready().operator_token).send().await.unwrap().text().await.unwrap();
+            let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+            Some(line.trim_end_matches(".0").parse().unwrap())
+        };
+        wait::some(name, SOON, read).await.unwrap().0
     }
 
     /// The records of one request.

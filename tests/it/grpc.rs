@@ -41,6 +41,7 @@ pub(crate) fn parts() -> Vec<Part> {
         part("grpcbroken", 1, http2(json!({ "outliers": patient() })), json!({})),
         part("grpcrepeated", 1, http2(generous.clone()), repeated),
         part("grpconce", 1, http2(generous), json!({})),
+        part("grpccut", 1, http2(json!({})), json!({})),
         part(
             "grpcoutlier",
             2,
@@ -141,8 +142,8 @@ async fn errors_of_a_service_pass_as_they_are() {
     metadata.insert_bin("x-why-bin", MetadataValue::from_bytes(&[1, 2, 255]));
     let error = Status::with_details_and_metadata(Code::FailedPrecondition, "no: 100 % ä", Bytes::from_static(b"details"), metadata);
     let told = error.clone();
-    let _service = service(arena, "grpcbroken", move |asked| match asked.turn {
-        0 => Err(told.clone()),
+    let _service = service(arena, "grpcbroken", move |asked| match asked.path.as_str() {
+        "/grpcbroken/A" => Err(told.clone()),
         _ => Ok(messages([Ok(Bytes::from_static(b"first")), Err(told.clone())])),
     });
     let mut client = client(arena).await;
@@ -277,10 +278,10 @@ async fn deadline_of_a_call_travels_with_it_and_ends_it() {
 #[tokio::test]
 async fn answer_that_breaks_off_ends_with_trailers_that_say_so() {
     let arena = arena().await;
-    let service = service(arena, "grpconce", echo);
+    let service = service(arena, "grpccut", echo);
     let mut client = client(arena).await;
 
-    let response = client.streaming("/grpconce/Break", Request::new(stream::empty())).await.unwrap();
+    let response = client.streaming("/grpccut/Break", Request::new(stream::empty())).await.unwrap();
     let id = text(response.metadata(), "x-request-id").unwrap();
     let mut answer = response.into_inner();
     assert_eq!(answer.message().await.unwrap().unwrap(), "x");
@@ -296,37 +297,38 @@ async fn answer_that_breaks_off_ends_with_trailers_that_say_so() {
 #[tokio::test]
 async fn calls_are_repeated_after_the_statuses_that_the_route_names_and_no_others() {
     let arena = arena().await;
-    let fails = |code: Code, times: usize, metadata: &'static [(&'static str, &'static str)]| {
-        move |asked: Asked| -> Answer {
-            if asked.turn >= times {
-                return echo(asked);
-            }
-            let mut all = MetadataMap::new();
-            for (name, value) in metadata {
-                drop(all.insert(*name, value.parse().unwrap()));
-            }
-            Err(Status::with_metadata(code, "as told", all))
+    // What a path's first calls are answered.
+    let act = |asked: Asked| -> Answer {
+        let (code, times) = match asked.path.rsplit('/').next() {
+            Some("Twice") => (Code::Unavailable, 2),
+            Some("Internal") => (Code::Internal, 1),
+            _ => (Code::Unavailable, 1),
+        };
+        if asked.turn >= times {
+            return echo(asked);
         }
+        let mut metadata = MetadataMap::new();
+        if asked.path.ends_with("/Pushback") {
+            metadata.insert("grpc-retry-pushback-ms", "5000".parse().unwrap());
+        }
+        Err(Status::with_metadata(code, "as told", metadata))
     };
+    let (repeated, once) = (service(arena, "grpcrepeated", act), service(arena, "grpconce", act));
     let mut client = client(arena).await;
     let mut ask = async |path: &'static str, bytes: usize| client.unary(path, Request::new(Bytes::from(vec![7; bytes]))).await;
-    let code = |result: Result<Response<Bytes>, Status>| result.map_or_else(|status| status.code(), |_| Code::Ok);
 
     // Two failures, and the third try brings the whole message.
-    let service = service(arena, "grpcrepeated", fails(Code::Unavailable, 2, &[]));
-    assert_eq!(ask("/grpcrepeated/A", 60_000).await.unwrap().get_ref(), &vec![7; 60_000]);
-    assert_eq!(service.seen().len(), 3);
-    drop(service);
+    assert_eq!(ask("/grpcrepeated/Twice", 60_000).await.unwrap().get_ref(), &vec![7; 60_000]);
+    assert_eq!(repeated.calls("/grpcrepeated/Twice"), 3);
     // Another code; a service that says when to come back; a message that is too large to keep; a route that does not ask.
-    for (name, path, bytes, code_told, metadata) in [
-        ("grpcrepeated", "/grpcrepeated/B", 10, Code::Internal, &[][..]),
-        ("grpcrepeated", "/grpcrepeated/C", 10, Code::Unavailable, &[("grpc-retry-pushback-ms", "5000")]),
-        ("grpcrepeated", "/grpcrepeated/D", 70_000, Code::Unavailable, &[]),
-        ("grpconce", "/grpconce/E", 10, Code::Unavailable, &[]),
+    for (service, path, bytes, code) in [
+        (&repeated, "/grpcrepeated/Internal", 10, Code::Internal),
+        (&repeated, "/grpcrepeated/Pushback", 10, Code::Unavailable),
+        (&repeated, "/grpcrepeated/Large", 70_000, Code::Unavailable),
+        (&once, "/grpconce/Plain", 10, Code::Unavailable),
     ] {
-        let service = self::service(arena, name, fails(code_told, 1, metadata));
-        assert_eq!(code(ask(path, bytes).await), code_told, "{path}");
-        assert_eq!(service.seen().len(), 1, "{path}");
+        assert_eq!(ask(path, bytes).await.unwrap_err().code(), code, "{path}");
+        assert_eq!(service.calls(path), 1, "{path}");
     }
 }
 
@@ -400,13 +402,12 @@ async fn client_may_be_silent_while_the_service_speaks() {
     // Says something four times within the idle time of 500 ms, and then answers what it is told.
     let _service = play(arena.listener("grpcquiet", 0), move |asked| {
         let (tick, wait_for) = (Arc::clone(&tick), Arc::clone(&wait_for));
-        let spoken = stream::unfold(0, |n| async move {
-            if n == 4 {
-                return None;
-            }
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            Some((Ok(Bytes::from_static(b"tick")), n + 1))
+        let pulse = tokio::time::interval(Duration::from_millis(300));
+        let spoken = stream::unfold(pulse, async |mut pulse| {
+            pulse.tick().await;
+            Some((Ok(Bytes::from_static(b"tick")), pulse))
         });
+        let spoken = spoken.take(4);
         let then = stream::once(async move {
             tick.notify_one();
             wait_for.notified().await;

@@ -34,9 +34,10 @@ async fn interim_responses_without_end_are_an_invalid_answer() {
             stream.set_nodelay(true).unwrap();
             let Ok(seen) = read_request(&mut stream, &mut Vec::new(), 0).await else { continue };
             let hints = if seen.line().contains("/16") { 16 } else { 17 };
+            let mut pulse = tokio::time::interval(Duration::from_millis(5));
             for _ in 0..hints {
                 stream.write_all(HINT).await.unwrap();
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                pulse.tick().await;
             }
             drop(stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nconnection: close\r\n\r\nfinal").await);
         }

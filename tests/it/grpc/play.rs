@@ -67,8 +67,9 @@ pub(crate) type Answer = Result<Response<BoxStream<'static, Result<Bytes, Status
 
 /// One call as a service sees it.
 pub(crate) struct Asked {
-    /// How many calls came before it.
+    /// How many calls of the same path came before it.
     pub(crate) turn: usize,
+    pub(crate) path: String,
     pub(crate) headers: HeaderMap,
     pub(crate) messages: Streaming<Bytes>,
 }
@@ -87,7 +88,7 @@ pub(crate) fn messages(list: impl IntoIterator<Item = Result<Bytes, Status>>) ->
 
 /// A running service; it ends with this value.
 pub(crate) struct Service {
-    seen: Arc<Mutex<Vec<HeaderMap>>>,
+    seen: Arc<Mutex<Vec<(String, HeaderMap)>>>,
     open: Arc<AtomicUsize>,
     cut: Arc<Notify>,
     _tasks: JoinSet<()>,
@@ -101,7 +102,12 @@ impl Service {
 
     /// The fields of every call so far.
     pub(crate) fn seen(&self) -> Vec<HeaderMap> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|(_, headers)| headers.clone()).collect()
+    }
+
+    /// How often a path was called.
+    pub(crate) fn calls(&self, path: &str) -> usize {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).iter().filter(|(seen, _)| seen == path).count()
     }
 
     /// Calls that run now.
@@ -128,7 +134,7 @@ impl Drop for Open {
 
 /// Plays a service: on the wire calls of all kinds are alike. A call of `/…/Break` gets half an answer instead.
 pub(crate) fn play(listener: TcpListener, act: impl Fn(Asked) -> BoxFuture<'static, Answer> + Clone + Send + Sync + 'static) -> Service {
-    let (seen, open, mut tasks) = (Arc::<Mutex<Vec<HeaderMap>>>::default(), Arc::<AtomicUsize>::default(), JoinSet::new());
+    let (seen, open, mut tasks) = (Arc::<Mutex<Vec<(String, HeaderMap)>>>::default(), Arc::<AtomicUsize>::default(), JoinSet::new());
     let (all, running, cut) = (Arc::clone(&seen), Arc::clone(&open), Arc::<Notify>::default());
     let told = Arc::clone(&cut);
     tasks.spawn(async move {
@@ -138,15 +144,17 @@ pub(crate) fn play(listener: TcpListener, act: impl Fn(Asked) -> BoxFuture<'stat
             let service = service_fn(move |request: http::Request<Incoming>| {
                 let turn = {
                     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
-                    seen.push(request.headers().clone());
-                    seen.len() - 1
+                    let path = request.uri().path().to_owned();
+                    let turn = seen.iter().filter(|(seen, _)| *seen == path).count();
+                    seen.push((path, request.headers().clone()));
+                    turn
                 };
                 let (act, open, cut) = (act.clone(), Open::new(&open), Arc::clone(&cut));
                 async move {
                     if request.uri().path().ends_with("/Break") {
                         return Ok::<_, std::convert::Infallible>(broken(cut));
                     }
-                    let method = Method { act, turn, headers: request.headers().clone(), open: Some(open) };
+                    let method = Method { act, turn, path: request.uri().path().to_owned(), headers: request.headers().clone(), open: Some(open) };
                     Ok(tonic::server::Grpc::new(Raw).streaming(method, request).await)
                 }
             });
@@ -172,6 +180,7 @@ fn broken(cut: Arc<Notify>) -> http::Response<Body> {
 struct Method<F> {
     act: F,
     turn: usize,
+    path: String,
     headers: HeaderMap,
     open: Option<Open>,
 }
@@ -182,7 +191,7 @@ impl<F: Fn(Asked) -> BoxFuture<'static, Answer>> tonic::server::StreamingService
     type Future = BoxFuture<'static, Answer>;
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        let asked = Asked { turn: self.turn, headers: self.headers.clone(), messages: request.into_inner() };
+        let asked = Asked { turn: self.turn, path: self.path.clone(), headers: self.headers.clone(), messages: request.into_inner() };
         let (answer, open) = ((self.act)(asked), self.open.take());
         Box::pin(async move {
             // A call is over when nobody reads its messages any more.
