@@ -323,7 +323,8 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     if let (Ok(()), Some(tunnel)) = (&ended, carried) {
         io.switch();
         let _busy = watch.enter(Protocol::Http1);
-        tunnel.run(io, read_buf).await;
+        // Boxed: a connection that is none should not be larger for it.
+        Box::pin(tunnel.run(io, read_buf)).await;
         return;
     }
     if let Err(error) = &ended {
