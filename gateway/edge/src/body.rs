@@ -1,12 +1,12 @@
 //! Bodies on their way: counted, capped, with a deadline for each piece, never held.
 
+mod meter;
+mod request;
+
 use std::{
     future::Future,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -17,18 +17,20 @@ use hyper::body::{Body, Frame, SizeHint};
 use model::problem::{Denial, ProblemKind};
 use tokio::time::{Instant, Sleep};
 
+pub use self::{
+    meter::{Meter, Progress},
+    request::{RequestBody, RequestStream},
+};
 use crate::{
     compress::Compressed,
     fields,
     grpc::{
         self,
-        replay::Replay,
-        stream::{self, CallState, CallStream},
+        stream::{self, CallStream},
     },
     health::Outcome,
     http1::{Download, Stream},
     http2::Reply,
-    intake::Intake,
     pool::Slot,
     trail::Trail,
 };
@@ -45,72 +47,6 @@ pub enum BodyError {
     /// The sender went away or broke the framing.
     #[error("the body ended before it was complete")]
     Broken,
-}
-
-/// What a request's body did, for the record and for the pool; shared with the exchange that sends it.
-#[derive(Debug, Default)]
-pub struct Meter {
-    bytes: AtomicU64,
-    state: AtomicU8,
-    is_waiting_for_client: AtomicBool,
-    /// The response to a call of gRPC.
-    call: CallState,
-}
-
-/// How a body stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// It is not over.
-    Running,
-    /// It was sent whole.
-    Complete,
-    /// It was cut.
-    Failed(BodyError),
-}
-
-impl Meter {
-    /// Bytes that have passed.
-    pub fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    /// True while the next piece was asked for and has not come: the client is late, not the service.
-    pub fn is_waiting_for_client(&self) -> bool {
-        self.is_waiting_for_client.load(Ordering::Relaxed)
-    }
-
-    /// How the body stands.
-    pub fn progress(&self) -> Progress {
-        match self.state.load(Ordering::Acquire) {
-            1 => Progress::Complete,
-            2 => Progress::Failed(BodyError::TooLarge),
-            3 => Progress::Failed(BodyError::Stalled),
-            4 => Progress::Failed(BodyError::Broken),
-            _ => Progress::Running,
-        }
-    }
-
-    /// Notes a body that was at hand from the start.
-    pub fn complete_at_once(&self, bytes: u64) {
-        self.bytes.store(bytes, Ordering::Relaxed);
-        self.set(Progress::Complete);
-    }
-
-    /// The response to a call of gRPC: its request goes on for as long as it does, and no longer.
-    pub(crate) const fn call(&self) -> &CallState {
-        &self.call
-    }
-
-    fn set(&self, progress: Progress) {
-        let state = match progress {
-            Progress::Running => 0,
-            Progress::Complete => 1,
-            Progress::Failed(BodyError::TooLarge) => 2,
-            Progress::Failed(BodyError::Stalled) => 3,
-            Progress::Failed(BodyError::Broken) => 4,
-        };
-        self.state.store(state, Ordering::Release);
-    }
 }
 
 /// A deadline for the next piece; a timer exists only while a piece is late.
@@ -146,154 +82,12 @@ impl Patience {
     }
 }
 
-/// A request's body on its way to a service.
-#[derive(Debug)]
-pub enum RequestBody {
-    /// There is none.
-    Empty,
-    /// It was read and checked.
-    Whole(Option<Bytes>),
-    /// It streams.
-    Stream(Box<RequestStream>),
-}
-
-/// The streaming form of a request's body.
-#[derive(Debug)]
-pub struct RequestStream {
-    inner: Intake,
-    bytes_max: u64,
-    meter: Arc<Meter>,
-    patience: Patience,
-    is_call: bool,
-    replay: Option<Arc<Replay>>,
-}
-
-impl RequestBody {
-    /// A body that streams, with its cap and the longest wait for a piece.
-    pub fn stream(inner: Intake, bytes_max: u64, stall: Duration, meter: Arc<Meter>) -> Self {
-        Self::Stream(Box::new(RequestStream { inner, bytes_max, meter, patience: Patience::new(stall), is_call: false, replay: None }))
-    }
-
-    /// Notes that it is the request of a call of gRPC.
-    pub fn of_call(&mut self) {
-        if let Self::Stream(stream) = self {
-            stream.is_call = true;
-        }
-    }
-
-    /// Keeps what passes from now on; `None` for a body that is at hand.
-    pub fn keep(&mut self) -> Option<Arc<Replay>> {
-        let Self::Stream(stream) = self else { return None };
-        let replay = Arc::<Replay>::default();
-        stream.replay = Some(Arc::clone(&replay));
-        Some(replay)
-    }
-
-    /// The length of a body that is at hand; zero for one that streams.
-    pub fn whole_len(&self) -> u64 {
-        self.whole_len_if_known().unwrap_or(0)
-    }
-
-    /// The length of a body that was read and checked; `None` for any other.
-    pub fn whole_len_if_known(&self) -> Option<u64> {
-        match self {
-            Self::Whole(Some(bytes)) => u64::try_from(bytes.len()).ok(),
-            Self::Whole(None) | Self::Empty | Self::Stream(_) => None,
-        }
-    }
-}
-
-impl RequestStream {
-    fn fail(&self, error: BodyError) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.meter.set(Progress::Failed(error));
-        if let Some(replay) = &self.replay {
-            replay.lose();
-        }
-        Poll::Ready(Some(Err(error)))
-    }
-
-    fn complete(&self) {
-        self.meter.set(Progress::Complete);
-        if let Some(replay) = &self.replay {
-            replay.end();
-        }
-    }
-
-    fn keep(&self, frame: &Frame<Bytes>) {
-        if let Some(replay) = &self.replay {
-            frame.data_ref().map_or_else(|| replay.lose(), |data| replay.piece(data));
-        }
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if self.is_call && self.meter.call.poll_over(cx).is_ready() {
-            return self.fail(BodyError::Broken);
-        }
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
-        self.meter.is_waiting_for_client.store(polled.is_pending(), Ordering::Relaxed);
-        match polled {
-            Poll::Pending => {
-                let call = &self.meter.call;
-                ready!(self.patience.poll_expired_unless(cx, || call.is_answered()));
-                self.fail(BodyError::Stalled)
-            }
-            Poll::Ready(None) => {
-                self.complete();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(_))) => self.fail(BodyError::Broken),
-            Poll::Ready(Some(Ok(frame))) => {
-                self.patience.piece_came();
-                let length = frame.data_ref().map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
-                let total = self.meter.bytes.fetch_add(length, Ordering::Relaxed).saturating_add(length);
-                if total > self.bytes_max {
-                    return self.fail(BodyError::TooLarge);
-                }
-                self.keep(&frame);
-                if self.inner.is_end_stream() {
-                    self.complete();
-                }
-                Poll::Ready(Some(Ok(clean_trailers(frame, fields::strip_untrusted))))
-            }
-        }
-    }
-}
-
 /// Trailers obey the rules of headers: what a client may not say, it may not say at the end either.
 fn clean_trailers(mut frame: Frame<Bytes>, clean: impl FnOnce(&mut HeaderMap)) -> Frame<Bytes> {
     if let Some(trailers) = frame.trailers_mut() {
         clean(trailers);
     }
     frame
-}
-
-impl Body for RequestBody {
-    type Data = Bytes;
-    type Error = BodyError;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut *self {
-            Self::Empty => Poll::Ready(None),
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(stream) => stream.poll(cx),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Empty => true,
-            Self::Whole(bytes) => bytes.is_none(),
-            Self::Stream(stream) => stream.inner.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Empty => SizeHint::with_exact(0),
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX))),
-            Self::Stream(stream) => stream.inner.size_hint(),
-        }
-    }
 }
 
 /// The body of a service's response, with its connection; the connection is kept as soon as both messages are over.
