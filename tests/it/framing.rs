@@ -75,6 +75,26 @@ async fn ambiguous_framing_is_refused_and_closed_and_the_service_sees_nothing() 
     assert_eq!(whole, Vec::<String>::new());
 }
 
+/// The codec reads over a blank behind a chunk's size. When that comes after the head was let through, the body breaks off.
+#[tokio::test]
+async fn body_that_becomes_ambiguous_on_its_way_never_reaches_its_end() {
+    let service = site().await.service("turning", |_| ok("served"));
+    let go_on = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+    for rest in ["5 \r\nabcde\r\n0\r\n\r\n", "1\r\na\r\n4\t\r\nbcde\r\n0\r\n\r\n", "5 ;a\r\nabcde\r\n0\r\n\r\n"] {
+        let mut wire = Wire::connect(site().await.address(), site().await.ca(), "http/1.1", Some(source(1))).await;
+        wire.send(format!("POST /turning HTTP/1.1\r\n{HEAD}expect: 100-continue\r\ntransfer-encoding: chunked\r\n\r\n")).await;
+        assert_eq!(wire.some(go_on.len()).await, go_on, "the body is awaited");
+        wire.send(rest).await;
+
+        let answer = wire.answer().await.unwrap_or_else(|| panic!("no answer to {rest:?}"));
+        assert_eq!((answer.status, answer.header("connection")), (400, Some("close")), "{rest:?}");
+        assert!(wire.closes(crate::site::SOON).await, "open after {rest:?}");
+    }
+
+    assert_eq!(service.seen().iter().map(|seen| seen.head.clone()).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
 #[tokio::test]
 async fn malformed_heads_are_refused_closed_and_recorded() {
     let service = site().await.service("malformed", |_| ok("served"));

@@ -22,8 +22,9 @@ use crate::service::{Act, Seen, Service};
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// Services without authentication: `/NAME/**` leads to the service that the test of that name plays.
-const OPEN: [&str; 47] = [
+const OPEN: [&str; 48] = [
     "ambiguous",
+    "turning",
     "malformed",
     "lawful",
     "inner",

@@ -143,6 +143,10 @@ fn framing(parts: &Parts) -> Result<(), Denial> {
     if lengths > 1 {
         return bad("the Content-Length header is repeated");
     }
+    // Over HTTP/2 the codec takes an empty one for zero.
+    if parts.headers.get(header::CONTENT_LENGTH).is_some_and(|value| value.is_empty() || !value.as_bytes().iter().all(u8::is_ascii_digit)) {
+        return bad("the Content-Length header is not a number");
+    }
     if encoded && lengths > 0 {
         return bad("Content-Length and Transfer-Encoding stand together");
     }
@@ -172,6 +176,8 @@ fn host_of(parts: &Parts) -> Result<String, Denial> {
         (Some(authority), Some(field)) if !authority.eq_ignore_ascii_case(field) => {
             return Err(bad("the request target and the Host header name different hosts"));
         }
+        // A target in absolute form does not stand in for the field (RFC 9112 section 3.2).
+        (Some(_), None) if parts.version == Version::HTTP_11 => return Err(bad("a request of HTTP/1.1 has a Host header")),
         (Some(text), _) | (None, Some(text)) => text,
         (None, None) => return Err(bad("the request names no host")),
     };

@@ -2,6 +2,9 @@
 //!
 //! HTTP/1.1 cannot go on behind a body that nobody reads, and only the one who reads it knows that it was not read: the
 //! response must say `Connection: close` then (RFC 9112 section 9.6).
+//!
+//! A body over HTTP/1.1 also breaks off as soon as its framing has more than one reading, a blank behind a chunk's size for
+//! example: the codec below would read over it. What came with the head is judged with the head (see `strict`).
 
 use std::{
     pin::Pin,
@@ -12,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 
-use crate::watch::Watch;
+use crate::{body::BodyError, watch::Watch};
 
 /// A request's body.
 #[derive(Debug)]
@@ -43,10 +46,13 @@ impl Intake {
 
 impl Body for Intake {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx);
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = Pin::new(&mut self.inner).poll_frame(cx).map_err(|_| BodyError::Broken);
+        if polled.is_ready() && self.watch.as_ref().is_some_and(|watch| watch.is_ambiguous()) {
+            return Poll::Ready(Some(Err(BodyError::Broken)));
+        }
         let is_over = match &polled {
             Poll::Ready(None) => true,
             // Nothing follows trailers, and nobody asks again.

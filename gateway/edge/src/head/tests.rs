@@ -21,6 +21,9 @@ fn a_head_with_more_than_one_reading_is_refused() {
     assert_eq!(code(|b| b.uri("https://me@a/a").header("host", "a")), malformed);
     assert_eq!(code(|b| b.uri("https://me@a/a")), malformed);
     assert!(code(|b| b.uri("HTTPS://a/a").header("host", "a")).is_ok());
+    assert_eq!(code(|b| b.uri("https://a/a")), malformed, "a target in absolute form is no Host header");
+    assert!(code(|b| b.version(Version::HTTP_2).uri("https://a/a")).is_ok());
+    assert_eq!(code(|b| b.version(Version::HTTP_2).uri("https://a/a").header("content-length", "")), malformed);
     assert_eq!(code(|b| b.header("host", "a").header("content-length", "1").header("content-length", "1")), malformed);
     assert_eq!(code(|b| b.header("host", "a").header("content-length", "1").header("transfer-encoding", "chunked")), malformed);
     assert_eq!(code(|b| b.version(Version::HTTP_10).header("host", "a").header("transfer-encoding", "chunked")), malformed);
@@ -79,7 +82,7 @@ fn only_a_harmless_request_id_is_taken_over() {
 
 /// What a request wants to become, by its version, its method and its fields.
 fn wish(version: Version, method: &str, fields: &[(&str, &str)], protocol: Option<&'static str>) -> Result<Option<Wish>, &'static str> {
-    let mut request = Request::builder().version(version).method(method).uri("https://a/a");
+    let mut request = Request::builder().version(version).method(method).uri("https://a/a").header("host", "a");
     for (name, value) in fields {
         request = request.header(*name, *value);
     }
