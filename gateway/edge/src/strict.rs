@@ -108,7 +108,6 @@ impl Framing {
             self.place = Place::Ambiguous;
             return rest;
         }
-        self.last = b'\n';
         if self.line.is_empty() {
             self.line_ended(part.strip_suffix(b"\r").unwrap_or(part));
         } else {
@@ -121,6 +120,8 @@ impl Framing {
             line.clear();
             self.line = line;
         }
+        // Behind everything else: what was kept of the line must not pass for the CR of the next one.
+        self.last = b'\n';
         rest
     }
 

@@ -252,7 +252,8 @@ fn spoil(random: &mut Random, fields: &mut Vec<Owned>, tag: &str) {
     }
 }
 
-/// What is left when everything is dropped that belongs to a connection, and pseudo-header fields that stand twice or too late.
+/// What is left when everything is dropped that belongs to a connection or has no name, and pseudo-header fields that stand twice or
+/// too late.
 ///
 /// The codec forgets that a head was malformed when a CONTINUATION follows, but it has dropped what made it so: then the service
 /// gets the rest, which is harmless, and no more (docs/conformance.md).
@@ -260,7 +261,7 @@ fn without_dropped(fields: &[Owned]) -> Vec<Owned> {
     let (mut is_regular, mut seen, mut left) = (false, Vec::new(), Vec::new());
     for (name, value) in fields {
         let is_dropped = match name.as_slice() {
-            b"connection" | b"transfer-encoding" | b"upgrade" | b"keep-alive" | b"proxy-connection" => true,
+            b"" | b"connection" | b"transfer-encoding" | b"upgrade" | b"keep-alive" | b"proxy-connection" => true,
             b"te" => value != b"trailers",
             [b':', ..] => is_regular || seen.contains(&name),
             _ => {

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a whole text and the same text byte by byte end in; they must agree.
+/// What a whole text, the same text byte by byte and cut in two anywhere end in; they must agree.
 fn read(text: &[u8]) -> (bool, bool) {
     let (mut at_once, mut by_byte) = (Framing::default(), Framing::default());
     at_once.read(text);
@@ -10,6 +10,13 @@ fn read(text: &[u8]) -> (bool, bool) {
         by_byte.read(std::slice::from_ref(byte));
     }
     assert_eq!((at_once.place, at_once.is_ambiguous()), (by_byte.place, by_byte.is_ambiguous()), "{}", text.escape_ascii());
+    for cut in 0..text.len() {
+        let mut in_two = Framing::default();
+        let (first, second) = text.split_at(cut);
+        in_two.read(first);
+        in_two.read(second);
+        assert_eq!(at_once.place, in_two.place, "{} cut at {cut}", text.escape_ascii());
+    }
     (at_once.is_ambiguous(), at_once.place == Place::Between)
 }
 
