@@ -297,23 +297,27 @@ async fn answer_that_breaks_off_ends_with_trailers_that_say_so() {
 #[tokio::test]
 async fn calls_are_repeated_after_the_statuses_that_the_route_names_and_no_others() {
     let arena = arena().await;
-    // What a path's first calls are answered.
-    let act = |asked: Asked| -> Answer {
+    // What a path's first calls are answered, when they have come whole: before that there is nothing to repeat.
+    let act = |mut asked: Asked| {
         let (code, times) = match asked.path.rsplit('/').next() {
             Some("Twice") => (Code::Unavailable, 2),
             Some("Internal") => (Code::Internal, 1),
             _ => (Code::Unavailable, 1),
         };
-        if asked.turn >= times {
-            return echo(asked);
+        async move {
+            if asked.turn >= times {
+                return echo(asked);
+            }
+            while asked.messages.message().await?.is_some() {}
+            let mut metadata = MetadataMap::new();
+            if asked.path.ends_with("/Pushback") {
+                metadata.insert("grpc-retry-pushback-ms", "5000".parse().unwrap());
+            }
+            Err(Status::with_metadata(code, "as told", metadata))
         }
-        let mut metadata = MetadataMap::new();
-        if asked.path.ends_with("/Pushback") {
-            metadata.insert("grpc-retry-pushback-ms", "5000".parse().unwrap());
-        }
-        Err(Status::with_metadata(code, "as told", metadata))
+        .boxed()
     };
-    let (repeated, once) = (service(arena, "grpcrepeated", act), service(arena, "grpconce", act));
+    let (repeated, once) = (play(arena.listener("grpcrepeated", 0), act), play(arena.listener("grpconce", 0), act));
     let mut client = client(arena).await;
     let mut ask = async |path: &'static str, bytes: usize| client.unary(path, Request::new(Bytes::from(vec![7; bytes]))).await;
 
