@@ -1,5 +1,6 @@
 //! Honest traffic beside an attack: it must be served as if nothing were.
 
+use harness::listening::accept_each;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -117,19 +118,7 @@ async fn call(http: reqwest::Client, url: String, tally: Arc<Mutex<Tally>>) {
 
 /// The honest service: answers each request with its own target.
 pub(crate) fn service(listener: TcpListener) -> JoinSet<()> {
-    let mut task = JoinSet::new();
-    task.spawn(async move {
-        let mut served = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                    served.spawn(serve(stream));
-                },
-                Some(_) = served.join_next(), if !served.is_empty() => {}
-            }
-        }
-    });
-    task
+    accept_each(listener, serve)
 }
 
 /// Serves requests without bodies until the client leaves.

@@ -11,21 +11,11 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::listening::accept_each;
+
 /// Answers every request with a few bytes, once it has come whole; over either protocol. Ends with the value.
 pub fn serve(listener: TcpListener) -> JoinSet<()> {
-    let mut task = JoinSet::new();
-    task.spawn(async move {
-        let mut served = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                    served.spawn(connection(stream));
-                },
-                Some(_) = served.join_next(), if !served.is_empty() => {}
-            }
-        }
-    });
-    task
+    accept_each(listener, connection)
 }
 
 async fn connection(stream: TcpStream) {

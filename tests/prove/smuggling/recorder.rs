@@ -1,5 +1,6 @@
 //! The service behind the gateway: reads with the reference reader, and compares at once with what the clients' streams mean.
 
+use harness::listening::accept_each;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -103,19 +104,7 @@ fn number(path: &str) -> Option<u64> {
 
 /// Accepts for as long as the task lives.
 pub(super) fn start(listener: TcpListener, book: Arc<Book>) -> JoinSet<()> {
-    let mut task = JoinSet::new();
-    task.spawn(async move {
-        let mut served = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                    served.spawn(serve(stream, Arc::clone(&book)));
-                },
-                Some(_) = served.join_next(), if !served.is_empty() => {}
-            }
-        }
-    });
-    task
+    accept_each(listener, move |stream| serve(stream, Arc::clone(&book)))
 }
 
 async fn serve(mut stream: TcpStream, book: Arc<Book>) {

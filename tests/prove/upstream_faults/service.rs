@@ -1,5 +1,6 @@
 //! The service that misbehaves as its client asks: `/faults/CASE/NONCE` names the script.
 
+use harness::listening::accept_each;
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,21 +63,11 @@ pub(super) type Orders = mpsc::Receiver<(Poison, tokio::sync::oneshot::Sender<()
 
 /// Accepts for as long as the task lives.
 pub(super) fn start(listener: TcpListener, shared: Arc<Shared>) -> JoinSet<()> {
-    let mut task = JoinSet::new();
-    task.spawn(async move {
-        let mut served = JoinSet::new();
-        loop {
-            tokio::select! {
-                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                    shared.connections.fetch_add(1, Ordering::SeqCst);
-                    let shared = Arc::clone(&shared);
-                    served.spawn(async move { drop(serve(stream, &shared).await) });
-                },
-                Some(_) = served.join_next(), if !served.is_empty() => {}
-            }
-        }
-    });
-    task
+    accept_each(listener, move |stream| {
+        shared.connections.fetch_add(1, Ordering::SeqCst);
+        let shared = Arc::clone(&shared);
+        async move { drop(serve(stream, &shared).await) }
+    })
 }
 
 /// Serves requests until the script ends the connection.
