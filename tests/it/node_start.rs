@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use edge::listener::{Reserved, reserve};
 use harness::client::{self, Version};
 use harness::dev::{self, Dev};
 use harness::node::{Node, Under};
@@ -24,6 +25,7 @@ struct Folder {
     dir: tempfile::TempDir,
     data: SocketAddr,
     control: SocketAddr,
+    _ports: [Reserved; 3],
 }
 
 impl Folder {
@@ -34,9 +36,8 @@ impl Folder {
         for (name, text) in [("password", "secret-of-the-database"), ("pepper", PEPPER), ("snapshot-key", PEPPER)] {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
-        // Held together, so that they differ; then free for the node.
-        let ports = [0, 1, 2].map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
-        let [data, control, database] = [&ports[0], &ports[1], &ports[2]].map(|held| held.local_addr().unwrap());
+        let ports = [0, 1, 2].map(|_| reserve("127.0.0.1:0".parse().unwrap()).unwrap());
+        let [data, control, database] = [&ports[0], &ports[1], &ports[2]].map(|kept| kept.address());
         let text = format!(
             "version: 1\nnode: lonely\nregion: eu-west\n\
              data: {{ listen: \"{data}\", certificate: server.pem, key: \"file:server.key\" }}\n\
@@ -47,7 +48,7 @@ impl Folder {
              secrets:\n  peppers: [ {{ version: 1, key: \"file:pepper\" }} ]\n  snapshot_key: \"file:snapshot-key\"\nlog: text\n"
         );
         std::fs::write(dir.path().join("node.yaml"), text).unwrap();
-        Self { dir, data, control }
+        Self { dir, data, control, _ports: ports }
     }
 
     fn path(&self, name: &str) -> String {

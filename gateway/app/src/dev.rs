@@ -17,6 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use edge::listener::{self, Reserved};
 use model::{
     key::{self, Peppers, Purpose},
     secret::SecretText,
@@ -126,6 +127,7 @@ fn announce(layout: &Layout, deployment: &Deployment, options: &Options, took_ms
 /// Everything that runs.
 struct Deployment {
     ports: [RegionPorts; 2],
+    _kept: Vec<Reserved>,
     primary: Cluster,
     standby: Cluster,
     demos: Vec<Process>,
@@ -138,7 +140,7 @@ impl Deployment {
     async fn start(layout: &Layout, port: u16) -> Result<Self> {
         let binaries = Binaries::find(boot::environment("CAUSEWAY_PG_BIN").map(PathBuf::from).as_deref())?;
         let superuser = layout.secret("postgres-superuser")?;
-        let mut ports = ports(port)?;
+        let Ports { regions: mut ports, kept } = Ports::choose(port)?;
         let [eu, us] = &mut ports;
         crate::cli::progress("starting PostgreSQL: a primary and a streaming standby");
         let primary = Cluster::primary(&binaries, &layout.path("postgres/primary"), eu.postgres, &superuser, Fsync::On).await?;
@@ -170,7 +172,7 @@ impl Deployment {
             let node_file = node_file.to_str().context("the data folder's path is not UTF-8")?;
             nodes.push(Process::start(&format!("node {region}"), &["serve", "--config", node_file], &layout.path(&format!("logs/{region}.log")))?);
         }
-        let mut deployment = Self { ports, primary, standby, demos, nodes, api_key, operator_token };
+        let mut deployment = Self { ports, _kept: kept, primary, standby, demos, nodes, api_key, operator_token };
         deployment.wait_up(layout).await?;
         Ok(deployment)
     }
@@ -261,31 +263,43 @@ impl Deployment {
     }
 }
 
-/// Chooses the ports: a block that starts at `first`, or free ones.
-fn ports(first: u16) -> Result<[RegionPorts; 2]> {
-    if first == 0 {
-        // Held until all are chosen, so that none is given twice.
-        let mut held = Vec::new();
-        for _ in 0..6 {
-            held.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?);
+/// The ports of a deployment, kept for its processes until it ends: one that is started again finds its port free.
+struct Ports {
+    regions: [RegionPorts; 2],
+    kept: Vec<Reserved>,
+}
+
+impl Ports {
+    /// Chooses the ports: a block that starts at `first`, or free ones. PostgreSQL keeps its own.
+    fn choose(first: u16) -> Result<Self> {
+        if first == 0 {
+            let mut kept = Vec::new();
+            let mut next = || {
+                let port = listener::reserve((Ipv4Addr::LOCALHOST, 0).into()).context("no free port")?;
+                let number = port.address().port();
+                kept.push(port);
+                anyhow::Ok(number)
+            };
+            let mut region = || anyhow::Ok(RegionPorts { data: next()?, control: next()?, demo: next()?, postgres: 0 });
+            return Ok(Self { regions: [region()?, region()?], kept });
         }
-        let mut free = held.iter().map(|listener| listener.local_addr().map(|address| address.port()));
-        let mut next = || free.next().context("no free port")?.context("no free port");
-        let mut region = || anyhow::Ok(RegionPorts { data: next()?, control: next()?, demo: next()?, postgres: 0 });
-        return Ok([region()?, region()?]);
+        let at = |offset: u16| first.checked_add(offset).context("the first port is too high");
+        let regions = [
+            RegionPorts { data: at(0)?, control: at(1)?, demo: at(4)?, postgres: at(6)? },
+            RegionPorts { data: at(2)?, control: at(3)?, demo: at(5)?, postgres: at(7)? },
+        ];
+        for port in regions.iter().flat_map(|ports| [ports.data, ports.control, ports.demo, ports.postgres]) {
+            ensure!(
+                TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok(),
+                "port {port} is taken. Is another `causeway dev` running? Choose other ports with `--port N` (eight from N on), or free ones with `--port 0`"
+            );
+        }
+        let mut kept = Vec::new();
+        for port in regions.iter().flat_map(|ports| [ports.data, ports.control, ports.demo]) {
+            kept.push(listener::reserve((Ipv4Addr::LOCALHOST, port).into()).with_context(|| format!("port {port} is taken"))?);
+        }
+        Ok(Self { regions, kept })
     }
-    let at = |offset: u16| first.checked_add(offset).context("the first port is too high");
-    let ports = [
-        RegionPorts { data: at(0)?, control: at(1)?, demo: at(4)?, postgres: at(6)? },
-        RegionPorts { data: at(2)?, control: at(3)?, demo: at(5)?, postgres: at(7)? },
-    ];
-    for port in ports.iter().flat_map(|ports| [ports.data, ports.control, ports.demo, ports.postgres]) {
-        ensure!(
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok(),
-            "port {port} is taken. Is another `causeway dev` running? Choose other ports with `--port N` (eight from N on), or free ones with `--port 0`"
-        );
-    }
-    Ok(ports)
 }
 
 async fn databases(layout: &Layout, primary: &Cluster, standby: &Cluster, superuser: &str) -> Result<Topology> {

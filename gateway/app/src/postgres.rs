@@ -13,12 +13,14 @@ mod tests;
 mod tool;
 
 use std::ffi::OsString;
+use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use edge::listener::{self, Reserved};
 use rustix::process::Signal;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
@@ -38,9 +40,6 @@ const READY_WITHIN: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long each step of a stop may take before the next, harder one.
 const STOP_STEP: Duration = Duration::from_secs(15);
-/// How often a free port is chosen anew when another program takes it first.
-const PORT_TRIES: u32 = 5;
-
 /// Whether the server makes its commits durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fsync {
@@ -102,6 +101,8 @@ pub struct Cluster {
     fsync: Fsync,
     follows: Option<(Upstream, String)>,
     child: Option<Child>,
+    /// The port, when it was chosen here.
+    kept: Option<Reserved>,
     /// Held while this process owns the directory; the kernel releases it when the process ends, however it ends.
     _lock: std::fs::File,
 }
@@ -273,16 +274,11 @@ impl Cluster {
             self.port = port;
             return self.launch().await;
         }
-        for tried in 1.. {
-            self.port = free_port()?;
-            match self.launch().await {
-                Ok(()) => break,
-                // Another program was quicker.
-                Err(error) if tried < PORT_TRIES && format!("{error:#}").contains("could not bind") => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        // Kept while the server is stopped, too: it comes back on the same port.
+        let kept = listener::reserve((Ipv4Addr::LOCALHOST, 0).into()).context("no free port")?;
+        self.port = kept.address().port();
+        self.kept = Some(kept);
+        self.launch().await
     }
 
     async fn launch(&mut self) -> Result<()> {
@@ -358,11 +354,6 @@ impl Drop for Cluster {
         }
         child.signal(Signal::KILL);
     }
-}
-
-fn free_port() -> Result<u16> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).context("no free port on 127.0.0.1")?;
-    Ok(listener.local_addr().context("no local address")?.port())
 }
 
 /// Percent-encodes everything but the unreserved characters of RFC 3986 §2.3.

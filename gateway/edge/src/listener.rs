@@ -27,6 +27,34 @@ pub fn bind(address: SocketAddr, count: usize) -> io::Result<Vec<TcpListener>> {
     Ok(sockets)
 }
 
+/// A port that is kept for a process that will listen there.
+///
+/// Its socket is bound and does not listen: connections are refused, as if nobody had the port. The kernel gives the port to no
+/// other program that takes a free one, nor to an outgoing connection; one that names it, and sets `SO_REUSEADDR`, can listen.
+#[derive(Debug)]
+pub struct Reserved {
+    _socket: Socket,
+    address: SocketAddr,
+}
+
+impl Reserved {
+    /// The address, with the port that the kernel chose.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// Keeps a port for as long as the answer lives; port 0 takes a free one.
+///
+/// # Errors
+/// What the kernel says, `AddrInUse` among it: another process listens there.
+pub fn reserve(address: SocketAddr) -> io::Result<Reserved> {
+    let socket = unbound(address)?;
+    socket.bind(&address.into())?;
+    let address = socket.local_addr()?.as_socket().ok_or(io::ErrorKind::Unsupported)?;
+    Ok(Reserved { _socket: socket, address })
+}
+
 /// Deals sockets to `cores` cores, so that each core has at least one: a process that took its sockets over may have another
 /// number of cores than the one that bound them.
 ///
@@ -49,10 +77,15 @@ pub fn deal(sockets: Vec<TcpListener>, cores: usize) -> io::Result<Vec<Vec<TcpLi
     Ok(hands)
 }
 
-fn socket(address: SocketAddr) -> io::Result<TcpListener> {
+fn unbound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
+    Ok(socket)
+}
+
+fn socket(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = unbound(address)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;

@@ -36,7 +36,7 @@ impl Cluster {
             );
         }
         let data = dir.join("data");
-        Ok(Self { binaries: binaries.clone(), launch, dir, data, port: 0, password, fsync, follows, child: None, _lock: lock })
+        Ok(Self { binaries: binaries.clone(), launch, dir, data, port: 0, password, fsync, follows, child: None, kept: None, _lock: lock })
     }
 
     /// Whether usable data is there.
