@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use audit::{
-    reader::{Batch, Reader, Row},
+    reader::{Batch, Reader},
     spool::Spool,
 };
 use store::{
@@ -118,8 +118,7 @@ impl Loader {
                 return Ok(seq);
             }
             let last_seq = rows.last_seq();
-            let rows: Vec<Row<'_>> = rows.iter().collect();
-            let loaded = match self.into.load(primary, &self.node, incarnation, seq + 1, &rows, *chain).await {
+            let loaded = match self.into.load(primary, &self.node, incarnation, seq + 1, rows.iter(), *chain).await {
                 Ok(loaded) => loaded,
                 Err(LoadError::Store(error)) => return Err(error.to_string()),
                 Err(gap @ LoadError::Gap { .. }) => return Err(gap.to_string()),

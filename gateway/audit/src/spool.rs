@@ -8,6 +8,7 @@
 mod catalog;
 mod files;
 mod lane;
+mod pace;
 mod recovery;
 mod shared;
 mod space;

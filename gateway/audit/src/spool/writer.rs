@@ -6,6 +6,7 @@ use super::{
     Lost, SpoolConfig, SpoolError,
     files::Files,
     lane::{LaneShared, Queued},
+    pace::Pace,
     shared::{GATHERING, IDLE, LAZY, Shared},
 };
 use crate::{
@@ -15,10 +16,6 @@ use crate::{
 
 /// How long records that nobody waits for may stay in memory.
 const LAZY_FLUSH: Duration = Duration::from_millis(20);
-
-/// After a sync the writer rests for as long as the sync took, at most this long, unless every outstanding slot is queued: under
-/// load half as many syncs carry twice as many records each, and whoever is alone waits for nobody.
-const REST_MAX: Duration = Duration::from_millis(1);
 
 /// The writer's own state; everything shared is in [`Shared`].
 #[derive(Debug)]
@@ -35,8 +32,9 @@ pub(crate) struct Writer {
     wakers: Vec<Waker>,
     /// When the sync began during which the queue's oldest record may have come.
     synced_from: Option<Duration>,
-    /// Until when the next sync may wait for company, see [`REST_MAX`].
+    /// Until when the next sync may wait for company, see [`Pace`].
     rests_until: Duration,
+    pace: Pace,
     has_ended: bool,
 }
 
@@ -77,6 +75,7 @@ impl Writer {
             wakers: Vec::new(),
             synced_from: None,
             rests_until: Duration::ZERO,
+            pace: Pace::default(),
             has_ended: false,
         })
     }
@@ -259,7 +258,7 @@ impl Writer {
         self.synced_from = Some(began);
         let ended = self.now();
         let took = ended.saturating_sub(began);
-        self.rests_until = ended + took.min(REST_MAX);
+        self.rests_until = ended + self.pace.rest(self.batch.records, took, ended);
         self.shared.space.synced(took);
         Ok(())
     }

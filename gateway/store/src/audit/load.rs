@@ -13,7 +13,7 @@ use sqlx::{Connection, PgConnection, Postgres, pool::PoolConnection, query_file}
 use super::{
     LoadError, Watermark,
     copy::{CopyBuffer, Day},
-    extract::Extract,
+    extract::{Columns, Extract},
 };
 use crate::{
     error::StoreError,
@@ -62,31 +62,74 @@ impl Loader {
         node: &str,
         incarnation: u64,
         from_seq: u64,
-        rows: &[Row<'_>],
+        rows: impl Iterator<Item = Row<'_>> + Clone + Send,
         chain: [u8; 32],
     ) -> Result<u64, LoadError> {
-        let mut events = Vec::with_capacity(rows.len());
-        for (expected, row) in (from_seq..).zip(rows) {
+        let mut last = None;
+        for (expected, row) in (from_seq..).zip(rows.clone()) {
             if row.seq != expected || row.incarnation != incarnation {
                 return Err(LoadError::Gap { seq: row.seq, expected_after: expected.saturating_sub(1) });
             }
-            events.push(Extract::of(row.event));
+            last = Some(row.seq);
         }
-        let Some(last) = rows.last() else {
+        let Some(last) = last else {
             return Ok(watermark(primary, node, incarnation).await?.seq);
         };
+        let part = Part { place: Place { node, incarnation }, extent: Extent { first: from_seq, last, chain } };
         // Taken out, so that an error or a dropped future leaves nothing to be believed.
-        let calendar = match self.calendar.take().filter(|calendar| calendar.covers(&events)) {
-            Some(calendar) => Calendar { loads_left: calendar.loads_left - 1, ..calendar },
-            None => Calendar::prepare(primary, &events).await?,
-        };
+        let remembered = self.calendar.take().and_then(Calendar::once_more);
+        if let Some(calendar) = remembered {
+            match self.attempt(primary, &part, rows.clone(), &calendar).await {
+                Ok(loaded) => {
+                    self.calendar = Some(calendar);
+                    return Ok(loaded);
+                }
+                Err(Stop::Uncovered) => {}
+                Err(Stop::Failed(error)) => return Err(error),
+            }
+        }
+        let calendar = Calendar::prepare(primary, rows.clone()).await?;
+        match self.attempt(primary, &part, rows, &calendar).await {
+            Ok(loaded) => {
+                self.calendar = Some(calendar.remembered());
+                Ok(loaded)
+            }
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::Uncovered) => Err(LoadError::Store(wire::corrupt("audit calendar", "it does not cover what it was made for"))),
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        primary: &Primary,
+        part: &Part<'_>,
+        rows: impl Iterator<Item = Row<'_>> + Send,
+        calendar: &Calendar,
+    ) -> Result<u64, Stop> {
         let mut held = Held { connection: primary.pool().acquire().await.map_err(StoreError::from)?, is_settled: false };
-        let place = Place { node, incarnation };
-        let extent = Extent { first: from_seq, last: last.seq, chain };
-        let loaded = load_on(&mut held.connection, &place, rows.iter().zip(&events), (&calendar, &mut self.buffer), &extent).await;
+        let loaded = load_on(&mut held.connection, part, rows, calendar, &mut self.buffer).await;
         held.is_settled = loaded.is_ok();
-        self.calendar = loaded.is_ok().then_some(calendar);
         loaded
+    }
+}
+
+/// Why a load did not come to its end.
+#[derive(Debug)]
+enum Stop {
+    /// An event needs a day that the calendar does not have.
+    Uncovered,
+    Failed(LoadError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<sqlx::Error> for Stop {
+    fn from(error: sqlx::Error) -> Self {
+        StoreError::from(error).into()
     }
 }
 
@@ -123,23 +166,30 @@ struct Extent {
     chain: [u8; 32],
 }
 
-async fn load_on<'r>(
+/// What one transaction loads.
+#[derive(Debug)]
+struct Part<'p> {
+    place: Place<'p>,
+    extent: Extent,
+}
+
+async fn load_on(
     connection: &mut PgConnection,
-    place: &Place<'_>,
-    rows: impl Iterator<Item = (&'r Row<'r>, &'r Extract<'r>)>,
-    (calendar, buffer): (&Calendar, &mut CopyBuffer),
-    extent: &Extent,
-) -> Result<u64, LoadError> {
-    let mut tx = connection.begin().await.map_err(StoreError::from)?;
+    Part { place, extent }: &Part<'_>,
+    rows: impl Iterator<Item = Row<'_>> + Send,
+    calendar: &Calendar,
+    buffer: &mut CopyBuffer,
+) -> Result<u64, Stop> {
+    let mut tx = connection.begin().await?;
     let before = lock(&mut tx, place).await?;
     if extent.last <= before.seq {
-        tx.rollback().await.map_err(StoreError::from)?;
+        tx.rollback().await?;
         return Ok(before.seq);
     }
     if extent.first > before.seq + 1 {
-        return Err(LoadError::Gap { seq: extent.first, expected_after: before.seq });
+        return Err(Stop::Failed(LoadError::Gap { seq: extent.first, expected_after: before.seq }));
     }
-    copy(&mut tx, place, rows.filter(|(row, _)| row.seq > before.seq), calendar, buffer).await?;
+    copy(&mut tx, place, rows.filter(|row| row.seq > before.seq), calendar, buffer).await?;
     advance(&mut tx, place, (before.seq, extent.last), extent.chain).await?;
     tx.commit().await.map_err(StoreError::at_commit)?;
     Ok(extent.last)
@@ -164,18 +214,22 @@ async fn advance(connection: &mut PgConnection, place: &Place<'_>, (before, afte
     if set.rows_affected() == 1 { Ok(()) } else { Err(wire::corrupt("audit watermark", "it moved under its lock")) }
 }
 
-async fn copy<'r>(
+/// Each row is read, encoded and forgotten before the next: they are many, and none is looked at twice.
+async fn copy(
     connection: &mut PgConnection,
     place: &Place<'_>,
-    rows: impl Iterator<Item = (&'r Row<'r>, &'r Extract<'r>)>,
+    rows: impl Iterator<Item = Row<'_>> + Send,
     calendar: &Calendar,
     buffer: &mut CopyBuffer,
-) -> Result<(), StoreError> {
+) -> Result<(), Stop> {
     let incarnation = wire::bigint(place.incarnation)?;
     let mut copy = connection.copy_in_raw(include_str!("../../queries/audit_event/copy.sql")).await?;
     buffer.start();
-    for (row, event) in rows {
-        encode(buffer, place.node, incarnation, row, event, calendar)?;
+    for row in rows {
+        let event = Extract::of(row.event);
+        let columns = event.columns();
+        let Some(filed) = calendar.file(columns.at) else { return Err(Stop::Uncovered) };
+        encode(buffer, place.node, incarnation, &row, &columns, filed)?;
         if buffer.is_full() {
             copy.send(buffer.piece()).await?;
             buffer.sent();
@@ -192,41 +246,52 @@ async fn copy<'r>(
 struct Calendar {
     /// Days that have a partition.
     days: BTreeSet<Day>,
-    /// The database's clock: the instant of events that do not say theirs.
-    now: UtcMicros,
+    /// The database's clock: the instant of events that do not say theirs. `None` when it was asked for other events.
+    now: Option<UtcMicros>,
     /// How many more loads believe it.
     loads_left: u32,
 }
 
 impl Calendar {
     /// Makes the partitions that are missing, in a transaction of its own: it needs a short exclusive lock on the table.
-    async fn prepare(primary: &Primary, events: &[Extract<'_>]) -> Result<Self, StoreError> {
-        let wanted: BTreeSet<Day> = events.iter().filter_map(Extract::at).map(Day::of).collect();
+    async fn prepare(primary: &Primary, rows: impl Iterator<Item = Row<'_>>) -> Result<Self, StoreError> {
+        let wanted: BTreeSet<Day> = rows.filter_map(|row| Extract::of(row.event).at()).map(Day::of).collect();
         let dates: Vec<time::Date> = wanted.iter().filter_map(|day| day.to_date()).collect();
         let row = query_file!("queries/audit_event/partitions.sql", &dates).fetch_one(primary.pool()).await?;
         let days = row.days.into_iter().map(Day::from_date).collect();
-        Ok(Self { days, now: UtcMicros::from_datetime(row.now), loads_left: CALENDAR_LOADS })
+        Ok(Self { days, now: Some(UtcMicros::from_datetime(row.now)), loads_left: CALENDAR_LOADS })
     }
 
-    /// Whether nothing needs to be asked for these events: each has an instant, and its day a partition.
-    fn covers(&self, events: &[Extract<'_>]) -> bool {
-        let has_day = |event: &Extract<'_>| event.at().is_some_and(|at| self.days.contains(&Day::of(at)));
-        self.loads_left > 0 && events.iter().all(has_day)
+    /// For the loads that follow the one that it was made for.
+    fn remembered(self) -> Self {
+        Self { now: None, ..self }
     }
 
-    fn file(&self, at: Option<UtcMicros>) -> (Day, UtcMicros) {
-        match at {
-            Some(at) if self.days.contains(&Day::of(at)) => (Day::of(at), at),
-            Some(at) => (Day::UNBELIEVED, at),
-            None => (Day::UNBELIEVED, self.now),
+    fn once_more(self) -> Option<Self> {
+        let loads_left = self.loads_left.checked_sub(1)?;
+        Some(Self { loads_left, ..self })
+    }
+
+    /// `None` when the database has to be asked.
+    fn file(&self, at: Option<UtcMicros>) -> Option<(Day, UtcMicros)> {
+        match (at, self.now) {
+            (Some(at), _) if self.days.contains(&Day::of(at)) => Some((Day::of(at), at)),
+            (Some(at), Some(_)) => Some((Day::UNBELIEVED, at)),
+            (None, Some(now)) => Some((Day::UNBELIEVED, now)),
+            (_, None) => None,
         }
     }
 }
 
 /// One row as COPY takes it; the order of the columns is that of the statement.
-fn encode(buffer: &mut CopyBuffer, node: &str, incarnation: i64, row: &Row<'_>, event: &Extract<'_>, calendar: &Calendar) -> Result<(), StoreError> {
-    let columns = event.columns();
-    let (day, at) = calendar.file(columns.at);
+fn encode(
+    buffer: &mut CopyBuffer,
+    node: &str,
+    incarnation: i64,
+    row: &Row<'_>,
+    columns: &Columns<'_>,
+    (day, at): (Day, UtcMicros),
+) -> Result<(), StoreError> {
     buffer.row();
     buffer.bytes(node.as_bytes());
     buffer.bigint(incarnation);

@@ -30,7 +30,7 @@ fn given(rows: &[Stored]) -> Vec<Row<'_>> {
 
 /// Loads by a loader that has loaded nothing before.
 async fn load(primary: &Primary, node: &str, incarnation: u64, from_seq: u64, rows: &[Stored], chain: [u8; 32]) -> Result<u64, LoadError> {
-    Loader::default().load(primary, node, incarnation, from_seq, &given(rows), chain).await
+    Loader::default().load(primary, node, incarnation, from_seq, given(rows).into_iter(), chain).await
 }
 
 const DAY_US: i64 = 86_400_000_000;
@@ -115,7 +115,7 @@ async fn a_loader_that_has_loaded_before_files_every_day_and_any_number_of_rows(
 
     for (from, until, day) in [(1, 1_000, 0), (1_001, 1_001, 0), (1_002, 1_003, -1), (1_004, 2_500, -1), (2_501, 2_502, 40)] {
         let part = rows(from..=until, at + day * DAY_US);
-        assert_eq!(loader.load(&database.primary, "eu-1", 1, from, &given(&part), [5; 32]).await.expect("it loads"), until);
+        assert_eq!(loader.load(&database.primary, "eu-1", 1, from, given(&part).into_iter(), [5; 32]).await.expect("it loads"), until);
     }
 
     assert_eq!(count(&database).await, (2_502, 2_502, 2_502));
@@ -137,10 +137,10 @@ async fn a_load_whose_outcome_is_unknown_is_safe_to_repeat() {
         // From at once to longer than a load takes.
         let patience = Duration::from_micros(150 * (batch % 40));
         let part = given(&part);
-        if timeout(patience, loader.load(&database.primary, "eu-1", 1, first, &part, [4; 32])).await.is_err() {
+        if timeout(patience, loader.load(&database.primary, "eu-1", 1, first, part.iter().copied(), [4; 32])).await.is_err() {
             cut += 1;
         }
-        assert_eq!(loader.load(&database.primary, "eu-1", 1, first, &part, [4; 32]).await.expect("it loads"), last);
+        assert_eq!(loader.load(&database.primary, "eu-1", 1, first, part.iter().copied(), [4; 32]).await.expect("it loads"), last);
     }
 
     assert!(cut > 0, "no load was cut off");
