@@ -32,6 +32,7 @@ mod postgres;
 mod power;
 mod process;
 mod program;
+mod purging;
 mod retries;
 mod revisions;
 mod service;

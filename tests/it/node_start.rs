@@ -37,7 +37,7 @@ impl Folder {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         let ports = [0, 1, 2].map(|_| reserve("127.0.0.1:0".parse().unwrap()).unwrap());
-        let [data, control, database] = [&ports[0], &ports[1], &ports[2]].map(|kept| kept.address());
+        let [data, control, database] = [&ports[0], &ports[1], &ports[2]].map(Reserved::address);
         let text = format!(
             "version: 1\nnode: lonely\nregion: eu-west\n\
              data: {{ listen: \"{data}\", certificate: server.pem, key: \"file:server.key\" }}\n\

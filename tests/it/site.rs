@@ -119,6 +119,7 @@ impl Site {
             .chain(&CHECKED)
             .chain(&crate::filters::SERVICES)
             .chain(&crate::caching::SERVICES)
+            .chain(&crate::purging::SERVICES)
             .chain(&crate::websockets::SERVICES);
         let names = names.chain(SPOKEN.iter().map(|(name, ..)| name));
         let listeners: HashMap<&str, TcpListener> = names.map(|name| (*name, TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap())).collect();
@@ -140,6 +141,28 @@ impl Site {
     /// The region that most tests talk to: the writer's.
     pub(crate) fn region(&self) -> &RegionReady {
         self.dev.writer().unwrap()
+    }
+
+    /// Every region.
+    pub(crate) fn regions(&self) -> &[RegionReady] {
+        &self.ready().regions
+    }
+
+    /// What the deployment said about itself once it was up.
+    pub(crate) fn ready(&self) -> &dev::Ready {
+        self.dev.ready()
+    }
+
+    /// The revision of the authority lane that a region's node has in force.
+    pub(crate) async fn authority(&self, region: &RegionReady) -> u64 {
+        let answer = self.http(Version::Http1).get(format!("{}/status", region.control)).bearer_auth(self.operator_token()).send().await;
+        let status: Value = serde_json::from_slice(&answer.unwrap().bytes().await.unwrap()).unwrap();
+        status["node"]["authority_revision"].as_u64().unwrap_or_else(|| panic!("{status}"))
+    }
+
+    /// A region's metrics.
+    pub(crate) async fn metrics(&self, region: &RegionReady) -> String {
+        self.http(Version::Http1).get(format!("{}/metrics", region.control)).send().await.unwrap().text().await.unwrap()
     }
 
     /// The data listener.
@@ -308,7 +331,7 @@ fn document(ports: &HashMap<&str, u16>, ca: &str) -> Value {
         ],
         "apis": [{ "name": "things", "openapi": api() }],
         "upstreams": upstreams,
-        "routes": open.chain(special()).chain(crate::filters::routes()).chain(crate::caching::routes()).chain(crate::websockets::routes()).collect::<Vec<_>>(),
+        "routes": open.chain(special()).chain(crate::filters::routes()).chain(crate::caching::routes()).chain(crate::purging::routes()).chain(crate::websockets::routes()).collect::<Vec<_>>(),
     })
 }
 

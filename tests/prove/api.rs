@@ -96,6 +96,14 @@ impl Api {
         Ok(())
     }
 
+    /// Purges what is stored with a tag.
+    pub(crate) async fn purge(&self, region: &RegionReady, tag: &str) -> Result<()> {
+        let url = format!("{}/v1/cache/purge", region.control);
+        let answer = whole(self.client.post(url).bearer_auth(&self.ready.operator_token).json(&json!({ "tags": [tag] }))).await?;
+        ensure!(answer.status == 200, "purging was answered {}: {}", answer.status, answer.body);
+        Ok(())
+    }
+
     /// `GET` on a control listener with the operator's token.
     pub(crate) async fn control(&self, region: &RegionReady, path: &str) -> Result<Answer> {
         whole(self.client.get(format!("{}{path}", region.control)).bearer_auth(&self.ready.operator_token)).await

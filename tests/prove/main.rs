@@ -23,6 +23,7 @@ mod memory;
 mod neighbor;
 mod outage;
 mod propagation;
+mod purge;
 mod reload;
 mod sloppy;
 mod slow_clients;
@@ -70,10 +71,11 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 13] = [
+const CLAIMS: [Claim; 14] = [
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
+    purge::CLAIM,
     outage::CLAIM,
     limit_headers::CLAIM,
     validation::CLAIM,

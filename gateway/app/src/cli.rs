@@ -10,6 +10,7 @@ use crate::{boot, config::LogFormat, dev, node, telemetry};
 pub mod admin;
 pub mod apply;
 pub mod audit;
+pub mod cache;
 pub mod check;
 pub mod client;
 pub mod diagnostics;
@@ -55,6 +56,8 @@ enum Verb {
     Diff(apply::DiffArgs),
     /// Issue, list, show and revoke API keys
     Keys(keys::KeysArgs),
+    /// Purge stored responses
+    Cache(cache::CacheArgs),
     /// Search the access log
     Audit(audit::AuditArgs),
     /// Show a node and its deployment
@@ -152,6 +155,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Apply(args) => return apply::run_apply(args).await,
         Verb::Diff(args) => return apply::run_diff(args).await,
         Verb::Keys(args) => return keys::run(args).await,
+        Verb::Cache(args) => return cache::run(args).await,
         Verb::Audit(args) => return audit::run(args).await,
         Verb::Status(args) => return status::run(args).await,
         Verb::Migrate(args) => admin::migrate(&args).await?,

@@ -70,6 +70,8 @@ impl Numbers {
             ("causeway_cache_hits", "Responses given from the cache", cache.hits),
             ("causeway_cache_misses", "Requests to services on routes with a cache", cache.misses),
             ("causeway_cache_collapsed", "Requests that got the response another one had asked for", cache.collapsed),
+            ("causeway_cache_purges", "Purges of stored responses applied", cache.purges),
+            ("causeway_cache_purged", "Stored responses dropped for them", cache.purged),
             ("causeway_audit_records", "Audit records on disk since the start", spool.records_total),
             ("causeway_audit_batches", "Batches that carried them", spool.batches_total),
             ("causeway_audit_fsyncs", "Calls of fdatasync for them", spool.fsyncs_total),

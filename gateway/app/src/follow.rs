@@ -35,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     domains::Writers,
     facts::{Facts, Nack},
+    purge,
     sealed::{self, Sealed},
 };
 
@@ -344,6 +345,8 @@ impl Follower {
                 if is_older {
                     return Ok(false);
                 }
+                // Purges among the changes that were skipped stand in no table.
+                self.edge.cache.forget();
                 tracing::info!(?reason, revisions = ?load.revisions, "loaded the whole configuration");
                 *applied = self.applied_from(load, Some(applied));
                 return Ok(true);
@@ -352,7 +355,10 @@ impl Follower {
         self.facts.replica_answered();
         let mut is_new = false;
         if revisions.authority > applied.revisions.authority {
-            applied.authority = Arc::new(applied.authority.with(changes.into_iter().filter_map(|change| self.readable(change))));
+            let changes: Vec<_> = changes.into_iter().filter_map(|change| self.readable(change)).collect();
+            // Before the revision is confirmed, published or reported.
+            purge::apply(&self.edge.cache, &changes);
+            applied.authority = Arc::new(applied.authority.with(changes));
             applied.revisions.authority = revisions.authority;
             is_new = true;
         }
@@ -381,13 +387,13 @@ impl Follower {
         true
     }
 
-    /// A change that can be applied; of one that cannot be read, the key it names stops working.
+    /// A change that can be applied; of one that cannot be read, the key it names stops working, or everything stored is purged.
     fn readable(&self, change: Change) -> Option<AuthorityChange> {
         match change.result {
             Ok(change) => Some(change),
             Err(bad) => {
                 Self::quarantine(std::slice::from_ref(&bad), &self.facts.bad_authority);
-                KeyId::parse(&bad.entity).map(|id| AuthorityChange::KeyRemoved { id })
+                KeyId::parse(&bad.entity).map(|id| AuthorityChange::KeyRemoved { id }).or_else(|| purge::in_place_of(&bad))
             }
         }
     }

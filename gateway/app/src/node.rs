@@ -55,6 +55,7 @@ use crate::{
     handover::{self, Predecessor},
     load::{self, Loader},
     notify::Notify,
+    purge,
     sealed::Sealed,
     status::NodeStatus,
     task::Tasks,
@@ -114,6 +115,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     tasks.spawn("upgrade", handover::start_successors(upgrade, config.handover.is_some()));
 
     tasks.spawn("health checks", edge::health::watch::run(Arc::clone(&edge)));
+    tasks.spawn("purged responses", purge::clear(Arc::clone(&edge)));
     tasks.spawn("names", edge::names::run(Arc::clone(&edge), edge::names::system));
 
     let status = Arc::new(NodeStatus {

@@ -2,6 +2,7 @@
 
 pub(crate) mod application;
 pub(crate) mod audit;
+pub(crate) mod cache;
 pub(crate) mod consumer;
 pub(crate) mod document;
 pub(crate) mod key;

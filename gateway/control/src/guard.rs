@@ -114,6 +114,7 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::KeyRead
         | Action::KeyCreate
         | Action::KeyRevoke
+        | Action::CachePurge
         | Action::AuditRead => DEADLINE,
     };
     tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {

@@ -5,13 +5,13 @@
 pub enum Role {
     /// Reads the configuration and the state of the nodes.
     Viewer,
-    /// A viewer who issues and revokes keys.
+    /// A viewer who issues and revokes keys, and purges stored responses.
     Developer,
     /// A viewer whose agreement later acts will need; by itself it changes nothing.
     Approver,
     /// Runs the gateways: keys, callers, the gateway document. Does not read the access log.
     Operator,
-    /// A viewer who revokes keys and reads the access log.
+    /// A viewer who revokes keys, purges stored responses and reads the access log.
     Security,
     /// Reads everything, the access log too, and changes nothing.
     Auditor,
@@ -108,6 +108,8 @@ actions! {
     KeyCreate = "key.create", Required;
     /// Revokes a key.
     KeyRevoke = "key.revoke", Required;
+    /// Makes stored responses worthless.
+    CachePurge = "cache.purge", Required;
     /// Reads the access log.
     AuditRead = "audit.read", Required;
 }
@@ -115,8 +117,8 @@ actions! {
 /// The table.
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
-        ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck,
-        KeyCreate, KeyRead, KeyRevoke, NodeRead, StatusRead, StructureRead,
+        ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply,
+        DocumentCheck, KeyCreate, KeyRead, KeyRevoke, NodeRead, StatusRead, StructureRead,
     };
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead => true,
@@ -124,7 +126,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
             matches!(role, Role::Operator)
         }
         KeyCreate => matches!(role, Role::Developer | Role::Operator),
-        KeyRevoke => matches!(role, Role::Developer | Role::Operator | Role::Security),
+        // What takes something back that went out is open to more roles than what gives it out.
+        KeyRevoke | CachePurge => matches!(role, Role::Developer | Role::Operator | Role::Security),
         AuditRead => matches!(role, Role::Security | Role::Auditor),
     }
 }

@@ -14,7 +14,7 @@ use model::problem::{Denial, ProblemKind};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    admin::{application, audit, consumer, document, key, node, problem, structure, structure::Section},
+    admin::{application, audit, cache, consumer, document, key, node, problem, structure, structure::Section},
     context,
     guard::{self, Gate, Permit},
     health,
@@ -88,6 +88,7 @@ fn node_paths(state: &ControlState) -> Router<ControlState> {
     Router::new()
         .route("/status", on(Action::StatusRead, get(node::status)))
         .route("/v1/nodes", on(Action::NodeRead, get(node::list)))
+        .route("/v1/cache/purge", on(Action::CachePurge, post(cache::purge)))
         .route("/v1/audit/events", on(Action::AuditRead, get(audit::events)))
 }
 

@@ -3,4 +3,5 @@
 mod answers;
 mod credentials;
 mod fixture;
+mod purge;
 mod records;

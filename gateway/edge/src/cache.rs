@@ -5,7 +5,8 @@
 //! belongs to its consumer unless the route says that it is `shared`.
 //!
 //! Reading order: [`policy`] (what may be kept), [`stored`] (what is kept), [`flight`] (one asks, many wait), [`ticket`] (the
-//! way of one request through it), [`refresh`] (asking again behind a response that was given stale).
+//! way of one request through it), [`refresh`] (asking again behind a response that was given stale), [`purge`] (what must not be
+//! given any more).
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -22,11 +23,13 @@ use uuid::Uuid;
 
 pub mod flight;
 pub mod policy;
+pub mod purge;
 pub mod refresh;
 pub mod stored;
 pub mod ticket;
 
 use flight::Flights;
+use purge::Purges;
 use stored::Stored;
 
 use crate::{authorize::Permit, head::Head};
@@ -85,6 +88,10 @@ pub struct CacheReading {
     pub misses: u64,
     /// Requests that waited for another one's response and got it.
     pub collapsed: u64,
+    /// Purges that were applied.
+    pub purges: u64,
+    /// Stored responses that were dropped for them.
+    pub purged: u64,
     /// Bytes in use.
     pub bytes: u64,
     /// Most that they may be.
@@ -99,6 +106,7 @@ pub struct Cache {
     map: OnceLock<Map<Key, Arc<Known>, Weight>>,
     changed_at: OnceLock<Box<[AtomicU64]>>,
     flights: Arc<Flights>,
+    purges: Purges,
     hasher: RandomState,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -117,6 +125,7 @@ impl Cache {
             map: OnceLock::new(),
             changed_at: OnceLock::new(),
             flights: Arc::default(),
+            purges: Purges::default(),
             hasher: RandomState::new(),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -127,7 +136,10 @@ impl Cache {
     /// What was counted.
     pub fn reading(&self) -> CacheReading {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (n_applied, n_dropped) = self.purges.counts();
         CacheReading {
+            purges: n_applied,
+            purged: n_dropped,
             hits: load(&self.hits),
             misses: load(&self.misses),
             collapsed: load(&self.collapsed),
@@ -174,11 +186,12 @@ impl Cache {
         })
     }
 
-    /// The stored response for a request, fresh or not, unless a change came after it.
+    /// The stored response for a request, fresh or not, unless a change or a purge came after it.
     fn find(&self, key: &Key, place: Place, asked: &HeaderMap) -> Found {
         let changed_at = self.last_change(place);
         let Some(known) = self.map().get(key) else { return Found::Nothing };
-        let mut usable = known.variants.iter().filter(|variant| variant.requested_at() > changed_at).peekable();
+        let mut usable =
+            known.variants.iter().filter(|variant| variant.requested_at() > changed_at && !self.purges.names(variant.label())).peekable();
         if usable.peek().is_none() {
             return Found::Nothing;
         }
@@ -193,6 +206,7 @@ impl Cache {
     /// Keeps a response beside those that differ from it by `Vary`.
     fn keep(&self, key: Key, stored: Arc<Stored>) {
         let mut known = self.map().peek(&key).map_or_else(Known::default, |known| Known::clone(&known));
+        self.purges.leave(&mut known.variants);
         known.variants.retain(|variant| !variant.replaces(&stored));
         if known.variants.len() >= VARIANTS_MAX {
             known.variants.remove(0);

@@ -40,6 +40,16 @@ impl Lease {
         }
     }
 
+    /// Whether knowledge of `known_at` may be relied on by a read, where a lane that was read later would have corrected it: it, or
+    /// the newest confirmation, is young enough for the route, or the route takes older knowledge.
+    ///
+    /// A stored response is such knowledge: a purge that this node has not heard of was committed after the newest confirmation,
+    /// and one that was committed before the response was asked for does not concern it.
+    pub fn covers(&self, policy: KeyFreshness, known_at: BootNanos, now: BootNanos) -> bool {
+        let newest = self.confirmed_at.load(Ordering::Acquire).max(known_at.0);
+        policy.on_stale != OnStaleDoc::Deny || now.nanos_since(BootNanos(newest)) <= policy.max_staleness_nanos
+    }
+
     /// Lets a request pass that may rely on what this node knows, by its route's policy.
     ///
     /// # Errors

@@ -86,6 +86,8 @@ impl Authority {
                 AuthorityChange::ApplicationRemoved { id } => applications.push((id, None)),
                 AuthorityChange::Consumer(row) => consumers.push((row.id, Some(consumer(row)))),
                 AuthorityChange::ConsumerRemoved { id } => consumers.push((id, None)),
+                // The cache's business: no caller changes.
+                AuthorityChange::CachePurge(_) => {}
             }
         }
         Self { keys: self.keys.with(keys), applications: self.applications.with(applications), consumers: self.consumers.with(consumers) }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     id::{ApplicationId, ConsumerId},
     key::KeyId,
+    purge::Purge,
     time::UtcMicros,
 };
 
@@ -66,6 +67,8 @@ pub enum AuthorityChange {
         /// Which.
         id: ConsumerId,
     },
+    /// Stored responses must not be given any more. It changes no caller, and travels with what does because it is as urgent.
+    CachePurge(Purge),
 }
 
 /// Whether a key may be used.

@@ -24,6 +24,7 @@ pub mod origin;
 pub mod path;
 pub mod policy;
 pub mod problem;
+pub mod purge;
 pub mod resilience;
 pub mod rewrite;
 pub mod seal;

@@ -9,7 +9,7 @@
 //! 3. [`revision`]: what nodes read: heads, whole loads, deltas, hints; `write`: how every control transaction is numbered;
 //! 4. [`apply`]: a document becomes rows; [`tenant`], [`plan`], [`consumer`], [`application`], [`key`], [`operator`]: the
 //!    rows one by one;
-//! 5. [`audit`]: the log, exactly once; [`node`]: who runs;
+//! 5. [`purge`]: what must not be given from the nodes' caches any more; [`audit`]: the log, exactly once; [`node`]: who runs;
 //! 6. [`migrate`], [`bootstrap`], [`demo`]: how a database comes to be, and the demo service's own.
 
 pub mod actor;
@@ -28,6 +28,7 @@ pub mod operator;
 pub mod page;
 pub mod plan;
 pub mod pool;
+pub mod purge;
 pub mod revision;
 pub mod tenant;
 pub mod topology;

@@ -5,5 +5,6 @@ mod audit;
 mod fixture;
 mod key;
 mod lists;
+mod purge;
 mod revision;
 mod servers;

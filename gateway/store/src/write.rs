@@ -12,7 +12,7 @@ use model::{
 use sqlx::{PgTransaction, query_file, query_file_scalar};
 use uuid::Uuid;
 
-use crate::{actor::Actor, error::StoreError, pool::Primary, revision, wire};
+use crate::{actor::Actor, error::StoreError, pool::Primary, purge::CACHE_PURGE, revision, wire};
 
 /// What a write made, and the heads after it: a node that has applied them knows the change.
 #[derive(Debug, Clone)]
@@ -98,6 +98,7 @@ impl ControlWrite {
             AuthorityChange::ApplicationRemoved { id } => ("application", id.to_string(), Op::Remove),
             AuthorityChange::Consumer(row) => ("consumer", row.id.to_string(), Op::Put),
             AuthorityChange::ConsumerRemoved { id } => ("consumer", id.to_string(), Op::Remove),
+            AuthorityChange::CachePurge(purge) => (CACHE_PURGE, purge.to_string(), Op::Remove),
         };
         let body = serde_json::to_value(change).map_err(|error| wire::corrupt("change", error.to_string()))?;
         self.entries.push(Entry { lane: Lane::Authority, kind, entity, op, body });

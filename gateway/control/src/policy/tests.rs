@@ -19,6 +19,7 @@ application.delete  -          -          -          yes        -          -
 key.read            yes        yes        yes        yes        yes        yes
 key.create          -          yes        -          yes        -          -
 key.revoke          -          yes        -          yes        yes        -
+cache.purge         -          yes        -          yes        yes        -
 audit.read          -          -          -          -          yes        yes
 ";
 

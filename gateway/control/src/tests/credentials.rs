@@ -36,6 +36,7 @@ const GUARDED: &[(&str, &str)] = &[
     ("POST", "/v1/apply"),
     ("POST", "/v1/check"),
     ("GET", "/v1/nodes"),
+    ("POST", "/v1/cache/purge"),
     ("GET", "/v1/audit/events"),
 ];
 

@@ -4,7 +4,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use model::time::{BootNanos, UtcMicros};
 
-use super::policy::{self, Freshness};
+use super::{
+    policy::{self, Freshness},
+    purge::{CACHE_TAG, Label, Origin},
+};
 
 /// Fields of a stored response that a 304 repeats (RFC 9110 section 15.4.5).
 const NOT_MODIFIED_FIELDS: [HeaderName; 7] =
@@ -17,15 +20,15 @@ const ENTRY_BYTES: usize = 64;
 const STORED_BYTES: usize = 512;
 
 /// A response that is kept.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Stored {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
     vary: Vec<(HeaderName, Vec<u8>)>,
     freshness: Freshness,
-    /// When its request left: a change after that makes it worthless.
-    requested_at: BootNanos,
+    /// When its request left: a change or a purge after that makes it worthless.
+    origin: Origin,
     received_at: BootNanos,
 }
 
@@ -37,10 +40,11 @@ impl Stored {
         body: &Bytes,
         asked: &HeaderMap,
         freshness: Freshness,
-        requested_at: BootNanos,
+        origin: Origin,
         now: (BootNanos, UtcMicros),
     ) -> Self {
         headers.remove(header::AGE);
+        headers.remove(CACHE_TAG);
         headers.remove("x-request-id");
         if !headers.contains_key(header::DATE)
             && let Some(date) = policy::date_text(now.1)
@@ -50,7 +54,7 @@ impl Stored {
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
         let vary = policy::vary(&headers).map(|name| (name.clone(), asked_for(asked, &name))).collect();
         // A copy: the piece that came may be a small part of a large buffer.
-        Self { status, headers, body: Bytes::copy_from_slice(body), vary, freshness, requested_at, received_at: now.0 }
+        Self { status, headers, body: Bytes::copy_from_slice(body), vary, freshness, origin, received_at: now.0 }
     }
 
     /// The same response, confirmed by a 304: its fields are updated (RFC 9111 section 3.2).
@@ -77,7 +81,12 @@ impl Stored {
 
     /// When its request left.
     pub const fn requested_at(&self) -> BootNanos {
-        self.requested_at
+        self.origin.requested_at
+    }
+
+    /// By what it can be purged.
+    pub const fn label(&self) -> &Label {
+        &self.origin.label
     }
 
     /// True when a request with these fields would have got this response (RFC 9111 section 4.1).
@@ -157,7 +166,7 @@ impl Stored {
     pub fn bytes(&self) -> usize {
         let fields: usize = self.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + ENTRY_BYTES).sum();
         let vary: usize = self.vary.iter().map(|(name, value)| name.as_str().len() + value.len() + ENTRY_BYTES).sum();
-        self.body.len() + fields + vary + STORED_BYTES
+        self.body.len() + fields + vary + self.label().bytes() + STORED_BYTES
     }
 }
 

@@ -2,7 +2,11 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use model::time::UtcMicros;
 
-use super::{policy::Freshness, *};
+use super::{
+    policy::Freshness,
+    purge::{Label, Origin},
+    *,
+};
 
 const FRESH: Freshness = Freshness { age: 0, lifetime: 60, while_revalidate: 0, if_error: 0 };
 
@@ -17,7 +21,8 @@ fn keep(cache: &Cache, target: &str, fields: &[(&'static str, &'static str)], as
     }
     let body = Bytes::from(vec![b'x'; size]);
     let at = BootNanos(requested_at);
-    cache.keep(key(target), Arc::new(Stored::new(StatusCode::OK, headers, &body, asked, FRESH, at, (at, UtcMicros(0)))));
+    let origin = Origin { requested_at: at, label: Label::of(cache.purges.position(), "t", "r", &[]) };
+    cache.keep(key(target), Arc::new(Stored::new(StatusCode::OK, headers, &body, asked, FRESH, origin, (at, UtcMicros(0)))));
 }
 
 fn is_stored(cache: &Cache, target: &str, place: Place, asked: &HeaderMap) -> bool {

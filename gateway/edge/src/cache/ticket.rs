@@ -8,8 +8,9 @@ use http_body_util::BodyExt;
 use hyper::body::Body;
 use model::{
     problem::{Blame, Denial, ProblemKind},
+    purge::Tag,
     structure::{
-        Route,
+        KeyFreshness, Route,
         filter::{CacheRules, FieldRules},
     },
     time::BootNanos,
@@ -20,6 +21,7 @@ use super::{
     flight::{Boarding, Landing, Lead},
     owner,
     policy::{self, Directives, Grants},
+    purge::{self, Label, Origin, Position},
     refresh,
     stored::Stored,
 };
@@ -52,6 +54,10 @@ pub struct Ticket {
     lead: Option<Lead>,
     may_keep: bool,
     requested_at: BootNanos,
+    /// What was purged before the response was looked for.
+    position: Position,
+    /// How late a purge may be here, as the route has it.
+    keys: KeyFreshness,
     /// `fwd` of `Cache-Status`.
     why: &'static str,
 }
@@ -82,13 +88,15 @@ pub async fn enter(
     for _ in 0..WAITS_MAX {
         let now = core.edge.clock.boot();
         ticket.requested_at = now;
+        ticket.position = cache.purges.position();
         match cache.find(&ticket.key, ticket.place, &ticket.asked) {
             Found::Nothing => ticket.why = "uri-miss",
             Found::OtherVariant => ticket.why = "vary-miss",
             Found::Stored(stored) => {
                 let is_wanted = is_good_for(&stored, wants, &ticket.asked, now);
-                let is_fresh = stored.ttl(now) > 0;
-                if is_wanted && (is_fresh || stored.may_be_stale_while_revalidated(now)) {
+                let is_covered = core.edge.lease.covers(ticket.keys, stored.requested_at(), now);
+                let is_fresh = is_covered && stored.ttl(now) > 0;
+                if is_wanted && (is_fresh || is_covered && stored.may_be_stale_while_revalidated(now)) {
                     if !is_fresh && let Boarding::Lead(lead) = cache.flights.board(&ticket.key) {
                         ticket.lead = Some(lead);
                         ticket.stored = Some(Arc::clone(&stored));
@@ -119,6 +127,8 @@ pub async fn enter(
         };
         let patience = admitted.permit().route().timeout;
         match tokio::time::timeout(patience, waiter.landing()).await {
+            // It was purged on its way: look again.
+            Ok(Some(Landing::Stored(stored))) if !ticket.is_current(core, &stored) => {}
             Ok(Some(Landing::Stored(stored))) if stored.is_for(&ticket.asked) && stored.requested_at() > cache.last_change(ticket.place) => {
                 cache.collapsed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                 return Ok(Entry::Answer(ticket.answer(&stored, core.edge.clock.boot(), "; collapsed")));
@@ -188,6 +198,8 @@ impl Ticket {
             lead: None,
             may_keep: true,
             requested_at: now,
+            position: cache.purges.position(),
+            keys: permit.route().keys,
             why: "miss",
         }
     }
@@ -215,6 +227,7 @@ impl Ticket {
             Ok(exchange) => exchange,
             Err(denial) => return self.failed(core, denial, trail).map(Answer::Ready),
         };
+        let tags = purge::take_tags(exchange.response.headers_mut());
         if !self.may_keep {
             say(exchange.response.headers_mut(), &format!("causeway; fwd={}", self.why));
             return Ok(Answer::Service(exchange, Bytes::new()));
@@ -228,16 +241,19 @@ impl Ticket {
         if status == StatusCode::NOT_MODIFIED
             && let Some(stored) = self.stored.clone().filter(|stored| stored.validators().is_some())
         {
-            return Ok(Answer::Ready(self.confirmed(core, route, &stored, exchange)));
+            return Ok(Answer::Ready(self.confirmed(core, route, &stored, exchange, tags.as_deref())));
         }
-        let Some(freshness) = self.freshness(core, route, status, exchange.response.headers()) else {
+        // A response whose tags cannot be read could not be purged by them.
+        let freshness = self.freshness(core, route, status, exchange.response.headers());
+        let Some((freshness, tags)) = freshness.zip(tags) else {
             return Ok(self.pass(core, exchange, Bytes::new()));
         };
         match collect(exchange.response.body_mut(), self.rules.object_bytes_max).await {
             Collected::Whole(body) => {
                 let headers = std::mem::take(exchange.response.headers_mut());
                 let now = core.edge.clock.now();
-                let stored = Stored::new(status, headers, &body, &self.asked, freshness, self.requested_at, (now.boot, now.wall));
+                let origin = Origin { requested_at: self.requested_at, label: Label::new(self.position, route, &tags) };
+                let stored = Stored::new(status, headers, &body, &self.asked, freshness, origin, (now.boot, now.wall));
                 Ok(Answer::Ready(self.keep(core, stored, exchange, "; stored")))
             }
             Collected::More(prefix) => Ok(self.pass(core, exchange, prefix)),
@@ -260,13 +276,16 @@ impl Ticket {
     }
 
     /// The service says that what is stored is still good.
-    fn confirmed(mut self, core: &Core, route: &Route, stored: &Stored, exchange: Exchange) -> Response<Bytes> {
+    fn confirmed(mut self, core: &Core, route: &Route, stored: &Stored, exchange: Exchange, tags: Option<&[Tag]>) -> Response<Bytes> {
         let headers = stored.confirmed(exchange.response.headers());
         let now = core.edge.clock.now();
         let fresh = self.freshness(core, route, stored.status(), &headers);
         let freshness = fresh.unwrap_or(policy::Freshness { age: 0, lifetime: 0, while_revalidate: 0, if_error: 0 });
-        let again = Stored::new(stored.status(), headers, stored.body(), &self.asked, freshness, self.requested_at, (now.boot, now.wall));
-        self.may_keep = fresh.is_some();
+        let label = tags.and_then(|tags| Label::new(self.position, route, tags).and(stored.label()));
+        self.may_keep = fresh.is_some() && label.is_some();
+        let label = label.unwrap_or_else(|| Label::new(self.position, route, &[]));
+        let origin = Origin { requested_at: self.requested_at, label };
+        let again = Stored::new(stored.status(), headers, stored.body(), &self.asked, freshness, origin, (now.boot, now.wall));
         self.keep(core, again, exchange, "; fwd-status=304")
     }
 
@@ -276,13 +295,21 @@ impl Ticket {
         // Its connection went back when its body was over.
         drop(exchange);
         let stored = Arc::new(stored);
-        if self.may_keep {
+        // What was purged while it was on its way goes to the one who asked before, and to nobody after.
+        let is_purged = core.edge.cache.purges.names(stored.label());
+        if self.may_keep && !is_purged {
             core.edge.cache.keep(self.key.clone(), Arc::clone(&stored));
             if let Some(lead) = self.lead.take() {
                 lead.land(Landing::Stored(Arc::clone(&stored)));
             }
         }
-        self.answer(&stored, now, detail)
+        self.answer(&stored, now, if is_purged { "; detail=purged" } else { detail })
+    }
+
+    /// Whether a response may be given as far as purges go: those that are known here, and those that may not be yet.
+    fn is_current(&self, core: &Core, stored: &Stored) -> bool {
+        let is_covered = core.edge.lease.covers(self.keys, stored.requested_at(), core.edge.clock.boot());
+        is_covered && !core.edge.cache.purges.names(stored.label())
     }
 
     /// Lets a response through that may not be kept.
@@ -315,7 +342,7 @@ impl Ticket {
     /// What is stored, if it may be given because the service failed.
     fn stale(&mut self, core: &Core, trail: &mut Trail) -> Option<Response<Bytes>> {
         let now = core.edge.clock.boot();
-        let stored = self.stored.clone().filter(|stored| stored.may_be_stale_on_error(now))?;
+        let stored = self.stored.clone().filter(|stored| stored.may_be_stale_on_error(now) && self.is_current(core, stored))?;
         if let Some(lead) = self.lead.take() {
             lead.land(Landing::Stored(Arc::clone(&stored)));
         }

@@ -49,3 +49,17 @@ fn a_confirmation_never_goes_back() {
 
     assert_eq!(lease.staleness_nanos(BootNanos(12)), Some(2));
 }
+
+/// A purge that this node has not heard of was committed after the newest confirmation, so what was asked for later is as good.
+#[test]
+fn a_stored_response_is_covered_by_the_confirmation_or_by_its_own_youth() {
+    let covers = |confirmed: u64, known: u64, on_stale| {
+        let lease = Lease::new(0);
+        lease.confirm(BootNanos(confirmed * SECOND));
+        lease.covers(KeyFreshness { max_staleness_nanos: 2 * SECOND, on_stale }, BootNanos(known * SECOND), BootNanos(1_000 * SECOND))
+    };
+
+    assert!(covers(998, 1, OnStaleDoc::Deny) && covers(1, 998, OnStaleDoc::Deny));
+    assert!(!covers(997, 997, OnStaleDoc::Deny));
+    assert!(covers(1, 1, OnStaleDoc::Allow) && covers(1, 1, OnStaleDoc::AllowReads), "stored responses answer reads alone");
+}

@@ -191,7 +191,10 @@ async fn a_whole_load_is_what_the_changes_add_up_to() {
             AuthorityChange::Key(row) => row.id.to_string(),
             AuthorityChange::Application(row) => row.id.to_string(),
             AuthorityChange::Consumer(row) => row.id.to_string(),
-            AuthorityChange::KeyRemoved { .. } | AuthorityChange::ApplicationRemoved { .. } | AuthorityChange::ConsumerRemoved { .. } => {
+            AuthorityChange::KeyRemoved { .. }
+            | AuthorityChange::ApplicationRemoved { .. }
+            | AuthorityChange::ConsumerRemoved { .. }
+            | AuthorityChange::CachePurge(_) => {
                 panic!("nothing was removed, and yet {change:?}")
             }
         };

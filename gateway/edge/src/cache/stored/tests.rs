@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::purge::Position, *};
 
 fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
@@ -11,7 +11,8 @@ fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
 fn stored(fields: &[(&'static str, &'static str)], asked: &[(&'static str, &'static str)]) -> Stored {
     let freshness = Freshness { age: 5, lifetime: 60, while_revalidate: 10, if_error: 100 };
     let now = (BootNanos(1_000_000_000), UtcMicros(1_445_412_480_000_000));
-    Stored::new(StatusCode::OK, headers(fields), &Bytes::from_static(b"body"), &headers(asked), freshness, BootNanos(0), now)
+    let origin = Origin { requested_at: BootNanos(0), label: Label::of(Position::default(), "t", "r", &[]) };
+    Stored::new(StatusCode::OK, headers(fields), &Bytes::from_static(b"body"), &headers(asked), freshness, origin, now)
 }
 
 fn after(seconds: u64) -> BootNanos {
