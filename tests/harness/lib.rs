@@ -12,6 +12,7 @@ pub mod dev;
 pub mod fault;
 pub mod frames;
 pub mod history;
+pub mod http3;
 pub mod listening;
 pub mod node;
 pub mod power;

@@ -16,7 +16,7 @@ use crate::site::SOON;
 use crate::wire::{self, Wire};
 
 /// Makes a CA and a chain in a folder of its own, and puts the chain under `name` into `folder`: the certificate first.
-fn renew(folder: &Path, name: &str, hosts: &[&str]) -> tempfile::TempDir {
+pub(crate) fn renew(folder: &Path, name: &str, hosts: &[&str]) -> tempfile::TempDir {
     let own = tempfile::tempdir().unwrap();
     let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
     app::certs::development(own.path(), &hosts, time::OffsetDateTime::now_utc()).unwrap();
@@ -29,7 +29,7 @@ fn renew(folder: &Path, name: &str, hosts: &[&str]) -> tempfile::TempDir {
     own
 }
 
-fn leaf(folder: &Path) -> CertificateDer<'static> {
+pub(crate) fn leaf(folder: &Path) -> CertificateDer<'static> {
     CertificateDer::pem_file_iter(folder.join("server.pem")).unwrap().next().unwrap().unwrap()
 }
 

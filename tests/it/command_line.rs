@@ -126,6 +126,22 @@ const NODE_MISTAKES: &[Mistake] = &[
         "`a.test` has two chains",
         "",
     ),
+    #[cfg(not(feature = "http3"))]
+    (
+        "\"file:server.key\" }\ncontrol",
+        "\"file:server.key\",\n  http3: {} }\ncontrol",
+        "{} }\ncontrol",
+        "built without HTTP/3: build it with `--features http3`, or leave `http3` out",
+        "",
+    ),
+    #[cfg(feature = "http3")]
+    (
+        "\"file:server.key\" }\ncontrol",
+        "\"file:server.key\",\n  http3: { advertised_port: 0 } }\ncontrol",
+        "{ advertised_port",
+        "clients must be told a port",
+        "",
+    ),
     ("log: json", "limits: { connections_per_address: 0 }", "{ connections_per_address", "a limit of 0", ""),
     ("log: json", "limits: { connections: 0 }", "{ connections", "a limit of 0", ""),
     ("peppers: [ { version: 1, key: \"file:pepper-1\" } ]", "peppers: [ ]", "[ ]", "at least one pepper", ""),

@@ -21,6 +21,8 @@ mod filters;
 mod framing;
 mod grpc;
 mod history;
+#[cfg(feature = "http3")]
+mod http3;
 mod identities;
 mod interim;
 mod leaving;

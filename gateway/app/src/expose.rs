@@ -65,6 +65,10 @@ impl Numbers {
                 "Connections of balancers closed because they began without a PROXY header",
                 reading.proxy_headers_refused,
             ),
+            #[cfg(feature = "http3")]
+            ("causeway_http3_connections", "Connections over QUIC, among the others", reading.http3_connections),
+            #[cfg(feature = "http3")]
+            ("causeway_http3_requests", "Requests over HTTP/3, among the others", reading.http3_requests),
             ("causeway_requests_aborted", "Requests whose client went away", reading.aborted),
             ("causeway_connections_stalled", "Connections closed because nothing moved", reading.stalled),
             ("causeway_cache_hits", "Responses given from the cache", cache.hits),

@@ -1,5 +1,7 @@
 //! One node: wires the data plane, the control plane and the tasks between them, and takes them down in order.
 
+#[cfg(feature = "http3")]
+mod http3;
 mod leaving;
 mod listening;
 mod records;
@@ -16,7 +18,7 @@ use audit::spool::Spool;
 use control::state::{ControlState, Ports};
 use edge::{
     accept::{
-        self, NodePhase,
+        self, Doors, NodePhase,
         entrance::{AcceptLimits, Acceptors},
         proxy::{ProxyProtocol, Version1},
     },
@@ -101,7 +103,14 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let Listening { sockets, predecessor } = listening::listen(&config, cores)?;
     let (spool, other_folder) = records::open(&config, predecessor.as_ref()).await?;
 
-    let edge = Arc::new(edge(&config, clock, peppers.clone(), certificates::identities(&chains))?);
+    let edge = edge(&config, clock, peppers.clone(), certificates::identities(&chains))?;
+    #[cfg(feature = "http3")]
+    let (edge, http3) = {
+        let mut edge = edge;
+        let http3 = http3_plan(&config, &sockets, &chains, &mut edge.settings)?;
+        (edge, http3)
+    };
+    let edge = Arc::new(edge);
     let facts = Facts::new(clock.wall());
     let counters: Vec<Arc<Counters>> = (0..cores).map(|_| Arc::new(Counters::default())).collect();
     let tasks = Tasks::default();
@@ -149,11 +158,16 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     first_snapshot(&edge).await;
     let (phase, phase_seen) = watch::channel(NodePhase::Serving);
     let acceptors = Acceptors::new(data_tls, &accept_limits(&config, cores), proxy_protocol(&config.data));
-    let hands = edge::listener::deal(sockets.data, cores)?;
-    let start = |(index, (hand, counters)): (usize, (_, &Arc<Counters>))| {
-        core_thread(index, &edge, &spool, Arc::clone(counters), hand, &acceptors, phase_seen.clone())
+    let doors = edge::listener::deal(sockets.data, cores)?.into_iter().map(Doors::over);
+    #[cfg(feature = "http3")]
+    let doors = {
+        let http3 = http3.map(|plan| plan.doors(cores, predecessor.is_some(), &tasks)).transpose()?.unwrap_or_default();
+        doors.zip(http3.into_iter().map(Some).chain(std::iter::repeat_with(|| None))).map(|(doors, http3)| Doors { http3, ..doors })
     };
-    let threads = hands.into_iter().zip(&counters).enumerate().map(start).collect::<Result<Vec<_>>>()?;
+    let start = |(index, (doors, counters)): (usize, (_, &Arc<Counters>))| {
+        core_thread(index, &edge, &spool, Arc::clone(counters), doors, &acceptors, phase_seen.clone())
+    };
+    let threads = doors.zip(&counters).enumerate().map(start).collect::<Result<Vec<_>>>()?;
     tasks.spawn("watchdog", Arc::clone(&notify).watchdog(counters, Arc::clone(&facts)));
     tracing::info!(node = config.node, region.here = config.region, data = %config.data.listen, control = %config.control.listen, cores, "node is up");
     take_over(predecessor).await;
@@ -166,6 +180,21 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         successor = successor => node.hand_over(successor, &config.drain).await,
     }
     Ok(())
+}
+
+/// Where the node speaks HTTP/3, if it does.
+#[cfg(feature = "http3")]
+fn http3_plan(
+    config: &NodeConfig,
+    sockets: &handover::Sockets,
+    chains: &[certificates::Watched],
+    settings: &mut Settings,
+) -> Result<Option<http3::Plan>> {
+    let Some(wanted) = &config.data.http3 else { return Ok(None) };
+    let data = sockets.data.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(config.data.listen);
+    // The first chains are the data listener's.
+    let Some((_, certificates::InForce::Listener(certificates))) = chains.first().map(certificates::Watched::served) else { return Ok(None) };
+    http3::Plan::new(wanted, data, certificates, settings).map(Some)
 }
 
 /// Tells the process that served that this one does, in time for its drain to begin before anything else happens here.
@@ -316,7 +345,7 @@ fn core_thread(
     edge: &Arc<Edge>,
     spool: &Spool,
     counters: Arc<Counters>,
-    sockets: Vec<std::net::TcpListener>,
+    doors: Doors,
     acceptors: &Arc<Acceptors>,
     phase: watch::Receiver<NodePhase>,
 ) -> Result<std::thread::JoinHandle<()>> {
@@ -331,7 +360,7 @@ fn core_thread(
         };
         runtime.block_on(async {
             let core = Arc::new(Core::new(edge, spool.lane(), counters));
-            if let Err(error) = accept::run(core, sockets, acceptors, phase).await {
+            if let Err(error) = accept::run(core, doors, acceptors, phase).await {
                 tracing::error!(error = &error as &dyn std::error::Error, "a data-plane thread cannot accept");
             }
         });

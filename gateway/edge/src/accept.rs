@@ -6,7 +6,7 @@ pub mod handshake;
 mod linger;
 pub mod places;
 pub mod proxy;
-mod record;
+pub(crate) mod record;
 
 use std::{
     convert::Infallible,
@@ -20,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::problem::{Denial, ProblemKind};
@@ -75,31 +75,62 @@ const LINGER_BYTES_MAX: usize = 16 << 20;
 
 /// One core's connections.
 #[derive(Debug, Default)]
-struct Connections {
-    tick: Arc<Tick>,
-    watches: Mutex<Vec<Arc<Watch>>>,
+pub(crate) struct Connections {
+    pub(crate) tick: Arc<Tick>,
+    pub(crate) watches: Mutex<Vec<Arc<Watch>>>,
+}
+
+/// Where a core's connections come from.
+#[derive(Debug)]
+pub struct Doors {
+    /// Its listening sockets: one as a rule; more after a hand-over from a process with more cores.
+    pub sockets: Vec<std::net::TcpListener>,
+    /// What it serves HTTP/3 with.
+    #[cfg(feature = "http3")]
+    pub http3: Option<crate::http3::Door>,
+}
+
+impl Doors {
+    /// TCP alone.
+    pub const fn over(sockets: Vec<std::net::TcpListener>) -> Self {
+        Self {
+            sockets,
+            #[cfg(feature = "http3")]
+            http3: None,
+        }
+    }
 }
 
 /// Serves one core until the phase turns to draining and its connections are over, or the drain deadline has passed.
 ///
 /// # Errors
 /// Only when a socket cannot be registered.
-pub async fn run(
-    core: Arc<Core>,
-    sockets: Vec<std::net::TcpListener>,
-    acceptors: Arc<Acceptors>,
-    phase: watch::Receiver<NodePhase>,
-) -> std::io::Result<()> {
-    let listeners = sockets.into_iter().map(TcpListener::from_std).collect::<std::io::Result<Vec<_>>>()?;
+pub async fn run(core: Arc<Core>, doors: Doors, acceptors: Arc<Acceptors>, phase: watch::Receiver<NodePhase>) -> std::io::Result<()> {
+    let listeners = doors.sockets.into_iter().map(TcpListener::from_std).collect::<std::io::Result<Vec<_>>>()?;
     let connections = Arc::new(Connections::default());
     connections.tick.set(core.edge.clock.boot().0 / 1_000_000_000);
     spawn(core.lane.deliver());
     spawn(deadline::watch(Arc::clone(&core.deadlines), core.edge.clock));
     spawn(Seats::watch(Arc::clone(&core)));
     spawn(sweep(Arc::clone(&core), Arc::clone(&connections), Arc::clone(&acceptors)));
-    // One as a rule; more after a hand-over from a process with more cores.
-    futures_util::future::join_all(listeners.into_iter().map(|listener| accept(&core, &connections, &acceptors, listener, phase.clone()))).await;
-    drain(&core).await;
+    let accepted =
+        futures_util::future::join_all(listeners.into_iter().map(|listener| accept(&core, &connections, &acceptors, listener, phase.clone())));
+    #[cfg(feature = "http3")]
+    let (_, endpoint) = tokio::join!(accepted, crate::http3::accept(&core, &connections, &acceptors, doors.http3, phase.clone()));
+    #[cfg(feature = "http3")]
+    tokio::select! {
+        () = drain(&core) => {}
+        () = crate::http3::refuse(endpoint.as_ref()) => {}
+    }
+    #[cfg(feature = "http3")]
+    if let Some(endpoint) = endpoint {
+        crate::http3::flushed(&endpoint).await;
+    }
+    #[cfg(not(feature = "http3"))]
+    {
+        accepted.await;
+        drain(&core).await;
+    }
     Ok(())
 }
 
@@ -189,7 +220,9 @@ fn admit(
     });
 }
 
-struct Opened(Arc<Core>);
+/// An open connection, as it is counted.
+#[derive(Debug)]
+pub(crate) struct Opened(pub(crate) Arc<Core>);
 
 impl Drop for Opened {
     fn drop(&mut self) {
@@ -216,8 +249,9 @@ async fn connection(
     let peer = Arc::new(Peer::new(entered.address, protocol, TlsFacts::of(session)));
     let io = Watched::new(stream, Arc::clone(&watch), protocol);
     match protocol {
-        Protocol::Http1 => serve_http1(core, peer, io, watch, phase).await,
         Protocol::Http2 => serve_http2(core, peer, io, watch, phase).await,
+        // Over TCP there is no third one.
+        Protocol::Http1 | Protocol::Http3 => serve_http1(core, peer, io, watch, phase).await,
     }
     drop(entered);
 }
@@ -257,10 +291,18 @@ fn tls_required(core: &Core) -> String {
 }
 
 /// Who a request on a connection comes from.
-fn client(edge: &Edge, peer: &Arc<Peer>, request: &Request<Intake>) -> Arc<Peer> {
+pub(crate) fn client(edge: &Edge, peer: &Arc<Peer>, headers: &HeaderMap) -> Arc<Peer> {
     match &edge.settings.trusted_hops {
         None => Arc::clone(peer),
-        Some(hops) => hops.client(peer, request.headers()),
+        Some(hops) => hops.client(peer, headers),
+    }
+}
+
+/// Tells a client where HTTP/3 is spoken (RFC 7838), where it is.
+#[cfg(feature = "http3")]
+fn advertise(edge: &Edge, headers: &mut HeaderMap) {
+    if let Some(value) = &edge.settings.alt_svc {
+        headers.insert(header::ALT_SVC, value.clone());
     }
 }
 
@@ -278,13 +320,15 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         if watch.is_ambiguous() {
             request.extensions_mut().insert(AmbiguousFraming);
         }
-        let peer = client(&core.edge, &peer, &request);
+        let peer = client(&core.edge, &peer, request.headers());
         let (parts, body) = request.into_parts();
         // Boxed, the future and the head as well: they are large, and moved several times.
         let served = Box::pin(serve::handle(Arc::clone(core), peer, Box::new(parts), body));
         let (is_closing, watch, tunnel) = (&is_closing, &watch, &tunnel);
         async move {
             let mut response = served.await?;
+            #[cfg(feature = "http3")]
+            advertise(&core.edge, response.headers_mut());
             if let Some(carried) = websocket::carried(&mut response) {
                 *tunnel.lock() = Some(carried);
             } else if watch.is_ambiguous() || is_closing.load(Ordering::Relaxed) || watch.is_left_unread(number, is_chunked) {
@@ -344,10 +388,21 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let service = service_fn(move |request: Request<Incoming>| {
         let in_flight = own_watch.enter(Protocol::Http2);
         let request = request.map(Intake::of_stream);
-        let peer = client(&owned.edge, &peer, &request);
+        let peer = client(&owned.edge, &peer, request.headers());
+        #[cfg(feature = "http3")]
+        let core = Arc::clone(&owned);
         let (parts, body) = request.into_parts();
         let served = Box::pin(serve::handle(Arc::clone(&owned), peer, Box::new(parts), body));
-        async move { Ok::<_, Infallible>(served.await?.map(|body| WatchedBody::new(body, in_flight))) }
+        async move {
+            let response = served.await?;
+            #[cfg(feature = "http3")]
+            let response = {
+                let mut response = response;
+                advertise(&core.edge, response.headers_mut());
+                response
+            };
+            Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight)))
+        }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())

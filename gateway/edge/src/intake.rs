@@ -20,27 +20,43 @@ use crate::{body::BodyError, watch::Watch};
 /// A request's body.
 #[derive(Debug)]
 pub struct Intake {
-    inner: Incoming,
+    inner: Source,
     /// Told when the end was read; `None` where nobody wants to know, or once it was told.
     watch: Option<Arc<Watch>>,
+}
+
+/// Where it comes from.
+#[derive(Debug)]
+enum Source {
+    /// The codec of HTTP/1.1 and HTTP/2.
+    Hyper(Incoming),
+    /// A stream of QUIC.
+    #[cfg(feature = "http3")]
+    Http3(Box<crate::http3::Body>),
 }
 
 impl Intake {
     /// A body over HTTP/2: what is not read of it is its stream's matter alone.
     pub const fn of_stream(inner: Incoming) -> Self {
-        Self { inner, watch: None }
+        Self { inner: Source::Hyper(inner), watch: None }
+    }
+
+    /// A body over HTTP/3.
+    #[cfg(feature = "http3")]
+    pub(crate) fn over_http3(inner: crate::http3::Body) -> Self {
+        Self { inner: Source::Http3(Box::new(inner)), watch: None }
     }
 
     /// A body over HTTP/1.1, whose connection hears of its end.
     pub fn of_connection(inner: Incoming, watch: &Arc<Watch>) -> Self {
         let is_over = inner.is_end_stream();
         watch.body_unread(!is_over);
-        Self { inner, watch: (!is_over).then(|| Arc::clone(watch)) }
+        Self { inner: Source::Hyper(inner), watch: (!is_over).then(|| Arc::clone(watch)) }
     }
 
     /// True for a body whose end is told by its coding, not by a length.
     pub fn is_chunked(&self) -> bool {
-        self.inner.size_hint().exact().is_none()
+        self.size_hint().exact().is_none()
     }
 }
 
@@ -49,14 +65,18 @@ impl Body for Intake {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(cx).map_err(|_| BodyError::Broken);
+        let polled = match &mut self.inner {
+            Source::Hyper(inner) => Pin::new(inner).poll_frame(cx).map_err(|_| BodyError::Broken),
+            #[cfg(feature = "http3")]
+            Source::Http3(inner) => Pin::new(&mut **inner).poll_frame(cx),
+        };
         if polled.is_ready() && self.watch.as_ref().is_some_and(|watch| watch.is_ambiguous()) {
             return Poll::Ready(Some(Err(BodyError::Broken)));
         }
         let is_over = match &polled {
             Poll::Ready(None) => true,
             // Nothing follows trailers, and nobody asks again.
-            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || self.inner.is_end_stream(),
+            Poll::Ready(Some(Ok(frame))) => frame.is_trailers() || self.is_end_stream(),
             Poll::Ready(Some(Err(_))) | Poll::Pending => false,
         };
         if is_over && let Some(watch) = self.watch.take() {
@@ -66,10 +86,18 @@ impl Body for Intake {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.inner.is_end_stream()
+        match &self.inner {
+            Source::Hyper(inner) => inner.is_end_stream(),
+            #[cfg(feature = "http3")]
+            Source::Http3(inner) => inner.is_end_stream(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.inner.size_hint()
+        match &self.inner {
+            Source::Hyper(inner) => inner.size_hint(),
+            #[cfg(feature = "http3")]
+            Source::Http3(inner) => inner.size_hint(),
+        }
     }
 }

@@ -32,6 +32,8 @@ pub mod head;
 pub mod health;
 pub mod http1;
 pub mod http2;
+#[cfg(feature = "http3")]
+pub mod http3;
 pub mod ids;
 pub mod intake;
 pub mod lease;

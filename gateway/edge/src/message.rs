@@ -210,6 +210,7 @@ impl Message {
     const fn via(&self) -> &'static str {
         match self.head.parts.version {
             Version::HTTP_2 => "2 causeway",
+            Version::HTTP_3 => "3 causeway",
             Version::HTTP_10 => "1.0 causeway",
             _ => "1.1 causeway",
         }

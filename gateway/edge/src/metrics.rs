@@ -48,6 +48,8 @@ pub struct Counters {
     connections_refused: AtomicU64,
     handshakes_failed: AtomicU64,
     proxy_headers_refused: AtomicU64,
+    http3_connections: AtomicU64,
+    http3_requests: AtomicU64,
     beat_seconds: AtomicU64,
     aborted: AtomicU64,
     stalled: AtomicU64,
@@ -63,6 +65,8 @@ impl Default for Counters {
             connections_refused: AtomicU64::new(0),
             handshakes_failed: AtomicU64::new(0),
             proxy_headers_refused: AtomicU64::new(0),
+            http3_connections: AtomicU64::new(0),
+            http3_requests: AtomicU64::new(0),
             beat_seconds: AtomicU64::new(0),
             aborted: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
@@ -85,6 +89,10 @@ pub struct Reading {
     pub handshakes_failed: u64,
     /// Connections from balancers that began without a PROXY header that can be read.
     pub proxy_headers_refused: u64,
+    /// Connections over QUIC, among the others.
+    pub http3_connections: u64,
+    /// Requests over HTTP/3, among the others.
+    pub http3_requests: u64,
     /// Requests whose client went away.
     pub aborted: u64,
     /// Connections closed because nothing moved.
@@ -153,6 +161,16 @@ impl Counters {
         self.proxy_headers_refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts a connection over QUIC whose handshake is over.
+    pub fn http3_connection(&self) {
+        self.http3_connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a request over HTTP/3.
+    pub fn http3_request(&self) {
+        self.http3_requests.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Notes that the core's sweep ran, at this second of the time since boot.
     pub fn beat(&self, seconds: u64) {
         self.beat_seconds.store(seconds, Ordering::Relaxed);
@@ -176,6 +194,8 @@ impl Counters {
         reading.connections_refused += load(&self.connections_refused);
         reading.handshakes_failed += load(&self.handshakes_failed);
         reading.proxy_headers_refused += load(&self.proxy_headers_refused);
+        reading.http3_connections += load(&self.http3_connections);
+        reading.http3_requests += load(&self.http3_requests);
         reading.aborted += load(&self.aborted);
         reading.stalled += load(&self.stalled);
         reading.refused.resize(self.refused.len(), 0);

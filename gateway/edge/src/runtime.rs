@@ -61,6 +61,9 @@ pub struct Settings {
     pub drain_timeout: Duration,
     /// Hops that say whose requests they pass on.
     pub trusted_hops: Option<TrustedHops>,
+    /// What tells clients of the other versions where HTTP/3 is spoken (RFC 7838).
+    #[cfg(feature = "http3")]
+    pub alt_svc: Option<http::HeaderValue>,
 }
 
 impl Default for Settings {
@@ -79,6 +82,8 @@ impl Default for Settings {
             websockets_max: 10_000,
             drain_timeout: Duration::from_secs(30),
             trusted_hops: None,
+            #[cfg(feature = "http3")]
+            alt_svc: None,
         }
     }
 }

@@ -62,6 +62,19 @@ pub enum Protocol {
     Http1,
     /// HTTP/2.
     Http2,
+    /// HTTP/3, which has a listener of its own: ALPN never chooses it here.
+    Http3,
+}
+
+impl Protocol {
+    /// As records name it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "h1",
+            Self::Http2 => "h2",
+            Self::Http3 => "h3",
+        }
+    }
 }
 
 /// A connection's other end.

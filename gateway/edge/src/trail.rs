@@ -28,7 +28,7 @@ use crate::{
     head, health,
     route::Matched,
     runtime::{Core, Edge},
-    tls::{Peer, Protocol},
+    tls::Peer,
     validate::Findings,
 };
 
@@ -360,10 +360,7 @@ impl Facts {
         event.host = Some(&self.host);
         event.path = Some(&self.path);
         event.scheme = Some("https");
-        event.protocol = Some(match self.peer.protocol {
-            Protocol::Http1 => "h1",
-            Protocol::Http2 => "h2",
-        });
+        event.protocol = Some(self.peer.protocol.name());
         event.route = self.route.as_ref().map(|route| &*route.name);
         event.upstream = self.upstream().map(|upstream| &*upstream.name);
         event.api_operation = self.operation.as_deref();

@@ -82,7 +82,7 @@ impl Watch {
         let waiting_since = match protocol {
             // One response at a time: a client that does not read shows on the socket.
             Protocol::Http1 => None,
-            Protocol::Http2 => {
+            Protocol::Http2 | Protocol::Http3 => {
                 let since = Arc::new(AtomicU64::new(0));
                 self.waiting.lock().push(Arc::clone(&since));
                 Some(since)
@@ -94,6 +94,16 @@ impl Watch {
     /// True once the client's HTTP/1.1 framing had more than one reading: nothing on this connection can be trusted then.
     pub fn is_ambiguous(&self) -> bool {
         self.is_ambiguous.load(Ordering::Relaxed)
+    }
+
+    /// Notes that something has happened.
+    pub fn touch(&self) {
+        self.active_at.store(self.tick.seconds(), Ordering::Relaxed);
+    }
+
+    /// The core's coarse clock.
+    pub const fn tick(&self) -> &Arc<Tick> {
+        &self.tick
     }
 
     /// True while no request runs.
@@ -251,6 +261,8 @@ impl<S> Watched<S> {
         let follower = match protocol {
             Protocol::Http1 => Follower::Http1(Framing::default()),
             Protocol::Http2 => Follower::Http2(Calm::default()),
+            // Its frames are read by our own code, which does not need to be watched.
+            Protocol::Http3 => Follower::Absent,
         };
         Self { inner, watch, follower, last_words: Bytes::new() }
     }

@@ -30,6 +30,21 @@ pub struct DataConfig {
     /// Hops that say whose requests they pass on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_address: Option<ClientAddressConfig>,
+    /// HTTP/3 beside the other versions; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub http3: Option<Http3Config>,
+}
+
+/// Where HTTP/3 is spoken: over UDP, with the chains of the other versions.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Http3Config {
+    /// Address and port; those of `data.listen` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub listen: Option<SocketAddr>,
+    /// The port that clients are told, where another one leads here; the one of `listen` when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advertised_port: Option<u16>,
 }
 
 /// Balancers that begin each connection with a PROXY header.
@@ -130,6 +145,14 @@ impl DataConfig {
         }
         if self.client_address.as_ref().is_some_and(|client| client.trusted.is_empty()) {
             say("data.client_address.trusted", "name the hops that may say whose requests they pass on, or leave `client_address` out".to_owned());
+        }
+        if let Some(http3) = &self.http3 {
+            if !cfg!(feature = "http3") {
+                say("data.http3", "this program was built without HTTP/3: build it with `--features http3`, or leave `http3` out".to_owned());
+            }
+            if http3.listen.is_some_and(|address| address.port() == 0) || http3.advertised_port == Some(0) {
+                say("data.http3", "clients must be told a port: name one that is not 0".to_owned());
+            }
         }
         let mut named: Vec<&HostPattern> = Vec::new();
         for (index, own) in self.certificates.iter().enumerate() {

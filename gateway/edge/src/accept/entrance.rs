@@ -39,7 +39,7 @@ impl Acceptors {
     }
 
     /// Lets a client's connection in; `None` when its address begins too many, or holds too many.
-    pub(super) fn enter(&self, address: IpAddr) -> Option<Entered> {
+    pub(crate) fn enter(&self, address: IpAddr) -> Option<Entered> {
         self.handshakes.check_key(&address).ok()?;
         let place = match &self.places {
             None => None,
@@ -49,15 +49,15 @@ impl Acceptors {
     }
 
     /// Whether a peer is a balancer that says whose connections it passes on.
-    pub(super) fn is_proxy(&self, address: IpAddr) -> bool {
+    pub(crate) fn is_proxy(&self, address: IpAddr) -> bool {
         self.proxy.as_ref().is_some_and(|proxy| proxy.from.contains(address))
     }
 }
 
 /// A client's connection that was let in: from where, and its place among those of its address.
 #[derive(Debug)]
-pub(super) struct Entered {
-    pub(super) address: IpAddr,
+pub(crate) struct Entered {
+    pub(crate) address: IpAddr,
     _place: Option<Place>,
 }
 

@@ -60,11 +60,16 @@ pub(super) fn malformed(core: &Core, peer: &Peer, error: &hyper::Error, told: Op
     if !error.is_parse() {
         return;
     }
-    let now = core.edge.clock.now();
     let (kind, id) = told.unwrap_or_else(|| {
         let kind = if error.is_parse_too_large() { ProblemKind::HeadersTooLarge } else { ProblemKind::RequestMalformed };
-        (kind, core.uuid(now))
+        (kind, core.uuid(core.edge.clock.now()))
     });
+    unread(core, peer, kind, id);
+}
+
+/// Records what a client was told whose head could not be read as a request.
+pub(crate) fn unread(core: &Core, peer: &Peer, kind: ProblemKind, id: Uuid) {
+    let now = core.edge.clock.now();
     core.counters.refused(kind);
     // Behind a trusted hop nobody knows whose head it was: the hop's other clients must not pay for it.
     let is_hop = core.edge.settings.trusted_hops.as_ref().is_some_and(|hops| hops.trusts(peer.address));
@@ -85,7 +90,7 @@ pub(super) fn malformed(core: &Core, peer: &Peer, error: &hyper::Error, told: Op
     event.reason = Some(kind.code());
     event.status = Some(kind.status().as_u16());
     event.scheme = Some("https");
-    event.protocol = Some("h1");
+    event.protocol = Some(peer.protocol.name());
     event.tls_version = Some(peer.tls.version);
     event.tls_cipher = Some(peer.tls.cipher);
     event.sni = peer.tls.server_name.as_deref();

@@ -112,7 +112,8 @@ impl Handshake {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 StatusCode::SWITCHING_PROTOCOLS
             }
-            Protocol::Http2 => {
+            // Over HTTP/3 nothing is switched: extended CONNECT is not offered there.
+            Protocol::Http2 | Protocol::Http3 => {
                 headers.remove(header::UPGRADE);
                 headers.remove(header::SEC_WEBSOCKET_ACCEPT);
                 StatusCode::OK
