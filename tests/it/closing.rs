@@ -5,7 +5,7 @@ use tokio::net::TcpListener;
 
 use crate::service::{ok, read_request};
 use crate::site::{SOON, site};
-use crate::wire::{self, END_STREAM, Frames, GOAWAY, PING, Wire, block, frame};
+use crate::wire::{self, DATA, END_STREAM, Frames, GOAWAY, PING, RST_STREAM, Wire, block, frame};
 
 const HEAD: &str = "host: 127.0.0.1\r\n";
 
@@ -45,6 +45,35 @@ async fn answer_to_an_upload_that_is_refused_reaches_a_client_that_sends_it_all_
 
     assert_eq!((answer.status, answer.header("connection")), (404, Some("close")));
     assert!(wire.closes(SOON).await);
+}
+
+/// Over HTTP/2 a client may still be sending when it is refused. One that has its answer, and a reset in the same breath, may report
+/// the reset and lose the answer; so the reset waits for a moment, and need not come at all.
+#[tokio::test]
+async fn upload_that_is_refused_over_http2_can_be_finished_and_is_reset_when_it_goes_on() {
+    let mut frames = Frames::connect(site().await, None, &[]).await;
+    let refused = async |frames: &mut Frames, id: u32| {
+        frames.send([wire::request(id, "POST", "/nowhere", &[], 0), frame(DATA, 0, id, b"some")].concat()).await;
+        let answer = frames.stream(id).await;
+        assert_eq!(wire::status(&answer[0].payload), 404);
+        assert!(answer.last().is_some_and(|last| last.kind != RST_STREAM), "the whole answer comes before a reset");
+    };
+
+    refused(&mut frames, 1).await;
+    frames.send([frame(DATA, END_STREAM, 1, b"the rest"), frame(PING, 0, 0, b"finished")].concat()).await;
+    // The server answers frames in order.
+    while let Some(next) = frames.next().await.filter(|next| next.kind != PING) {
+        assert_ne!(next.kind, RST_STREAM, "the client has finished");
+    }
+
+    refused(&mut frames, 3).await;
+    let mut reset = frames.next().await;
+    while reset.as_ref().is_some_and(|next| next.kind != RST_STREAM) {
+        reset = frames.next().await;
+    }
+    let reset = reset.expect("a reset, and the connection goes on");
+    assert_eq!((reset.stream, reset.payload.as_slice()), (3, [0; 4].as_slice()), "NO_ERROR: the answer counts");
+    refused(&mut frames, 5).await;
 }
 
 #[tokio::test]
