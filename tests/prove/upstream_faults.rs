@@ -139,7 +139,7 @@ async fn read(request: reqwest::RequestBuilder, case: &Case, nonce: &str) -> Got
             Err(_) => break false,
         }
     };
-    let told = format!("{status} problem={is_problem} whole={whole} body={}", body.get(..body.len().min(80)).unwrap_or_default().escape_ascii());
+    let told = format!("{status} problem={is_problem} whole={whole} body={}", body.get(..body.len().min(320)).unwrap_or_default().escape_ascii());
     if is_problem || told_nonce.is_empty() {
         let clean = whole && matches!(status, 502..=504) && (is_problem || case.kind == Kind::Head);
         let wrong = (!clean).then(|| format!("neither the service's answer nor a clean problem: {told}"));
@@ -190,6 +190,7 @@ async fn scripts(context: &mut Context, verdict: &mut Verdict, door: &Door, vers
         });
     }
     let (mut asked, mut served, mut headless, mut again) = (0_u64, 0, 0_u64, 0_u64);
+    let (mut posts, mut unlucky) = (0_u64, 0_u64);
     while let Some(done) = running.join_next().await {
         for (case, version, (got, unsaid)) in done? {
             if let Some(told) = unsaid {
@@ -201,15 +202,34 @@ async fn scripts(context: &mut Context, verdict: &mut Verdict, door: &Door, vers
                 asked += 1;
                 served += u64::from(got.what == WHOLE && got.wrong.is_none());
             }
+            posts += u64::from(case.kind == Kind::Post && case.may == WHOLE);
+            if met_a_close(case, &got) {
+                unlucky += 1;
+                continue;
+            }
             judge(verdict, case, version, &got);
         }
     }
+    // It takes a service that closes in the very moment: rare, or it is no coincidence.
+    verdict.trial(unlucky <= 2 + posts / 50, || format!("{unlucky} of {posts} posts met a connection that was being closed"));
+    verdict.figure("posts", posts);
+    verdict.figure("posts_met_a_close", unlucky);
     verdict.figure("cases", FAULTS.len());
     verdict.figure("asked_again", again);
     verdict.figure("cut_before_head", headless);
     verdict.figure("fine", asked);
     verdict.figure("fine_share", share(served, asked));
     Ok(())
+}
+
+/// True for a write whose kept connection the service closed, unsaid, in the moment at which the write left. Whether the service has
+/// taken it nobody knows, so it must not be sent again (RFC 9110 section 9.2.2): the client is told.
+fn met_a_close(case: &Case, got: &Got) -> bool {
+    case.kind == Kind::Post
+        && case.may == WHOLE
+        && got.what == PROBLEM
+        && got.wrong.is_none()
+        && got.told.contains("the request may have been processed")
 }
 
 /// One trial.

@@ -8,6 +8,11 @@ const LINE_BYTES_MAX: usize = 1_024;
 /// All trailers together.
 const TRAILERS_BYTES_MAX: usize = 16 << 10;
 const TRAILERS_MAX: usize = 64;
+/// Chunks of fewer bytes go on together when they came together: as a frame each they would cost clients over HTTP/2 more than
+/// they carry, and some end the connection for it.
+const SMALL: usize = 1 << 10;
+/// How much goes on together.
+const GATHERED_MAX: usize = 16 << 10;
 
 /// Where in the coding a body stands.
 #[derive(Debug, Default)]
@@ -56,7 +61,8 @@ impl Chunks {
                     let take = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
                     let left = left - u64::try_from(take).unwrap_or(left);
                     self.place = if left == 0 { Place::DataEnd } else { Place::Data(left) };
-                    return Ok(Step::Data(input.split_to(take).freeze()));
+                    let piece = input.split_to(take);
+                    return Ok(Step::Data(if left == 0 && take < SMALL { gather(piece, input) } else { piece.freeze() }));
                 }
                 Place::DataEnd => {
                     if input.len() < 2 {
@@ -89,6 +95,30 @@ impl Chunks {
             Place::Size | Place::DataEnd | Place::Trailers => 0,
         }
     }
+}
+
+/// A small chunk with those behind it that are small and whole, too. Whatever else stands there is left where it is.
+fn gather(first: BytesMut, input: &mut BytesMut) -> Bytes {
+    let Some((head, size)) = small_chunk(input) else { return first.freeze() };
+    let mut all = BytesMut::with_capacity((first.len() + input.len()).min(GATHERED_MAX));
+    all.extend_from_slice(&first);
+    let mut next = Some((head, size));
+    while let Some((head, size)) = next.filter(|(_, size)| all.len() + size <= GATHERED_MAX) {
+        input.advance(head);
+        all.extend_from_slice(&input.split_to(size));
+        next = small_chunk(input);
+    }
+    all.freeze()
+}
+
+/// The length of what stands before the next chunk's data, and the data's own; `None` unless all of it is there, valid and small.
+fn small_chunk(input: &[u8]) -> Option<(usize, usize)> {
+    let rest = input.strip_prefix(b"\r\n")?;
+    let end = rest.iter().take(LINE_BYTES_MAX).position(|byte| *byte == b'\n')?;
+    let size = size(rest.get(..end)?.strip_suffix(b"\r")?).ok()?;
+    let size = usize::try_from(size).ok().filter(|size| (1..SMALL).contains(size))?;
+    let head = 2 + end + 1;
+    (input.len() >= head + size).then_some((head, size))
 }
 
 /// Takes a line that ends with CR LF.

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::Body;
 use proptest::prelude::*;
@@ -9,7 +9,10 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{Answer, Ask, Cause, Failure, Link, Stream};
+use super::{
+    Answer, Ask, Cause, Failure, Link, Stream,
+    chunks::{Chunks, Step},
+};
 use crate::body::{BodyError, RequestBody};
 
 const WITHIN: Duration = Duration::from_secs(10);
@@ -257,5 +260,39 @@ async fn a_switch_that_was_asked_for_gives_the_connection_away() {
         assert_eq!(early, "bytes behind");
         stream.read_exact(&mut more).await.unwrap();
         assert_eq!(&more, b"more");
+    }
+}
+
+/// The pieces of a chunked body that comes at once, and how it ends: true for its end, false for more to come.
+fn chunked(text: &str) -> (Vec<Bytes>, Result<bool, &'static str>) {
+    let (mut chunks, mut input, mut pieces) = (Chunks::default(), BytesMut::from(text), Vec::new());
+    loop {
+        match chunks.next(&mut input) {
+            Ok(Step::Data(piece)) => pieces.push(piece),
+            Ok(Step::End(_)) => return (pieces, Ok(true)),
+            Ok(Step::More) => return (pieces, Ok(false)),
+            Err(reason) => return (pieces, Err(reason)),
+        }
+    }
+}
+
+#[test]
+fn small_chunks_that_came_together_go_on_together() {
+    let small = "10\r\n0123456789abcdef\r\n";
+    let large = format!("400\r\n{}\r\n", "x".repeat(1024));
+    let lengths = |text: String| {
+        let (pieces, end) = chunked(&text);
+        (pieces.iter().map(Bytes::len).collect::<Vec<_>>(), end)
+    };
+
+    assert_eq!(lengths(format!("{}0\r\n\r\n", small.repeat(700))), (vec![700 * 16], Ok(true)));
+    assert_eq!(lengths(format!("{}0\r\n\r\n", small.repeat(4_096))), (vec![16 << 10; 4], Ok(true)));
+    assert_eq!(lengths(format!("{small}{small}{large}{small}{small}")), (vec![32, 1024, 32], Ok(false)));
+    assert_eq!(lengths(format!("{small}{small}10\r\n0123")), (vec![32, 4], Ok(false)), "what has come goes on");
+    assert_eq!(lengths(format!("{small}a;x=y\r\n0123456789\r\n0\r\nt: 1\r\n\r\n")), (vec![26], Ok(true)));
+    for broken in ["g\r\nabc", "3\nabc\r\n", "3\r\nabcd\r\n", "3 \r\nabc\r\n"] {
+        let (pieces, end) = lengths(format!("{small}{small}{broken}"));
+        assert!(pieces.starts_with(&[32]) || pieces.starts_with(&[35]), "{broken:?}: {pieces:?}");
+        assert!(end.is_err(), "{broken:?} is still an error");
     }
 }
