@@ -40,6 +40,7 @@ const READY_WITHIN: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// How long each step of a stop may take before the next, harder one.
 const STOP_STEP: Duration = Duration::from_secs(15);
+
 /// Whether the server makes its commits durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fsync {

@@ -99,10 +99,12 @@ impl Chunks {
 
 /// A small chunk with those behind it that are small and whole, too. Whatever else stands there is left where it is.
 fn gather(first: BytesMut, input: &mut BytesMut) -> Bytes {
-    let Some((head, size)) = small_chunk(input) else { return first.freeze() };
+    let mut next = small_chunk(input);
+    if next.is_none() {
+        return first.freeze();
+    }
     let mut all = BytesMut::with_capacity((first.len() + input.len()).min(GATHERED_MAX));
     all.extend_from_slice(&first);
-    let mut next = Some((head, size));
     while let Some((head, size)) = next.filter(|(_, size)| all.len() + size <= GATHERED_MAX) {
         input.advance(head);
         all.extend_from_slice(&input.split_to(size));

@@ -1,11 +1,6 @@
 //! One request over its stream, from its head to the last byte of its answer.
 
-use std::{
-    future::Future,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::{future::Future, pin::pin, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
@@ -28,6 +23,7 @@ use super::{
 use crate::{
     accept::{self, record},
     body::ReplyBody,
+    cache::policy,
     grpc::Form,
     intake::Intake,
     refuse,
@@ -222,8 +218,9 @@ fn complete(headers: &mut HeaderMap, status: StatusCode, body: &WatchedBody, is_
     if let Some(length) = body.size_hint().exact().filter(|_| has_body) {
         headers.entry(header::CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(length));
     }
-    if !headers.contains_key(header::DATE) {
-        let now = UNIX_EPOCH + Duration::from_micros(u64::try_from(now.0).unwrap_or(0));
-        headers.extend(HeaderValue::from_str(&httpdate::fmt_http_date(now)).ok().map(|date| (header::DATE, date)));
+    if !headers.contains_key(header::DATE)
+        && let Some(date) = policy::date_text(now)
+    {
+        headers.insert(header::DATE, date);
     }
 }
