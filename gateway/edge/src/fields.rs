@@ -148,6 +148,14 @@ pub fn strip_prefix(headers: &mut HeaderMap, prefix: &str) {
     }
 }
 
+/// A value that no other message has: over HTTP/2 it is never indexed (RFC 7541 section 6.2.3). Both sides would keep it in their
+/// tables, where it pushes out what comes again, and the codec compares each new one with all that it keeps of the same name.
+pub fn unrepeated(text: &str) -> Option<HeaderValue> {
+    let mut value = HeaderValue::from_str(text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
 /// Adds a field's name to `Vary` (RFC 9110 section 12.5.5), once.
 pub fn vary(headers: &mut HeaderMap, name: &'static str) {
     let listed = headers.get_all(header::VARY).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
@@ -155,4 +163,15 @@ pub fn vary(headers: &mut HeaderMap, name: &'static str) {
         return;
     }
     headers.append(header::VARY, HeaderValue::from_static(name));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn value_that_no_other_message_has_is_kept_out_of_the_tables_of_http2() {
+        assert!(unrepeated("0198f6f2-7b1c").is_some_and(|value| value.is_sensitive()));
+        assert_eq!(unrepeated("a\r\nb"), None);
+    }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, net::IpAddr};
 
 use foldhash::fast::RandomState;
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use model::{
     document::ByDoc,
     key::KeyId,
@@ -15,7 +15,10 @@ use model::{
 use parking_lot::RwLock;
 use uuid::Uuid;
 
-use crate::{authorize::Permit, gate::Prefix};
+use crate::{authorize::Permit, fields, gate::Prefix};
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 const SHARDS: usize = 64;
 /// Cells in one shard: four million in all. Beyond, a sweep makes room, or the subject shares a cell with others.
@@ -109,10 +112,11 @@ impl LimitFacts {
         if self.policy.is_empty() {
             return;
         }
-        for (name, text) in [("ratelimit-policy", &self.policy), ("ratelimit", &self.state)] {
-            if let Ok(value) = HeaderValue::from_str(text) {
-                headers.insert(name, value);
-            }
+        if let Ok(policy) = HeaderValue::from_str(&self.policy) {
+            headers.insert(POLICY, policy);
+        }
+        if let Some(state) = fields::unrepeated(&self.state) {
+            headers.insert(STATE, state);
         }
     }
 

@@ -10,7 +10,7 @@ use model::{
     time::BootNanos,
 };
 
-use crate::{body::RequestBody, clock::Clock, grpc, head::Head, refuse, tls::Peer, trail::Trail, transform};
+use crate::{body::RequestBody, clock::Clock, fields, grpc, head::Head, refuse, tls::Peer, trail::Trail, transform};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -165,7 +165,6 @@ impl Message {
             }
         }
         let own = [
-            (refuse::REQUEST_ID, &*self.request_id),
             (HeaderName::from_static("x-forwarded-host"), &*self.head.host),
             (HeaderName::from_static("x-forwarded-proto"), "https"),
             (HeaderName::from_static("x-forwarded-for"), &*self.client.address_text),
@@ -173,6 +172,7 @@ impl Message {
         for (name, text) in own {
             headers.extend(HeaderValue::from_str(text).ok().map(|value| (name, value)));
         }
+        headers.extend(fields::unrepeated(&self.request_id).map(|id| (refuse::REQUEST_ID, id)));
         headers.extend(self.cookie.clone().map(|cookie| (header::COOKIE, cookie)));
         headers.extend(self.timeout.clone().map(|timeout| (grpc::TIMEOUT, timeout)));
         headers.append(header::VIA, HeaderValue::from_static(self.via()));

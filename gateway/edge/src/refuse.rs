@@ -6,6 +6,7 @@ use model::problem::{Blame, Denial, ProblemKind};
 
 use crate::{
     body::ReplyBody,
+    fields,
     grpc::{self, Form},
 };
 
@@ -25,7 +26,7 @@ pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, lim
         Form::Grpc => grpc::refusal(denial),
     };
     let headers = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(request_id) {
+    if let Some(value) = fields::unrepeated(request_id) {
         headers.insert(REQUEST_ID, value);
     }
     if let Some(seconds) = denial.retry_after_seconds {

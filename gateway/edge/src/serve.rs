@@ -18,7 +18,7 @@ use crate::{
     body::{BodyError, ReplyBody, ReplyStream, ServiceBody},
     cache::{self, ticket::Entry},
     current::Held,
-    divert,
+    divert, fields,
     filter::{self, After},
     forward::{self, Exchange},
     grpc::Form,
@@ -213,7 +213,7 @@ async fn release(
 ) -> Response<ReplyBody> {
     let Exchange { response, meter } = exchange;
     let (mut parts, mut body) = response.into_parts();
-    if let Ok(value) = HeaderValue::from_str(trail.request_id()) {
+    if let Some(value) = fields::unrepeated(trail.request_id()) {
         parts.headers.insert(refuse::REQUEST_ID, value);
     }
     if let Some(value) = trail.target_region().and_then(|region| HeaderValue::from_str(region).ok()) {
@@ -256,7 +256,7 @@ async fn release_ready(
     after: Option<&mut After>,
 ) -> Response<ReplyBody> {
     let (mut parts, body) = response.into_parts();
-    if let Ok(value) = HeaderValue::from_str(trail.request_id()) {
+    if let Some(value) = fields::unrepeated(trail.request_id()) {
         parts.headers.insert(refuse::REQUEST_ID, value);
     }
     limits.write_headers(&mut parts.headers);

@@ -211,29 +211,7 @@ pub fn issue(purpose: Purpose, peppers: &Peppers, secret_random: &[u8; 32], id_r
 
 /// CRC-32/IEEE (reflected, polynomial 0x04C11DB7), the one that secret scanners expect.
 pub fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0_u32, |crc, byte| {
-        let index = (crc ^ u32::from(*byte)) & 0xff;
-        (crc >> 8) ^ usize::try_from(index).ok().and_then(|index| CRC_TABLE.get(index)).copied().unwrap_or(0)
-    })
-}
-
-static CRC_TABLE: [u32; 256] = crc_table();
-
-#[expect(clippy::indexing_slicing, reason = "a constant function: an index out of range would not compile")]
-const fn crc_table() -> [u32; 256] {
-    let mut table = [0_u32; 256];
-    let mut index = 0_u32;
-    while index < 256 {
-        let mut value = index;
-        let mut bit = 0;
-        while bit < 8 {
-            value = if value & 1 == 1 { (value >> 1) ^ 0xEDB8_8320 } else { value >> 1 };
-            bit += 1;
-        }
-        table[index as usize] = value;
-        index += 1;
-    }
-    table
+    crc32fast::hash(bytes)
 }
 
 #[cfg(test)]

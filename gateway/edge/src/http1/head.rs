@@ -8,6 +8,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use super::chunks::Chunks;
 use crate::fields;
 
+/// Fields that the gateway adds to most responses: request id, region, two of limits, the date, and one more.
+const ADDED: usize = 6;
+
 /// Header fields that a response may have.
 const FIELDS_MAX: usize = 100;
 
@@ -80,7 +83,7 @@ pub(super) fn take(input: &mut BytesMut, spans: &mut Spans, is_head: bool, may_s
         return Err("the service switched protocols unasked, or without saying so in `Connection`");
     }
     let bytes = input.split_to(length).freeze();
-    let mut headers = HeaderMap::with_capacity(spans.0.len() + 4);
+    let mut headers = HeaderMap::with_capacity(spans.0.len() + ADDED);
     for (name, from, to) in spans.0.drain(..) {
         // An empty value may point anywhere.
         let value = if from >= to { HeaderValue::from_static("") } else { value(bytes.slice(from..to))? };
