@@ -1,5 +1,6 @@
 //! From a listening socket to requests: accepting, TLS, HTTP, and the end of all three.
 
+mod corked;
 pub mod entrance;
 mod explain;
 pub mod handshake;
@@ -32,6 +33,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 
 use self::{
+    corked::Corked,
     entrance::{Acceptors, Arrival, Entered},
     explain::Explained,
     linger::linger,
@@ -257,7 +259,7 @@ async fn connection(
 }
 
 /// Learns whose connection it is, and finishes the handshake.
-async fn open(core: &Core, mut stream: TcpStream, arrival: Arrival, acceptors: &Acceptors) -> Option<(TlsStream<TcpStream>, Entered)> {
+async fn open(core: &Core, mut stream: TcpStream, arrival: Arrival, acceptors: &Acceptors) -> Option<(TlsStream<Corked>, Entered)> {
     let entered = match (arrival, &acceptors.proxy) {
         (Arrival::Client(entered), _) => entered,
         (Arrival::Proxy(sender), None) => enter(core, acceptors, sender)?,
@@ -306,7 +308,7 @@ fn advertise(edge: &Edge, headers: &mut HeaderMap) {
     }
 }
 
-type Io = Watched<TlsStream<TcpStream>>;
+type Io = Watched<TlsStream<Corked>>;
 
 async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch>, mut phase: watch::Receiver<NodePhase>) {
     let settings = &core.edge.settings;
@@ -377,7 +379,7 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     // A response that broke off must look broken; after all others the client is heard out.
     if ended.is_ok() || ended.is_err_and(|error| error.is_parse()) {
         let (stream, _session) = io.into_inner().into_inner();
-        linger(stream, LINGER_BYTES_MAX).await;
+        linger(stream.into_inner(), LINGER_BYTES_MAX).await;
     }
 }
 

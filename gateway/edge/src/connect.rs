@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use crate::{
+    ahead::Ahead,
     http1::{Link, Stream},
     http2::Session,
     tls::{Identities, Identity},
@@ -85,7 +86,7 @@ impl Connector {
         let config = kept.get_or_init(|| client_config(tls, version, &self.identities)).clone();
         let config = config.map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
         let name = ServerName::try_from(&*tls.server_name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let stream = TlsConnector::from(config).connect(name.to_owned(), stream).await?;
+        let stream = TlsConnector::from(config).connect(name.to_owned(), Ahead::new(stream)).await?;
         let is_http2 = match (version, stream.get_ref().1.alpn_protocol()) {
             (HttpVersion::Http2 | HttpVersion::Negotiated, Some(b"h2")) => true,
             (HttpVersion::Http2, _) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the service does not speak HTTP/2 over TLS")),

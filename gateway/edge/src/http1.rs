@@ -110,7 +110,7 @@ impl Link {
     /// True when the service closed the idle link, or spoke unasked: what it said would be taken for the next answer. The
     /// kernel is asked (one call, about 0.3 us), because the runtime's own knowledge can be a turn old, and a task that has
     /// used up its budget is told nothing at all.
-    pub fn is_stale(&self) -> bool {
+    pub fn is_stale(&mut self) -> bool {
         self.stream.has_input_or_end()
     }
 

@@ -8,6 +8,7 @@
 //! [`forward`]. [`balance`] and [`health`] choose and spare endpoints. [`accept`] is what leads to it, [`runtime`] the state that outlives a snapshot.
 
 pub mod accept;
+mod ahead;
 pub mod authenticate;
 pub mod authorize;
 pub mod balance;

@@ -13,7 +13,7 @@ use std::{
 use tokio::io::{AsyncBufRead, ReadBuf};
 
 /// The largest piece, in bytes.
-const PIECE_BYTES: usize = 2 << 10;
+pub(crate) const PIECE_BYTES: usize = 2 << 10;
 /// Pieces of one write: 64 KiB, which is what the TLS layer takes at once.
 const PIECES_MAX: usize = 34;
 /// A write that is not worth cutting.

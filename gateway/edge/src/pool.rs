@@ -140,7 +140,7 @@ impl TargetPool {
     /// A connection that looks open and can take one more request, the most recently used first.
     pub fn take_idle(&self, now: BootNanos) -> Option<Opened> {
         let mut idle = self.idle.lock();
-        while let Some(candidate) = idle.pop() {
+        while let Some(mut candidate) = idle.pop() {
             if !candidate.link.is_stale() && now.nanos_since(candidate.since) < IDLE_NANOS_MAX {
                 return Some(Opened::Http1(candidate.link));
             }
@@ -189,7 +189,7 @@ impl TargetPool {
     /// Drops what is closed or idle for too long; false when nothing is left.
     fn sweep(&self, now: BootNanos) -> bool {
         let mut idle = self.idle.lock();
-        idle.retain(|idle| now.nanos_since(idle.since) < IDLE_NANOS_MAX && !idle.link.is_stale());
+        idle.retain_mut(|idle| now.nanos_since(idle.since) < IDLE_NANOS_MAX && !idle.link.is_stale());
         let mut sessions = self.sessions.lock();
         sessions.retain(|(session, since)| !(session.is_closed() || session.is_idle() && now.nanos_since(*since) >= IDLE_NANOS_MAX));
         !idle.is_empty() || !sessions.is_empty()

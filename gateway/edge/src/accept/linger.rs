@@ -13,10 +13,11 @@ const LINGERS: Duration = Duration::from_secs(3);
 /// reset the connection, and a reset overtakes the last response (RFC 9112 section 9.6).
 pub(super) async fn linger(mut stream: TcpStream, bytes_max: usize) {
     let drain = async {
-        let mut sink = vec![0_u8; 16 << 10];
+        let mut sink = Vec::with_capacity(16 << 10);
         let mut left = bytes_max;
         while left > 0 {
-            match tokio::time::timeout(PAUSE, stream.read(&mut sink)).await {
+            sink.clear();
+            match tokio::time::timeout(PAUSE, stream.read_buf(&mut sink)).await {
                 Ok(Ok(count)) if count > 0 => left = left.saturating_sub(count),
                 _ => return,
             }

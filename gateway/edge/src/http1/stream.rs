@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_rustls::client::TlsStream;
 
-use crate::pieces::Pieces;
+use crate::{ahead::Ahead, pieces::Pieces};
 
 /// A connection's two directions.
 #[derive(Debug)]
@@ -22,15 +22,22 @@ pub enum Stream {
     /// Without TLS.
     Plain(TcpStream),
     /// With TLS; boxed, because its buffers are large and plain connections should not pay for them.
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Ahead<TcpStream>>>),
 }
 
 impl Stream {
-    /// Asks the kernel whether something can be read, or the connection has ended.
-    pub(super) fn has_input_or_end(&self) -> bool {
+    /// Whether something can be read, or the connection has ended: asks the TLS layer and the kernel.
+    pub(super) fn has_input_or_end(&mut self) -> bool {
         let stream = match self {
             Self::Plain(stream) => stream,
-            Self::Tls(stream) => stream.get_ref().0,
+            Self::Tls(stream) => {
+                let (ahead, session) = stream.get_mut();
+                let is_quiet = session.process_new_packets().is_ok_and(|state| state.plaintext_bytes_to_read() == 0);
+                if !is_quiet || ahead.has_stock() {
+                    return true;
+                }
+                ahead.get_ref()
+            }
         };
         let peeked = SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
         !peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
@@ -82,3 +89,6 @@ impl AsyncWrite for Stream {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -200,7 +200,7 @@ async fn early_answer_is_delivered_while_the_request_is_still_being_sent_and_the
 
 #[tokio::test]
 async fn stale_link_is_known_before_it_is_used() {
-    let (link, mut service) = pair().await;
+    let (mut link, mut service) = pair().await;
     assert!(!link.is_stale());
     service.write_all(b"HTTP/1.1 408 Timeout\r\n").await.unwrap();
     tokio::time::timeout(WITHIN, async {
@@ -210,7 +210,7 @@ async fn stale_link_is_known_before_it_is_used() {
     })
     .await
     .unwrap();
-    let (link, service) = pair().await;
+    let (mut link, service) = pair().await;
     drop(service);
     tokio::time::timeout(WITHIN, async {
         while !link.is_stale() {
