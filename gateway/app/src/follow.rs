@@ -32,11 +32,13 @@ use store::{
 };
 use tokio::sync::{mpsc, watch};
 
+mod sealing;
+use self::sealing::Sealing;
 use crate::{
     domains::Writers,
     facts::{Facts, Nack},
     purge,
-    sealed::{self, Sealed},
+    sealed::Sealed,
 };
 
 /// How often the replica is asked for its heads.
@@ -45,10 +47,6 @@ const POLL: Duration = Duration::from_millis(50);
 const REPLICA_PATIENCE_NANOS: u64 = 100_000_000;
 /// How long a start waits for the database before it uses what lies on disk.
 const START_PATIENCE: Duration = Duration::from_secs(2);
-/// How often the snapshot on disk is renewed though nothing changed, so that its age tells the truth.
-const RESEAL_NANOS: u64 = 60_000_000_000;
-/// Shortest time between two snapshots on disk.
-const SEAL_NANOS: u64 = 250_000_000;
 /// The kind of row that is skipped by itself; every other kind that can be unreadable belongs to the structure.
 const AUTHORITY_ROW: &str = "key";
 
@@ -122,14 +120,14 @@ impl Follower {
             }
             if is_due && self.advance(&mut applied, awaited).await {
                 self.publish(&applied, &self.writers.borrow().clone());
-                sealing.is_dirty = true;
+                sealing.changed();
             }
             if awaited.is_some_and(|awaited| awaited.revision <= applied.revisions.authority) {
                 awaited = None;
             }
             if self.confirm(&mut applied, &mut unconfirmed) {
                 self.publish(&applied, &self.writers.borrow().clone());
-                sealing.is_dirty = true;
+                sealing.changed();
             }
             self.seal(&applied, &mut sealing);
         }
@@ -420,47 +418,6 @@ impl Follower {
             }
             is_new
         });
-    }
-
-    /// Writes the snapshot to disk when it changed, and now and then though it did not; never two at a time.
-    fn seal(&self, applied: &Applied, sealing: &mut Sealing) {
-        // Another process of this node writes the same file from now on.
-        if self.facts.handing_over.load(Ordering::Relaxed) {
-            return;
-        }
-        let now = self.edge.clock.boot();
-        let age = now.nanos_since(sealing.at);
-        let is_fresh = self.edge.lease.staleness_nanos(now).is_some_and(|nanos| nanos < 1_000_000_000);
-        let is_due = (sealing.is_dirty && age > SEAL_NANOS) || (is_fresh && age > RESEAL_NANOS);
-        if !is_due || sealing.running.as_ref().is_some_and(|running| !running.is_finished()) {
-            return;
-        }
-        // What came from disk keeps its date: sealing it again would make it look younger than what is known about it.
-        let Some(snapshot) = self.edge.current.load().filter(|snapshot| snapshot.booted_from.is_none()) else { return };
-        let known_for_micros = self.edge.lease.staleness_nanos(now).map_or(0, |nanos| i64::try_from(nanos / 1_000).unwrap_or(i64::MAX));
-        let known_at = UtcMicros(self.edge.clock.wall().0.saturating_sub(known_for_micros));
-        *sealing = Sealing { at: now, is_dirty: false, running: None };
-        let (sealed, document, facts) = (self.sealed.clone(), Arc::clone(&applied.document), Arc::clone(&self.facts));
-        sealing.running = Some(tokio::task::spawn_blocking(move || {
-            let written = sealed.write(&sealed::image(&snapshot, &document, known_at));
-            if let Err(error) = &written {
-                tracing::error!(error = format!("{error:#}"), "the snapshot was not written to disk");
-            }
-            facts.seal_failed.store(written.is_err(), Ordering::Relaxed);
-        }));
-    }
-}
-
-#[derive(Debug)]
-struct Sealing {
-    at: BootNanos,
-    is_dirty: bool,
-    running: Option<tokio::task::JoinHandle<()>>,
-}
-
-impl Default for Sealing {
-    fn default() -> Self {
-        Self { at: BootNanos(0), is_dirty: true, running: None }
     }
 }
 
