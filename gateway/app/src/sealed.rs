@@ -1,9 +1,9 @@
 //! The last good snapshot on disk, sealed, so that a node can start without a database.
 
 use std::{
-    fs::{File, OpenOptions},
-    io::{Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    fs::{File, OpenOptions, TryLockError},
+    io::{ErrorKind, Read, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -51,7 +51,7 @@ impl Sealed {
     pub fn read(&self) -> Result<Option<Image>> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.path.display())),
         };
         let mut bytes = Vec::new();
@@ -61,29 +61,67 @@ impl Sealed {
         Ok(Some(image))
     }
 
-    /// Seals and writes an image, and returns its length: a file beside the present one, synced, then one takes the place of the
-    /// other.
+    /// Holds the file that the next snapshot is written into; `None` while another process of this node does: at a hand-over the
+    /// one before may still be writing. The kernel lets go of it when its holder ends, however it ends.
+    ///
+    /// # Errors
+    /// When the file cannot be made or locked.
+    pub fn hold_next(&self) -> Result<Option<NextSnapshot<'_>>> {
+        let path = self.path.with_extension("next");
+        loop {
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(&path)
+                .with_context(|| format!("cannot open {}", path.display()))?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
+            }
+            // Between opening and locking, another process may have put this very file in force.
+            match std::fs::metadata(&path) {
+                Ok(there) if there.ino() == file.metadata()?.ino() => return Ok(Some(NextSnapshot { sealed: self, path, file })),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+            }
+        }
+    }
+}
+
+/// The file that the next snapshot is written into, held against other processes of this node.
+#[derive(Debug)]
+pub struct NextSnapshot<'a> {
+    sealed: &'a Sealed,
+    path: PathBuf,
+    file: File,
+}
+
+impl NextSnapshot<'_> {
+    /// Seals and writes an image, and returns its length in bytes: synced beside the present file, then one takes the place of the
+    /// other. The lock is held until then.
     ///
     /// In small pieces, each synced, into the file that was in force before the last one: a large sync, new blocks, and blocks that
     /// are given back all hold up the syncs of the access log (ADR 0011).
     ///
     /// # Errors
     /// When the disk does not take it; the old file stays.
-    pub fn write(&self, image: &Image) -> Result<u64> {
+    pub fn write(mut self, image: &Image) -> Result<u64> {
         let mut nonce = [0_u8; 12];
         aws_lc_rs::rand::SystemRandom::new().fill(&mut nonce).map_err(|_| anyhow::anyhow!("the random source failed"))?;
         let plain = serde_json::to_vec(image).context("the snapshot cannot be written as JSON")?;
-        let bytes = seal::seal(&self.key, PURPOSE, nonce, plain)?;
+        let bytes = seal::seal(&self.sealed.key, PURPOSE, nonce, plain)?;
         let length = u64::try_from(bytes.len())?;
-        let next = self.path.with_extension("next");
-        let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&next)?;
         for piece in bytes.chunks(PIECE_BYTES) {
-            file.write_all(piece)?;
-            file.sync_data()?;
+            self.file.write_all(piece)?;
+            self.file.sync_data()?;
         }
-        file.set_len(length)?;
-        file.sync_all()?;
-        self.put_in_force(&next)?;
+        self.file.set_len(length)?;
+        self.file.sync_all()?;
+        self.put_in_force()?;
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
         }
@@ -91,10 +129,10 @@ impl Sealed {
     }
 
     /// Both files change places where there are two and the file system can do that; else the new one replaces the old.
-    fn put_in_force(&self, next: &Path) -> std::io::Result<()> {
-        match rustix::fs::renameat_with(CWD, next, CWD, &self.path, RenameFlags::EXCHANGE) {
+    fn put_in_force(&self) -> std::io::Result<()> {
+        match rustix::fs::renameat_with(CWD, &self.path, CWD, &self.sealed.path, RenameFlags::EXCHANGE) {
             Ok(()) => Ok(()),
-            Err(_) => std::fs::rename(next, &self.path),
+            Err(_) => std::fs::rename(&self.path, &self.sealed.path),
         }
     }
 }
@@ -165,6 +203,10 @@ mod tests {
         }
     }
 
+    fn write(sealed: &Sealed, consumers: u128) -> Result<u64> {
+        sealed.hold_next()?.expect("nobody else writes").write(&image_of(consumers))
+    }
+
     #[test]
     fn each_snapshot_is_read_as_it_was_written_whatever_the_size_of_the_one_before_the_last() {
         let folder = tempfile::tempdir().unwrap();
@@ -172,7 +214,7 @@ mod tests {
         assert!(sealed.read().unwrap().is_none());
 
         for consumers in [10_000, 1, 3, 20_000, 0, 5_000] {
-            let length = sealed.write(&image_of(consumers)).unwrap();
+            let length = write(&sealed, consumers).unwrap();
 
             assert_eq!(std::fs::metadata(&sealed.path).unwrap().len(), length);
             assert_eq!(sealed.read().unwrap().unwrap().consumers.len() as u128, consumers);
@@ -183,10 +225,61 @@ mod tests {
     fn snapshot_that_cannot_be_written_leaves_the_one_in_force() {
         let folder = tempfile::tempdir().unwrap();
         let sealed = Sealed::in_folder(folder.path(), SecretKey::new([7; 32])).unwrap();
-        sealed.write(&image_of(2)).unwrap();
+        write(&sealed, 2).unwrap();
         std::fs::create_dir(folder.path().join("snapshot.next")).unwrap();
 
-        assert!(sealed.write(&image_of(3)).is_err());
+        assert!(sealed.hold_next().is_err());
         assert_eq!(sealed.read().unwrap().unwrap().consumers.len(), 2);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_not_in_force_and_is_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let sealed = Sealed::in_folder(folder.path(), SecretKey::new([7; 32])).unwrap();
+        write(&sealed, 2).unwrap();
+        std::fs::write(folder.path().join("snapshot.next"), vec![7; 3 * PIECE_BYTES + 5]).unwrap();
+
+        assert_eq!(sealed.read().unwrap().unwrap().consumers.len(), 2);
+        write(&sealed, 3).unwrap();
+        assert_eq!(sealed.read().unwrap().unwrap().consumers.len(), 3);
+    }
+
+    #[test]
+    fn two_processes_do_not_write_one_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let old = Sealed::in_folder(folder.path(), SecretKey::new([7; 32])).unwrap();
+        let new = Sealed::in_folder(folder.path(), SecretKey::new([7; 32])).unwrap();
+        write(&old, 1).unwrap();
+
+        let writing = old.hold_next().unwrap().unwrap();
+        assert!(new.hold_next().unwrap().is_none(), "held until the old process has put it in force");
+        writing.write(&image_of(2)).unwrap();
+        write(&new, 3).unwrap();
+
+        assert_eq!(new.read().unwrap().unwrap().consumers.len(), 3);
+    }
+
+    #[test]
+    fn many_writers_leave_a_snapshot_that_opens() {
+        let folder = tempfile::tempdir().unwrap();
+        let sealed = Sealed::in_folder(folder.path(), SecretKey::new([7; 32])).unwrap();
+        let written = std::sync::atomic::AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            for writer in 0..4_u128 {
+                let (sealed, written) = (&sealed, &written);
+                scope.spawn(move || {
+                    for round in 0..50 {
+                        if let Some(next) = sealed.hold_next().unwrap() {
+                            next.write(&image_of(writer * 100 + round)).unwrap();
+                            written.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                        }
+                        if let Some(image) = sealed.read().unwrap() {
+                            assert!(image.consumers.len() < 400);
+                        }
+                    }
+                });
+            }
+        });
+        assert!(written.into_inner() > 0);
     }
 }

@@ -2,17 +2,21 @@
 //! to what it wrote.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread::JoinHandle,
 };
 
-use model::time::{BootNanos, UtcMicros};
+use anyhow::Result;
+use model::{
+    snapshot::Image,
+    time::{BootNanos, UtcMicros},
+};
 
 use super::{Applied, Follower};
-use crate::sealed;
+use crate::{
+    facts::Facts,
+    sealed::{self, Sealed},
+};
 
 /// How often the snapshot on disk is renewed though nothing changed, so that its age tells the truth.
 const RESEAL_NANOS: u64 = 60_000_000_000;
@@ -20,22 +24,34 @@ const RESEAL_NANOS: u64 = 60_000_000_000;
 const SEAL_NANOS: u64 = 250_000_000;
 /// The rest after each byte: 4 MiB a second on average, whatever changes. A hundred thousand keys take 21 MB.
 const NANOS_PER_BYTE: u64 = 240;
+/// The rest after a snapshot that could not be written.
+const FAILED_NANOS: u64 = 5_000_000_000;
 /// The writer's niceness: on a core that is busy with requests it gets a tenth.
 const NICENESS: i32 = 10;
+
+/// How a writer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// This many bytes are in force.
+    InForce(u64),
+    /// The process before this one still writes its own.
+    Held,
+    /// The process after this one writes from now on.
+    Left,
+}
 
 /// When the snapshot was written, and whether it has to be again.
 #[derive(Debug)]
 pub(super) struct Sealing {
     at: BootNanos,
     is_dirty: bool,
-    running: Option<JoinHandle<()>>,
-    /// The length of the last one.
-    bytes: Arc<AtomicU64>,
+    running: Option<JoinHandle<Result<Written>>>,
+    rest_nanos: u64,
 }
 
 impl Default for Sealing {
     fn default() -> Self {
-        Self { at: BootNanos(0), is_dirty: true, running: None, bytes: Arc::default() }
+        Self { at: BootNanos(0), is_dirty: true, running: None, rest_nanos: SEAL_NANOS }
     }
 }
 
@@ -47,15 +63,43 @@ impl Sealing {
 
     fn is_due(&self, now: BootNanos, is_fresh: bool) -> bool {
         let age = now.nanos_since(self.at);
-        let rest = self.bytes.load(Ordering::Relaxed).saturating_mul(NANOS_PER_BYTE).max(SEAL_NANOS);
         let is_wanted = self.is_dirty || is_fresh && age > RESEAL_NANOS;
-        is_wanted && age > rest && self.running.as_ref().is_none_or(JoinHandle::is_finished)
+        is_wanted && age > self.rest_nanos && self.running.is_none()
     }
+
+    /// Takes note of a writer that has ended.
+    fn settle(&mut self, facts: &Facts) {
+        let Some(running) = self.running.take_if(|running| running.is_finished()) else { return };
+        let ended = running.join().unwrap_or_else(|_| Err(anyhow::anyhow!("its writer panicked")));
+        self.rest_nanos = match &ended {
+            Ok(Written::InForce(bytes)) => bytes.saturating_mul(NANOS_PER_BYTE).max(SEAL_NANOS),
+            Ok(Written::Held | Written::Left) => SEAL_NANOS,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "the snapshot was not written to disk");
+                FAILED_NANOS
+            }
+        };
+        self.is_dirty |= !matches!(ended, Ok(Written::InForce(_)));
+        facts.seal_failed.store(ended.is_err(), Ordering::Relaxed);
+    }
+}
+
+/// The work of the writer's thread.
+fn write(sealed: &Sealed, facts: &Facts, image: impl FnOnce() -> Image) -> Result<Written> {
+    // Refused or not, the snapshot is written.
+    rustix::process::setpriority_process(None, NICENESS).ok();
+    let Some(next) = sealed.hold_next()? else { return Ok(Written::Held) };
+    // Looked at once more with the file in hand: who takes over cannot have written before.
+    if facts.handing_over.load(Ordering::Relaxed) {
+        return Ok(Written::Left);
+    }
+    next.write(&image()).map(Written::InForce)
 }
 
 impl Follower {
     /// Writes the snapshot to disk when it changed, and now and then though it did not; never two at a time.
     pub(super) fn seal(&self, applied: &Applied, sealing: &mut Sealing) {
+        sealing.settle(&self.facts);
         // Another process of this node writes the same file from now on.
         if self.facts.handing_over.load(Ordering::Relaxed) {
             return;
@@ -71,23 +115,13 @@ impl Follower {
         let known_at = UtcMicros(self.edge.clock.wall().0.saturating_sub(known_for_micros));
         (sealing.at, sealing.is_dirty) = (now, false);
         let (sealed, document, facts) = (self.sealed.clone(), Arc::clone(&applied.document), Arc::clone(&self.facts));
-        let bytes = Arc::clone(&sealing.bytes);
-        let write = move || {
-            // Refused or not, the snapshot is written.
-            rustix::process::setpriority_process(None, NICENESS).ok();
-            let written = sealed.write(&sealed::image(&snapshot, &document, known_at));
-            match &written {
-                Ok(length) => bytes.store(*length, Ordering::Relaxed),
-                Err(error) => tracing::error!(error = format!("{error:#}"), "the snapshot was not written to disk"),
-            }
-            facts.seal_failed.store(written.is_err(), Ordering::Relaxed);
-        };
-        match std::thread::Builder::new().name("seal".to_owned()).spawn(write) {
+        let work = move || write(&sealed, &facts, || sealed::image(&snapshot, &document, known_at));
+        match std::thread::Builder::new().name("seal".to_owned()).spawn(work) {
             Ok(running) => sealing.running = Some(running),
             Err(error) => {
                 tracing::error!(error = &error as &dyn std::error::Error, "the snapshot was not written to disk: no thread");
                 self.facts.seal_failed.store(true, Ordering::Relaxed);
-                sealing.is_dirty = true;
+                (sealing.is_dirty, sealing.rest_nanos) = (true, FAILED_NANOS);
             }
         }
     }
@@ -95,26 +129,71 @@ impl Follower {
 
 #[cfg(test)]
 mod tests {
+    use model::secret::SecretKey;
+
     use super::*;
 
     const MS: u64 = 1_000_000;
 
+    /// What the writer came to.
+    fn settled(work: impl FnOnce() -> Result<Written> + Send + 'static) -> (Sealing, Arc<Facts>) {
+        let facts = Facts::new(UtcMicros(0));
+        let running = std::thread::spawn(work);
+        while !running.is_finished() {
+            std::thread::yield_now();
+        }
+        let mut sealing = Sealing { at: BootNanos(1), is_dirty: false, running: Some(running), ..Sealing::default() };
+        sealing.settle(&facts);
+        (sealing, facts)
+    }
+
     #[test]
     fn small_snapshot_is_written_four_times_a_second_and_a_large_one_rests() {
-        let sealing = Sealing { at: BootNanos(1), ..Sealing::default() };
+        let (mut sealing, _) = settled(|| Ok(Written::InForce(5)));
+        sealing.changed();
         assert!(!sealing.is_due(BootNanos(250 * MS), true));
         assert!(sealing.is_due(BootNanos(251 * MS), false), "a change does not wait for the database");
 
-        sealing.bytes.store(21 << 20, Ordering::Relaxed);
+        let (mut sealing, _) = settled(|| Ok(Written::InForce(21 << 20)));
+        sealing.changed();
         assert!(!sealing.is_due(BootNanos(5_000 * MS), true));
         assert!(sealing.is_due(BootNanos(5_300 * MS), true));
     }
 
     #[test]
     fn snapshot_without_a_change_is_renewed_each_minute_while_it_is_known_to_be_fresh() {
-        let sealing = Sealing { at: BootNanos(1), is_dirty: false, ..Sealing::default() };
+        let (sealing, _) = settled(|| Ok(Written::InForce(5)));
         assert!(!sealing.is_due(BootNanos(59_000 * MS), true));
         assert!(!sealing.is_due(BootNanos(61_000 * MS), false));
         assert!(sealing.is_due(BootNanos(61_000 * MS), true));
+    }
+
+    #[test]
+    fn snapshot_that_another_process_holds_up_is_due_again_at_once() {
+        let (sealing, facts) = settled(|| Ok(Written::Held));
+        assert!(sealing.is_due(BootNanos(251 * MS), false));
+        assert!(!facts.seal_failed.load(Ordering::Relaxed));
+    }
+
+    #[test]
+    fn failure_and_panic_are_told_and_tried_again_after_a_rest() {
+        let works: [fn() -> Result<Written>; 2] = [|| anyhow::bail!("no space left"), || panic!("the writer's own")];
+        for work in works {
+            let (sealing, facts) = settled(work);
+            assert!(facts.seal_failed.load(Ordering::Relaxed));
+            assert!(!sealing.is_due(BootNanos(5_000 * MS), true));
+            assert!(sealing.is_due(BootNanos(5_002 * MS), false));
+        }
+    }
+
+    #[test]
+    fn process_that_is_handed_over_puts_nothing_in_force_any_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let sealed = Sealed::in_folder(folder.path(), SecretKey::new([7; 32])).unwrap();
+        let facts = Facts::new(UtcMicros(0));
+        facts.handing_over.store(true, Ordering::Relaxed);
+
+        assert_eq!(write(&sealed, &facts, || unreachable!("not asked for")).unwrap(), Written::Left);
+        assert!(sealed.read().unwrap().is_none());
     }
 }
