@@ -25,6 +25,7 @@ mod history;
 mod http3;
 mod identities;
 mod interim;
+mod key_life;
 mod leaving;
 mod limits;
 mod node_start;

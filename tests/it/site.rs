@@ -73,7 +73,7 @@ const OPEN: [&str; 48] = [
     "curl",
 ];
 /// Services behind a key.
-const KEYED: [&str; 4] = ["keyed", "scoped", "private", "limits"];
+const KEYED: [&str; 11] = ["keyed", "scoped", "private", "limits", "rolled", "ontime", "paused", "bound", "unbound", "terminal", "counted"];
 /// Services behind an API description.
 const CHECKED: [&str; 2] = ["checked", "trickle"];
 
@@ -348,6 +348,13 @@ fn special() -> Vec<Value> {
         route("any-foreign", "foreign.example", "/any/**", "refusing", json!({})),
         route("keyed", here, "/keyed/**", "keyed", json!({})),
         route("keyed-foreign", "foreign.example", "/keyed/**", "keyed", json!({})),
+        route("rolled", here, "/rolled/**", "rolled", json!({})),
+        route("ontime", here, "/ontime/**", "ontime", json!({})),
+        route("paused", here, "/paused/**", "paused", json!({})),
+        route("bound", here, "/bound/**", "bound", json!({})),
+        route("unbound", here, "/unbound/**", "unbound", json!({})),
+        route("counted", here, "/counted/**", "counted", json!({})),
+        route("terminal", here, "/terminal/**", "terminal", json!({})),
         route("scoped", here, "/scoped/**", "scoped", json!({ "scopes": ["items:read"] })),
         route("private", here, "/private/**", "private", json!({ "allow": { "consumers": ["second"] } })),
         route("own", here, "/paths/@me", "paths", json!({ "scopes": ["items:admin"] })),

@@ -17,6 +17,7 @@ pub mod diagnostics;
 pub mod keys;
 pub mod output;
 pub mod status;
+mod usage;
 
 /// A secure multi-region API gateway.
 #[derive(Debug, Parser)]
@@ -54,8 +55,10 @@ enum Verb {
     Apply(apply::ApplyArgs),
     /// Show what `apply` would change
     Diff(apply::DiffArgs),
-    /// Issue, list, show and revoke API keys
+    /// Issue, roll, change, pause and revoke API keys; find leaked ones
     Keys(keys::KeysArgs),
+    /// Show how much keys were used: requests, errors, latency
+    Usage(usage::UsageArgs),
     /// Purge stored responses
     Cache(cache::CacheArgs),
     /// Search the access log
@@ -155,6 +158,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Apply(args) => return apply::run_apply(args).await,
         Verb::Diff(args) => return apply::run_diff(args).await,
         Verb::Keys(args) => return keys::run(args).await,
+        Verb::Usage(args) => return usage::run(args).await,
         Verb::Cache(args) => return cache::run(args).await,
         Verb::Audit(args) => return audit::run(args).await,
         Verb::Status(args) => return status::run(args).await,

@@ -378,7 +378,7 @@ async fn api_key(layout: &Layout, control: &Primary, peppers: &Peppers) -> Resul
     let issued = issue(Purpose::Live, peppers);
     let application = store::application::default_application(control).await?;
     let expires_at = UtcMicros(edge::clock::Clock.wall().0).plus_seconds(365 * 86_400);
-    let new = store::key::NewKey { issued: &issued, name: "dev", application: application.id, scopes: None, expires_at };
+    let new = store::key::NewKey::of(&issued, "dev", application.id, expires_at);
     store::key::create(control, new, &actor()).await?;
     crate::certs::private(&path, issued.text.expose_secret())?;
     Ok(issued.text.expose_secret().to_owned())

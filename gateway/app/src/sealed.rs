@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use aws_lc_rs::rand::SecureRandom;
 use model::{
     authority::Authority,
-    change::{ApplicationRow, ConsumerRow, KeyRow},
+    change::{ApplicationRow, ConsumerRow},
     document::Document,
     seal,
     secret::SecretKey,
@@ -162,19 +162,7 @@ pub fn image(snapshot: &Snapshot, document: &Document, sealed_at: UtcMicros) -> 
                 scopes: texts(&application.scopes),
             })
             .collect(),
-        keys: authority
-            .keys
-            .iter()
-            .map(|(id, key)| KeyRow {
-                id: *id,
-                application: key.application,
-                digest: key.digest.0,
-                pepper_version: key.pepper_version,
-                scopes: key.scopes.as_deref().map(texts),
-                state: key.state,
-                expires_at: key.expires_at,
-            })
-            .collect(),
+        keys: authority.keys.iter().map(|(id, key)| key.to_row(*id)).collect(),
     }
 }
 

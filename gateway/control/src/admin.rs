@@ -9,9 +9,10 @@ pub(crate) mod key;
 pub(crate) mod node;
 pub(crate) mod problem;
 pub(crate) mod structure;
+pub(crate) mod usage;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use model::{
     change::Revisions,
     problem::{Denial, ProblemKind},
@@ -27,6 +28,8 @@ use validator::ValidationError;
 
 use crate::{guard::Object, query::Query, refusal::Refusal};
 
+const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
 /// An answer with a JSON body.
 #[derive(Debug)]
 pub(crate) struct Reply {
@@ -34,22 +37,29 @@ pub(crate) struct Reply {
     body: Value,
     object: Option<String>,
     location: Option<String>,
+    is_replayed: bool,
 }
 
 impl Reply {
     /// 200 with a body.
     pub(crate) fn ok(body: Value) -> Self {
-        Self { status: StatusCode::OK, body, object: None, location: None }
+        Self { status: StatusCode::OK, body, object: None, location: None, is_replayed: false }
     }
 
     /// 201 with a body, and where the new thing stands.
     pub(crate) fn created(body: Value, location: String) -> Self {
-        Self { status: StatusCode::CREATED, body, object: None, location: Some(location) }
+        Self { status: StatusCode::CREATED, body, object: None, location: Some(location), is_replayed: false }
     }
 
     /// A page of a list.
     pub(crate) fn page<T: Serialize>(page: &Page<T>) -> Result<Self, Refusal> {
         serde_json::to_value(page).map(Self::ok).map_err(|error| unexpected(&error))
+    }
+
+    /// Says that an earlier call did this.
+    pub(crate) const fn replayed(mut self) -> Self {
+        self.is_replayed = true;
+        self
     }
 
     /// Says what the act was about, for the record.
@@ -67,6 +77,9 @@ impl IntoResponse for Reply {
         }
         if let Some(location) = self.location.and_then(|path| HeaderValue::try_from(path).ok()) {
             response.headers_mut().insert(header::LOCATION, location);
+        }
+        if self.is_replayed {
+            response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
         }
         response
     }
@@ -106,6 +119,8 @@ pub(crate) fn store_refusal(error: &StoreError) -> Refusal {
 /// Public words for each constraint that a client can run into.
 fn conflict(constraint: &str) -> &'static str {
     match constraint {
+        "key_state" => "the key is in a state that does not allow this: `GET /v1/keys/{id}` says which",
+        "create_call" => "this Idempotency-Key came with another body before: take a new one for a new key",
         "managed_by" => "it belongs to the gateway file, or to the API, and only that side changes it",
         name if name.ends_with("_unique") => "a resource with this name exists already",
         name if name.ends_with("_fk") => "another resource still refers to it, or the one it refers to is gone",

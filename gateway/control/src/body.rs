@@ -35,9 +35,14 @@ impl<T: DeserializeOwned + Validate> FromRequest<ControlState> for JsonBody<T> {
         expect_json(request.headers())?;
         let bytes = read(request, BODY_BYTES_MAX).await?;
         let value: T = decode(&bytes)?;
-        value.validate().map_err(|errors| Refusal::fields(field_errors(&errors)))?;
+        check(&value)?;
         Ok(Self(value))
     }
+}
+
+/// Holds a value against its rules.
+pub(crate) fn check(value: &impl Validate) -> Result<(), Refusal> {
+    value.validate().map_err(|errors| Refusal::fields(field_errors(&errors)))
 }
 
 /// Refuses a content type or coding other than plain JSON (RFC 9110 section 8.3).

@@ -113,7 +113,13 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::ApplicationDelete
         | Action::KeyRead
         | Action::KeyCreate
+        | Action::KeyRoll
+        | Action::KeyChange
+        | Action::KeyApprove
+        | Action::KeyDisable
+        | Action::KeyEnable
         | Action::KeyRevoke
+        | Action::UsageRead
         | Action::CachePurge
         | Action::AuditRead => DEADLINE,
     };

@@ -12,7 +12,7 @@ use std::{
 
 use http::{HeaderMap, header};
 use model::{
-    key::{Digest, KeyId, Presented, Purpose},
+    key::{Digest, KeyId, Layers, Presented, Purpose, Stored},
     problem::{Denial, ProblemKind},
     time::{BootNanos, Now, UtcMicros},
 };
@@ -187,8 +187,8 @@ async fn find(state: &ControlState, id: &KeyId, was_good: bool) -> Result<Option
 
 /// The secret is compared also when the id is unknown, so that both take the same time.
 fn check(state: &ControlState, presented: &Presented<'_>, entry: Option<&Cached>, now: Now) -> Result<Operator, RefusedLogin> {
-    let stored = entry.map(|entry| (entry.pepper_version, &entry.digest));
-    let is_genuine = state.peppers().verify(presented, stored);
+    let stored = entry.map(|entry| Stored { digest: entry.digest, peppers: Layers::One(entry.pepper_version) });
+    let is_genuine = state.peppers().verify(presented, stored.as_ref());
     let operator =
         entry.filter(|entry| is_genuine && entry.expires_at.is_none_or(|expires_at| now.wall < expires_at)).map(|entry| entry.operator.clone());
     operator.ok_or_else(|| invalid(Some(presented.id)))

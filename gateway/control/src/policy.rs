@@ -5,13 +5,13 @@
 pub enum Role {
     /// Reads the configuration and the state of the nodes.
     Viewer,
-    /// A viewer who issues and revokes keys, and purges stored responses.
+    /// A viewer who issues, rolls, changes and revokes keys, and purges stored responses.
     Developer,
-    /// A viewer whose agreement later acts will need; by itself it changes nothing.
+    /// A viewer who lets keys be used that wait for approval.
     Approver,
     /// Runs the gateways: keys, callers, the gateway document. Does not read the access log.
     Operator,
-    /// A viewer who revokes keys, purges stored responses and reads the access log.
+    /// A viewer who disables and revokes keys, purges stored responses and reads the access log.
     Security,
     /// Reads everything, the access log too, and changes nothing.
     Auditor,
@@ -106,8 +106,20 @@ actions! {
     KeyRead = "key.read", None;
     /// Issues a key.
     KeyCreate = "key.create", Required;
+    /// Gives a key another secret, and ends the overlap with the one before.
+    KeyRoll = "key.roll", Required;
+    /// Changes what a key is called and what it may.
+    KeyChange = "key.change", Required;
+    /// Lets a key that waits for approval be used.
+    KeyApprove = "key.approve", Required;
+    /// Switches a key off for a while.
+    KeyDisable = "key.disable", Required;
+    /// Switches a key on again.
+    KeyEnable = "key.enable", Required;
     /// Revokes a key.
     KeyRevoke = "key.revoke", Required;
+    /// Reads how much keys are used.
+    UsageRead = "usage.read", None;
     /// Makes stored responses worthless.
     CachePurge = "cache.purge", Required;
     /// Reads the access log.
@@ -118,16 +130,19 @@ actions! {
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply,
-        DocumentCheck, KeyCreate, KeyRead, KeyRevoke, NodeRead, StatusRead, StructureRead,
+        DocumentCheck, KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, StatusRead, StructureRead,
+        UsageRead,
     };
     match action {
-        StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead => true,
+        StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead | UsageRead => true,
         DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete => {
             matches!(role, Role::Operator)
         }
-        KeyCreate => matches!(role, Role::Developer | Role::Operator),
+        KeyCreate | KeyRoll | KeyChange | KeyEnable => matches!(role, Role::Developer | Role::Operator),
+        // Whoever asks for a key does not approve it.
+        KeyApprove => matches!(role, Role::Approver | Role::Operator),
         // What takes something back that went out is open to more roles than what gives it out.
-        KeyRevoke | CachePurge => matches!(role, Role::Developer | Role::Operator | Role::Security),
+        KeyDisable | KeyRevoke | CachePurge => matches!(role, Role::Developer | Role::Operator | Role::Security),
         AuditRead => matches!(role, Role::Security | Role::Auditor),
     }
 }

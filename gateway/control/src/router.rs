@@ -7,14 +7,14 @@ use axum::{
     extract::{Path, State},
     middleware,
     response::{IntoResponse, Response},
-    routing::{MethodRouter, delete, get, post},
+    routing::{MethodRouter, delete, get, patch, post},
 };
 use http::Uri;
 use model::problem::{Denial, ProblemKind};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    admin::{application, audit, cache, consumer, document, key, node, problem, structure, structure::Section},
+    admin::{application, audit, cache, consumer, document, key, key::life, node, problem, structure, structure::Section, usage},
     context,
     guard::{self, Gate, Permit},
     health,
@@ -51,8 +51,14 @@ fn caller_paths(state: &ControlState) -> Router<ControlState> {
     let on = |action, methods| guarded(state, action, methods);
     Router::new()
         .route("/v1/keys", on(Action::KeyRead, get(key::list)).merge(on(Action::KeyCreate, post(key::create))))
-        .route("/v1/keys/{id}", on(Action::KeyRead, get(key::show)))
-        .route("/v1/keys/{id}/revoke", on(Action::KeyRevoke, post(key::revoke)))
+        .route("/v1/keys/{id}", on(Action::KeyRead, get(key::show)).merge(on(Action::KeyChange, patch(life::change))))
+        .route("/v1/keys/{id}/roll", on(Action::KeyRoll, post(life::roll)))
+        .route("/v1/keys/{id}/end-overlap", on(Action::KeyRoll, post(life::end_overlap)))
+        .route("/v1/keys/{id}/approve", on(Action::KeyApprove, post(life::approve)))
+        .route("/v1/keys/{id}/disable", on(Action::KeyDisable, post(life::disable)))
+        .route("/v1/keys/{id}/enable", on(Action::KeyEnable, post(life::enable)))
+        .route("/v1/keys/{id}/revoke", on(Action::KeyRevoke, post(life::revoke)))
+        .route("/v1/usage", on(Action::UsageRead, get(usage::series)))
         .route("/v1/consumers", on(Action::ConsumerRead, get(consumer::list)).merge(on(Action::ConsumerCreate, post(consumer::create))))
         .route("/v1/consumers/{id}", on(Action::ConsumerRead, get(consumer::show)).merge(on(Action::ConsumerDelete, delete(consumer::remove))))
         .route(

@@ -5,9 +5,8 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, header};
 use model::{
     authority::{Application, Consumer, Key},
-    change::KeyState,
     id::{ApplicationId, ConsumerId},
-    key::{KeyId, Presented, Purpose},
+    key::{KeyId, Presented, Purpose, Which},
     problem::{Denial, ProblemKind},
     snapshot::Snapshot,
     structure::Auth,
@@ -23,6 +22,10 @@ const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 pub struct Principal {
     /// The key that proved it.
     pub key_id: KeyId,
+    /// The same, with what it is bound to.
+    pub key: Arc<Key>,
+    /// The how manyth of the key's secrets was presented.
+    pub secret_number: u32,
     /// The application that holds the key.
     pub application_id: ApplicationId,
     /// The same, with its name and plan.
@@ -33,6 +36,18 @@ pub struct Principal {
     pub consumer: Arc<Consumer>,
     /// What the key may do.
     pub scopes: Arc<[Box<str>]>,
+}
+
+impl Principal {
+    /// Whether the secret was one that has been replaced already.
+    pub fn used_old_secret(&self) -> bool {
+        self.secret_number != self.key.secret_number
+    }
+
+    /// The name of the plan whose limits apply.
+    pub fn plan(&self) -> Option<&Arc<str>> {
+        self.key.plan().or(self.application.plan.as_ref())
+    }
 }
 
 /// A matched request whose caller is known, or whose route asks for none.
@@ -103,31 +118,39 @@ fn credential(headers: &HeaderMap) -> Result<&str, Denial> {
 fn look_up(snapshot: &Snapshot, presented: &Presented<'_>, edge: &Edge, now: Now) -> Option<Principal> {
     let key = snapshot.authority.keys.get(&presented.id);
     // The secret is compared first and always, so that timing tells nothing about the id.
-    let genuine = edge.peppers.verify(presented, key.map(|key| (key.pepper_version, &key.digest)));
-    owner(snapshot, presented.id, key.filter(|_| genuine)?, now)
-}
-
-/// Looks up again whose a key is that was verified before, and until when it may be used; `None` once it may not.
-pub fn again(snapshot: &Snapshot, id: KeyId, tenant: &str, now: Now) -> Option<(Principal, UtcMicros)> {
-    let key = snapshot.authority.keys.get(&id)?;
-    let principal = owner(snapshot, id, key, now).filter(|principal| *principal.consumer.tenant == *tenant)?;
-    Some((principal, key.expires_at))
-}
-
-/// Who holds a key, if it may be used.
-fn owner(snapshot: &Snapshot, id: KeyId, key: &Key, now: Now) -> Option<Principal> {
-    let authority = &snapshot.authority;
-    if key.state != KeyState::Active || now.wall >= key.expires_at {
+    let which = edge.peppers.which(presented, key.map(|key| &key.secret), key.and_then(|key| key.previous(now.wall)));
+    let (key, which) = key.zip(which)?;
+    if key.environment.purpose() != presented.purpose {
         return None;
     }
+    let secret_number = match which {
+        Which::Present => key.secret_number,
+        Which::Previous => key.secret_number.checked_sub(1)?,
+    };
+    owner(snapshot, presented.id, key, secret_number, now).map(|(principal, _)| principal)
+}
+
+/// Looks up again who holds the key that was verified before, and until when it may be used; `None` once it may not.
+pub fn again(snapshot: &Snapshot, before: &Principal, tenant: &str, now: Now) -> Option<(Principal, UtcMicros)> {
+    let key = snapshot.authority.keys.get(&before.key_id)?;
+    owner(snapshot, before.key_id, key, before.secret_number, now).filter(|(principal, _)| *principal.consumer.tenant == *tenant)
+}
+
+/// Who holds a key, and until when, if the secret of this number may be used.
+fn owner(snapshot: &Snapshot, id: KeyId, key: &Arc<Key>, secret_number: u32, now: Now) -> Option<(Principal, UtcMicros)> {
+    let authority = &snapshot.authority;
+    let until = key.valid_until(secret_number, now.wall)?;
     let application = authority.applications.get(&key.application)?;
     let consumer = authority.consumers.get(&application.consumer)?;
-    Some(Principal {
+    let principal = Principal {
         key_id: id,
+        key: Arc::clone(key),
+        secret_number,
         application_id: key.application,
         consumer_id: application.consumer,
         scopes: key.scopes.clone().unwrap_or_else(|| Arc::clone(&application.scopes)),
         application: Arc::clone(application),
         consumer: Arc::clone(consumer),
-    })
+    };
+    Some((principal, until))
 }

@@ -1,10 +1,11 @@
 //! Decides whether the caller may use the route; the only constructor of [`Permit`].
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use model::{
     policy::OnStaleDoc,
     problem::{Denial, ProblemKind},
+    restriction::Restricted,
     snapshot::Snapshot,
     structure::{Auth, Plan, Route},
     time::Now,
@@ -42,29 +43,46 @@ impl<'s> Permit<'s> {
 
     /// The caller's plan.
     pub fn plan(&self) -> Option<&'s Plan> {
-        let name = self.principal.as_ref()?.application.plan.as_ref()?;
+        let name = self.principal.as_ref()?.plan()?;
         self.matched.snapshot().structure.plans.get(name)
     }
+}
+
+/// How a request comes, as far as a key can be bound to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Use<'r> {
+    /// Its method; the GET that it began with for a WebSocket.
+    pub method: &'r str,
+    /// The client's address.
+    pub address: IpAddr,
 }
 
 /// Checks a caller who is known; one that need not be passes.
 ///
 /// # Errors
-/// `route-forbidden` or `scope-insufficient`.
-pub fn check(authenticated: Authenticated<'_>) -> Result<Permit<'_>, Denial> {
+/// `key-restricted`, `route-forbidden` or `scope-insufficient`.
+pub fn check<'s>(authenticated: Authenticated<'s>, usage: Use<'_>) -> Result<Permit<'s>, Denial> {
     let (matched, principal) = authenticated.into_parts();
     let route = matched.route();
     if let Some(principal) = &principal {
-        may_use(route, principal)?;
+        may_use(route, principal, usage)?;
     }
     Ok(Permit { matched, principal })
 }
 
-/// Checks who may use the route, then scopes.
+/// Checks what the key is bound to, who may use the route, then scopes.
 ///
 /// # Errors
-/// `route-forbidden` or `scope-insufficient`.
-pub fn may_use(route: &Route, principal: &Principal) -> Result<(), Denial> {
+/// `key-restricted`, `route-forbidden` or `scope-insufficient`.
+pub fn may_use(route: &Route, principal: &Principal, usage: Use<'_>) -> Result<(), Denial> {
+    if let Some(broken) = principal.key.restrictions().and_then(|bound| bound.forbids(&route.name, usage.method, usage.address)) {
+        let text = match broken {
+            Restricted::Route => "the key may not be used on this route",
+            Restricted::Method => "the key may not be used with this method",
+            Restricted::Address => "the key may not be used from this address",
+        };
+        return Err(Denial::new(ProblemKind::KeyRestricted, text));
+    }
     let allowed = route
         .allow
         .as_ref()
@@ -95,7 +113,7 @@ pub fn still_fresh(admitted: &Admitted<'_>, edge: &Edge, is_read: bool, now: Now
     }
     let current = edge.current.load();
     let still = current.is_none_or(|snapshot| {
-        snapshot.authority.keys.get(&principal.key_id).is_some_and(|key| key.state == model::change::KeyState::Active && now.wall < key.expires_at)
+        snapshot.authority.keys.get(&principal.key_id).is_some_and(|key| key.valid_until(principal.secret_number, now.wall).is_some())
     });
     if still { Ok(()) } else { Err(Denial::new(ProblemKind::CredentialsInvalid, "the key was revoked while the request came in")) }
 }

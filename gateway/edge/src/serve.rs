@@ -14,7 +14,8 @@ use model::{
 };
 
 use crate::{
-    authenticate, authorize,
+    authenticate,
+    authorize::{self, Use},
     body::{BodyError, ReplyBody, ReplyStream, ServiceBody},
     cache::{self, ticket::Entry},
     current::Held,
@@ -60,7 +61,9 @@ async fn respond(
     let mut key_seen = None;
     let authenticated = authenticate::verify(matched, &head, edge, now, &mut key_seen);
     trail.key_seen(key_seen);
-    let permit = authorize::check(authenticated.inspect(|known| trail.principal(known.principal()))?)?;
+    let authenticated = authenticated.inspect(|known| trail.principal(known.principal()))?;
+    let usage = Use { method: if handshake.is_some() { "GET" } else { head.method().as_str() }, address: trail.client_address() };
+    let permit = authorize::check(authenticated, usage)?;
 
     let admitted = limit::admit(permit, &edge.cells, trail.client_address(), now.boot, limits);
     trail.limited_by(limits.refused_by.clone());

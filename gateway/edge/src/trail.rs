@@ -34,6 +34,8 @@ use crate::{
 
 /// Longest path and host that a record keeps, in bytes.
 const TEXT_BYTES_MAX: usize = 1_024;
+/// What a record says of a caller whose key has another secret by now.
+const OLD_SECRET: &str = "api_key_old";
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The record of one request on its way.
@@ -387,7 +389,7 @@ impl Facts {
             event.consumer = Some(&principal.consumer.name);
             event.application = Some(&principal.application.name);
             event.principal_kind = Some("key");
-            event.auth_method = Some("api_key");
+            event.auth_method = Some(if principal.used_old_secret() { OLD_SECRET } else { "api_key" });
         }
         event.key_id = self.principal.as_ref().map(|principal| principal.key_id.as_str()).or_else(|| self.key_seen.as_ref().map(KeyId::as_str));
         event.tls_version = Some(self.peer.tls.version);

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    change::{ApplicationRow, AuthorityChange, ConsumerRow, KeyRow, KeyState},
+    change::{ApplicationRow, AuthorityChange, ConsumerRow, Environment, KeyRow, KeyState, PreviousRow, SecretRow},
     id::{ApplicationId, ConsumerId},
-    key::{Digest, KeyId},
+    key::{Digest, KeyId, Stored},
+    restriction::Restrictions,
     shard::ShardMap,
     time::UtcMicros,
 };
@@ -13,18 +14,84 @@ use crate::{
 /// A key as the data plane needs it.
 #[derive(Debug, Clone)]
 pub struct Key {
-    /// HMAC of the secret.
-    pub digest: Digest,
-    /// The pepper version of the digest.
-    pub pepper_version: u16,
+    /// What proves it.
+    pub secret: Stored,
+    /// The how manyth secret that is; the one before has one less.
+    pub secret_number: u32,
     /// The application that holds it.
     pub application: ApplicationId,
     /// Its own scopes; the application's when absent.
     pub scopes: Option<Arc<[Box<str>]>>,
+    /// For which traffic it is.
+    pub environment: Environment,
     /// Whether it may be used.
     pub state: KeyState,
     /// When it stops being valid.
     pub expires_at: UtcMicros,
+    /// What few keys have; apart, because there may be a million keys.
+    pub special: Option<Box<Special>>,
+}
+
+/// What few keys have.
+#[derive(Debug, Clone)]
+pub struct Special {
+    /// What proved the key before, and until when it still does.
+    pub previous: Option<(Stored, UtcMicros)>,
+    /// The name of its own plan.
+    pub plan: Option<Arc<str>>,
+    /// Where it may be used.
+    pub restrictions: Restrictions,
+}
+
+impl Key {
+    /// Where it may be used, if it is restricted.
+    pub fn restrictions(&self) -> Option<&Restrictions> {
+        self.special.as_ref().map(|special| &special.restrictions).filter(|restrictions| !restrictions.is_none())
+    }
+
+    /// The name of its own plan.
+    pub fn plan(&self) -> Option<&Arc<str>> {
+        self.special.as_ref()?.plan.as_ref()
+    }
+
+    /// The secret before the present one, while it is still valid.
+    pub fn previous(&self, now: UtcMicros) -> Option<&Stored> {
+        let (stored, until) = self.special.as_ref()?.previous.as_ref()?;
+        (now < *until).then_some(stored)
+    }
+
+    /// Until when a secret of this number may be used; `None` when it may not.
+    pub fn valid_until(&self, secret_number: u32, now: UtcMicros) -> Option<UtcMicros> {
+        if self.state != KeyState::Active || now >= self.expires_at {
+            return None;
+        }
+        if secret_number == self.secret_number {
+            return Some(self.expires_at);
+        }
+        let (_, until) = self.special.as_ref()?.previous.as_ref()?;
+        (secret_number.checked_add(1) == Some(self.secret_number) && now < *until).then(|| self.expires_at.min(*until))
+    }
+
+    /// The row that it was made from.
+    pub fn to_row(&self, id: KeyId) -> KeyRow {
+        let secret = |stored: &Stored| SecretRow { digest: stored.digest.0, peppers: stored.peppers.to_vec() };
+        let special = self.special.as_deref();
+        KeyRow {
+            id,
+            application: self.application,
+            environment: self.environment,
+            secret: secret(&self.secret),
+            secret_number: self.secret_number,
+            previous: special
+                .and_then(|special| special.previous.as_ref())
+                .map(|(stored, until)| PreviousRow { secret: secret(stored), until: *until }),
+            scopes: self.scopes.as_deref().map(|scopes| scopes.iter().map(|scope| scope.clone().into_string()).collect()),
+            plan: self.plan().map(ToString::to_string),
+            restrictions: special.map(|special| special.restrictions.clone()).unwrap_or_default(),
+            state: self.state,
+            expires_at: self.expires_at,
+        }
+    }
 }
 
 /// An application as the data plane needs it.
@@ -95,14 +162,23 @@ impl Authority {
 }
 
 fn key(row: KeyRow) -> Arc<Key> {
+    let previous = row.previous.map(|previous| (stored(&previous.secret), previous.until));
+    let plan = row.plan.map(Into::into);
+    let is_special = previous.is_some() || plan.is_some() || !row.restrictions.is_none();
     Arc::new(Key {
-        digest: Digest(row.digest),
-        pepper_version: row.pepper_version,
+        secret: stored(&row.secret),
+        secret_number: row.secret_number,
         application: row.application,
         scopes: row.scopes.map(scopes),
+        environment: row.environment,
         state: row.state,
         expires_at: row.expires_at,
+        special: is_special.then(|| Box::new(Special { previous, plan, restrictions: row.restrictions })),
     })
+}
+
+fn stored(row: &SecretRow) -> Stored {
+    Stored { digest: Digest(row.digest), peppers: row.peppers.iter().copied().collect() }
 }
 
 fn application(row: ApplicationRow) -> Arc<Application> {

@@ -6,8 +6,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
     id::{ApplicationId, ConsumerId},
-    key::KeyId,
+    key::{KeyId, Purpose},
     purge::Purge,
+    restriction::Restrictions,
     time::UtcMicros,
 };
 
@@ -75,6 +76,8 @@ pub enum AuthorityChange {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyState {
+    /// Not yet: somebody has to approve it.
+    Pending,
     /// It may.
     Active,
     /// Not until it is enabled again.
@@ -87,6 +90,7 @@ impl KeyState {
     /// The name in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Pending => "pending",
             Self::Active => "active",
             Self::Disabled => "disabled",
             Self::Revoked => "revoked",
@@ -95,25 +99,93 @@ impl KeyState {
 
     /// Reads the name in the database.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Active, Self::Disabled, Self::Revoked].into_iter().find(|state| state.as_str() == text)
+        [Self::Pending, Self::Active, Self::Disabled, Self::Revoked].into_iter().find(|state| state.as_str() == text)
     }
 }
 
-/// A key as nodes receive it. It holds nothing that authenticates: the digest needs the pepper.
+/// For which traffic a key is: it stands in the key's text, and here, so that neither can be taken for the other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Environment {
+    /// The real one.
+    #[default]
+    Live,
+    /// Trials.
+    Test,
+}
+
+impl Environment {
+    /// The name in the database and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
+
+    /// What a key's text says about it; operator tokens are for neither.
+    pub const fn of(purpose: Purpose) -> Option<Self> {
+        match purpose {
+            Purpose::Live => Some(Self::Live),
+            Purpose::Test => Some(Self::Test),
+            Purpose::Operator => None,
+        }
+    }
+
+    /// What a key's text says.
+    pub const fn purpose(self) -> Purpose {
+        match self {
+            Self::Live => Purpose::Live,
+            Self::Test => Purpose::Test,
+        }
+    }
+}
+
+/// What the database keeps of one secret of a key. Nothing in it authenticates: the digest needs the peppers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretRow {
+    /// HMAC of the secret, in hexadecimal.
+    #[serde(with = "hex32")]
+    pub digest: [u8; 32],
+    /// The peppers that it is under, innermost first.
+    pub peppers: Vec<u16>,
+}
+
+/// A secret that was replaced, and works for a while beside the new one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PreviousRow {
+    /// The secret.
+    pub secret: SecretRow,
+    /// When it stops being valid.
+    pub until: UtcMicros,
+}
+
+/// A key as nodes receive it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct KeyRow {
     /// The public id.
     pub id: KeyId,
     /// The application that holds it.
     pub application: ApplicationId,
-    /// HMAC of the secret, in hexadecimal.
-    #[serde(with = "hex32")]
-    pub digest: [u8; 32],
-    /// The pepper version of the digest.
-    pub pepper_version: u16,
+    /// For which traffic it is.
+    pub environment: Environment,
+    /// What proves it.
+    pub secret: SecretRow,
+    /// The how manyth secret that is; the one before has one less.
+    pub secret_number: u32,
+    /// What proved it before, while both do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<PreviousRow>,
     /// Its own scopes; the application's when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scopes: Option<Vec<String>>,
+    /// The name of its own plan; the application's when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Where it may be used.
+    #[serde(default, skip_serializing_if = "Restrictions::is_none")]
+    pub restrictions: Restrictions,
     /// Whether it may be used.
     pub state: KeyState,
     /// When it stops being valid.

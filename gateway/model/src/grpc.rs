@@ -97,7 +97,9 @@ impl From<ProblemKind> for Code {
             | Kind::WebSocketInvalid => Self::InvalidArgument,
             Kind::TlsRequired => Self::FailedPrecondition,
             Kind::CredentialsMissing | Kind::CredentialsInvalid => Self::Unauthenticated,
-            Kind::ScopeInsufficient | Kind::RouteForbidden | Kind::RoleInsufficient | Kind::OriginForbidden => Self::PermissionDenied,
+            Kind::ScopeInsufficient | Kind::RouteForbidden | Kind::KeyRestricted | Kind::RoleInsufficient | Kind::OriginForbidden => {
+                Self::PermissionDenied
+            }
             // To a client of gRPC a path is a method, and a host is a service.
             Kind::RouteNotFound
             | Kind::OperationNotFound

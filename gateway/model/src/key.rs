@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{digest, hmac};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq;
 
@@ -129,6 +129,51 @@ impl fmt::Debug for Digest {
     }
 }
 
+/// Which of a key's secrets was presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Which {
+    /// The one that it has now.
+    Present,
+    /// The one that it had before its last roll.
+    Previous,
+}
+
+/// What is kept of a secret: its digest, and the peppers that the digest is under.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// HMAC of the secret.
+    pub digest: Digest,
+    /// The pepper versions, innermost first. A rotation puts a layer around what is there, because nobody has the secrets.
+    pub peppers: Layers,
+}
+
+/// Pepper versions, innermost first: one, as a rule, in place; more after rotations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Layers {
+    /// One.
+    One(u16),
+    /// Several, or none at all, which nothing fits.
+    Many(Box<[u16]>),
+}
+
+impl FromIterator<u16> for Layers {
+    fn from_iter<I: IntoIterator<Item = u16>>(versions: I) -> Self {
+        let versions: Box<[u16]> = versions.into_iter().collect();
+        if let [version] = *versions { Self::One(version) } else { Self::Many(versions) }
+    }
+}
+
+impl std::ops::Deref for Layers {
+    type Target = [u16];
+
+    fn deref(&self) -> &[u16] {
+        match self {
+            Self::One(version) => std::slice::from_ref(version),
+            Self::Many(versions) => versions,
+        }
+    }
+}
+
 /// The peppers of a deployment, by version. The last one is used for new keys.
 #[derive(Clone)]
 pub struct Peppers {
@@ -153,33 +198,72 @@ impl Peppers {
         self.versions.last().map_or(0, |(version, _)| *version)
     }
 
+    /// Whether a version is loaded.
+    pub fn has(&self, version: u16) -> bool {
+        self.pepper(version).is_some()
+    }
+
+    fn pepper(&self, version: u16) -> Option<&hmac::Key> {
+        self.versions.iter().find(|(known, _)| *known == version).map(|(_, key)| key)
+    }
+
     /// Hashes a credential under a pepper version; `None` when the version is not loaded.
     pub fn digest(&self, version: u16, id: &KeyId, secret: &str) -> Option<Digest> {
-        let (_, key) = self.versions.iter().find(|(known, _)| *known == version)?;
-        let mut context = hmac::Context::with_key(key);
+        let mut context = hmac::Context::with_key(self.pepper(version)?);
         context.update(b"cwkey1");
         context.update(id.as_bytes());
         context.update(secret.as_bytes());
-        let tag = context.sign();
-        tag.as_ref().try_into().ok().map(Digest)
+        context.sign().as_ref().try_into().ok().map(Digest)
     }
 
-    /// Compares a presented credential with a stored digest, in constant time.
+    /// Puts a layer around a digest, without knowing the secret; `None` when the version is not loaded.
+    pub fn nest(&self, version: u16, id: &KeyId, inner: &Digest) -> Option<Digest> {
+        let mut context = hmac::Context::with_key(self.pepper(version)?);
+        context.update(b"cwnest1");
+        context.update(id.as_bytes());
+        context.update(&inner.0);
+        context.sign().as_ref().try_into().ok().map(Digest)
+    }
+
+    /// Hashes a credential under all layers; `None` when one of them is not loaded, or there is none.
+    fn layered(&self, layers: &[u16], id: &KeyId, secret: &str) -> Option<Digest> {
+        let (first, rest) = layers.split_first()?;
+        let innermost = self.digest(*first, id, secret)?;
+        rest.iter().try_fold(innermost, |inner, version| self.nest(*version, id, &inner))
+    }
+
+    /// Compares a presented credential with what is stored, in constant time.
     ///
     /// With `stored` absent (an unknown id) the same work is done against a dummy, so that known and unknown ids take
     /// the same time.
-    pub fn verify(&self, presented: &Presented<'_>, stored: Option<(u16, &Digest)>) -> bool {
+    pub fn verify(&self, presented: &Presented<'_>, stored: Option<&Stored>) -> bool {
+        self.which(presented, stored, None) == Some(Which::Present)
+    }
+
+    /// The same for a key with two secrets. The second costs a comparison, unless a rotation of the pepper lies between them.
+    pub fn which(&self, presented: &Presented<'_>, stored: Option<&Stored>, previous: Option<&Stored>) -> Option<Which> {
         let dummy = Digest([0; 32]);
-        let (version, digest) = stored.unwrap_or((self.current(), &dummy));
-        let Some(computed) = self.digest(version, &presented.id, presented.secret) else { return false };
-        let equal: bool = computed.0.ct_eq(&digest.0).into();
-        equal && stored.is_some()
+        let current = Layers::One(self.current());
+        let (layers, digest) = stored.map_or((&current, &dummy), |stored| (&stored.peppers, &stored.digest));
+        let computed = self.layered(layers, &presented.id, presented.secret);
+        let is_present: bool = computed.is_some_and(|computed| computed.0.ct_eq(&digest.0).into());
+        let is_previous = previous.is_some_and(|previous| {
+            let same = if previous.peppers == *layers { computed } else { self.layered(&previous.peppers, &presented.id, presented.secret) };
+            same.is_some_and(|computed| computed.0.ct_eq(&previous.digest.0).into())
+        });
+        match (is_present && stored.is_some(), is_previous) {
+            (true, _) => Some(Which::Present),
+            (false, true) => Some(Which::Previous),
+            (false, false) => None,
+        }
     }
 }
 
 /// A credential that was just made: the only moment at which its text exists on our side.
 #[derive(Debug)]
 pub struct Issued {
+    /// What it is for.
+    pub purpose: Purpose,
     /// The public id.
     pub id: KeyId,
     /// The whole text, shown once.
@@ -188,6 +272,14 @@ pub struct Issued {
     pub digest: Digest,
     /// The pepper version of `digest`.
     pub pepper_version: u16,
+}
+
+impl Issued {
+    /// What lists may show of the text: four characters of its checksum, by which people recognize a key.
+    pub fn last_four(&self) -> &str {
+        let text = self.text.expose_secret();
+        text.len().checked_sub(4).and_then(|at| text.get(at..)).unwrap_or_default()
+    }
 }
 
 /// Makes a credential from 32 random bytes for the secret and enough random bytes for the id.
@@ -199,14 +291,30 @@ pub fn issue(purpose: Purpose, peppers: &Peppers, secret_random: &[u8; 32], id_r
     for slot in &mut id {
         *slot = digits.next()?;
     }
-    let id = KeyId(id);
+    reissue(purpose, KeyId(id), peppers, secret_random)
+}
+
+/// Makes another credential with the id of one that there is.
+pub fn reissue(purpose: Purpose, id: KeyId, peppers: &Peppers, secret_random: &[u8; 32]) -> Option<Issued> {
     let secret = base62::encode_256(secret_random);
     let mut text = format!("{}{id}_{secret}", purpose.prefix());
     let crc = base62::encode_u32(crc32(text.as_bytes()));
     text.extend(crc.iter().map(|byte| char::from(*byte)));
     let pepper_version = peppers.current();
     let digest = peppers.digest(pepper_version, &id, &secret)?;
-    Some(Issued { id, text: SecretText::new(text), digest, pepper_version })
+    Some(Issued { purpose, id, text: SecretText::new(text), digest, pepper_version })
+}
+
+/// SHA-256 over some texts, each with its length before it, so that no two lists share a digest.
+pub fn fingerprint(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in parts {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part);
+    }
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(context.finish().as_ref());
+    bytes
 }
 
 /// CRC-32/IEEE (reflected, polynomial 0x04C11DB7), the one that secret scanners expect.

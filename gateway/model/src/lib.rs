@@ -26,6 +26,7 @@ pub mod policy;
 pub mod problem;
 pub mod purge;
 pub mod resilience;
+pub mod restriction;
 pub mod rewrite;
 pub mod seal;
 pub mod secret;

@@ -88,6 +88,8 @@ problems! {
     ScopeInsufficient = "scope-insufficient", 403, Client, Never, "The credential lacks a scope";
     /// The credential is good, but this consumer or application may not use the route.
     RouteForbidden = "route-forbidden", 403, Client, Never, "This caller may not use this route";
+    /// The key is good, but is bound to other routes, methods or addresses.
+    KeyRestricted = "key-restricted", 403, Client, Never, "The key may not be used here";
     /// A page of this origin may not open a WebSocket here.
     OriginForbidden = "origin-forbidden", 403, Client, Never, "Pages of this origin may not open a WebSocket here";
     /// An operator's role does not allow the action.

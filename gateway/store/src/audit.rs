@@ -5,6 +5,7 @@ mod extract;
 mod load;
 mod query;
 mod scan;
+pub(crate) mod usage;
 
 use model::time::UtcMicros;
 use serde::Serialize;

@@ -1,9 +1,10 @@
-//! API keys: made once, listed by what is public, revoked for good.
+//! API keys: made once, listed by what is public, revoked for good. What they go through in between is in [`life`].
 
 use model::{
-    change::{AuthorityChange, KeyRow, KeyState, Revisions},
+    change::{AuthorityChange, Environment, KeyState, Revisions},
     id::{ApplicationId, ConsumerId},
-    key::{Issued, KeyId, Purpose},
+    key::{Issued, KeyId},
+    restriction::{Restrictions, UNRESTRICTED},
     time::UtcMicros,
 };
 use serde::Serialize;
@@ -16,10 +17,15 @@ use crate::{
     error::StoreError,
     page::{Page, PageRequest},
     pool::{Primary, Reader},
-    revision::StoredKey,
     wire,
     write::{ControlWrite, Lanes, Written},
 };
+
+pub mod life;
+pub mod pepper;
+mod stored;
+
+pub(crate) use self::stored::{KeyColumns, row_on};
 
 /// A key without anything that authenticates.
 #[derive(Debug, Clone, Serialize)]
@@ -38,12 +44,16 @@ pub struct KeyInfo {
     pub consumer_name: String,
     /// The name of the tenant.
     pub tenant: String,
-    /// `cw_live_` or `cw_test_`.
-    pub prefix: String,
+    /// For which traffic it is.
+    pub environment: Environment,
     /// The last four characters of the text, all of them checksum: by them people recognize a key.
     pub last_four: String,
     /// Its own scopes; the application's when absent.
     pub scopes: Option<Vec<String>>,
+    /// The name of its own plan; the application's when absent.
+    pub plan: Option<String>,
+    /// Where it may be used.
+    pub restrictions: Restrictions,
     /// Whether it may be used.
     pub state: KeyState,
     /// When it stops being valid.
@@ -52,10 +62,50 @@ pub struct KeyInfo {
     pub created_at: UtcMicros,
     /// By whom.
     pub created_by: String,
+    /// When it got its present secret, if that is not its first.
+    pub rolled_at: Option<UtcMicros>,
+    /// The secret before that, while it is still taken or has just ended.
+    pub previous: Option<PreviousInfo>,
     /// When it was revoked.
     pub revoked_at: Option<UtcMicros>,
     /// By whom.
     pub revoked_by: Option<String>,
+    /// Why.
+    pub revoked_reason: Option<RevokedReason>,
+}
+
+/// A secret that was replaced.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PreviousInfo {
+    /// The last four characters of its text.
+    pub last_four: String,
+    /// When it stops being valid.
+    pub until: UtcMicros,
+}
+
+/// Why a key was revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RevokedReason {
+    /// Somebody wanted it so.
+    Asked,
+    /// It was seen where everybody can read it.
+    Leaked,
+}
+
+impl RevokedReason {
+    /// The name in the database and on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Leaked => "leaked",
+        }
+    }
+
+    /// Reads that name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Asked, Self::Leaked].into_iter().find(|reason| reason.as_str() == text)
+    }
 }
 
 /// What a new key is made of; the caller has checked the texts.
@@ -69,8 +119,42 @@ pub struct NewKey<'a> {
     pub application: ApplicationId,
     /// Its own scopes; the application's when absent, none when empty.
     pub scopes: Option<&'a [String]>,
+    /// The name of its own plan; the application's when absent.
+    pub plan: Option<&'a str>,
+    /// Where it may be used.
+    pub restrictions: &'a Restrictions,
+    /// Whether it has to be approved first.
+    pub state: KeyState,
     /// When it stops being valid.
     pub expires_at: UtcMicros,
+    /// Says that a repeated call is the same call.
+    pub call: Option<Call>,
+}
+
+impl<'a> NewKey<'a> {
+    /// A key that may be used at once, everywhere, with what its application has.
+    pub const fn of(issued: &'a Issued, name: &'a str, application: ApplicationId, expires_at: UtcMicros) -> Self {
+        let restrictions = &UNRESTRICTED;
+        Self { issued, name, application, scopes: None, plan: None, restrictions, state: KeyState::Active, expires_at, call: None }
+    }
+}
+
+/// A call that may be repeated (Idempotency-Key).
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// Who calls, and the key of the call, digested together.
+    pub token: [u8; 32],
+    /// What is asked for, digested.
+    pub fingerprint: [u8; 32],
+}
+
+/// What a call for a new key came to.
+#[derive(Debug, Clone)]
+pub enum Created {
+    /// The key was made.
+    New(Written<KeyInfo>),
+    /// The same call has made it before; its secret was shown then.
+    Before(KeyInfo),
 }
 
 /// Which keys are wanted.
@@ -123,49 +207,81 @@ pub async fn get(reader: &impl Reader, id: &KeyId) -> Result<KeyInfo, StoreError
 /// Stores a key: its digest and what is public.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] without such an application; [`StoreError::Conflict`] with `api_key_pk` when the random id is
-/// taken (draw again).
-pub async fn create(primary: &Primary, new: NewKey<'_>, actor: &Actor) -> Result<Written<KeyInfo>, StoreError> {
-    let (prefix, last_four) = shown(new.issued)?;
+/// [`StoreError::NotFound`] without such an application or plan; [`StoreError::Conflict`] with `api_key_pk` when the random id
+/// is taken (draw again), and with `create_call` when the same call has asked for something else before.
+pub async fn create(primary: &Primary, new: NewKey<'_>, actor: &Actor) -> Result<Created, StoreError> {
+    let environment = Environment::of(new.issued.purpose).ok_or_else(|| StoreError::invalid("the credential is not an API key"))?;
     let expires_at = wire::instant(new.expires_at)?;
     let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
-    let (id, digest, version) = (new.issued.id, new.issued.digest.0, new.issued.pepper_version);
+    if let Some(call) = new.call
+        && let Some(before) = made_by(&mut write.tx, call).await?
+    {
+        write.rollback().await?;
+        return Ok(Created::Before(before));
+    }
+    let plan = plan_id(&mut write.tx, new.plan).await?;
+    let (id, digest) = (new.issued.id, new.issued.digest.0);
     query_file!(
         "queries/api_key/insert.sql",
         id.as_str(),
         digest.as_slice(),
-        i32::from(version),
+        i32::from(new.issued.pepper_version),
         new.application.uuid(),
         new.name,
-        prefix,
-        last_four,
+        environment.purpose().prefix(),
+        new.issued.last_four(),
         new.scopes,
+        plan,
+        stored::restrictions(new.restrictions)?,
+        new.state.as_str(),
         expires_at,
-        actor.to_string()
+        actor.to_string(),
+        new.call.as_ref().map(|call| call.token.as_slice()),
+        new.call.as_ref().map(|call| call.fingerprint.as_slice())
     )
     .execute(&mut *write.tx)
     .await
     .map_err(|error| missing_application(error, new.application))?;
-    write.authority(&AuthorityChange::Key(KeyRow {
-        id,
-        application: new.application,
-        digest,
-        pepper_version: version,
-        scopes: new.scopes.map(<[String]>::to_vec),
-        state: KeyState::Active,
-        expires_at: new.expires_at,
-    }))?;
+    let row = row_on(&mut write.tx, &id).await?;
+    write.authority(&AuthorityChange::Key(row))?;
     let item = find(&mut write.tx, &id).await?;
-    Ok(Written { item, revisions: write.commit().await? })
+    Ok(Created::New(Written { item, revisions: write.commit().await? }))
+}
+
+/// Which of these names are no routes.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn unknown_routes(reader: &impl Reader, names: &[String]) -> Result<Vec<String>, StoreError> {
+    Ok(query_file_scalar!("queries/gateway_resource/missing.sql", "route", names).fetch_all(reader.reader_pool()).await?)
+}
+
+/// The key that the same call made before. The lock on the head keeps two such calls apart.
+async fn made_by(connection: &mut PgConnection, call: Call) -> Result<Option<KeyInfo>, StoreError> {
+    let Some(row) = query_file!("queries/api_key/made_by.sql", call.token.as_slice()).fetch_optional(&mut *connection).await? else {
+        return Ok(None);
+    };
+    if row.fingerprint != call.fingerprint {
+        return Err(StoreError::Conflict { constraint: "create_call".to_owned(), detail: "the same call asked for another key before".to_owned() });
+    }
+    let id = KeyId::parse(&row.key_id).ok_or_else(|| wire::corrupt("key id", row.key_id))?;
+    find(connection, &id).await.map(Some)
+}
+
+/// The id of a plan by its name.
+async fn plan_id(connection: &mut PgConnection, name: Option<&str>) -> Result<Option<Uuid>, StoreError> {
+    let Some(name) = name else { return Ok(None) };
+    let row = query_file!("queries/plan/by_name.sql", name).fetch_optional(connection).await?;
+    row.map(|row| Some(row.id)).ok_or_else(|| StoreError::not_found("plan", name))
 }
 
 /// Revokes a key; doing it again changes nothing and says so.
 ///
 /// # Errors
 /// [`StoreError::NotFound`].
-pub async fn revoke(primary: &Primary, id: &KeyId, actor: &Actor) -> Result<Revoked, StoreError> {
+pub async fn revoke(primary: &Primary, id: &KeyId, reason: RevokedReason, actor: &Actor) -> Result<Revoked, StoreError> {
     let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
-    let row = query_file!("queries/api_key/revoke.sql", id.as_str(), actor.to_string()).fetch_optional(&mut *write.tx).await?;
+    let row = query_file!("queries/api_key/revoke.sql", id.as_str(), actor.to_string(), reason.as_str()).fetch_optional(&mut *write.tx).await?;
     let Some(row) = row else {
         let before = query_file_scalar!("queries/api_key/revoked_at.sql", id.as_str()).fetch_optional(&mut *write.tx).await?;
         let at = before.flatten().ok_or_else(|| StoreError::not_found("key", id.to_string()))?;
@@ -173,33 +289,15 @@ pub async fn revoke(primary: &Primary, id: &KeyId, actor: &Actor) -> Result<Revo
         write.rollback().await?;
         return Ok(Revoked { revisions, at: UtcMicros::from_datetime(at), already: true });
     };
-    let stored = StoredKey {
-        digest: row.digest,
-        pepper_version: row.pepper_version,
-        application: ApplicationId::new(row.application_id),
-        scopes: row.scopes,
-        state: row.state,
-        expires_at: UtcMicros::from_datetime(row.expires_at),
-    };
-    let change = match stored.into_row(&row.id) {
+    let change = match row_on(&mut write.tx, id).await {
         Ok(row) => AuthorityChange::Key(row),
         // A row that nodes could not read must still end: they forget it.
-        Err(_) => AuthorityChange::KeyRemoved { id: *id },
+        Err(StoreError::Corrupt { .. }) => AuthorityChange::KeyRemoved { id: *id },
+        Err(error) => return Err(error),
     };
     write.authority(&change)?;
     let at = UtcMicros::from_datetime(row.revoked_at);
     Ok(Revoked { revisions: write.commit().await?, at, already: false })
-}
-
-/// What lists may show of a credential: its kind, and four characters of its checksum.
-fn shown(issued: &Issued) -> Result<(&'static str, &str), StoreError> {
-    let text = issued.text.expose_secret();
-    let purpose = [Purpose::Live, Purpose::Test].into_iter().find(|purpose| text.starts_with(purpose.prefix()));
-    let last_four = text.len().checked_sub(4).and_then(|at| text.get(at..));
-    match (purpose, last_four) {
-        (Some(purpose), Some(last_four)) => Ok((purpose.prefix(), last_four)),
-        _ => Err(StoreError::invalid("the credential is not an API key")),
-    }
 }
 
 /// The foreign key says it, without another look-up.
@@ -226,16 +324,23 @@ struct Row {
     prefix: String,
     last_four: String,
     scopes: Option<Vec<String>>,
+    plan: Option<String>,
+    restrictions: serde_json::Value,
     state: String,
     expires_at: OffsetDateTime,
     created_at: OffsetDateTime,
     created_by: String,
+    rolled_at: Option<OffsetDateTime>,
+    previous_until: Option<OffsetDateTime>,
+    previous_last_four: Option<String>,
     revoked_at: Option<OffsetDateTime>,
     revoked_by: Option<String>,
+    revoked_reason: Option<String>,
 }
 
 impl Row {
     fn into_info(self) -> Result<KeyInfo, StoreError> {
+        let previous = self.previous_until.zip(self.previous_last_four);
         Ok(KeyInfo {
             id: KeyId::parse(&self.id).ok_or_else(|| wire::corrupt("key id", self.id))?,
             name: self.name,
@@ -244,15 +349,20 @@ impl Row {
             consumer: ConsumerId::new(self.consumer_id),
             consumer_name: self.consumer_name,
             tenant: self.tenant,
-            prefix: self.prefix,
+            environment: stored::environment(&self.prefix).map_err(|message| wire::corrupt("key", message))?,
             last_four: self.last_four,
             scopes: self.scopes,
+            plan: self.plan,
+            restrictions: serde_json::from_value(self.restrictions).map_err(|error| wire::corrupt("key restrictions", error.to_string()))?,
             state: KeyState::parse(&self.state).ok_or_else(|| wire::corrupt("key state", self.state))?,
             expires_at: UtcMicros::from_datetime(self.expires_at),
             created_at: UtcMicros::from_datetime(self.created_at),
             created_by: self.created_by,
+            rolled_at: self.rolled_at.map(UtcMicros::from_datetime),
+            previous: previous.map(|(until, last_four)| PreviousInfo { last_four, until: UtcMicros::from_datetime(until) }),
             revoked_at: self.revoked_at.map(UtcMicros::from_datetime),
             revoked_by: self.revoked_by,
+            revoked_reason: self.revoked_reason.as_deref().and_then(RevokedReason::parse),
         })
     }
 }

@@ -32,6 +32,7 @@ pub mod purge;
 pub mod revision;
 pub mod tenant;
 pub mod topology;
+pub mod usage;
 mod wire;
 pub mod write;
 

@@ -13,7 +13,6 @@ use model::{
 };
 use sqlx::{PgConnection, query_file};
 
-pub(crate) use self::load::StoredKey;
 pub use self::{
     hint::{Hint, HintStream, listen},
     load::{full, structure},

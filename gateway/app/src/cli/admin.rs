@@ -30,6 +30,18 @@ pub enum AdminVerb {
         #[arg(long, default_value = "admin")]
         name: String,
     },
+    /// Put the newest pepper around the digests of all keys
+    #[command(after_help = "\
+Example:
+  causeway admin rotate-pepper --config node.yaml
+
+First give every node the new pepper, as the last entry of `secrets.peppers`, and keep the ones before: keys made until now need
+both. It can be stopped and begun again anywhere. Exit codes: 0 done, 1 failed.")]
+    RotatePepper {
+        /// The node file: which database, which peppers
+        #[command(flatten)]
+        node: NodeArgs,
+    },
 }
 
 /// Does it.
@@ -37,11 +49,39 @@ pub enum AdminVerb {
 /// # Errors
 /// When the database cannot be reached or written.
 pub async fn run(verb: AdminVerb) -> Result<()> {
-    let AdminVerb::Init { node, name } = verb;
+    match verb {
+        AdminVerb::Init { node, name } => init(&node, &name).await,
+        AdminVerb::RotatePepper { node } => rotate_pepper(&node).await,
+    }
+}
+
+async fn init(node: &NodeArgs, name: &str) -> Result<()> {
     let config = boot::node_config(&node.config)?;
     let peppers = boot::peppers(&config.secrets.peppers)?;
-    let token = with_primary(&config, async |primary| create_operator(&primary, &peppers, &name, "admin").await).await?;
+    let token = with_primary(&config, async |primary| create_operator(&primary, &peppers, name, "admin").await).await?;
     super::say(&format!("{}\n", token.expose_secret()));
+    Ok(())
+}
+
+/// Batch by batch, with a line of progress now and then.
+async fn rotate_pepper(node: &NodeArgs) -> Result<()> {
+    let config = boot::node_config(&node.config)?;
+    let peppers = boot::peppers(&config.secrets.peppers)?;
+    let actor = Actor { kind: ActorKind::Cli, name: "causeway admin".to_owned() };
+    let rotated = with_primary(&config, async |primary| {
+        let (mut rotated, mut after) = (0_usize, None);
+        loop {
+            let batch = store::key::pepper::rotate(&primary, &peppers, after, &actor).await.context("stopped; begin again to go on")?;
+            rotated += batch.rotated;
+            let Some(next) = batch.next else { return Ok(rotated) };
+            after = Some(next);
+            if rotated.is_multiple_of(10_000) {
+                super::output::remark(&format!("{rotated} keys so far"))?;
+            }
+        }
+    })
+    .await?;
+    super::say(&format!("{rotated} keys have pepper {} outermost now; all others had it already\n", peppers.current()));
     Ok(())
 }
 

@@ -108,6 +108,20 @@ impl fmt::Display for Problem {
 
 impl std::error::Error for Problem {}
 
+/// What is sent.
+#[derive(Debug)]
+struct Sending<'c> {
+    method: Method,
+    body: Option<Bytes>,
+    idempotency_key: Option<&'c str>,
+}
+
+impl Sending<'_> {
+    const fn of(method: Method, body: Option<Bytes>) -> Self {
+        Self { method, body, idempotency_key: None }
+    }
+}
+
 /// A client for one control listener.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -142,7 +156,7 @@ impl Client {
     /// # Errors
     /// A [`Problem`] when it was refused; else what stood in the way.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, String)]) -> anyhow::Result<Value> {
-        self.call(Method::GET, path, query, None, DEADLINE).await
+        self.call(path, query, Sending::of(Method::GET, None), DEADLINE).await
     }
 
     /// Sends a small body.
@@ -150,7 +164,24 @@ impl Client {
     /// # Errors
     /// As for [`Self::get`].
     pub(crate) async fn post(&self, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
-        self.call(Method::POST, path, &[], body.map(|body| body.to_string().into()), DEADLINE).await
+        self.call(path, &[], Sending::of(Method::POST, body.map(|body| body.to_string().into())), DEADLINE).await
+    }
+
+    /// Sends what makes a resource; with a key, the same call again makes no second one.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub(crate) async fn create(&self, path: &str, body: &Value, idempotency_key: Option<&str>) -> anyhow::Result<Value> {
+        let sending = Sending { idempotency_key, ..Sending::of(Method::POST, Some(body.to_string().into())) };
+        self.call(path, &[], sending, DEADLINE).await
+    }
+
+    /// Changes a resource.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub(crate) async fn patch(&self, path: &str, body: &Value) -> anyhow::Result<Value> {
+        self.call(path, &[], Sending::of(Method::PATCH, Some(body.to_string().into())), DEADLINE).await
     }
 
     /// Sends a document.
@@ -158,15 +189,15 @@ impl Client {
     /// # Errors
     /// As for [`Self::get`].
     pub(crate) async fn post_document(&self, path: &str, query: &[(&str, String)], body: Vec<u8>) -> anyhow::Result<Value> {
-        self.call(Method::POST, path, query, Some(body.into()), DOCUMENT_DEADLINE).await
+        self.call(path, query, Sending::of(Method::POST, Some(body.into())), DOCUMENT_DEADLINE).await
     }
 
-    async fn call(&self, method: Method, path: &str, query: &[(&str, String)], body: Option<Bytes>, deadline: Duration) -> anyhow::Result<Value> {
+    async fn call(&self, path: &str, query: &[(&str, String)], sending: Sending<'_>, deadline: Duration) -> anyhow::Result<Value> {
         let mut url = self.base.join(path).context("the control URL cannot hold this path")?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
-        let exchange = self.exchange(method, &url, body);
+        let exchange = self.exchange(&url, sending);
         let authority = self.base.authority().to_owned();
         match tokio::time::timeout(deadline, exchange).await {
             Ok(answer) => answer.with_context(|| format!("the control plane at {authority} did not do it")).or_else(unwrap_problem),
@@ -174,7 +205,7 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, method: Method, url: &Url, body: Option<Bytes>) -> anyhow::Result<Value> {
+    async fn exchange(&self, url: &Url, sending: Sending<'_>) -> anyhow::Result<Value> {
         let host = url.host_str().context("the control URL has no host")?;
         let port = url.port_or_known_default().unwrap_or(443);
         let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).with_context(|| format!("`{host}` is no host name"))?;
@@ -184,7 +215,7 @@ impl Client {
             .await
             .context("the TLS handshake failed; when the authority is not known here, name its certificate with --ca FILE or CAUSEWAY_CA")?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.context("cannot speak HTTP")?;
-        let request = self.request(method, url, body)?;
+        let request = self.request(url, sending)?;
         let exchange = async {
             let (parts, body) = sender.send_request(request).await.context("the request was not answered")?.into_parts();
             let bytes = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| anyhow!(error).context("the answer broke off"))?;
@@ -203,7 +234,8 @@ impl Client {
         read_answer(status, &bytes)
     }
 
-    fn request(&self, method: Method, url: &Url, body: Option<Bytes>) -> anyhow::Result<Request<Full<Bytes>>> {
+    fn request(&self, url: &Url, sending: Sending<'_>) -> anyhow::Result<Request<Full<Bytes>>> {
+        let Sending { method, body, idempotency_key } = sending;
         let target = match url.query() {
             Some(query) => format!("{}?{query}", url.path()),
             None => url.path().to_owned(),
@@ -218,6 +250,9 @@ impl Client {
             .header(header::USER_AGENT, concat!("causeway/", env!("CARGO_PKG_VERSION")))
             .header(header::ACCEPT, "application/json")
             .header(header::AUTHORIZATION, token);
+        if let Some(key) = idempotency_key {
+            request = request.header("idempotency-key", key);
+        }
         if body.is_some() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }

@@ -1,23 +1,32 @@
-//! `causeway keys`: issue, list, show and revoke API keys.
+//! `causeway keys`: API keys from their making to their end.
 
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use model::{
-    duration::Span,
     key::{KeyId, Presented},
     secret::SecretText,
 };
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use super::{
     client::{Client, Connection},
     output::{self, Format, fields, text_of},
 };
 
-/// Issue, list, show and revoke API keys.
+mod create;
+mod life;
+mod scan;
+
+/// Issue, roll, change, pause and revoke API keys; find them where they should not be.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  KEY=$(causeway keys create ci-runner --application shop --expires-in 90d)
+  causeway keys roll 7sEgbYf9hQ2x --overlap 12h
+  causeway keys revoke 7sEgbYf9hQ2x
+  causeway keys scan .")]
 pub(crate) struct KeysArgs {
     #[command(subcommand)]
     verb: Verb,
@@ -26,55 +35,27 @@ pub(crate) struct KeysArgs {
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Issue a key. Its secret is written to standard output, once and never again.
-    Create(Create),
+    Create(create::Create),
     /// List keys, newest first.
     List(List),
     /// Show what is known about one key.
     Show(One),
+    /// Give a key another secret; the one before works for a while beside it.
+    Roll(life::Roll),
+    /// End the overlap of a roll now: the secret before is not taken any more.
+    EndOverlap(One),
+    /// Change what a key is called and what it may.
+    Change(life::Change),
+    /// Let a key be used that waits for approval.
+    Approve(One),
+    /// Switch a key off, until it is enabled again.
+    Disable(One),
+    /// Switch a key on again.
+    Enable(One),
     /// Revoke a key, for good.
-    Revoke(One),
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  causeway keys create ci-runner
-  KEY=$(causeway keys create ci-runner --application shop --expires-in 90d)
-  causeway keys create reader --scope items:read --environment test --json
-
-Exit codes: 0 issued, 1 refused or failed, 2 wrong usage.")]
-struct Create {
-    /// What the key is called: 1 to 80 characters.
-    #[arg(value_name = "NAME", required_unless_present = "named")]
-    name: Option<String>,
-    /// The same as NAME.
-    #[arg(long = "name", value_name = "NAME", conflicts_with = "name", id = "named")]
-    named: Option<String>,
-    /// The application that holds it, by id or name; the default one when absent.
-    #[arg(long, value_name = "APPLICATION")]
-    application: Option<String>,
-    /// A scope; give it several times for several. The application's scopes when absent.
-    #[arg(long = "scope", value_name = "SCOPE", conflicts_with = "no_scopes")]
-    scopes: Vec<String>,
-    /// Give the key no scopes at all, not even the application's.
-    #[arg(long)]
-    no_scopes: bool,
-    /// How long it lives: 90d, 12h, or seconds; a year when absent.
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
-    expires_in: Option<u64>,
-    /// For which traffic.
-    #[arg(long, value_enum, default_value_t = Environment::Live)]
-    environment: Environment,
-    #[command(flatten)]
-    format: Format,
-    #[command(flatten)]
-    connection: Connection,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Environment {
-    Live,
-    Test,
+    Revoke(life::Revoke),
+    /// Find keys in files, by their form and checksum. Nothing leaves this machine, unless --revoke is given.
+    Scan(scan::Scan),
 }
 
 #[derive(Debug, Args)]
@@ -89,7 +70,7 @@ struct List {
     #[arg(long, value_name = "APPLICATION")]
     application: Option<String>,
     /// Only keys in this state.
-    #[arg(long, value_parser = ["active", "disabled", "revoked"])]
+    #[arg(long, value_parser = ["pending", "active", "disabled", "revoked"])]
     state: Option<String>,
     /// How many: 1 to 200.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
@@ -107,7 +88,7 @@ struct List {
 #[command(after_help = "\
 Examples:
   causeway keys show 7sEgbYf9hQ2x
-  causeway keys revoke 7sEgbYf9hQ2x --json
+  causeway keys disable 7sEgbYf9hQ2x --json
 
 The id is the twelve characters after cw_live_; never give the whole key.
 Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
@@ -119,11 +100,6 @@ struct One {
     format: Format,
     #[command(flatten)]
     connection: Connection,
-}
-
-fn seconds(text: &str) -> Result<u64, String> {
-    let read = text.parse().ok().or_else(|| Span::parse(text).map(|span| span.0.as_secs()));
-    read.ok_or_else(|| "write a number and a unit, such as 90d or 12h, or a number of seconds".to_owned())
 }
 
 /// Takes any text: a parser that refuses would have its input printed, and it may be a whole key.
@@ -146,44 +122,18 @@ fn key_id(given: &SecretText) -> anyhow::Result<KeyId> {
 /// When nothing can be written.
 pub(crate) async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::Create(args) => output::finish(create(&args).await, args.format),
+        Verb::Create(args) => output::finish(create::run(&args).await, args.format),
         Verb::List(args) => output::finish(list(&args).await, args.format),
         Verb::Show(args) => output::finish(show(&args).await, args.format),
-        Verb::Revoke(args) => output::finish(revoke(&args).await, args.format),
+        Verb::Roll(args) => output::finish(life::roll(&args).await, args.one.format),
+        Verb::EndOverlap(args) => output::finish(life::act(&args, "end-overlap").await, args.format),
+        Verb::Change(args) => output::finish(life::change(&args).await, args.one.format),
+        Verb::Approve(args) => output::finish(life::act(&args, "approve").await, args.format),
+        Verb::Disable(args) => output::finish(life::act(&args, "disable").await, args.format),
+        Verb::Enable(args) => output::finish(life::act(&args, "enable").await, args.format),
+        Verb::Revoke(args) => output::finish(life::revoke(&args).await, args.one.format),
+        Verb::Scan(args) => output::finish(scan::run(&args).await, args.format),
     }
-}
-
-async fn create(args: &Create) -> anyhow::Result<ExitCode> {
-    let mut body = Map::new();
-    body.insert("name".to_owned(), json!(args.named.as_ref().or(args.name.as_ref())));
-    if let Some(application) = &args.application {
-        body.insert("application".to_owned(), json!(application));
-    }
-    if args.no_scopes || !args.scopes.is_empty() {
-        body.insert("scopes".to_owned(), json!(args.scopes));
-    }
-    if let Some(seconds) = args.expires_in {
-        body.insert("expires_in".to_owned(), json!(seconds));
-    }
-    let environment = match args.environment {
-        Environment::Live => "live",
-        Environment::Test => "test",
-    };
-    body.insert("environment".to_owned(), json!(environment));
-    let key = Client::new(&args.connection)?.post("/v1/keys", Some(&Value::Object(body))).await?;
-    if args.format.json {
-        output::json_out(&key)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let Some(secret) = key.get("secret").and_then(Value::as_str) else { bail!("the answer holds no secret") };
-    output::remark(&format!(
-        "key {} for application {}, until {}; its secret is shown only now:",
-        text_of(&key, "id"),
-        output::clean(&text_of(&key, "application_name")),
-        text_of(&key, "expires_at"),
-    ))?;
-    output::out(secret)?;
-    Ok(ExitCode::SUCCESS)
 }
 
 async fn list(args: &List) -> anyhow::Result<ExitCode> {
@@ -223,35 +173,45 @@ async fn show(args: &One) -> anyhow::Result<ExitCode> {
         "environment",
         "last_four",
         "scopes",
+        "plan",
+        "routes",
+        "methods",
+        "addresses",
         "state",
         "expires_at",
         "created_at",
         "created_by",
+        "rolled_at",
+        "previous_last_four",
+        "previous_until",
+        "previous_requests_30s",
+        "last_used",
         "revoked_at",
         "revoked_by",
+        "revoked_reason",
     ];
-    output::out(&fields(&members.map(|member| (member, if member == "scopes" { scopes(&key) } else { text_of(&key, member) }))))?;
+    output::out(&fields(&members.map(|member| (member, shown(&key, member)))))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A member for people: what a key does not have for itself is not the same as nothing.
+fn shown(key: &Value, member: &str) -> String {
+    let is_absent = key.get(member).is_none_or(Value::is_null);
+    match member {
+        "plan" if is_absent => "(application's)".to_owned(),
+        "routes" | "methods" | "addresses" if is_absent => "(any)".to_owned(),
+        "scopes" => scopes(key),
+        "last_used" if !is_absent => key.get(member).map_or_else(String::new, |used| {
+            let said = ["at", "region", "client"].map(|member| text_of(used, member));
+            output::clean(&format!("{} in {} by {}", said[0], said[1], said[2]))
+        }),
+        _ => text_of(key, member),
+    }
 }
 
 /// A key without scopes of its own has its application's; that is not the same as having none.
 fn scopes(key: &Value) -> String {
     if key.get("scopes").is_none_or(Value::is_null) { "(application's)".to_owned() } else { text_of(key, "scopes") }
-}
-
-async fn revoke(args: &One) -> anyhow::Result<ExitCode> {
-    let id = key_id(&args.id)?;
-    let revoked = Client::new(&args.connection)?.post(&format!("/v1/keys/{id}/revoke"), None).await?;
-    if args.format.json {
-        output::json_out(&revoked)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let already = revoked.get("already_revoked").and_then(Value::as_bool).unwrap_or(false);
-    let when = text_of(&revoked, "committed_at");
-    let revision = revoked.get("revision").map(|revision| format!("{}.{}", text_of(revision, "epoch"), text_of(revision, "authority")));
-    let verb = if already { "was already revoked" } else { "is revoked" };
-    output::out(&format!("key {id} {verb} at {when}, revision {}", revision.as_deref().unwrap_or("-")))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 #[cfg(test)]

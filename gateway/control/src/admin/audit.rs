@@ -53,7 +53,7 @@ fn filter(query: &mut Query, now: UtcMicros) -> AuditFilter {
 }
 
 /// An instant (RFC 3339), or how long before now.
-fn moment(text: &str, now: UtcMicros) -> Option<UtcMicros> {
+pub(crate) fn moment(text: &str, now: UtcMicros) -> Option<UtcMicros> {
     if let Some(Span(ago)) = Span::parse(text) {
         return i64::try_from(ago.as_micros()).ok().map(|micros| UtcMicros(now.0.saturating_sub(micros)));
     }

@@ -1,27 +1,29 @@
-//! `/v1/keys`: issued once, shown once, revoked for good.
+//! `/v1/keys`: issued once, shown once, revoked for good. What happens to a key in between is in [`life`].
 
-use axum::extract::{Path, Request, State};
-use http::Uri;
+pub(crate) mod life;
+mod wish;
+
+use axum::extract::{Path, State};
+use http::{HeaderMap, Uri};
 use model::{
     change::KeyState,
     id::ApplicationId,
     key::{self, Issued, KeyId, Purpose},
     problem::{Denial, ProblemKind},
 };
-use serde::Deserialize;
 use serde_json::{Value, json};
 use store::{
     application::{ApplicationInfo, NoDefault},
     error::StoreError,
-    key::{KeyFilter, KeyInfo, NewKey},
+    key::{Created, KeyFilter, KeyInfo, NewKey},
     pool::Primary,
     write::Written,
 };
-use validator::Validate;
 
+use self::wish::CreateKey;
 use crate::{
-    admin::{Reply, authority_revision, instant, page_request, printable, read, scope_list, store_refusal},
-    body::{self, BODY_BYTES_MAX, JsonBody},
+    admin::{Reply, authority_revision, instant, page_request, read, store_refusal},
+    body::JsonBody,
     guard::Permit,
     query::Query,
     refusal::Refusal,
@@ -34,57 +36,39 @@ const EXPIRES_IN_DEFAULT_SECONDS: u32 = 365 * 24 * 60 * 60;
 /// How often a new key is drawn: an id that is taken is one in 10^21.
 const DRAWS_MAX: u8 = 3;
 
-/// What a key is asked for with.
-#[derive(Debug, Deserialize, Validate)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct CreateKey {
-    /// What its owner calls it.
-    #[validate(length(min = 1, max = 80, message = "must have 1 to 80 characters"), custom(function = printable))]
-    name: String,
-    /// The id or the name of the application; the default one when absent.
-    #[validate(length(min = 1, max = 80, message = "must be the id or the name of an application"))]
-    application: Option<String>,
-    /// Its own scopes: the application's when absent, none when empty.
-    #[validate(custom(function = scope_list))]
-    scopes: Option<Vec<String>>,
-    /// Seconds until it ends.
-    #[validate(range(min = 60, max = 315_360_000, message = "must be 60 (a minute) to 315360000 (ten years) seconds"))]
-    expires_in: Option<u32>,
-    /// For which traffic.
-    #[serde(default)]
-    environment: Environment,
-}
-
-/// For which traffic a key is.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Environment {
-    #[default]
-    Live,
-    Test,
-}
-
-impl From<Environment> for Purpose {
-    fn from(environment: Environment) -> Self {
-        match environment {
-            Environment::Live => Self::Live,
-            Environment::Test => Self::Test,
-        }
-    }
-}
-
-/// `POST /v1/keys`: the only answer that ever holds the secret.
-pub(crate) async fn create(State(state): State<ControlState>, permit: Permit, JsonBody(body): JsonBody<CreateKey>) -> Result<Reply, Refusal> {
+/// `POST /v1/keys`: the only answer that ever holds this secret. With an `Idempotency-Key`, the same call again is answered with
+/// the key that it made, and `"secret": null`.
+pub(crate) async fn create(
+    State(state): State<ControlState>,
+    permit: Permit,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<CreateKey>,
+) -> Result<Reply, Refusal> {
+    let call = wish::call(&headers, &permit.actor(), &body)?;
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let application = application(&primary, body.application.as_deref()).await?;
+    let restrictions = body.restrictions();
+    wish::known_routes(&primary, &restrictions).await?;
     let lifetime = i64::from(body.expires_in.unwrap_or(EXPIRES_IN_DEFAULT_SECONDS));
     let expires_at = state.now().wall.plus_seconds(lifetime);
     for _ in 0..DRAWS_MAX {
-        let issued = draw(&state, body.environment.into())?;
-        let new = NewKey { issued: &issued, name: &body.name, application: application.id, scopes: body.scopes.as_deref(), expires_at };
+        let issued = draw(|state| key::issue(body.environment.purpose(), state.peppers(), &state.random32(), &state.random32()), &state)?;
+        let new = NewKey {
+            issued: &issued,
+            name: &body.name,
+            application: application.id,
+            scopes: body.scopes.as_deref(),
+            plan: body.plan.as_deref(),
+            restrictions: &restrictions,
+            state: if body.pending { KeyState::Pending } else { KeyState::Active },
+            expires_at,
+            call,
+        };
         match store::key::create(&primary, new, &permit.actor()).await {
-            Ok(written) => return Ok(created(&written, &issued)),
+            Ok(Created::New(written)) => return Ok(created(&written, &issued)),
+            Ok(Created::Before(before)) => return Ok(created_before(&before)),
             Err(StoreError::Conflict { constraint, .. }) if constraint == "api_key_pk" => {}
+            Err(StoreError::NotFound { what: "plan", .. }) => return Err(Refusal::field("/plan", "unknown", "is not the name of a plan")),
             Err(error) => return Err(store_refusal(&error)),
         }
     }
@@ -94,23 +78,34 @@ pub(crate) async fn create(State(state): State<ControlState>, permit: Permit, Js
 
 fn created(written: &Written<KeyInfo>, issued: &Issued) -> Reply {
     let id = written.item.id;
+    Reply::created(with_secret(written, issued), format!("/v1/keys/{id}")).about(format!("key:{id}"))
+}
+
+fn created_before(key: &KeyInfo) -> Reply {
+    let mut body = view(key);
+    if let Value::Object(members) = &mut body {
+        members.insert("secret".to_owned(), Value::Null);
+    }
+    Reply::ok(body).about(format!("key:{}", key.id)).replayed()
+}
+
+/// A key with its new secret, which is shown here and never again.
+fn with_secret(written: &Written<KeyInfo>, issued: &Issued) -> Value {
     let mut body = view(&written.item);
     if let Value::Object(members) = &mut body {
         members.insert("secret".to_owned(), Value::from(issued.text.expose_secret()));
         members.insert("revision".to_owned(), authority_revision(written.revisions));
     }
-    Reply::created(body, format!("/v1/keys/{id}")).about(format!("key:{id}"))
+    body
 }
 
-fn draw(state: &ControlState, purpose: Purpose) -> Result<Issued, Refusal> {
+/// Draws until there is a credential.
+fn draw(issue: impl Fn(&ControlState) -> Option<Issued>, state: &ControlState) -> Result<Issued, Refusal> {
     // One draw of 32 bytes holds twelve usable ones in nearly every case.
-    for _ in 0..16 {
-        if let Some(issued) = key::issue(purpose, state.peppers(), &state.random32(), &state.random32()) {
-            return Ok(issued);
-        }
-    }
-    tracing::error!("no key could be drawn: the source of randomness fails");
-    Err(Refusal::internal())
+    (0..16).find_map(|_| issue(state)).ok_or_else(|| {
+        tracing::error!("no key could be drawn: the source of randomness fails");
+        Refusal::internal()
+    })
 }
 
 /// The application that a new key belongs to.
@@ -149,7 +144,7 @@ pub(crate) async fn list(State(state): State<ControlState>, _: Permit, uri: Uri)
     let mut query = Query::of(&uri);
     let page = page_request(&mut query);
     let application = query.text("application");
-    let key_state = query.read("state", "must be `active`, `disabled` or `revoked`", KeyState::parse);
+    let key_state = query.read("state", "must be `pending`, `active`, `disabled` or `revoked`", KeyState::parse);
     let tenant = query.text("tenant");
     query.finish()?;
     let application = match application {
@@ -167,37 +162,15 @@ pub(crate) async fn list(State(state): State<ControlState>, _: Permit, uri: Uri)
 /// `GET /v1/keys/{id}`.
 pub(crate) async fn show(State(state): State<ControlState>, _: Permit, Path(id): Path<String>) -> Result<Reply, Refusal> {
     let id = KeyId::parse(&id).ok_or_else(|| Refusal::not_found("key"))?;
-    Ok(Reply::ok(view(&read!(state, |reader| store::key::get(reader, &id))?)))
-}
-
-/// A revocation says nothing more yet; an empty body will do.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RevokeKey {}
-
-/// `POST /v1/keys/{id}/revoke`: doing it again changes nothing and says so.
-pub(crate) async fn revoke(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>, request: Request) -> Result<Reply, Refusal> {
-    let id = KeyId::parse(&id).ok_or_else(|| Refusal::not_found("key"))?;
-    let mut query = Query::of(request.uri());
-    if query.text("wait").is_some() {
-        let text = "is not available yet: nodes apply a revocation within a second, but do not confirm it";
-        query.refuse("wait", "unsupported", text);
+    let mut body = view(&read!(state, |reader| store::key::get(reader, &id))?);
+    let last = read!(state, |reader| store::usage::last_use(reader, &id))?;
+    let old = read!(state, |reader| store::usage::old_secret_requests(reader, &id))?;
+    if let Value::Object(members) = &mut body {
+        let used = last.map(|last| json!({ "at": instant(last.at), "region": last.region, "client": last.client }));
+        members.insert("last_used".to_owned(), used.unwrap_or(Value::Null));
+        members.insert("previous_requests_30s".to_owned(), Value::from(old));
     }
-    query.finish()?;
-    let bytes = body::read(request, BODY_BYTES_MAX).await?;
-    if !bytes.is_empty() {
-        body::decode::<RevokeKey>(&bytes)?;
-    }
-    let primary = state.primary().map_err(|error| store_refusal(&error))?;
-    let revoked = store::key::revoke(&primary, &id, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
-    let body = json!({
-        "id": id,
-        "state": KeyState::Revoked,
-        "revision": authority_revision(revoked.revisions),
-        "committed_at": instant(revoked.at),
-        "already_revoked": revoked.already,
-    });
-    Ok(Reply::ok(body).about(format!("key:{id}")))
+    Ok(Reply::ok(body))
 }
 
 /// A key as clients see it: nothing that authenticates.
@@ -210,15 +183,23 @@ fn view(key: &KeyInfo) -> Value {
         "consumer": key.consumer,
         "consumer_name": key.consumer_name,
         "tenant": key.tenant,
-        "environment": if key.prefix == Purpose::Test.prefix() { "test" } else { "live" },
-        "prefix": key.prefix,
+        "environment": key.environment,
+        "prefix": Purpose::prefix(key.environment.purpose()),
         "last_four": key.last_four,
         "scopes": key.scopes,
+        "plan": key.plan,
+        "routes": key.restrictions.routes,
+        "methods": key.restrictions.methods,
+        "addresses": key.restrictions.addresses,
         "state": key.state,
         "expires_at": instant(key.expires_at),
         "created_at": instant(key.created_at),
         "created_by": key.created_by,
+        "rolled_at": key.rolled_at.map(instant),
+        "previous_last_four": key.previous.as_ref().map(|previous| &previous.last_four),
+        "previous_until": key.previous.as_ref().map(|previous| instant(previous.until)),
         "revoked_at": key.revoked_at.map(instant),
         "revoked_by": key.revoked_by,
+        "revoked_reason": key.revoked_reason,
     })
 }

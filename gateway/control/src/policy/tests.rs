@@ -18,7 +18,13 @@ application.create  -          -          -          yes        -          -
 application.delete  -          -          -          yes        -          -
 key.read            yes        yes        yes        yes        yes        yes
 key.create          -          yes        -          yes        -          -
+key.roll            -          yes        -          yes        -          -
+key.change          -          yes        -          yes        -          -
+key.approve         -          -          yes        yes        -          -
+key.disable         -          yes        -          yes        yes        -
+key.enable          -          yes        -          yes        -          -
 key.revoke          -          yes        -          yes        yes        -
+usage.read          yes        yes        yes        yes        yes        yes
 cache.purge         -          yes        -          yes        yes        -
 audit.read          -          -          -          -          yes        yes
 ";

@@ -9,7 +9,9 @@ use model::problem::Denial;
 
 use super::ticket::Ticket;
 use crate::{
-    accept, authenticate, authorize, filter,
+    accept, authenticate,
+    authorize::{self, Use},
+    filter,
     head::Head,
     limit, route,
     runtime::Core,
@@ -41,7 +43,8 @@ async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, ticket: Ticket)
         let mut seen = None;
         let authenticated = authenticate::verify(matched, &head, &core.edge, now, &mut seen)?;
         trail.principal(authenticated.principal());
-        let admitted = limit::readmit(authorize::check(authenticated)?);
+        let usage = Use { method: head.method().as_str(), address: trail.client_address() };
+        let admitted = limit::readmit(authorize::check(authenticated, usage)?);
         let route = Arc::clone(admitted.permit().route());
         trail.consistency("refreshes the cache");
         ticket.ask(&mut head);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering},
@@ -21,7 +22,7 @@ use tokio::sync::Notify;
 use super::{pipe::Turn, tally::End};
 use crate::{
     authenticate::{self, Principal},
-    authorize,
+    authorize::{self, Use},
     runtime::{Core, Edge},
 };
 
@@ -63,11 +64,12 @@ pub(super) struct Seat {
     lifetime: u64,
     route: Mutex<Arc<Route>>,
     principal: Option<Principal>,
+    address: IpAddr,
 }
 
 impl Seats {
     /// Seats a WebSocket that was just opened.
-    pub(super) fn seat(&self, route: &Arc<Route>, rules: &WebSocketRules, principal: Option<Principal>, now: Now) -> Arc<Seat> {
+    pub(super) fn seat(&self, route: &Arc<Route>, rules: &WebSocketRules, principal: Option<Principal>, address: IpAddr, now: Now) -> Arc<Seat> {
         let opened_at = now.boot.0 / 1_000_000;
         let seat = Arc::new(Seat {
             waker: AtomicWaker::new(),
@@ -82,6 +84,7 @@ impl Seats {
             lifetime: millis(rules.lifetime),
             route: Mutex::new(Arc::clone(route)),
             principal,
+            address,
         });
         let mut buffer = self.buffer.lock();
         if buffer.is_empty() {
@@ -211,11 +214,12 @@ impl Seat {
             (Auth::None, _) => None,
             (Auth::ApiKey, None) => Some(End::Withdrawn),
             (Auth::ApiKey, Some(principal)) => {
-                let Some((principal, expires_at)) = authenticate::again(snapshot, principal.key_id, &route.tenant, now) else {
+                let Some((principal, expires_at)) = authenticate::again(snapshot, principal, &route.tenant, now) else {
                     return Some(End::Revoked);
                 };
                 self.expires_at.store(expires_at.0, Ordering::Relaxed);
-                authorize::may_use(route, &principal).err().map(|_| End::Withdrawn)
+                let usage = Use { method: "GET", address: self.address };
+                authorize::may_use(route, &principal, usage).err().map(|_| End::Withdrawn)
             }
         }
     }

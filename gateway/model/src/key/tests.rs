@@ -11,6 +11,10 @@ fn issued(random: u8) -> Issued {
     issue(Purpose::Live, &peppers(), &[random; 32], &[random; 32]).unwrap()
 }
 
+fn stored(key: &Issued, peppers: &[u16]) -> Stored {
+    Stored { digest: key.digest, peppers: peppers.iter().copied().collect() }
+}
+
 #[test]
 fn the_checksum_is_crc32_ieee() {
     assert_eq!(crc32(b"123456789"), 0xCBF4_3926);
@@ -24,7 +28,8 @@ fn an_issued_key_has_the_documented_form_and_verifies() {
     assert_eq!(text.len(), 8 + 12 + 1 + 43 + 6);
     let presented = Presented::parse(text).unwrap();
     assert_eq!((presented.purpose, presented.id), (Purpose::Live, key.id));
-    assert!(peppers().verify(&presented, Some((key.pepper_version, &key.digest))));
+    assert!(peppers().verify(&presented, Some(&stored(&key, &[2]))));
+    assert!(text.ends_with(key.last_four()));
 }
 
 #[test]
@@ -32,10 +37,35 @@ fn another_keys_digest_an_unknown_id_and_an_unknown_pepper_are_refused() {
     let (key, other) = (issued(3), issued(4));
     let presented = Presented::parse(key.text.expose_secret()).unwrap();
 
-    assert!(!peppers().verify(&presented, Some((other.pepper_version, &other.digest))));
+    assert!(!peppers().verify(&presented, Some(&stored(&other, &[2]))));
     assert!(!peppers().verify(&presented, None));
-    assert!(!peppers().verify(&presented, Some((9, &key.digest))));
-    assert!(!peppers().verify(&presented, Some((1, &key.digest))), "the pepper version is part of the digest");
+    assert!(!peppers().verify(&presented, Some(&stored(&key, &[9]))));
+    assert!(!peppers().verify(&presented, Some(&stored(&key, &[1]))), "the pepper version is part of the digest");
+    assert!(!peppers().verify(&presented, Some(&stored(&key, &[]))), "no pepper fits nothing");
+}
+
+#[test]
+fn a_pepper_rotation_puts_a_layer_around_the_digest_and_needs_no_secret() {
+    let key = issued(3);
+    let presented = Presented::parse(key.text.expose_secret()).unwrap();
+    let nested = Stored { digest: peppers().nest(1, &key.id, &key.digest).unwrap(), peppers: [2, 1].into_iter().collect() };
+
+    assert!(peppers().verify(&presented, Some(&nested)));
+    for wrong in [&[2][..], &[1], &[1, 2], &[2, 2], &[2, 1, 1], &[2, 9]] {
+        let mislabeled = Stored { peppers: wrong.iter().copied().collect(), ..nested.clone() };
+        assert!(!peppers().verify(&presented, Some(&mislabeled)), "{wrong:?}");
+    }
+}
+
+#[test]
+fn another_secret_of_the_same_id_is_another_key() {
+    let first = issued(3);
+    let second = reissue(Purpose::Live, first.id, &peppers(), &[4; 32]).unwrap();
+    let presented = Presented::parse(second.text.expose_secret()).unwrap();
+
+    assert_eq!(presented.id, first.id);
+    assert!(!peppers().verify(&presented, Some(&stored(&first, &[2]))));
+    assert!(peppers().verify(&presented, Some(&stored(&second, &[2]))));
 }
 
 #[test]

@@ -1,24 +1,31 @@
 select
-    api_key.key_id as id,
-    api_key.name,
-    api_key.application_id,
-    application.name as application_name,
-    application.consumer_id,
-    consumer.name as consumer_name,
-    tenant.name as tenant,
-    api_key.prefix,
-    api_key.last_four,
-    api_key.scopes,
-    api_key.state,
-    api_key.expires_at,
-    api_key.created_at,
-    api_key.created_by,
-    api_key.revoked_at,
-    api_key.revoked_by
+    api_key.key_id as "id!",
+    api_key.name as "name!",
+    api_key.application_id as "application_id!",
+    application.name as "application_name!",
+    application.consumer_id as "consumer_id!",
+    consumer.name as "consumer_name!",
+    tenant.name as "tenant!",
+    api_key.prefix as "prefix!",
+    api_key.last_four as "last_four!",
+    api_key.scopes as "scopes?",
+    plan.name as "plan?",
+    api_key.restrictions as "restrictions!",
+    api_key.state as "state!",
+    api_key.expires_at as "expires_at!",
+    api_key.created_at as "created_at!",
+    api_key.created_by as "created_by!",
+    api_key.rolled_at as "rolled_at?",
+    api_key.previous_until as "previous_until?",
+    api_key.previous_last_four as "previous_last_four?",
+    api_key.revoked_at as "revoked_at?",
+    api_key.revoked_by as "revoked_by?",
+    api_key.revoked_reason as "revoked_reason?"
 from api_key
 join application on application.application_id = api_key.application_id
 join consumer on consumer.consumer_id = application.consumer_id
 join tenant on tenant.tenant_id = consumer.tenant_id
+left join plan on plan.plan_id = api_key.plan_id
 where
     ($1::uuid is null or api_key.application_id = $1)
     and ($2::text is null or api_key.state = $2)

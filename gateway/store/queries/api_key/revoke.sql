@@ -1,5 +1,13 @@
--- Only a key that is not revoked: the first revocation's time and actor stay.
+-- Only a key that is not revoked: the first revocation's time, actor and reason stay.
 update api_key
-set state = 'revoked', revoked_at = now(), revoked_by = $2
+set
+    state = 'revoked',
+    revoked_at = now(),
+    revoked_by = $2,
+    revoked_reason = $3,
+    previous_digest = null,
+    previous_peppers = null,
+    previous_until = null,
+    previous_last_four = null
 where key_id = $1 and state <> 'revoked'
-returning key_id as id, digest, pepper_version, application_id, scopes, state, expires_at, revoked_at as "revoked_at!"
+returning revoked_at as "revoked_at!"

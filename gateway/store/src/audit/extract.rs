@@ -23,6 +23,11 @@ pub(super) struct Fields<'a> {
     time_us: Option<i64>,
     event_id: Option<Uuid>,
     status: Option<i64>,
+    duration_us: Option<i64>,
+    request_bytes: Option<i64>,
+    response_bytes: Option<i64>,
+    #[serde(borrow)]
+    auth_method: Option<Cow<'a, str>>,
     #[serde(borrow)]
     phase: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -75,6 +80,16 @@ const TEXTS: [&str; 15] = [
 ];
 const KIND: usize = 2;
 const WHO: usize = 8;
+const REGION: usize = 12;
+
+/// What is counted of an event, and has no column.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Facts<'e> {
+    pub(super) auth_method: Option<&'e str>,
+    pub(super) duration_us: Option<i64>,
+    pub(super) request_bytes: Option<i64>,
+    pub(super) response_bytes: Option<i64>,
+}
 
 /// What goes into the columns of one event.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -83,6 +98,7 @@ pub(super) struct Columns<'e> {
     pub(super) at: Option<UtcMicros>,
     pub(super) event_id: Option<Uuid>,
     pub(super) status: Option<i16>,
+    pub(super) facts: Facts<'e>,
     texts: [Option<&'e str>; TEXTS.len()],
 }
 
@@ -90,6 +106,16 @@ impl<'e> Columns<'e> {
     /// `phase` and `class`.
     pub(super) fn kind(&self) -> &[Option<&'e str>] {
         self.texts.get(..KIND).unwrap_or_default()
+    }
+
+    /// What was decided.
+    pub(super) fn decision(&self) -> Option<&'e str> {
+        self.texts.get(WHO).copied().flatten()
+    }
+
+    /// Which region served.
+    pub(super) fn region(&self) -> Option<&'e str> {
+        self.texts.get(REGION).copied().flatten()
     }
 
     /// From `tenant` to `method`.
@@ -117,7 +143,23 @@ impl<'e> Columns<'e> {
                 self.event_id = Some(Uuid::try_parse(id).ok()?);
                 return Some(());
             }
-            ("time_us" | "status" | "event_id", _) => return None,
+            ("auth_method", Value::Text(method)) => {
+                self.facts.auth_method = Some(cut(method));
+                return Some(());
+            }
+            ("duration_us", Value::Integer(duration)) => {
+                self.facts.duration_us = Some(duration);
+                return Some(());
+            }
+            ("request_bytes", Value::Integer(bytes)) => {
+                self.facts.request_bytes = Some(bytes);
+                return Some(());
+            }
+            ("response_bytes", Value::Integer(bytes)) => {
+                self.facts.response_bytes = Some(bytes);
+                return Some(());
+            }
+            ("time_us" | "status" | "event_id" | "auth_method" | "duration_us" | "request_bytes" | "response_bytes", _) => return None,
             _ => text_column(key).and_then(|index| self.texts.get_mut(index)),
         };
         match (place, value) {
@@ -211,6 +253,12 @@ impl<'a> Fields<'a> {
             at: self.time_us.and_then(instant),
             event_id: self.event_id,
             status: self.status.and_then(|status| i16::try_from(status).ok()),
+            facts: Facts {
+                auth_method: self.auth_method.as_deref().map(cut),
+                duration_us: self.duration_us,
+                request_bytes: self.request_bytes,
+                response_bytes: self.response_bytes,
+            },
             texts: texts.map(|text| text.as_deref().map(cut)),
         }
     }

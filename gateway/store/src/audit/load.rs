@@ -14,6 +14,7 @@ use super::{
     LoadError, Watermark,
     copy::{CopyBuffer, Day},
     extract::{Columns, Extract},
+    usage::Tally,
 };
 use crate::{
     error::StoreError,
@@ -45,6 +46,7 @@ const CALENDAR_LOADS: u32 = 100;
 pub struct Loader {
     calendar: Option<Calendar>,
     buffer: CopyBuffer,
+    tally: Tally,
 }
 
 impl Loader {
@@ -107,7 +109,8 @@ impl Loader {
         calendar: &Calendar,
     ) -> Result<u64, Stop> {
         let mut held = Held { connection: primary.pool().acquire().await.map_err(StoreError::from)?, is_settled: false };
-        let loaded = load_on(&mut held.connection, part, rows, calendar, &mut self.buffer).await;
+        self.tally.clear();
+        let loaded = load_on(&mut held.connection, part, rows, calendar, &mut self.buffer, &mut self.tally).await;
         held.is_settled = loaded.is_ok();
         loaded
     }
@@ -179,6 +182,7 @@ async fn load_on(
     rows: impl Iterator<Item = Row<'_>> + Send,
     calendar: &Calendar,
     buffer: &mut CopyBuffer,
+    tally: &mut Tally,
 ) -> Result<u64, Stop> {
     let mut tx = connection.begin().await?;
     let before = lock(&mut tx, place).await?;
@@ -189,7 +193,8 @@ async fn load_on(
     if extent.first > before.seq + 1 {
         return Err(Stop::Failed(LoadError::Gap { seq: extent.first, expected_after: before.seq }));
     }
-    copy(&mut tx, place, rows.filter(|row| row.seq > before.seq), calendar, buffer).await?;
+    copy(&mut tx, place, rows.filter(|row| row.seq > before.seq), calendar, (buffer, tally)).await?;
+    tally.write(&mut tx, place.node).await?;
     advance(&mut tx, place, (before.seq, extent.last), extent.chain).await?;
     tx.commit().await.map_err(StoreError::at_commit)?;
     Ok(extent.last)
@@ -220,7 +225,7 @@ async fn copy(
     place: &Place<'_>,
     rows: impl Iterator<Item = Row<'_>> + Send,
     calendar: &Calendar,
-    buffer: &mut CopyBuffer,
+    (buffer, tally): (&mut CopyBuffer, &mut Tally),
 ) -> Result<(), Stop> {
     let incarnation = wire::bigint(place.incarnation)?;
     let mut copy = connection.copy_in_raw(include_str!("../../queries/audit_event/copy.sql")).await?;
@@ -230,6 +235,7 @@ async fn copy(
         let columns = event.columns();
         let Some(filed) = calendar.file(columns.at) else { return Err(Stop::Uncovered) };
         encode(buffer, place.node, incarnation, &row, &columns, filed)?;
+        tally.count(&columns, row.event);
         if buffer.is_full() {
             copy.send(buffer.piece()).await?;
             buffer.sent();
@@ -258,6 +264,8 @@ impl Calendar {
         let wanted: BTreeSet<Day> = rows.filter_map(|row| Extract::of(row.event).at()).map(Day::of).collect();
         let dates: Vec<time::Date> = wanted.iter().filter_map(|day| day.to_date()).collect();
         let row = query_file!("queries/audit_event/partitions.sql", &dates).fetch_one(primary.pool()).await?;
+        // Now and then, where nothing waits for it.
+        query_file!("queries/key_usage/trim.sql").execute(primary.pool()).await?;
         let days = row.days.into_iter().map(Day::from_date).collect();
         Ok(Self { days, now: Some(UtcMicros::from_datetime(row.now)), loads_left: CALENDAR_LOADS })
     }

@@ -2,17 +2,15 @@
 
 use futures_util::TryStreamExt;
 use model::{
-    change::{ApplicationRow, ConsumerRow, KeyRow, KeyState},
+    change::{ApplicationRow, ConsumerRow, KeyRow},
     document::Document,
     id::{ApplicationId, ConsumerId},
-    key::KeyId,
-    time::UtcMicros,
 };
 use serde::de::DeserializeOwned;
-use sqlx::{PgConnection, PgTransaction, query_file};
+use sqlx::{PgConnection, PgTransaction, query_file, query_file_as};
 
 use super::{BadRow, FullLoad, StructureLoad, heads_on};
-use crate::{error::StoreError, pool::Reader};
+use crate::{error::StoreError, key::KeyColumns, pool::Reader};
 
 /// The statement that begins the transaction: every later statement sees the same moment.
 const BEGIN: &str = include_str!("../../queries/transaction/begin_read.sql");
@@ -88,47 +86,14 @@ async fn applications(connection: &mut PgConnection) -> Result<Vec<ApplicationRo
 
 /// Row by row from the wire: there may be a million.
 async fn keys(connection: &mut PgConnection, quarantined: &mut Vec<BadRow>) -> Result<Vec<KeyRow>, StoreError> {
-    let mut rows = query_file!("queries/api_key/all.sql").fetch(connection);
+    let mut rows = query_file_as!(KeyColumns, "queries/api_key/all.sql").fetch(connection);
     let mut keys = Vec::new();
-    while let Some(row) = rows.try_next().await? {
-        let stored = StoredKey {
-            digest: row.digest,
-            pepper_version: row.pepper_version,
-            application: ApplicationId::new(row.application_id),
-            scopes: row.scopes,
-            state: row.state,
-            expires_at: UtcMicros::from_datetime(row.expires_at),
-        };
-        match stored.into_row(&row.id) {
+    while let Some(columns) = rows.try_next().await? {
+        let id = columns.id.clone();
+        match columns.into_row() {
             Ok(key) => keys.push(key),
-            Err(message) => quarantined.push(BadRow { kind: "key".to_owned(), entity: row.id, message: message.to_owned() }),
+            Err(message) => quarantined.push(BadRow { kind: "key".to_owned(), entity: id, message: message.to_owned() }),
         }
     }
     Ok(keys)
-}
-
-/// The columns of a key that nodes need.
-#[derive(Debug)]
-pub(crate) struct StoredKey {
-    pub(crate) digest: Vec<u8>,
-    pub(crate) pepper_version: i32,
-    pub(crate) application: ApplicationId,
-    pub(crate) scopes: Option<Vec<String>>,
-    pub(crate) state: String,
-    pub(crate) expires_at: UtcMicros,
-}
-
-impl StoredKey {
-    /// The row as nodes receive it.
-    pub(crate) fn into_row(self, id: &str) -> Result<KeyRow, &'static str> {
-        Ok(KeyRow {
-            id: KeyId::parse(id).ok_or("its id is not a key id")?,
-            application: self.application,
-            digest: self.digest.try_into().map_err(|_| "its digest has not 32 bytes")?,
-            pepper_version: u16::try_from(self.pepper_version).map_err(|_| "its pepper version is out of range")?,
-            scopes: self.scopes,
-            state: KeyState::parse(&self.state).ok_or("its state is unknown")?,
-            expires_at: self.expires_at,
-        })
-    }
 }

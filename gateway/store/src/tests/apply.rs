@@ -103,8 +103,9 @@ async fn keys_end_with_the_application_that_the_file_drops() {
     database.apply(&document(WHOLE)).await;
     let application = application::by_name(&database.primary, "web").await.expect("it is there").id;
     let issued = issued(Purpose::Live);
-    let new = NewKey { issued: &issued, name: "k", application, scopes: None, expires_at: LATER };
-    let before = key::create(&database.primary, new, &operator()).await.expect("a key is made").revisions;
+    let new = NewKey::of(&issued, "k", application, LATER);
+    key::create(&database.primary, new, &operator()).await.expect("a key is made");
+    let before = heads(&database.primary).await.expect("there are heads");
 
     let report = database.apply(&document(&WHOLE.replace("{ name: web, consumer: shop, plan: basic, scopes: [read, write] },", ""))).await;
 

@@ -126,9 +126,9 @@ async fn make_template() {
     let pool = pool::lazy(options, 2);
     let primary = Primary::new(pool.clone());
     let before = migrate::pending(&primary).await.expect("what is missing is known");
-    assert_eq!(before, ["0001_control", "0002_audit"]);
+    assert_eq!(before, ["0001_control", "0002_audit", "0003_key_life", "0004_usage"]);
     let applied = migrate::migrate(&primary).await.expect("the schema is made");
-    assert_eq!((applied.now, applied.version), (before, 2));
+    assert_eq!((applied.now, applied.version), (before, 4));
     assert!(migrate::migrate(&primary).await.expect("nothing is left to do").now.is_empty());
     // A database in use cannot be copied.
     pool.close().await;
@@ -154,6 +154,11 @@ pub(crate) fn document(yaml: &str) -> Document {
     model::source::read(&format!("version: 1\n{yaml}\n")).expect("the document parses").0
 }
 
+/// The only pepper that the tests hash with.
+pub(crate) fn peppers() -> Peppers {
+    Peppers::new([(1, SecretKey::new([3; 32]))]).expect("there is one")
+}
+
 /// Credentials from a counter: no two are alike, and a run repeats.
 pub(crate) fn issued(purpose: Purpose) -> Issued {
     static NEXT: AtomicU32 = AtomicU32::new(1);
@@ -162,8 +167,7 @@ pub(crate) fn issued(purpose: Purpose) -> Issued {
     for (slot, unit) in random[8..12].iter_mut().zip([62 * 62 * 62, 62 * 62, 62, 1]) {
         *slot = u8::try_from(number / unit % 62).expect("below 62");
     }
-    let peppers = Peppers::new([(1, SecretKey::new([3; 32]))]).expect("there is one");
-    issue(purpose, &peppers, &random, &random).expect("the bytes are usable")
+    issue(purpose, &peppers(), &random, &random).expect("the bytes are usable")
 }
 
 /// 2100-01-01.

@@ -6,7 +6,7 @@ use crate::{
     application::{self, NewApplication, NoDefault},
     consumer::{self, NewConsumer},
     error::StoreError,
-    key::{self, KeyFilter, NewKey},
+    key::{self, Created, KeyFilter, NewKey, RevokedReason},
     operator::{self, NewOperator},
     page::PageRequest,
     revision::heads,
@@ -18,15 +18,15 @@ async fn a_key_is_stored_with_what_is_public_and_revoked_once() {
     let (consumer, application) = database.with_application().await;
     let issued = issued(Purpose::Test);
     let scopes = ["read".to_owned()];
-    let new = NewKey { issued: &issued, name: "ci", application, scopes: Some(&scopes), expires_at: LATER };
+    let new = NewKey { scopes: Some(&scopes), ..NewKey::of(&issued, "ci", application, LATER) };
 
-    let made = key::create(&database.primary, new, &operator()).await.expect("a key is made");
-    let first = key::revoke(&database.primary, &issued.id, &operator()).await.expect("it is revoked");
-    let second = key::revoke(&database.primary, &issued.id, &file()).await.expect("it says so again");
+    let Created::New(made) = key::create(&database.primary, new, &operator()).await.expect("a key is made") else { panic!("it is new") };
+    let first = key::revoke(&database.primary, &issued.id, RevokedReason::Asked, &operator()).await.expect("it is revoked");
+    let second = key::revoke(&database.primary, &issued.id, RevokedReason::Asked, &file()).await.expect("it says so again");
     let found = key::get(&database.primary, &issued.id).await.expect("it is there");
 
     assert_eq!((made.item.id, made.item.application, made.item.consumer), (issued.id, application, consumer));
-    assert_eq!((made.item.prefix.as_str(), made.item.tenant.as_str(), made.item.state), ("cw_test_", "acme", KeyState::Active));
+    assert_eq!((made.item.environment.as_str(), made.item.tenant.as_str(), made.item.state), ("test", "acme", KeyState::Active));
     assert!(issued.text.expose_secret().ends_with(&made.item.last_four));
     assert_eq!((made.item.scopes.as_deref(), made.item.expires_at), (Some(scopes.as_slice()), LATER));
     assert_eq!(first.revisions.authority, made.revisions.authority + 1);
@@ -42,10 +42,10 @@ async fn what_does_not_exist_is_not_found_and_what_exists_is_a_conflict() {
     let (_, application) = database.with_application().await;
     let issued = issued(Purpose::Live);
     let nobody = ApplicationId::new(Uuid::nil());
-    let new = |application| NewKey { issued: &issued, name: "k", application, scopes: None, expires_at: LATER };
+    let new = |application| NewKey::of(&issued, "k", application, LATER);
 
     let orphan = key::create(&database.primary, new(nobody), &operator()).await;
-    let unknown = key::revoke(&database.primary, &issued.id, &operator()).await;
+    let unknown = key::revoke(&database.primary, &issued.id, RevokedReason::Asked, &operator()).await;
     key::create(&database.primary, new(application), &operator()).await.expect("a key is made");
     let again = key::create(&database.primary, new(application), &operator()).await;
 
@@ -59,7 +59,7 @@ async fn deleting_a_consumer_ends_its_applications_and_their_keys() {
     let database = Database::new().await;
     let (consumer, application) = database.with_application().await;
     let issued = issued(Purpose::Live);
-    let new = NewKey { issued: &issued, name: "k", application, scopes: None, expires_at: LATER };
+    let new = NewKey::of(&issued, "k", application, LATER);
     key::create(&database.primary, new, &operator()).await.expect("a key is made");
 
     let deleted = consumer::delete(&database.primary, consumer, &operator()).await.expect("it is deleted").item;
@@ -130,9 +130,9 @@ async fn no_column_of_any_table_holds_the_text_of_a_credential() {
     let database = Database::new().await;
     let (_, application) = database.with_application().await;
     let (live, token) = (issued(Purpose::Live), issued(Purpose::Operator));
-    let new = NewKey { issued: &live, name: "k", application, scopes: None, expires_at: LATER };
+    let new = NewKey::of(&live, "k", application, LATER);
     key::create(&database.primary, new, &operator()).await.expect("a key is made");
-    key::revoke(&database.primary, &live.id, &operator()).await.expect("it is revoked");
+    key::revoke(&database.primary, &live.id, RevokedReason::Asked, &operator()).await.expect("it is revoked");
     let new = NewOperator { issued: &token, name: "ann", role: "operator", expires_at: None };
     operator::create(&database.primary, new, &file()).await.expect("a token is made");
     let tables = database.texts("select format('%I', table_name) from information_schema.tables where table_schema = 'public'").await;
@@ -165,7 +165,7 @@ async fn pages_show_every_key_once_newest_first_and_filter() {
     for number in 0..7 {
         let issued = issued(Purpose::Live);
         let application = if number == 3 { other } else { application };
-        let new = NewKey { issued: &issued, name: "k", application, scopes: None, expires_at: LATER };
+        let new = NewKey::of(&issued, "k", application, LATER);
         key::create(&database.primary, new, &operator()).await.expect("a key is made");
         made.insert(0, issued.id);
     }
@@ -173,7 +173,7 @@ async fn pages_show_every_key_once_newest_first_and_filter() {
     database
         .run("update api_key set created_at = (select min(created_at) from api_key) where created_at < (select max(created_at) from api_key)")
         .await;
-    key::revoke(&database.primary, &made[0], &operator()).await.expect("it is revoked");
+    key::revoke(&database.primary, &made[0], RevokedReason::Asked, &operator()).await.expect("it is revoked");
 
     let mut seen = Vec::new();
     let mut page = PageRequest { limit: 2, cursor: None };

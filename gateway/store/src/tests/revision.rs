@@ -13,7 +13,7 @@ use super::fixture::{Database, LATER, SOON, document, issued, operator};
 use crate::{
     consumer::{self, NewConsumer},
     error::StoreError,
-    key::{self, NewKey},
+    key::{self, NewKey, RevokedReason},
     revision::{Change, Delta, ReloadReason, authority_delta, full, heads, listen, structure},
     write::{ControlWrite, Lanes},
 };
@@ -90,12 +90,12 @@ async fn a_bad_body_is_quarantined_and_the_rest_applies() {
     let mut ids = Vec::new();
     for name in ["first", "bad", "last"] {
         let issued = issued(Purpose::Live);
-        let new = NewKey { issued: &issued, name, application, scopes: None, expires_at: LATER };
+        let new = NewKey::of(&issued, name, application, LATER);
         key::create(&database.primary, new, &operator()).await.expect("a key is made");
         ids.push(issued.id);
     }
     let bad = ids[1];
-    for body in ["jsonb_set(body, '{digest}', '\"short\"')", "'{\"kind\":\"surprise\"}'", "'[]'", "null"] {
+    for body in ["jsonb_set(body, '{secret,digest}', '\"short\"')", "'{\"kind\":\"surprise\"}'", "'[]'", "null"] {
         database.run(format!("update control_log set body = {body} where entity = '{bad}'")).await;
 
         let delta = authority_delta(&database.primary, before.epoch, before.authority).await.expect("a delta");
@@ -173,10 +173,10 @@ async fn a_whole_load_is_what_the_changes_add_up_to() {
     let (consumer, application) = database.with_application().await;
     let (kept, ended) = (issued(Purpose::Live), issued(Purpose::Test));
     for issued in [&kept, &ended] {
-        let new = NewKey { issued, name: "k", application, scopes: Some(&[]), expires_at: LATER };
+        let new = NewKey { scopes: Some(&[]), ..NewKey::of(issued, "k", application, LATER) };
         key::create(&database.primary, new, &operator()).await.expect("a key is made");
     }
-    key::revoke(&database.primary, &ended.id, &operator()).await.expect("it is revoked");
+    key::revoke(&database.primary, &ended.id, RevokedReason::Asked, &operator()).await.expect("it is revoked");
     consumer::create(&database.primary, NewConsumer { name: "other", tenant: Some("acme") }, &operator()).await.expect("one more");
 
     let load = full(&database.primary).await.expect("everything loads");

@@ -1,7 +1,7 @@
 use clap::Parser;
 use model::secret::SecretText;
 
-use super::{KeysArgs, key_id, seconds};
+use super::{KeysArgs, create::seconds, key_id};
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -27,6 +27,14 @@ fn lifetimes_are_spans_or_seconds() {
     assert_eq!(seconds("90d"), Ok(7_776_000));
     assert_eq!(seconds("3600"), Ok(3_600));
     assert!(seconds("soon").is_err());
+}
+
+#[test]
+fn what_is_changed_is_named_and_not_set_and_reset_at_once() {
+    assert!(parse(&["change", "7sEgbYf9hQ2x", "--reset", "routes", "--method", "GET"]).is_ok());
+    assert!(parse(&["change", "7sEgbYf9hQ2x", "--reset", "everything"]).is_err());
+    assert!(parse(&["change", "7sEgbYf9hQ2x", "--scope", "a", "--no-scopes"]).is_err());
+    assert!(parse(&["roll", "7sEgbYf9hQ2x", "--overlap", "soon"]).is_err());
 }
 
 /// A whole key on the command line must not come back on the screen, where logs of pipelines keep it.

@@ -1,0 +1,162 @@
+//! `causeway keys roll | end-overlap | change | approve | disable | enable | revoke`.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+use super::{
+    One,
+    create::{Bound, seconds},
+    key_id,
+};
+use crate::cli::{
+    client::Client,
+    output::{self, text_of},
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  NEW=$(causeway keys roll 7sEgbYf9hQ2x --overlap 12h)
+  causeway keys roll 7sEgbYf9hQ2x --overlap 0      # the secret before ends at once
+
+The secret before stays valid for the overlap, one day when nothing is said; `keys show` says until when. A second roll ends it.
+Exit codes: 0 rolled, 1 refused or failed, 2 wrong usage.")]
+pub(super) struct Roll {
+    #[command(flatten)]
+    pub(super) one: One,
+    /// How long the secret before is taken too: 12h, 7d, or seconds; at most 30d.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    overlap: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  causeway keys change 7sEgbYf9hQ2x --expires-in 90d
+  causeway keys change 7sEgbYf9hQ2x --address 203.0.113.0/24 --address 2001:db8::/32
+  causeway keys change 7sEgbYf9hQ2x --reset routes --reset scopes
+
+What is not named stays. Exit codes: 0 changed, 1 refused or failed, 2 wrong usage.")]
+pub(super) struct Change {
+    #[command(flatten)]
+    pub(super) one: One,
+    /// What the key is called.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// A scope of its own; give it several times for several.
+    #[arg(long = "scope", value_name = "SCOPE", conflicts_with = "no_scopes")]
+    scopes: Vec<String>,
+    /// Give the key no scopes at all, not even the application's.
+    #[arg(long)]
+    no_scopes: bool,
+    #[command(flatten)]
+    bound: Bound,
+    /// Take away what the key has for itself.
+    #[arg(long, value_name = "WHAT", value_parser = ["scopes", "plan", "routes", "methods", "addresses"])]
+    reset: Vec<String>,
+    /// How long it lives from now on: 90d, 12h, or seconds.
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    expires_in: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  causeway keys revoke 7sEgbYf9hQ2x
+  causeway keys revoke 7sEgbYf9hQ2x --leaked --json
+
+The id is the twelve characters after cw_live_; never give the whole key.
+Exit codes: 0 revoked, now or before; 1 refused or failed; 2 wrong usage.")]
+pub(super) struct Revoke {
+    #[command(flatten)]
+    pub(super) one: One,
+    /// Note that the key was seen where everybody can read it.
+    #[arg(long)]
+    leaked: bool,
+}
+
+pub(super) async fn roll(args: &Roll) -> anyhow::Result<ExitCode> {
+    let id = key_id(&args.one.id)?;
+    let body = args.overlap.map_or_else(|| json!({}), |seconds| json!({ "overlap": seconds }));
+    let key = Client::new(&args.one.connection)?.post(&format!("/v1/keys/{id}/roll"), Some(&body)).await?;
+    if args.one.format.json {
+        output::json_out(&key)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(secret) = key.get("secret").and_then(Value::as_str) else { bail!("the answer holds no secret") };
+    let before = match key.get("previous_until").and_then(Value::as_str) {
+        Some(until) => format!("the one that ends in {} works until {until}", text_of(&key, "previous_last_four")),
+        None => "the one before has ended".to_owned(),
+    };
+    output::remark(&format!("key {id} has a new secret, which is shown only now; {}:", output::clean(&before)))?;
+    output::out(secret)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) async fn change(args: &Change) -> anyhow::Result<ExitCode> {
+    let id = key_id(&args.one.id)?;
+    let mut body = Map::new();
+    for member in &args.reset {
+        body.insert(member.clone(), Value::Null);
+    }
+    let named = body.len();
+    args.bound.write(&mut body);
+    if args.no_scopes || !args.scopes.is_empty() {
+        body.insert("scopes".to_owned(), json!(args.scopes));
+    }
+    let set = body.values().filter(|value| !value.is_null()).count();
+    if body.len() != named + set {
+        bail!("the same thing cannot be set and reset at once");
+    }
+    if let Some(name) = &args.name {
+        body.insert("name".to_owned(), json!(name));
+    }
+    if let Some(seconds) = args.expires_in {
+        body.insert("expires_in".to_owned(), json!(seconds));
+    }
+    if body.is_empty() {
+        bail!("say what to change: `causeway keys change --help` lists it");
+    }
+    let key = Client::new(&args.one.connection)?.patch(&format!("/v1/keys/{id}"), &Value::Object(body)).await?;
+    told(&key, "is changed", args.one.format.json)
+}
+
+/// An act that is a verb of the path, without a body.
+pub(super) async fn act(args: &One, verb: &str) -> anyhow::Result<ExitCode> {
+    let id = key_id(&args.id)?;
+    let key = Client::new(&args.connection)?.post(&format!("/v1/keys/{id}/{verb}"), None).await?;
+    let done = if verb == "end-overlap" { "takes its present secret alone".to_owned() } else { format!("is {}", text_of(&key, "state")) };
+    told(&key, &done, args.format.json)
+}
+
+pub(super) async fn revoke(args: &Revoke) -> anyhow::Result<ExitCode> {
+    let id = key_id(&args.one.id)?;
+    let body = args.leaked.then(|| json!({ "leaked": true }));
+    let revoked = Client::new(&args.one.connection)?.post(&format!("/v1/keys/{id}/revoke"), body.as_ref()).await?;
+    if args.one.format.json {
+        output::json_out(&revoked)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let already = revoked.get("already_revoked").and_then(Value::as_bool).unwrap_or(false);
+    let when = text_of(&revoked, "committed_at");
+    let verb = if already { "was already revoked" } else { "is revoked" };
+    output::out(&format!("key {id} {verb} at {when}, revision {}", revision(&revoked)))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(key: &Value, done: &str, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        output::json_out(key)?;
+    } else {
+        output::out(&format!("key {} {}, revision {}", text_of(key, "id"), output::clean(done), revision(key)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn revision(answer: &Value) -> String {
+    let revision = answer.get("revision").map(|revision| format!("{}.{}", text_of(revision, "epoch"), text_of(revision, "authority")));
+    revision.unwrap_or_else(|| "-".to_owned())
+}

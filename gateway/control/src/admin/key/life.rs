@@ -1,0 +1,168 @@
+//! Rolls, pauses, changes, approvals and revocations of a key. Each can be sent again: what is so already stays so.
+
+use axum::extract::{Path, Request, State};
+use model::{
+    change::KeyState,
+    key::{self, KeyId},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use store::{
+    error::StoreError,
+    key::{KeyInfo, RevokedReason, life::KeyChange},
+    write::Written,
+};
+
+use super::{
+    draw, view,
+    wish::{self, ChangeKey, RollKey},
+    with_secret,
+};
+use crate::{
+    admin::{Reply, authority_revision, instant, store_refusal},
+    body::{self, BODY_BYTES_MAX},
+    guard::Permit,
+    query::Query,
+    refusal::Refusal,
+    state::ControlState,
+};
+
+/// A day: how long the secret before is taken when nothing is said.
+const OVERLAP_DEFAULT_SECONDS: u32 = 24 * 60 * 60;
+
+/// `POST /v1/keys/{id}/roll`: the only answer that ever holds the new secret.
+pub(crate) async fn roll(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>, request: Request) -> Result<Reply, Refusal> {
+    let id = key_id(&id)?;
+    let wish: RollKey = optional_body(request).await?;
+    body::check(&wish)?;
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    let before = store::key::get(&primary, &id).await.map_err(|error| store_refusal(&error))?;
+    let purpose = before.environment.purpose();
+    let issued = draw(|state| key::reissue(purpose, id, state.peppers(), &state.random32()), &state)?;
+    let overlap = wish.overlap.unwrap_or(OVERLAP_DEFAULT_SECONDS);
+    let until = (overlap > 0).then(|| state.now().wall.plus_seconds(i64::from(overlap)));
+    let rolled = store::key::life::roll(&primary, &id, &issued, until, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
+    Ok(Reply::ok(with_secret(&rolled, &issued)).about(object(&id)))
+}
+
+/// `POST /v1/keys/{id}/end-overlap`: the secret before the last roll is not taken any more.
+pub(crate) async fn end_overlap(
+    State(state): State<ControlState>,
+    permit: Permit,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Reply, Refusal> {
+    let id = key_id(&id)?;
+    optional_body::<Nothing>(request).await?;
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    Ok(changed(&store::key::life::end_overlap(&primary, &id, &permit.actor()).await.map_err(|error| store_refusal(&error))?))
+}
+
+/// `POST /v1/keys/{id}/approve`.
+pub(crate) async fn approve(state: State<ControlState>, permit: Permit, id: Path<String>, request: Request) -> Result<Reply, Refusal> {
+    set_state(state, permit, id, request, KeyState::Pending, KeyState::Active).await
+}
+
+/// `POST /v1/keys/{id}/disable`.
+pub(crate) async fn disable(state: State<ControlState>, permit: Permit, id: Path<String>, request: Request) -> Result<Reply, Refusal> {
+    set_state(state, permit, id, request, KeyState::Active, KeyState::Disabled).await
+}
+
+/// `POST /v1/keys/{id}/enable`.
+pub(crate) async fn enable(state: State<ControlState>, permit: Permit, id: Path<String>, request: Request) -> Result<Reply, Refusal> {
+    set_state(state, permit, id, request, KeyState::Disabled, KeyState::Active).await
+}
+
+async fn set_state(
+    State(state): State<ControlState>,
+    permit: Permit,
+    Path(id): Path<String>,
+    request: Request,
+    from: KeyState,
+    to: KeyState,
+) -> Result<Reply, Refusal> {
+    let id = key_id(&id)?;
+    optional_body::<Nothing>(request).await?;
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    Ok(changed(&store::key::life::set_state(&primary, &id, from, to, &permit.actor()).await.map_err(|error| store_refusal(&error))?))
+}
+
+/// `PATCH /v1/keys/{id}` (RFC 7396).
+pub(crate) async fn change(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>, request: Request) -> Result<Reply, Refusal> {
+    let id = key_id(&id)?;
+    body::expect_json(request.headers())?;
+    let wish: ChangeKey = body::decode(&body::read(request, BODY_BYTES_MAX).await?)?;
+    wish.check()?;
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    let before = store::key::get(&primary, &id).await.map_err(|error| store_refusal(&error))?;
+    let restrictions = wish.restrictions(&before.restrictions);
+    if let Some(restrictions) = &restrictions {
+        wish::known_routes(&primary, restrictions).await?;
+    }
+    let expires_at = wish.expires_in.map(|seconds| state.now().wall.plus_seconds(i64::from(seconds)));
+    let change = KeyChange { name: wish.name, scopes: wish.scopes, plan: wish.plan, restrictions, expires_at };
+    match store::key::life::change(&primary, &id, change, &permit.actor()).await {
+        Ok(written) => Ok(changed(&written)),
+        Err(StoreError::NotFound { what: "plan", .. }) => Err(Refusal::field("/plan", "unknown", "is not the name of a plan")),
+        Err(error) => Err(store_refusal(&error)),
+    }
+}
+
+/// `POST /v1/keys/{id}/revoke`: doing it again changes nothing and says so.
+pub(crate) async fn revoke(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>, request: Request) -> Result<Reply, Refusal> {
+    let id = key_id(&id)?;
+    let mut query = Query::of(request.uri());
+    if query.text("wait").is_some() {
+        let text = "is not available yet: nodes apply a revocation within a second, but do not confirm it";
+        query.refuse("wait", "unsupported", text);
+    }
+    query.finish()?;
+    let wish: RevokeKey = optional_body(request).await?;
+    let reason = if wish.leaked { RevokedReason::Leaked } else { RevokedReason::Asked };
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    let revoked = store::key::revoke(&primary, &id, reason, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
+    let body = json!({
+        "id": id,
+        "state": KeyState::Revoked,
+        "revision": authority_revision(revoked.revisions),
+        "committed_at": instant(revoked.at),
+        "already_revoked": revoked.already,
+    });
+    Ok(Reply::ok(body).about(object(&id)))
+}
+
+/// How a key is revoked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct RevokeKey {
+    /// It was seen where everybody can read it.
+    leaked: bool,
+}
+
+/// A body that says nothing.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// An empty body will do.
+async fn optional_body<T: DeserializeOwned + Default>(request: Request) -> Result<T, Refusal> {
+    let bytes = body::read(request, BODY_BYTES_MAX).await?;
+    if bytes.is_empty() { Ok(T::default()) } else { body::decode(&bytes) }
+}
+
+fn key_id(text: &str) -> Result<KeyId, Refusal> {
+    KeyId::parse(text).ok_or_else(|| Refusal::not_found("key"))
+}
+
+fn object(id: &KeyId) -> String {
+    format!("key:{id}")
+}
+
+/// A key after a change, and the revision that nodes have to reach to know it.
+fn changed(written: &Written<KeyInfo>) -> Reply {
+    let mut body = view(&written.item);
+    if let Value::Object(members) = &mut body {
+        members.insert("revision".to_owned(), authority_revision(written.revisions));
+    }
+    Reply::ok(body).about(object(&written.item.id))
+}

@@ -1,0 +1,198 @@
+//! What a key is asked for with, changed with, rolled with; and how the texts become values.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName};
+use ipnet::IpNet;
+use model::{
+    change::Environment,
+    key,
+    problem::{Denial, ProblemKind},
+    restriction::{ENTRIES_MAX, Restrictions},
+};
+use serde::{Deserialize, Serialize};
+use store::{
+    actor::Actor,
+    key::{Call, life::Patch},
+    pool::Primary,
+};
+use validator::{Validate, ValidationError};
+
+use crate::{
+    admin::{plain_name, printable, scope_list, store_refusal, unexpected},
+    refusal::Refusal,
+};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// The longest key of a call, in characters.
+const CALL_KEY_MAX: usize = 255;
+
+/// What a key is asked for with.
+#[derive(Debug, Serialize, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateKey {
+    /// What its owner calls it.
+    #[validate(length(min = 1, max = 80, message = "must have 1 to 80 characters"), custom(function = printable))]
+    pub(super) name: String,
+    /// The id or the name of the application; the default one when absent.
+    #[validate(length(min = 1, max = 80, message = "must be the id or the name of an application"))]
+    pub(super) application: Option<String>,
+    /// Its own scopes: the application's when absent, none when empty.
+    #[validate(custom(function = scope_list))]
+    pub(super) scopes: Option<Vec<String>>,
+    /// The name of its own plan: the application's when absent.
+    #[validate(custom(function = plain_name))]
+    pub(super) plan: Option<String>,
+    /// Names of the routes that it may be used on: all when absent, none when empty.
+    #[validate(custom(function = route_list))]
+    routes: Option<Vec<String>>,
+    /// Methods that it may be used with: all when absent, none when empty.
+    #[validate(custom(function = method_list))]
+    methods: Option<Vec<String>>,
+    /// Addresses and ranges (CIDR) that it may come from: all when absent, none when empty.
+    #[validate(custom(function = address_list))]
+    addresses: Option<Vec<String>>,
+    /// Seconds until it ends.
+    #[validate(range(min = 60, max = 315_360_000, message = "must be 60 (a minute) to 315360000 (ten years) seconds"))]
+    pub(super) expires_in: Option<u32>,
+    /// For which traffic.
+    #[serde(default)]
+    pub(super) environment: Environment,
+    /// It waits for approval before it can be used.
+    #[serde(default)]
+    pub(super) pending: bool,
+}
+
+impl CreateKey {
+    /// Where the key may be used.
+    pub(super) fn restrictions(&self) -> Restrictions {
+        Restrictions { routes: boxed(self.routes.clone()), methods: boxed(self.methods.clone()), addresses: networks(self.addresses.as_deref()) }
+    }
+}
+
+/// What of a key is changed (RFC 7396): what is absent stays, what is null goes back to what the application has.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ChangeKey {
+    pub(super) name: Option<String>,
+    #[serde(default)]
+    pub(super) scopes: Patch<Vec<String>>,
+    #[serde(default)]
+    pub(super) plan: Patch<String>,
+    #[serde(default)]
+    routes: Patch<Vec<String>>,
+    #[serde(default)]
+    methods: Patch<Vec<String>>,
+    #[serde(default)]
+    addresses: Patch<Vec<String>>,
+    pub(super) expires_in: Option<u32>,
+}
+
+impl ChangeKey {
+    /// Holds the members against the rules that stand at [`CreateKey`].
+    pub(super) fn check(&self) -> Result<(), Refusal> {
+        // A key of that shape would be asked for with these members.
+        let shape = CreateKey {
+            name: self.name.clone().unwrap_or_else(|| "unchanged".to_owned()),
+            application: None,
+            scopes: self.scopes.clone().apply(None),
+            plan: self.plan.clone().apply(None),
+            routes: self.routes.clone().apply(None),
+            methods: self.methods.clone().apply(None),
+            addresses: self.addresses.clone().apply(None),
+            expires_in: self.expires_in,
+            environment: Environment::Live,
+            pending: false,
+        };
+        crate::body::check(&shape)
+    }
+
+    /// What the restrictions become; `None` when no member speaks of them.
+    pub(super) fn restrictions(&self, before: &Restrictions) -> Option<Restrictions> {
+        if self.routes == Patch::Keep && self.methods == Patch::Keep && self.addresses == Patch::Keep {
+            return None;
+        }
+        let mut after = before.clone();
+        if self.routes != Patch::Keep {
+            after.routes = boxed(self.routes.clone().apply(None));
+        }
+        if self.methods != Patch::Keep {
+            after.methods = boxed(self.methods.clone().apply(None));
+        }
+        if self.addresses != Patch::Keep {
+            after.addresses = networks(self.addresses.clone().apply(None).as_deref());
+        }
+        Some(after)
+    }
+}
+
+/// How a key is rolled.
+#[derive(Debug, Default, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RollKey {
+    /// Seconds for which the secret before is taken too; a day when absent, not at all when 0.
+    #[validate(range(max = 2_592_000, message = "must be 0 to 2592000 (thirty days) seconds"))]
+    pub(super) overlap: Option<u32>,
+}
+
+/// Refuses restrictions to routes that do not exist: a misspelled name would make a key that never works.
+pub(super) async fn known_routes(primary: &Primary, restrictions: &Restrictions) -> Result<(), Refusal> {
+    let Some(routes) = restrictions.routes.as_ref().filter(|routes| !routes.is_empty()) else { return Ok(()) };
+    let names: Vec<_> = routes.iter().map(|name| name.clone().into_string()).collect();
+    let unknown = store::key::unknown_routes(primary, &names).await.map_err(|error| store_refusal(&error))?;
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    Err(Refusal::field("/routes", "unknown", format!("names what is no route: {}", unknown.join(", "))))
+}
+
+/// The call that may be repeated, if it says so. The key of another operator's call is another key.
+pub(super) fn call(headers: &HeaderMap, actor: &Actor, body: &CreateKey) -> Result<Option<Call>, Refusal> {
+    let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().ok().map(str::trim).filter(|text| (1..=CALL_KEY_MAX).contains(&text.len()));
+    let (Some(text), None) = (text, values.next()) else {
+        return Err(Denial::new(ProblemKind::RequestMalformed, "Idempotency-Key must be one field of 1 to 255 visible ASCII characters").into());
+    };
+    let asked = serde_json::to_vec(body).map_err(|error| unexpected(&error))?;
+    Ok(Some(Call { token: key::fingerprint(&[actor.to_string().as_bytes(), text.as_bytes()]), fingerprint: key::fingerprint(&[&asked]) }))
+}
+
+fn boxed(list: Option<Vec<String>>) -> Option<Vec<Box<str>>> {
+    list.map(|list| list.into_iter().map(String::into_boxed_str).collect())
+}
+
+/// Texts that [`address_list`] has accepted.
+fn networks(list: Option<&[String]>) -> Option<Vec<IpNet>> {
+    list.map(|list| list.iter().filter_map(|text| network(text)).collect())
+}
+
+/// A range, or one address. Bits behind the prefix are cut, so that what is shown is what is meant.
+fn network(text: &str) -> Option<IpNet> {
+    text.parse::<IpNet>().ok().map(|range| range.trunc()).or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
+}
+
+fn list(list: &[String], is_fine: impl Fn(&str) -> bool, message: &'static str) -> Result<(), ValidationError> {
+    if list.len() > ENTRIES_MAX {
+        return Err(ValidationError::new("length").with_message("must be at most 32".into()));
+    }
+    if list.iter().all(|entry| is_fine(entry)) { Ok(()) } else { Err(ValidationError::new("form").with_message(message.into())) }
+}
+
+fn route_list(routes: &[String]) -> Result<(), ValidationError> {
+    list(routes, model::compile::is_name, "must hold names of routes")
+}
+
+fn method_list(methods: &[String]) -> Result<(), ValidationError> {
+    let is_method =
+        |text: &str| text.len() <= 24 && !text.bytes().any(|byte| byte.is_ascii_lowercase()) && http::Method::from_bytes(text.as_bytes()).is_ok();
+    list(methods, is_method, "must hold request methods in capital letters, such as GET")
+}
+
+fn address_list(addresses: &[String]) -> Result<(), ValidationError> {
+    list(addresses, |text| network(text).is_some(), "must hold addresses or ranges, such as 192.0.2.7 or 2001:db8::/32")
+}
+
+#[cfg(test)]
+mod tests;

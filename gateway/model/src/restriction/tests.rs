@@ -1,0 +1,39 @@
+use super::*;
+
+fn check(restrictions: &str, (route, method, address): (&str, &str, &str), expected: Option<Restricted>) {
+    let read: Restrictions = serde_json::from_str(restrictions).unwrap();
+    assert_eq!(read.forbids(route, method, address.parse().unwrap()), expected, "{restrictions} {route} {method} {address}");
+}
+
+#[test]
+fn what_is_absent_does_not_restrict_and_what_is_empty_allows_nothing() {
+    let usual = ("orders", "GET", "192.0.2.7");
+
+    check("{}", usual, None);
+    check(r#"{"routes":[]}"#, usual, Some(Restricted::Route));
+    check(r#"{"methods":[]}"#, usual, Some(Restricted::Method));
+    check(r#"{"addresses":[]}"#, usual, Some(Restricted::Address));
+}
+
+#[test]
+fn each_list_is_held_against_its_own_fact() {
+    check(r#"{"routes":["orders"]}"#, ("orders", "GET", "192.0.2.7"), None);
+    check(r#"{"routes":["order"]}"#, ("orders", "GET", "192.0.2.7"), Some(Restricted::Route));
+    check(r#"{"methods":["GET","HEAD"]}"#, ("orders", "HEAD", "192.0.2.7"), None);
+    check(r#"{"methods":["GET"]}"#, ("orders", "get", "192.0.2.7"), Some(Restricted::Method));
+    check(r#"{"addresses":["192.0.2.0/24"]}"#, ("orders", "GET", "192.0.2.7"), None);
+    check(r#"{"addresses":["192.0.2.0/24"]}"#, ("orders", "GET", "192.0.3.7"), Some(Restricted::Address));
+}
+
+#[test]
+fn an_address_has_one_meaning_on_both_stacks() {
+    check(r#"{"addresses":["192.0.2.0/24"]}"#, ("orders", "GET", "::ffff:192.0.2.7"), None);
+    check(r#"{"addresses":["192.0.2.0/24"]}"#, ("orders", "GET", "::ffff:192.0.3.7"), Some(Restricted::Address));
+    check(r#"{"addresses":["2001:db8::/32"]}"#, ("orders", "GET", "192.0.2.7"), Some(Restricted::Address));
+}
+
+#[test]
+fn a_restriction_that_this_version_does_not_know_is_not_skipped() {
+    assert!(serde_json::from_str::<Restrictions>(r#"{"routes":["orders"],"weekdays":["monday"]}"#).is_err());
+    assert!(serde_json::from_str::<Restrictions>(r#"{"addresses":["192.0.2.0/33"]}"#).is_err());
+}

@@ -1,0 +1,12 @@
+-- Keys whose digest, or the one before it, has not the given pepper outermost; in batches, so that no lock is held for long.
+select key_id as id
+from api_key
+where
+    state <> 'revoked'
+    and key_id > $2
+    and (
+        coalesce(peppers[array_upper(peppers, 1)], pepper_version) <> $1
+        or (previous_peppers is not null and previous_peppers[array_upper(previous_peppers, 1)] <> $1)
+    )
+order by key_id
+limit $3

@@ -1,0 +1,19 @@
+-- What nodes receive of one key.
+select
+    api_key.key_id as "id!",
+    api_key.digest as "digest!",
+    coalesce(api_key.peppers, array[api_key.pepper_version]) as "peppers!",
+    api_key.secret_number as "secret_number!",
+    api_key.previous_digest as "previous_digest?",
+    api_key.previous_peppers as "previous_peppers?",
+    api_key.previous_until as "previous_until?",
+    api_key.application_id as "application_id!",
+    api_key.prefix as "prefix!",
+    api_key.scopes as "scopes?",
+    plan.name as "plan?",
+    nullif(api_key.restrictions, '{}'::jsonb) as "restrictions?",
+    api_key.state as "state!",
+    api_key.expires_at as "expires_at!"
+from api_key
+left join plan on plan.plan_id = api_key.plan_id
+where api_key.key_id = $1

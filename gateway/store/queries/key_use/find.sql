@@ -1,0 +1,1 @@
+select at, region, client from key_use where key_id = $1

@@ -1,0 +1,229 @@
+//! What each key was used for, counted from the records that are loaded, in their transaction: as exact as the log itself.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use model::time::UtcMicros;
+use serde::Serialize;
+use sqlx::{PgConnection, query_file};
+
+use super::extract::Columns;
+use crate::{error::StoreError, wire};
+
+/// Slots of latency: four in each octave from 64 us on, the last one open.
+const LATENCY_SLOTS: usize = 80;
+/// The octave in which the first slot ends.
+const LATENCY_OCTAVE_MIN: u32 = 6;
+/// The longest name of a client program that is kept, in bytes.
+const CLIENT_MAX: usize = 32;
+
+/// How long a slot of time is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Grain {
+    /// Ten seconds: for what a roll still waits for.
+    Ten,
+    Minute,
+    Hour,
+}
+
+impl Grain {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ten => "t",
+            Self::Minute => "m",
+            Self::Hour => "h",
+        }
+    }
+
+    const fn micros(self) -> i64 {
+        match self {
+            Self::Ten => 10_000_000,
+            Self::Minute => 60_000_000,
+            Self::Hour => 3_600_000_000,
+        }
+    }
+}
+
+/// One row's worth.
+#[derive(Debug, Clone, Serialize)]
+struct Sums {
+    grain: &'static str,
+    at: i64,
+    key_id: String,
+    route: String,
+    region: Option<String>,
+    tenant: Option<String>,
+    consumer: Option<String>,
+    application: Option<String>,
+    requests: i64,
+    denied: i64,
+    client_errors: i64,
+    server_errors: i64,
+    old_secret: i64,
+    request_bytes: i64,
+    response_bytes: i64,
+    latency: Vec<i64>,
+}
+
+/// When a key was used last.
+#[derive(Debug, Clone, Serialize)]
+struct Use {
+    key_id: String,
+    at: i64,
+    region: Option<String>,
+    client: Option<String>,
+}
+
+/// What one load adds.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    sums: HashMap<String, Sums>,
+    uses: HashMap<String, Use>,
+    name: String,
+}
+
+impl Tally {
+    /// Counts an event, if it is a request of a caller who is known, or the end of its stream.
+    pub(super) fn count(&mut self, columns: &Columns<'_>, event: &[u8]) {
+        let [phase, class] = columns.kind() else { return };
+        let [tenant, consumer, application, Some(key_id), route, _] = columns.who() else { return };
+        let (Some("access"), Some(at), Some(_)) = (*class, columns.at, application) else { return };
+        let is_outcome = match *phase {
+            Some("outcome") => true,
+            Some("close") => false,
+            _ => return,
+        };
+        let route = route.unwrap_or_default();
+        let is_old = is_outcome && columns.facts.auth_method == Some("api_key_old");
+        for grain in [Grain::Minute, Grain::Hour, Grain::Ten].into_iter().take(if is_old { 3 } else { 2 }) {
+            let start = at.0 - at.0.rem_euclid(grain.micros());
+            self.name.clear();
+            // Writing into a text cannot fail.
+            write!(self.name, "{}{start} {key_id} {route}", grain.as_str()).ok();
+            if !self.sums.contains_key(&self.name) {
+                let sums = Sums::start(grain, start, [key_id, route], [columns.region(), *tenant, *consumer, *application]);
+                self.sums.insert(self.name.clone(), sums);
+            }
+            if let Some(sums) = self.sums.get_mut(&self.name) {
+                sums.add(columns, is_outcome, is_old);
+            }
+        }
+        if is_outcome {
+            self.used(key_id, at, columns.region(), event);
+        }
+    }
+
+    fn used(&mut self, key_id: &str, at: UtcMicros, region: Option<&str>, event: &[u8]) {
+        match self.uses.get_mut(key_id) {
+            Some(before) if before.at >= at.0 => {}
+            // Whose program it was is looked up once a load for each key: it stands in the envelope, which is not scanned.
+            Some(before) => (before.at, before.region) = (at.0, region.map(str::to_owned)),
+            None => {
+                let seen = Use { key_id: key_id.to_owned(), at: at.0, region: region.map(str::to_owned), client: client(event) };
+                self.uses.insert(key_id.to_owned(), seen);
+            }
+        }
+    }
+
+    /// Adds it to what is there, and forgets it.
+    pub(super) async fn write(&mut self, connection: &mut PgConnection, node: &str) -> Result<(), StoreError> {
+        if self.sums.is_empty() {
+            return Ok(());
+        }
+        let mut sums: Vec<Sums> = self.sums.drain().map(|(_, sums)| sums).collect();
+        // Everybody takes the rows in one order, so that nobody waits for somebody who waits for him.
+        sums.sort_unstable_by(|a, b| (a.grain, a.at, &a.key_id, &a.route).cmp(&(b.grain, b.at, &b.key_id, &b.route)));
+        query_file!("queries/key_usage/add.sql", node, json(&sums)?).execute(&mut *connection).await?;
+        let mut uses: Vec<Use> = self.uses.drain().map(|(_, used)| used).collect();
+        uses.sort_unstable_by(|a, b| a.key_id.cmp(&b.key_id));
+        query_file!("queries/key_use/put.sql", json(&uses)?).execute(connection).await?;
+        Ok(())
+    }
+
+    /// Forgets what a load that did not come to its end has counted.
+    pub(super) fn clear(&mut self) {
+        self.sums.clear();
+        self.uses.clear();
+    }
+}
+
+impl Sums {
+    fn start(grain: Grain, at: i64, [key_id, route]: [&str; 2], [region, tenant, consumer, application]: [Option<&str>; 4]) -> Self {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        Self {
+            grain: grain.as_str(),
+            at,
+            key_id: key_id.to_owned(),
+            route: route.to_owned(),
+            region: owned(region),
+            tenant: owned(tenant),
+            consumer: owned(consumer),
+            application: owned(application),
+            requests: 0,
+            denied: 0,
+            client_errors: 0,
+            server_errors: 0,
+            old_secret: 0,
+            request_bytes: 0,
+            response_bytes: 0,
+            latency: vec![0; LATENCY_SLOTS],
+        }
+    }
+
+    fn add(&mut self, columns: &Columns<'_>, is_outcome: bool, is_old: bool) {
+        let facts = &columns.facts;
+        self.request_bytes += facts.request_bytes.unwrap_or(0);
+        self.response_bytes += facts.response_bytes.unwrap_or(0);
+        if !is_outcome {
+            return;
+        }
+        self.requests += 1;
+        self.old_secret += i64::from(is_old);
+        self.denied += i64::from(columns.decision() == Some("deny"));
+        self.client_errors += i64::from(columns.status.is_some_and(|status| (400..500).contains(&status)));
+        self.server_errors += i64::from(columns.status.is_some_and(|status| status >= 500));
+        if let Some(slot) = facts.duration_us.and_then(|duration| self.latency.get_mut(latency_slot(duration))) {
+            *slot += 1;
+        }
+    }
+}
+
+/// The slot of a duration in microseconds.
+fn latency_slot(duration_us: i64) -> usize {
+    let duration = u64::try_from(duration_us).unwrap_or(0).max(1);
+    let octave = duration.ilog2();
+    if octave < LATENCY_OCTAVE_MIN {
+        return 0;
+    }
+    let quarter = (duration >> (octave - 2)) & 3;
+    let slot = u64::from(octave - LATENCY_OCTAVE_MIN) * 4 + quarter;
+    usize::try_from(slot).unwrap_or(usize::MAX).min(LATENCY_SLOTS - 1)
+}
+
+/// The duration in microseconds under which a share of all counted ones lies, in hundredths; `None` when none was counted. It is the upper end of a
+/// slot: at most a quarter more than the exact one.
+pub(crate) fn percentile(latency: &[i64], percent: i64) -> Option<u64> {
+    let total: i64 = latency.iter().sum();
+    let wanted = (total * percent + 99) / 100;
+    let mut seen = 0;
+    let slot = latency.iter().position(|count| {
+        seen += count;
+        *count > 0 && seen >= wanted
+    })?;
+    let (octave, quarter) = (u32::try_from(slot / 4).ok()? + LATENCY_OCTAVE_MIN, u64::try_from(slot % 4).ok()?);
+    Some((4 + quarter + 1) << (octave - 2))
+}
+
+/// The name of the program in a `User-Agent` (RFC 9110 section 10.1.5): its first product, without the version.
+fn client(event: &[u8]) -> Option<String> {
+    let event: serde_json::Value = serde_json::from_slice(event).ok()?;
+    let agent = event.pointer("/personal/data/user_agent")?.as_str()?;
+    let product: String = agent.chars().take_while(|character| character.is_ascii_alphanumeric() || "-_.+".contains(*character)).collect();
+    Some(product.chars().take(CLIENT_MAX).collect()).filter(|name: &String| !name.is_empty())
+}
+
+fn json(value: &impl Serialize) -> Result<serde_json::Value, StoreError> {
+    serde_json::to_value(value).map_err(|error| wire::corrupt("usage", error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,82 @@
+//! Rotation of the pepper: a layer around every digest, batch by batch, without a secret at hand.
+
+use model::{
+    change::{AuthorityChange, SecretRow},
+    key::{Digest, KeyId, Peppers},
+};
+use sqlx::{query_file, query_file_scalar};
+
+use super::row_on;
+use crate::{
+    actor::Actor,
+    error::StoreError,
+    pool::Primary,
+    wire,
+    write::{ControlWrite, Lanes},
+};
+
+/// Keys in one transaction: the lock on the authority lane is held for some tens of milliseconds, and a revocation waits no
+/// longer than that.
+const BATCH: i64 = 500;
+
+/// How far a rotation has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    /// Keys that got a layer.
+    pub rotated: usize,
+    /// Where to go on; `None` when no key is left.
+    pub next: Option<KeyId>,
+}
+
+/// Puts the current pepper around the digests of up to 500 keys behind `after`. Keys whose outermost pepper is the current one are
+/// left alone, so it can be stopped and begun again anywhere.
+///
+/// # Errors
+/// [`StoreError`]; [`StoreError::Corrupt`] names a key that cannot be read, and nothing of the batch is changed.
+pub async fn rotate(primary: &Primary, peppers: &Peppers, after: Option<KeyId>, actor: &Actor) -> Result<Batch, StoreError> {
+    let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
+    let current = i32::from(peppers.current());
+    let after = after.map(|id| id.to_string()).unwrap_or_default();
+    let due = query_file_scalar!("queries/api_key/pepper_due.sql", current, after, BATCH).fetch_all(&mut *write.tx).await?;
+    let mut last = None;
+    for text in &due {
+        let id = KeyId::parse(text).ok_or_else(|| wire::corrupt("key id", text.clone()))?;
+        let mut row = row_on(&mut write.tx, &id).await?;
+        nest(&mut row.secret, peppers, &id);
+        if let Some(previous) = &mut row.previous {
+            nest(&mut previous.secret, peppers, &id);
+        }
+        let previous = row.previous.as_ref().map(|previous| &previous.secret);
+        let previous_versions = previous.map(versions);
+        query_file!(
+            "queries/api_key/pepper_put.sql",
+            id.as_str(),
+            row.secret.digest.as_slice(),
+            &versions(&row.secret),
+            previous.map(|secret| secret.digest.as_slice()),
+            previous_versions.as_deref()
+        )
+        .execute(&mut *write.tx)
+        .await?;
+        write.authority(&AuthorityChange::Key(row))?;
+        last = Some(id);
+    }
+    write.commit().await?;
+    let is_full = i64::try_from(due.len()).is_ok_and(|rows| rows == BATCH);
+    Ok(Batch { rotated: due.len(), next: last.filter(|_| is_full) })
+}
+
+fn nest(secret: &mut SecretRow, peppers: &Peppers, id: &KeyId) {
+    let current = peppers.current();
+    if secret.peppers.last() == Some(&current) {
+        return;
+    }
+    if let Some(digest) = peppers.nest(current, id, &Digest(secret.digest)) {
+        secret.digest = digest.0;
+        secret.peppers.push(current);
+    }
+}
+
+fn versions(secret: &SecretRow) -> Vec<i32> {
+    secret.peppers.iter().copied().map(i32::from).collect()
+}

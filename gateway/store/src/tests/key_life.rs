@@ -1,0 +1,211 @@
+use model::{
+    change::KeyState,
+    key::{Issued, KeyId, Peppers, Presented, Purpose, reissue},
+    restriction::Restrictions,
+    secret::SecretKey,
+    time::UtcMicros,
+};
+
+use super::fixture::{Database, LATER, document, issued, operator, peppers};
+use crate::{
+    error::StoreError,
+    key::{
+        self, Call, Created, NewKey, RevokedReason,
+        life::{self, KeyChange, Patch},
+        pepper,
+    },
+    revision::{full, heads},
+};
+
+/// When an overlap ends: well before [`LATER`].
+const UNTIL: UtcMicros = UtcMicros(4_000_000_000_000_000);
+
+/// A database with one key.
+async fn with_key() -> (Database, Issued) {
+    let database = Database::new().await;
+    let (_, application) = database.with_application().await;
+    let issued = issued(Purpose::Live);
+    key::create(&database.primary, NewKey::of(&issued, "k", application, LATER), &operator()).await.expect("a key is made");
+    (database, issued)
+}
+
+fn another(of: &Issued, random: u8) -> Issued {
+    reissue(of.purpose, of.id, &peppers(), &[random; 32]).expect("the pepper is loaded")
+}
+
+/// Which texts a node takes, from the whole load and from the last change alike.
+async fn taken(database: &Database, id: KeyId, peppers: &Peppers, texts: &[&Issued], now: UtcMicros) -> Vec<bool> {
+    let load = full(&database.primary).await.expect("it loads");
+    let row = load.keys.into_iter().find(|row| row.id == id).expect("the key is there");
+    let authority = model::authority::Authority::from_rows([], [], [row.clone()]);
+    let key = authority.keys.get(&id).expect("it is there");
+    let shown = serde_json::to_value(&row).expect("it is written");
+    let logged = database.texts(format!("select body::text from control_log where entity = '{id}' order by rev desc limit 1")).await;
+    let mut logged: serde_json::Value = serde_json::from_str(logged.first().expect("it is in the log")).expect("it is JSON");
+    logged.as_object_mut().expect("an object").remove("kind");
+    assert_eq!(logged, shown, "the change and the whole load differ");
+    let is_taken = |issued: &&Issued| {
+        let presented = Presented::parse(issued.text.expose_secret()).expect("it has the form");
+        peppers.which(&presented, Some(&key.secret), key.previous(now)).is_some()
+    };
+    texts.iter().map(is_taken).collect()
+}
+
+#[tokio::test]
+async fn a_roll_keeps_the_secret_before_for_the_overlap_and_never_a_third() {
+    let (database, first) = with_key().await;
+    let (second, third) = (another(&first, 7), another(&first, 8));
+
+    let rolled = life::roll(&database.primary, &first.id, &second, Some(UNTIL), &operator()).await.expect("it is rolled").item;
+    let during = taken(&database, first.id, &peppers(), &[&first, &second], UtcMicros(UNTIL.0 - 1)).await;
+    let after = taken(&database, first.id, &peppers(), &[&first, &second], UNTIL).await;
+    life::roll(&database.primary, &first.id, &third, Some(UNTIL), &operator()).await.expect("it is rolled again");
+    let again = taken(&database, first.id, &peppers(), &[&first, &second, &third], UtcMicros(UNTIL.0 - 1)).await;
+    let ended = life::end_overlap(&database.primary, &first.id, &operator()).await.expect("the overlap is ended");
+    let last = taken(&database, first.id, &peppers(), &[&first, &second, &third], UtcMicros(UNTIL.0 - 1)).await;
+    let twice = life::end_overlap(&database.primary, &first.id, &operator()).await.expect("once more");
+
+    assert_eq!(rolled.previous.as_ref().map(|previous| (previous.last_four.as_str(), previous.until)), Some((first.last_four(), UNTIL)));
+    assert_eq!(rolled.last_four, second.last_four());
+    assert_eq!(during, [true, true]);
+    assert_eq!(after, [false, true]);
+    assert_eq!(again, [false, true, true]);
+    assert_eq!(last, [false, false, true]);
+    assert_eq!((ended.item.previous, twice.revisions), (None, ended.revisions));
+}
+
+#[tokio::test]
+async fn a_roll_without_overlap_ends_the_secret_before_at_once_and_no_overlap_outlives_the_key() {
+    let (database, first) = with_key().await;
+    let (second, third) = (another(&first, 7), another(&first, 8));
+
+    life::roll(&database.primary, &first.id, &second, None, &operator()).await.expect("it is rolled");
+    let taken = taken(&database, first.id, &peppers(), &[&first, &second], UtcMicros(0)).await;
+    let change = KeyChange { expires_at: Some(UNTIL), ..KeyChange::default() };
+    life::change(&database.primary, &first.id, change, &operator()).await.expect("it ends sooner");
+    let rolled = life::roll(&database.primary, &first.id, &third, Some(LATER), &operator()).await.expect("it is rolled").item;
+
+    assert_eq!(taken, [false, true]);
+    assert_eq!(rolled.previous.expect("there is one").until, UNTIL);
+}
+
+#[tokio::test]
+async fn what_is_revoked_stays_revoked_whatever_comes_at_the_same_time() {
+    for round in 0..8 {
+        let (database, first) = with_key().await;
+        let second = another(&first, round);
+        let (by, id) = (operator(), first.id);
+        let roll = life::roll(&database.primary, &id, &second, Some(UNTIL), &by);
+        let revoke = key::revoke(&database.primary, &id, RevokedReason::Leaked, &by);
+
+        let (rolled, revoked) = tokio::join!(roll, revoke);
+
+        revoked.expect("a revocation always takes place");
+        let is_conflict = matches!(&rolled, Err(StoreError::Conflict { constraint, .. }) if constraint == "key_state");
+        assert!(rolled.is_ok() || is_conflict, "{rolled:?}");
+        let info = key::get(&database.primary, &id).await.expect("it is there");
+        assert_eq!((info.state, info.previous, info.revoked_reason), (KeyState::Revoked, None, Some(RevokedReason::Leaked)));
+        for (from, to) in [(KeyState::Disabled, KeyState::Active), (KeyState::Pending, KeyState::Active), (KeyState::Active, KeyState::Disabled)] {
+            let result = life::set_state(&database.primary, &id, from, to, &by).await;
+            assert!(matches!(&result, Err(StoreError::Conflict { constraint, .. }) if constraint == "key_state"), "{result:?}");
+        }
+        let changed = life::change(&database.primary, &id, KeyChange::default(), &by).await;
+        assert!(matches!(&changed, Err(StoreError::Conflict { .. })), "{changed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_waits_is_approved_paused_and_goes_on() {
+    let database = Database::new().await;
+    let (_, application) = database.with_application().await;
+    let issued = issued(Purpose::Live);
+    let new = NewKey { state: KeyState::Pending, ..NewKey::of(&issued, "k", application, LATER) };
+    key::create(&database.primary, new, &operator()).await.expect("a key is made");
+    let (primary, id, by) = (&database.primary, issued.id, operator());
+
+    let too_early = life::roll(primary, &id, &another(&issued, 7), None, &by).await;
+    let approved = life::set_state(primary, &id, KeyState::Pending, KeyState::Active, &by).await.expect("it is approved");
+    let twice = life::set_state(primary, &id, KeyState::Pending, KeyState::Active, &by).await.expect("once more");
+    let paused = life::set_state(primary, &id, KeyState::Active, KeyState::Disabled, &by).await.expect("it is paused");
+    let approved_again = life::set_state(primary, &id, KeyState::Pending, KeyState::Active, &by).await;
+    let resumed = life::set_state(primary, &id, KeyState::Disabled, KeyState::Active, &by).await.expect("it goes on");
+
+    assert!(matches!(&too_early, Err(StoreError::Conflict { constraint, .. }) if constraint == "key_state"), "{too_early:?}");
+    assert_eq!((approved.item.state, paused.item.state, resumed.item.state), (KeyState::Active, KeyState::Disabled, KeyState::Active));
+    assert_eq!(twice.revisions, approved.revisions);
+    assert!(matches!(&approved_again, Err(StoreError::Conflict { .. })), "a paused key is not approved anew: {approved_again:?}");
+    assert_eq!(heads(primary).await.expect("there are heads"), resumed.revisions);
+}
+
+#[tokio::test]
+async fn a_change_touches_what_it_names_alone() {
+    let database = Database::new().await;
+    database
+        .apply(&document(
+            "tenants: [{ name: acme, hosts: [a.example.com] }]\nplans: [{ name: gold }]\nconsumers: [{ name: shop }]\n\
+             applications: [{ name: web, consumer: shop }]",
+        ))
+        .await;
+    let application = crate::application::by_name(&database.primary, "web").await.expect("it is there").id;
+    let issued = issued(Purpose::Live);
+    key::create(&database.primary, NewKey::of(&issued, "k", application, LATER), &operator()).await.expect("a key is made");
+    let change = async |change| life::change(&database.primary, &issued.id, change, &operator()).await;
+    let bound = Restrictions { methods: Some(vec!["GET".into()]), addresses: Some(vec!["192.0.2.0/24".parse().expect("a range")]), routes: None };
+
+    let first = KeyChange { plan: Patch::Set("gold".to_owned()), restrictions: Some(bound.clone()), ..KeyChange::default() };
+    let first = change(first).await.expect("it is changed").item;
+    let second =
+        change(KeyChange { name: Some("l".to_owned()), scopes: Patch::Set(Vec::new()), ..KeyChange::default() }).await.expect("changed").item;
+    let third = change(KeyChange { scopes: Patch::Reset, plan: Patch::Reset, ..KeyChange::default() }).await.expect("it is changed").item;
+    let unknown = change(KeyChange { plan: Patch::Set("silver".to_owned()), ..KeyChange::default() }).await;
+
+    assert_eq!((first.plan.as_deref(), &first.restrictions, first.name.as_str(), &first.scopes), (Some("gold"), &bound, "k", &None));
+    assert_eq!((second.plan.as_deref(), &second.restrictions, second.name.as_str()), (Some("gold"), &bound, "l"));
+    assert_eq!((second.scopes, third.scopes, third.plan), (Some(Vec::new()), None, None));
+    assert_eq!(third.restrictions, bound);
+    assert!(matches!(&unknown, Err(StoreError::NotFound { what: "plan", .. })), "{unknown:?}");
+    assert_eq!(taken(&database, issued.id, &peppers(), &[&issued], UtcMicros(0)).await, [true]);
+}
+
+/// draft-ietf-httpapi-idempotency-key-header: the same call makes one key, whoever else calls at the same time.
+#[tokio::test]
+async fn a_repeated_call_finds_the_key_that_it_made() {
+    let database = Database::new().await;
+    let (_, application) = database.with_application().await;
+    let call = |fingerprint: u8| Some(Call { token: [1; 32], fingerprint: [fingerprint; 32] });
+    let drawn: Vec<_> = (0..6).map(|_| issued(Purpose::Live)).collect();
+    let (primary, by) = (&database.primary, operator());
+    let create = |issued, call| key::create(primary, NewKey { call, ..NewKey::of(issued, "k", application, LATER) }, &by);
+
+    let outcomes = futures_util::future::join_all(drawn.iter().map(|issued| create(issued, call(1)))).await;
+    let other = issued(Purpose::Live);
+    let different = create(&other, call(2)).await;
+
+    let outcomes: Vec<_> = outcomes.into_iter().map(|outcome| outcome.expect("each call is answered")).collect();
+    let made: Vec<_> = outcomes.iter().filter_map(|outcome| if let Created::New(new) = outcome { Some(new.item.id) } else { None }).collect();
+    assert_eq!(made.len(), 1, "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| match outcome {
+        Created::New(new) => new.item.id == made[0],
+        Created::Before(before) => before.id == made[0],
+    }));
+    assert!(matches!(&different, Err(StoreError::Conflict { constraint, .. }) if constraint == "create_call"), "{different:?}");
+    assert_eq!(database.number("select count(*) from api_key").await, 1);
+}
+
+#[tokio::test]
+async fn a_pepper_rotation_leaves_every_secret_valid_and_can_be_begun_again() {
+    let (database, first) = with_key().await;
+    let second = another(&first, 7);
+    life::roll(&database.primary, &first.id, &second, Some(UNTIL), &operator()).await.expect("it is rolled");
+    let rotated = Peppers::new([(1, SecretKey::new([3; 32])), (2, SecretKey::new([9; 32]))]).expect("there are peppers");
+    let old = peppers();
+    assert_eq!((old.current(), rotated.current()), (1, 2));
+    let now = UtcMicros(UNTIL.0 - 1);
+
+    let batch = pepper::rotate(&database.primary, &rotated, None, &operator()).await.expect("it is rotated");
+    let again = pepper::rotate(&database.primary, &rotated, None, &operator()).await.expect("once more");
+
+    assert_eq!((batch.rotated, batch.next, again.rotated), (1, None, 0));
+    assert_eq!(taken(&database, first.id, &rotated, &[&first, &second], now).await, [true, true]);
+    assert_eq!(taken(&database, first.id, &old, &[&first, &second], now).await, [false, false], "the new pepper is needed");
+}
