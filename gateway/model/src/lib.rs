@@ -17,6 +17,7 @@ pub mod filter;
 pub mod grpc;
 pub mod host;
 pub mod id;
+pub mod jwt;
 pub mod key;
 pub mod limit;
 pub mod openapi;
