@@ -26,6 +26,7 @@ mod http3;
 mod identities;
 mod interim;
 mod key_life;
+mod leaks;
 mod leaving;
 mod limits;
 mod node_start;

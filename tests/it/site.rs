@@ -73,7 +73,7 @@ const OPEN: [&str; 48] = [
     "curl",
 ];
 /// Services behind a key.
-const KEYED: [&str; 11] = ["keyed", "scoped", "private", "limits", "rolled", "ontime", "paused", "bound", "unbound", "terminal", "counted"];
+const KEYED: [&str; 12] = ["leaked", "keyed", "scoped", "private", "limits", "rolled", "ontime", "paused", "bound", "unbound", "terminal", "counted"];
 /// Services behind an API description.
 const CHECKED: [&str; 2] = ["checked", "trickle"];
 
@@ -353,6 +353,7 @@ fn special() -> Vec<Value> {
         route("paused", here, "/paused/**", "paused", json!({})),
         route("bound", here, "/bound/**", "bound", json!({})),
         route("unbound", here, "/unbound/**", "unbound", json!({})),
+        route("leaked", here, "/leaked/**", "leaked", json!({})),
         route("counted", here, "/counted/**", "counted", json!({})),
         route("terminal", here, "/terminal/**", "terminal", json!({})),
         route("scoped", here, "/scoped/**", "scoped", json!({ "scopes": ["items:read"] })),

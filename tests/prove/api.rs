@@ -109,6 +109,17 @@ impl Api {
         whole(self.client.get(format!("{}{path}", region.control)).bearer_auth(&self.ready.operator_token)).await
     }
 
+    /// `POST` of JSON on a control listener with the operator's token.
+    pub(crate) async fn post_control(&self, region: &RegionReady, path: &str, body: &Value) -> Result<Answer> {
+        whole(self.client.post(format!("{}{path}", region.control)).bearer_auth(&self.ready.operator_token).json(body)).await
+    }
+
+    /// `GET` on a data listener with these header fields.
+    pub(crate) async fn get_with(&self, region: &RegionReady, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
+        let request = fields.iter().fold(self.client.get(format!("{}{path}", region.data)), |request, (name, value)| request.header(*name, *value));
+        whole(request).await
+    }
+
     /// `GET` on a data listener with a key.
     pub(crate) async fn get(&self, region: &RegionReady, path: &str, key: &str) -> Result<Answer> {
         whole(self.client.get(format!("{}{path}", region.data)).header("x-api-key", key)).await

@@ -18,9 +18,11 @@ mod claim;
 mod conformance;
 mod figures;
 mod ground;
+mod keys;
 mod limit_headers;
 mod memory;
 mod neighbor;
+mod no_secrets;
 mod outage;
 mod propagation;
 mod purge;
@@ -71,10 +73,12 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 14] = [
+const CLAIMS: [Claim; 16] = [
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
+    keys::CLAIM,
+    no_secrets::CLAIM,
     purge::CLAIM,
     outage::CLAIM,
     limit_headers::CLAIM,

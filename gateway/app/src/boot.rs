@@ -1,10 +1,11 @@
 //! What a process reads before it starts: files and the environment. Nothing else reads the environment.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use anyhow::{Context, Result, bail};
 use model::{
     key::Peppers,
+    leak::{Reporter, ReporterKey},
     secret::{SecretKey, SecretText},
     source::{self, Positions},
 };
@@ -12,7 +13,7 @@ use model::{
 use crate::{
     certificates::Source,
     cli::diagnostics::Diagnostic,
-    config::{NodeConfig, PepperConfig, SECRET_IN_CLEAR, SecretRef},
+    config::{NodeConfig, PepperConfig, ReporterConfig, SECRET_IN_CLEAR, SecretRef},
 };
 
 /// Reads a node file.
@@ -38,6 +39,9 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
     let Ok(base) = folder(file) else { return Vec::new() };
     config.resolve_paths(&base);
     let listeners = [Source::data(&config.data), Source::control(&config.control)];
+    if let Err(error) = reporters(&config.leak_reporters) {
+        return vec![Diagnostic::at(file, text, positions.find("leak_reporters"), format!("{error:#}")).with_path("leak_reporters")];
+    }
     let mistakes = listeners.into_iter().chain(Source::identities(&config.identities)).flat_map(|source| source.mistakes());
     mistakes.map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path)).collect()
 }
@@ -101,6 +105,22 @@ pub fn secret_key(what: &str, reference: &SecretRef) -> Result<SecretKey> {
     let text = secret(what, reference)?;
     let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.expose_secret().as_bytes()).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
     bytes.map(SecretKey::new).with_context(|| format!("the {what} must be 32 bytes, written as 64 hexadecimal digits"))
+}
+
+/// Loads the public keys of those who may report leaked keys.
+///
+/// # Errors
+/// With the file, and what is wrong with it.
+pub fn reporters(config: &BTreeMap<String, ReporterConfig>) -> Result<Vec<Reporter>> {
+    let read = |name: &String, reporter: &ReporterConfig| {
+        let keys = reporter.keys.iter().map(|key| {
+            let file = key.public_key.display();
+            let pem = std::fs::read_to_string(&key.public_key).with_context(|| format!("cannot read the key of leak reporter {name} from {file}"))?;
+            ReporterKey::from_pem(&key.id, &pem).map_err(|refused| anyhow::anyhow!("{file} is no key of a leak reporter: {}", refused.fault))
+        });
+        Ok(Reporter::new(name, keys.collect::<Result<_>>()?))
+    };
+    config.iter().map(|(name, reporter)| read(name, reporter)).collect()
 }
 
 /// Loads the peppers.

@@ -39,6 +39,9 @@ pub struct NodeConfig {
     /// Certificates by which the node proves itself to services, by the names that gateway files use.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub identities: BTreeMap<String, IdentityConfig>,
+    /// Who may report leaked keys to `/v1/leaks/NAME` of the control listener; nobody when empty.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub leak_reporters: BTreeMap<String, ReporterConfig>,
     /// Where the sealed snapshot lies.
     pub state: PathBuf,
     /// Secrets, by reference.
@@ -308,6 +311,24 @@ impl Default for LimitsConfig {
     }
 }
 
+/// Who reports leaked keys, and signs the reports.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReporterConfig {
+    /// Every key that reports are signed with now.
+    pub keys: Vec<ReporterKeyConfig>,
+}
+
+/// One public key of a reporter.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReporterKeyConfig {
+    /// What the reporter calls it.
+    pub id: String,
+    /// The file that holds it (PEM, P-256).
+    pub public_key: PathBuf,
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -333,6 +354,7 @@ impl NodeConfig {
             absolute(&mut tls.ca);
         }
         self.identities.values_mut().for_each(|identity| absolute(&mut identity.certificate));
+        self.leak_reporters.values_mut().flat_map(|reporter| &mut reporter.keys).for_each(|key| absolute(&mut key.public_key));
         absolute(&mut self.spool.dir);
         absolute(&mut self.state);
         if let Some(handover) = &mut self.handover {
@@ -379,6 +401,11 @@ impl NodeConfig {
                 say(&path, format!("`{}` is not `host:port`", server.address));
             } else if self.database.tls.is_none() && !is_local(&server.address) {
                 say(&path, "this server is not on this machine: write `tls: { ca: FILE }` under `database`".to_owned());
+            }
+        }
+        for (name, reporter) in &self.leak_reporters {
+            if !model::compile::is_name(name) || reporter.keys.is_empty() {
+                say(&format!("leak_reporters.{name}"), "needs a name of a-z, 0-9, `-` and `_`, and at least one key".to_owned());
             }
         }
         if self.secrets.peppers.is_empty() {

@@ -88,6 +88,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let clock = Clock;
     let notify = Arc::new(Notify::from_environment()?);
     let peppers = boot::peppers(&config.secrets.peppers)?;
+    let reporters = boot::reporters(&config.leak_reporters)?;
     let topology = topology(&config)?;
     let credentials = domain_credentials(&config)?;
     let sealed = Sealed::in_folder(&config.state, boot::secret_key("snapshot key", &config.secrets.snapshot_key)?)?;
@@ -145,6 +146,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         audit: Arc::new(SpoolSink { lane: spool.lane(), region: Arc::clone(&edge.region), node: Arc::clone(&edge.node) }),
         region: Arc::clone(&edge.region),
         identities: edge.identities.names().map(Into::into).collect(),
+        reporters: reporters.into(),
     }));
     let given = sockets.try_clone()?;
     let (control_phase, control_seen) = watch::channel(NodePhase::Serving);

@@ -6,6 +6,7 @@ pub(crate) mod cache;
 pub(crate) mod consumer;
 pub(crate) mod document;
 pub(crate) mod key;
+pub(crate) mod leak;
 pub(crate) mod node;
 pub(crate) mod problem;
 pub(crate) mod structure;

@@ -99,6 +99,22 @@ pub(crate) async fn guard(State(gate): State<Gate>, mut request: Request, next: 
     }
 }
 
+/// Does what no operator asks for, with a record like theirs: nothing is done when the log cannot take it.
+pub(crate) async fn recorded<R: IntoResponse>(
+    state: &ControlState,
+    context: &Context,
+    (action, path): (&'static str, String),
+    actor: String,
+    work: impl Future<Output = R>,
+) -> Response {
+    let event = AdminEvent { actor: Some(actor), ..event(state, context, action, ("POST".to_owned(), path)) };
+    let Ok(trail) = Trail::reserve(state, event) else {
+        return Refusal::audit("nothing was done, because it could not be recorded").into_response();
+    };
+    let response = within(DEADLINE, async { work.await.into_response() }).await;
+    trail.settle(response).await
+}
+
 async fn within_deadline(action: Action, work: impl Future<Output = Response>) -> Response {
     let deadline = match action {
         Action::DocumentApply | Action::DocumentCheck => DOCUMENT_DEADLINE,
@@ -123,6 +139,10 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::CachePurge
         | Action::AuditRead => DEADLINE,
     };
+    within(deadline, work).await
+}
+
+async fn within(deadline: Duration, work: impl Future<Output = Response>) -> Response {
     tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
         let text = "the work took too long; whether a change was made is not known, so look before you try again";
         Refusal::from(Denial::new(ProblemKind::DatabaseUnavailable, text).retry_after(5)).into_response()
@@ -131,16 +151,20 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
 
 /// The event as far as it is known when the head of the request has arrived.
 fn opening(state: &ControlState, context: &Context, request: &Request, action: Action) -> AdminEvent {
+    event(state, context, action.code(), (request.method().to_string(), request.uri().path().to_owned()))
+}
+
+fn event(state: &ControlState, context: &Context, action: &'static str, (method, path): (String, String)) -> AdminEvent {
     AdminEvent {
         event_id: state.uuid_v7(context.started.wall),
         at: context.started.wall,
         request_id: context.request_id.clone(),
         actor: None,
         token_id: None,
-        action: action.code(),
+        action,
         object: None,
-        method: request.method().to_string(),
-        path: Some(request.uri().path().to_owned()),
+        method,
+        path: Some(path),
         outcome: Outcome::Unknown,
         status: None,
         reason: None,

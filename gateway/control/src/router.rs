@@ -14,7 +14,7 @@ use model::problem::{Denial, ProblemKind};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    admin::{application, audit, cache, consumer, document, key, key::life, node, problem, structure, structure::Section, usage},
+    admin::{application, audit, cache, consumer, document, key, key::life, leak, node, problem, structure, structure::Section, usage},
     context,
     guard::{self, Gate, Permit},
     health,
@@ -25,7 +25,7 @@ use crate::{
 
 /// The control plane as one service. The listener puts a [`crate::port::PeerAddress`] into each request's extensions.
 ///
-/// `/livez`, `/readyz`, `/metrics` and `/v1/problems` ask for no token; everything else asks for an operator token.
+/// `/livez`, `/readyz`, `/metrics` and `/v1/problems` ask for no token, `/v1/leaks` for a signature; everything else asks for an operator token.
 pub fn router(state: ControlState) -> Router {
     framed(open_paths().merge(caller_paths(&state)).merge(structure_paths(&state)).merge(node_paths(&state)), state)
 }
@@ -45,12 +45,14 @@ fn open_paths() -> Router<ControlState> {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .route("/v1/problems", get(problem::list))
+        .route("/v1/leaks/{reporter}", post(leak::by_reporter))
 }
 
 fn caller_paths(state: &ControlState) -> Router<ControlState> {
     let on = |action, methods| guarded(state, action, methods);
     Router::new()
         .route("/v1/keys", on(Action::KeyRead, get(key::list)).merge(on(Action::KeyCreate, post(key::create))))
+        .route("/v1/keys/leaked", on(Action::KeyRevoke, post(leak::by_operator)))
         .route("/v1/keys/{id}", on(Action::KeyRead, get(key::show)).merge(on(Action::KeyChange, patch(life::change))))
         .route("/v1/keys/{id}/roll", on(Action::KeyRoll, post(life::roll)))
         .route("/v1/keys/{id}/end-overlap", on(Action::KeyRoll, post(life::end_overlap)))

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use model::{
     key::Peppers,
+    leak::Reporter,
     time::{Now, UtcMicros},
 };
 use store::{
@@ -43,6 +44,8 @@ pub struct Ports {
     pub region: Arc<str>,
     /// The names of this node's identities towards services.
     pub identities: Arc<[Box<str>]>,
+    /// Who may report leaked keys.
+    pub reporters: Arc<[Reporter]>,
 }
 
 impl fmt::Debug for Ports {
@@ -91,6 +94,10 @@ impl ControlState {
 
     pub(crate) fn identities(&self) -> Arc<[Box<str>]> {
         Arc::clone(&self.0.ports.identities)
+    }
+
+    pub(crate) fn reporter(&self, name: &str) -> Option<&Reporter> {
+        self.0.ports.reporters.iter().find(|reporter| reporter.name() == name)
     }
 
     pub(crate) fn peppers(&self) -> &Peppers {

@@ -36,6 +36,8 @@ use crate::{
 const TEXT_BYTES_MAX: usize = 1_024;
 /// What a record says of a caller whose key has another secret by now.
 const OLD_SECRET: &str = "api_key_old";
+/// What stands in a record in place of a text with a credential in it.
+const REDACTED: &str = "[redacted: holds a credential]";
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// The record of one request on its way.
@@ -113,10 +115,12 @@ impl Trail {
                 request_id,
                 started: now,
                 method: parts.method.clone(),
-                host: cut(host).into(),
-                // A credential in the path must not reach the log.
-                path: if head::holds_credential(path) { "[redacted: holds a credential]".into() } else { cut(path).into() },
-                user_agent: parts.headers.get(header::USER_AGENT).cloned(),
+                host: recordable(host).into(),
+                path: recordable(path).into(),
+                user_agent: parts.headers.get(header::USER_AGENT).map(|value| match value.to_str() {
+                    Ok(text) if recordable(text) == REDACTED => HeaderValue::from_static(REDACTED),
+                    _ => value.clone(),
+                }),
                 traceparent: parts.headers.get(TRACEPARENT).filter(|value| value.len() <= 64).cloned(),
                 revisions,
                 route: None,
@@ -421,6 +425,11 @@ impl Drop for Trail {
 /// The refusal when the log cannot take a record.
 pub fn unavailable() -> Denial {
     Denial::new(ProblemKind::AuditUnavailable, "the access log cannot take this request's record; nothing is served unrecorded").retry_after(5)
+}
+
+/// A text as a record may hold it: a credential must not reach the log, wherever a client has put it.
+fn recordable(text: &str) -> &str {
+    if head::holds_credential(text) { REDACTED } else { cut(text) }
 }
 
 fn cut(text: &str) -> &str {

@@ -162,19 +162,25 @@ impl Authority {
 }
 
 fn key(row: KeyRow) -> Arc<Key> {
-    let previous = row.previous.map(|previous| (stored(&previous.secret), previous.until));
-    let plan = row.plan.map(Into::into);
-    let is_special = previous.is_some() || plan.is_some() || !row.restrictions.is_none();
-    Arc::new(Key {
-        secret: stored(&row.secret),
-        secret_number: row.secret_number,
-        application: row.application,
-        scopes: row.scopes.map(scopes),
-        environment: row.environment,
-        state: row.state,
-        expires_at: row.expires_at,
-        special: is_special.then(|| Box::new(Special { previous, plan, restrictions: row.restrictions })),
-    })
+    Arc::new(Key::from(row))
+}
+
+impl From<KeyRow> for Key {
+    fn from(row: KeyRow) -> Self {
+        let previous = row.previous.map(|previous| (stored(&previous.secret), previous.until));
+        let plan = row.plan.map(Into::into);
+        let is_special = previous.is_some() || plan.is_some() || !row.restrictions.is_none();
+        Self {
+            secret: stored(&row.secret),
+            secret_number: row.secret_number,
+            application: row.application,
+            scopes: row.scopes.map(scopes),
+            environment: row.environment,
+            state: row.state,
+            expires_at: row.expires_at,
+            special: is_special.then(|| Box::new(Special { previous, plan, restrictions: row.restrictions })),
+        }
+    }
 }
 
 fn stored(row: &SecretRow) -> Stored {

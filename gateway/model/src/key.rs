@@ -317,6 +317,13 @@ pub fn fingerprint(parts: &[&[u8]]) -> [u8; 32] {
     bytes
 }
 
+/// SHA-256 of a text alone, as others compute it.
+pub fn fingerprint_plain(text: &[u8]) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest::digest(&digest::SHA256, text).as_ref());
+    bytes
+}
+
 /// CRC-32/IEEE (reflected, polynomial 0x04C11DB7), the one that secret scanners expect.
 pub fn crc32(bytes: &[u8]) -> u32 {
     crc32fast::hash(bytes)

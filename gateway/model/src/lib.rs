@@ -19,6 +19,7 @@ pub mod host;
 pub mod id;
 pub mod jwt;
 pub mod key;
+pub mod leak;
 pub mod limit;
 pub mod openapi;
 pub mod origin;

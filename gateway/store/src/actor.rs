@@ -11,6 +11,8 @@ pub enum ActorKind {
     Cli,
     /// The program, on its own account.
     System,
+    /// A secret scanner that signs its reports.
+    Reporter,
 }
 
 impl ActorKind {
@@ -20,6 +22,7 @@ impl ActorKind {
             Self::Operator => "operator",
             Self::Cli => "cli",
             Self::System => "system",
+            Self::Reporter => "reporter",
         }
     }
 }

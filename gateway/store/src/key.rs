@@ -1,7 +1,7 @@
 //! API keys: made once, listed by what is public, revoked for good. What they go through in between is in [`life`].
 
 use model::{
-    change::{AuthorityChange, Environment, KeyState, Revisions},
+    change::{AuthorityChange, Environment, KeyRow, KeyState, Revisions},
     id::{ApplicationId, ConsumerId},
     key::{Issued, KeyId},
     restriction::{Restrictions, UNRESTRICTED},
@@ -202,6 +202,15 @@ pub async fn list(reader: &impl Reader, filter: &KeyFilter, page: &PageRequest) 
 pub async fn get(reader: &impl Reader, id: &KeyId) -> Result<KeyInfo, StoreError> {
     let mut connection = reader.reader_pool().acquire().await?;
     find(&mut connection, id).await
+}
+
+/// What proves a key, and what it may: for whoever has to check a secret.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub async fn secrets(reader: &impl Reader, id: &KeyId) -> Result<KeyRow, StoreError> {
+    let mut connection = reader.reader_pool().acquire().await?;
+    row_on(&mut connection, id).await
 }
 
 /// Stores a key: its digest and what is public.

@@ -204,6 +204,7 @@ impl Fixture {
             audit: Arc::<Log>::clone(&log),
             region: "eu-west".into(),
             identities: Arc::new([]),
+            reporters: Arc::new([]),
         });
         Self { state, clock, log, node, peppers, draws: AtomicU64::new(1_000_003) }
     }

@@ -8,11 +8,14 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::bail;
+use anyhow::Context as _;
 use clap::Args;
 use memchr::memmem;
-use model::key::{KeyId, Presented, Purpose};
-use serde_json::json;
+use model::{
+    key::{KeyId, Presented, Purpose},
+    secret::SecretText,
+};
+use serde_json::{Value, json};
 
 use crate::cli::{
     client::{Client, Connection},
@@ -32,7 +35,7 @@ Examples:
   causeway keys scan .
   git log -p | causeway keys scan -
   causeway keys scan src/ --json
-  causeway keys scan . --revoke          # revokes what it finds, as leaked; asks the control plane
+  causeway keys scan . --revoke          # revokes what it finds, as leaked, when the secret is genuine
 
 Symbolic links are not followed, and `.git/objects` is left out, because what lies there is compressed: scan `git log -p` instead.
 Only ids are shown, never secrets. Exit codes: 0 nothing found, 2 keys found, 1 something could not be read or revoked, or wrong usage.")]
@@ -49,14 +52,18 @@ pub(super) struct Scan {
     connection: Connection,
 }
 
+/// What is reported in one call.
+const REPORT_MAX: usize = 200;
+
 /// A credential in a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Found {
     place: PathBuf,
     line: u64,
     column: u64,
     purpose: Purpose,
     id: KeyId,
+    text: SecretText,
 }
 
 /// What a scan has seen.
@@ -85,8 +92,7 @@ pub(super) async fn run(args: &Scan) -> anyhow::Result<ExitCode> {
         None => BTreeMap::new(),
     };
     show(&report, &revoked, args.format.json)?;
-    let has_failed = !report.unreadable.is_empty() || revoked.values().any(Result::is_err);
-    Ok(ExitCode::from(match (has_failed, report.found.is_empty()) {
+    Ok(ExitCode::from(match (!report.unreadable.is_empty(), report.found.is_empty()) {
         (true, _) => 1,
         (false, true) => 0,
         (false, false) => 2,
@@ -141,10 +147,10 @@ fn scan(mut input: impl Read, place: &Path, report: &mut Report) -> io::Result<(
         let settled = if is_last { buffer.len() } else { buffer.len().saturating_sub(TEXT_MAX) };
         let mut counted = 0;
         for at in memmem::find_iter(&buffer, MARK).take_while(|at| *at < settled) {
-            let Some((purpose, id)) = credential(&buffer, at) else { continue };
+            let Some((purpose, id, text)) = credential(&buffer, at) else { continue };
             advance(buffer.get(counted..at).unwrap_or_default(), &mut line, &mut column);
             counted = at;
-            report.found.push(Found { place: place.to_path_buf(), line, column, purpose, id });
+            report.found.push(Found { place: place.to_path_buf(), line, column, purpose, id, text });
         }
         advance(buffer.get(counted..settled).unwrap_or_default(), &mut line, &mut column);
         buffer.drain(..settled);
@@ -155,7 +161,7 @@ fn scan(mut input: impl Read, place: &Path, report: &mut Report) -> io::Result<(
 }
 
 /// The credential that begins here.
-fn credential(bytes: &[u8], at: usize) -> Option<(Purpose, KeyId)> {
+fn credential(bytes: &[u8], at: usize) -> Option<(Purpose, KeyId, SecretText)> {
     let rest = bytes.get(at..)?;
     let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let text = rest.get(..rest.iter().take(TEXT_MAX).take_while(|byte| is_part(byte)).count())?;
@@ -163,8 +169,9 @@ fn credential(bytes: &[u8], at: usize) -> Option<(Purpose, KeyId)> {
     // What follows may look like a part of it: the form says where it ends.
     let purpose = [Purpose::Live, Purpose::Test, Purpose::Operator].into_iter().find(|purpose| text.starts_with(purpose.prefix()))?;
     let length = purpose.prefix().len() + TEXT_MAX - Purpose::Live.prefix().len();
-    let presented = Presented::parse(text.get(..length)?)?;
-    Some((presented.purpose, presented.id))
+    let text = text.get(..length)?;
+    let presented = Presented::parse(text)?;
+    Some((presented.purpose, presented.id, SecretText::new(text.to_owned())))
 }
 
 /// Moves the place behind some bytes.
@@ -176,29 +183,30 @@ fn advance(bytes: &[u8], line: &mut u64, column: &mut u64) {
     };
 }
 
-/// Revokes each API key once; operator tokens are told, and revoked by hand.
-async fn revoke(client: &Client, report: &Report) -> anyhow::Result<BTreeMap<KeyId, anyhow::Result<()>>> {
-    let mut revoked = BTreeMap::new();
-    for found in report.found.iter().filter(|found| found.purpose != Purpose::Operator) {
-        if revoked.contains_key(&found.id) {
-            continue;
-        }
-        let answer = client.post(&format!("/v1/keys/{}/revoke", found.id), Some(&json!({ "leaked": true }))).await;
-        match answer {
-            Ok(_) => drop(revoked.insert(found.id, Ok(()))),
-            Err(error) if error.downcast_ref::<crate::cli::client::Problem>().is_some() => drop(revoked.insert(found.id, Err(error))),
-            Err(error) => bail!(error.context("the scan is over, but nothing more can be revoked")),
+/// Reports each API key; the control plane revokes those whose secret is genuine. Operator tokens are told, and revoked by hand.
+async fn revoke(client: &Client, report: &Report) -> anyhow::Result<BTreeMap<KeyId, String>> {
+    let mut outcomes = BTreeMap::new();
+    let keys: Vec<&Found> = report.found.iter().filter(|found| found.purpose != Purpose::Operator).collect();
+    for part in keys.chunks(REPORT_MAX) {
+        let texts: Vec<&str> = part.iter().map(|found| found.text.expose_secret()).collect();
+        let answer =
+            client.post("/v1/keys/leaked", Some(&json!({ "keys": texts }))).await.context("the scan is over, but not all keys are revoked")?;
+        let items = answer.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        for (found, item) in part.iter().zip(items) {
+            let outcome = match item.get("outcome").and_then(Value::as_str) {
+                Some("revoked") => "revoked",
+                Some("dead") => "was revoked before",
+                _ => "no key of this deployment, or replaced since",
+            };
+            // The same key may lie in two places: it is revoked at the first.
+            outcomes.entry(found.id).or_insert_with(|| outcome.to_owned());
         }
     }
-    Ok(revoked)
+    Ok(outcomes)
 }
 
-fn show(report: &Report, revoked: &BTreeMap<KeyId, anyhow::Result<()>>, json: bool) -> anyhow::Result<()> {
-    let outcome = |found: &Found| match revoked.get(&found.id) {
-        None => None,
-        Some(Ok(())) => Some("revoked".to_owned()),
-        Some(Err(error)) => Some(format!("not revoked: {error:#}")),
-    };
+fn show(report: &Report, revoked: &BTreeMap<KeyId, String>, json: bool) -> anyhow::Result<()> {
+    let outcome = |found: &Found| revoked.get(&found.id).cloned();
     if json {
         let items: Vec<_> = report
             .found
