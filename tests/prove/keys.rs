@@ -77,16 +77,16 @@ struct Rolled {
 /// Clients in both regions use the old secret until they are told the new one, as deployments of a service do, one after the other.
 async fn roll(dev: &Dev, api: &Api, verdict: &mut Verdict, name: &str, overlap: Duration) -> Result<Rolled> {
     let key = api.issue(dev.writer()?, name).await?;
-    for region in dev.ready().regions.iter() {
+    for region in &dev.ready().regions {
         api.settles(region, &key.secret, Served::Yes, Duration::from_secs(5), Duration::ZERO).await.took.context("a new key does not work")?;
     }
     let load = Load::start(api, &dev.ready().regions, &key);
 
     let rolled = api.act(dev.writer()?, &key.id, "roll", &json!({ "overlap": overlap.as_secs() })).await?;
     let rolled_at = Instant::now();
-    let new = Issued { id: key.id.clone(), secret: rolled["secret"].as_str().context("no secret")?.to_owned() };
+    let new = Issued { id: key.id.clone(), secret: secret_of(&rolled)? };
     let mut taken = Duration::ZERO;
-    for region in dev.ready().regions.iter() {
+    for region in &dev.ready().regions {
         let looks = api.settles(region, &new.secret, Served::Yes, WITHIN, Duration::ZERO).await;
         verdict.trial(looks.took.is_some(), || format!("{name}: {} did not take the new secret within {} ms", region.name, millis(WITHIN)));
         taken = taken.max(rolled_at.elapsed());
@@ -105,7 +105,7 @@ async fn roll(dev: &Dev, api: &Api, verdict: &mut Verdict, name: &str, overlap: 
 /// How long after its end the old secret was seen to work last.
 async fn dies(region: &RegionReady, api: &Api, key: &Issued, end: Instant) -> Result<Duration> {
     let mut last = None;
-    let (_, _) = wait::some("the end of the old secret", OVERLAP + PATIENCE, async || {
+    let ((), _) = wait::some("the end of the old secret", OVERLAP + PATIENCE, async || {
         let began = Instant::now();
         match api.look(region, &key.secret).await {
             Ok(Served::Yes) => {
@@ -126,14 +126,14 @@ async fn counter_falls_to_zero(dev: &Dev, api: &Api, verdict: &mut Verdict) -> R
     let region = dev.writer()?;
     api.settles(region, &key.secret, Served::Yes, Duration::from_secs(5), Duration::ZERO).await.took.context("a new key does not work")?;
     let rolled = api.act(region, &key.id, "roll", &json!({ "overlap": 3600 })).await?;
-    let new = rolled["secret"].as_str().context("no secret")?.to_owned();
+    let new = secret_of(&rolled)?;
     api.settles(region, &new, Served::Yes, WITHIN, Duration::ZERO).await.took.context("the new secret does not work")?;
     for _ in 0..10 {
         ensure!(api.look(region, &key.secret).await == Ok(Served::Yes), "the old secret does not work in its overlap");
     }
     let count = async || {
         let shown = api.control(region, &format!("/v1/keys/{}", key.id)).await.ok()?.json();
-        shown["previous_requests_30s"].as_u64()
+        shown.get("previous_requests_30s")?.as_u64()
     };
     let rose = wait::until("the count", Duration::from_secs(10), async || count().await == Some(10)).await;
     verdict.trial(rose.is_ok(), || "ten requests with the old secret were not counted".to_owned());
@@ -160,10 +160,10 @@ async fn revocation_wins(dev: &Dev, api: &Api, verdict: &mut Verdict, name: &str
     );
     revoked?;
     let after = api.act(region, &key.id, "enable", &none).await.is_err() && api.act(region, &key.id, "roll", &none).await.is_err();
-    let secrets = [first, second].into_iter().flatten().filter_map(|rolled| rolled["secret"].as_str().map(str::to_owned));
+    let secrets = [first, second].into_iter().flatten().filter_map(|rolled| secret_of(&rolled).ok());
     let mut open = Vec::new();
     for secret in secrets.chain([key.secret.clone()]) {
-        for region in dev.ready().regions.iter() {
+        for region in &dev.ready().regions {
             let looks = api.settles(region, &secret, Served::No, WITHIN, Duration::from_millis(100)).await;
             if looks.took.is_none() {
                 open.push(region.name.clone());
@@ -237,6 +237,11 @@ impl Load {
         }
         Ok(told)
     }
+}
+
+/// The new secret in the answer to a roll.
+fn secret_of(rolled: &Value) -> Result<String> {
+    Ok(rolled.get("secret").and_then(Value::as_str).context("the answer has no secret")?.to_owned())
 }
 
 impl Api {

@@ -44,7 +44,7 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         ids.push(key.id.clone());
         if number % 2 == 0 {
             let rolled = api.post_control(region, &format!("/v1/keys/{}/roll", key.id), &json!({ "overlap": 60 })).await?;
-            secrets.push(rolled.json()["secret"].as_str().context("no secret")?.to_owned());
+            secrets.push(rolled.json().get("secret").and_then(|secret| secret.as_str()).context("no secret")?.to_owned());
         }
         secrets.push(key.secret.clone());
         if number % 10 == 0 {
@@ -118,7 +118,9 @@ async fn loaded(api: &Api, region: &RegionReady) -> Result<()> {
     api.get_with(region, "/demo/v1/echo", &[("x-request-id", &mark)]).await?;
     let path = format!("/v1/audit/events?request_id={mark}");
     wait::until("the last record", LOADED_WITHIN, async || {
-        api.control(region, &path).await.is_ok_and(|answer| answer.json()["items"].as_array().is_some_and(|items| !items.is_empty()))
+        api.control(region, &path)
+            .await
+            .is_ok_and(|answer| answer.json().get("items").and_then(|items| items.as_array()).is_some_and(|items| !items.is_empty()))
     })
     .await?;
     Ok(())
@@ -126,7 +128,7 @@ async fn loaded(api: &Api, region: &RegionReady) -> Result<()> {
 
 /// What the control listeners tell.
 async fn told(api: &Api, dev: &Dev, needles: &Needles, n_secrets: usize, verdict: &mut Verdict) -> Result<()> {
-    for region in dev.ready().regions.iter() {
+    for region in &dev.ready().regions {
         for path in ["/metrics", "/status", "/readyz?verbose", "/v1/keys?limit=200", "/v1/audit/events?limit=200", "/v1/nodes", "/v1/usage"] {
             let answer = api.control(region, path).await?;
             ensure!(answer.status == 200, "{path} was answered {}", answer.summary());
@@ -165,12 +167,10 @@ impl Needles {
     fn find(&self, bytes: &[u8], mut each: impl FnMut(usize)) {
         for (at, window) in bytes.windows(HEAD).enumerate() {
             // Texts are of letters and digits: most bytes of a file are not.
-            if !window[0].is_ascii_alphanumeric() || !window[HEAD - 1].is_ascii_alphanumeric() {
-                continue;
-            }
-            let Some(candidates) = window.first_chunk().and_then(|head| self.by_head.get(head)) else { continue };
-            for number in candidates {
-                if bytes[at..].starts_with(&self.texts[*number]) {
+            let Some(head) = window.first_chunk().filter(|head: &&[u8; HEAD]| head.iter().all(u8::is_ascii_alphanumeric)) else { continue };
+            let rest = bytes.get(at..).unwrap_or_default();
+            for number in self.by_head.get(head).into_iter().flatten() {
+                if self.texts.get(*number).is_some_and(|text| rest.starts_with(text)) {
                     each(*number);
                 }
             }
