@@ -32,6 +32,7 @@ mod limits;
 mod node_start;
 mod operation;
 mod paths;
+mod peppers;
 mod postgres;
 mod power;
 mod process;
