@@ -1,6 +1,6 @@
 //! What each key was used for, counted from the records that are loaded, in their transaction: as exact as the log itself.
 
-use std::{collections::HashMap, fmt::Write as _};
+use std::collections::HashMap;
 
 use model::time::UtcMicros;
 use serde::Serialize;
@@ -32,6 +32,11 @@ impl Grain {
             Self::Minute => "m",
             Self::Hour => "h",
         }
+    }
+
+    /// When the slot begins in which an instant lies.
+    const fn start(self, at: i64) -> i64 {
+        at - at.rem_euclid(self.micros())
     }
 
     const fn micros(self) -> i64 {
@@ -76,16 +81,18 @@ struct Use {
 /// What one load adds.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    sums: HashMap<String, Sums>,
+    /// By minute, key and route; what is longer is summed when it is written.
+    minutes: HashMap<String, Sums>,
+    /// Old secrets by ten seconds, key and route.
+    tens: HashMap<String, Sums>,
     uses: HashMap<String, Use>,
-    name: String,
 }
 
 impl Tally {
     /// Counts an event, if it is a request of a caller who is known, or the end of its stream.
     pub(super) fn count(&mut self, columns: &Columns<'_>, event: &[u8]) {
         let [phase, class] = columns.kind() else { return };
-        let [tenant, consumer, application, Some(key_id), route, _] = columns.who() else { return };
+        let [_, _, application, Some(key_id), route, _] = columns.who() else { return };
         let (Some("access"), Some(at), Some(_)) = (*class, columns.at, application) else { return };
         let is_outcome = match *phase {
             Some("outcome") => true,
@@ -93,19 +100,9 @@ impl Tally {
             _ => return,
         };
         let route = route.unwrap_or_default();
-        let is_old = is_outcome && columns.facts.auth_method == Some("api_key_old");
-        for grain in [Grain::Minute, Grain::Hour, Grain::Ten].into_iter().take(if is_old { 3 } else { 2 }) {
-            let start = at.0 - at.0.rem_euclid(grain.micros());
-            self.name.clear();
-            // Writing into a text cannot fail.
-            write!(self.name, "{}{start} {key_id} {route}", grain.as_str()).ok();
-            if !self.sums.contains_key(&self.name) {
-                let sums = Sums::start(grain, start, [key_id, route], [columns.region(), *tenant, *consumer, *application]);
-                self.sums.insert(self.name.clone(), sums);
-            }
-            if let Some(sums) = self.sums.get_mut(&self.name) {
-                sums.add(columns, is_outcome, is_old);
-            }
+        slot(&mut self.minutes, Grain::Minute, (at, key_id, route), columns).add(columns, is_outcome);
+        if is_outcome && is_old(columns) {
+            slot(&mut self.tens, Grain::Ten, (at, key_id, route), columns).add(columns, is_outcome);
         }
         if is_outcome {
             self.used(key_id, at, columns.region(), event);
@@ -126,10 +123,12 @@ impl Tally {
 
     /// Adds it to what is there, and forgets it.
     pub(super) async fn write(&mut self, connection: &mut PgConnection, node: &str) -> Result<(), StoreError> {
-        if self.sums.is_empty() {
+        if self.minutes.is_empty() {
             return Ok(());
         }
-        let mut sums: Vec<Sums> = self.sums.drain().map(|(_, sums)| sums).collect();
+        let minutes: Vec<Sums> = self.minutes.drain().map(|(_, sums)| sums).collect();
+        let mut sums: Vec<Sums> = hours(&minutes).into_values().chain(self.tens.drain().map(|(_, sums)| sums)).collect();
+        sums.extend(minutes);
         // Everybody takes the rows in one order, so that nobody waits for somebody who waits for him.
         sums.sort_unstable_by(|a, b| (a.grain, a.at, &a.key_id, &a.route).cmp(&(b.grain, b.at, &b.key_id, &b.route)));
         query_file!("queries/key_usage/add.sql", node, json(&sums)?).execute(&mut *connection).await?;
@@ -141,20 +140,43 @@ impl Tally {
 
     /// Forgets what a load that did not come to its end has counted.
     pub(super) fn clear(&mut self) {
-        self.sums.clear();
+        self.minutes.clear();
+        self.tens.clear();
         self.uses.clear();
     }
 }
 
+/// The sums of a slot.
+fn slot<'s>(slots: &'s mut HashMap<String, Sums>, grain: Grain, (at, key_id, route): (UtcMicros, &str, &str), columns: &Columns<'_>) -> &'s mut Sums {
+    let start = grain.start(at.0);
+    slots.entry(format!("{start} {key_id} {route}")).or_insert_with(|| Sums::start(grain, start, [key_id, route], columns))
+}
+
+/// Minutes, summed by the hour.
+fn hours(minutes: &[Sums]) -> HashMap<(i64, &str, &str), Sums> {
+    let mut hours: HashMap<(i64, &str, &str), Sums> = HashMap::new();
+    for minute in minutes {
+        let start = Grain::Hour.start(minute.at);
+        let hour = hours.entry((start, &minute.key_id, &minute.route)).or_insert_with(|| minute.emptied(Grain::Hour, start));
+        hour.merge(minute);
+    }
+    hours
+}
+
+fn is_old(columns: &Columns<'_>) -> bool {
+    columns.facts.auth_method == Some("api_key_old")
+}
+
 impl Sums {
-    fn start(grain: Grain, at: i64, [key_id, route]: [&str; 2], [region, tenant, consumer, application]: [Option<&str>; 4]) -> Self {
+    fn start(grain: Grain, at: i64, [key_id, route]: [&str; 2], columns: &Columns<'_>) -> Self {
         let owned = |text: Option<&str>| text.map(str::to_owned);
+        let [tenant, consumer, application] = columns.who().first_chunk().copied().unwrap_or_default();
         Self {
             grain: grain.as_str(),
             at,
             key_id: key_id.to_owned(),
             route: route.to_owned(),
-            region: owned(region),
+            region: owned(columns.region()),
             tenant: owned(tenant),
             consumer: owned(consumer),
             application: owned(application),
@@ -169,7 +191,7 @@ impl Sums {
         }
     }
 
-    fn add(&mut self, columns: &Columns<'_>, is_outcome: bool, is_old: bool) {
+    fn add(&mut self, columns: &Columns<'_>, is_outcome: bool) {
         let facts = &columns.facts;
         self.request_bytes += facts.request_bytes.unwrap_or(0);
         self.response_bytes += facts.response_bytes.unwrap_or(0);
@@ -177,13 +199,43 @@ impl Sums {
             return;
         }
         self.requests += 1;
-        self.old_secret += i64::from(is_old);
+        self.old_secret += i64::from(is_old(columns));
         self.denied += i64::from(columns.decision() == Some("deny"));
         self.client_errors += i64::from(columns.status.is_some_and(|status| (400..500).contains(&status)));
         self.server_errors += i64::from(columns.status.is_some_and(|status| status >= 500));
         if let Some(slot) = facts.duration_us.and_then(|duration| self.latency.get_mut(latency_slot(duration))) {
             *slot += 1;
         }
+    }
+
+    /// The same key and route in another slot of time, with nothing counted.
+    fn emptied(&self, grain: Grain, at: i64) -> Self {
+        let [requests, denied, client_errors, server_errors, old_secret, request_bytes, response_bytes] = [0; 7];
+        let latency = vec![0; LATENCY_SLOTS];
+        Self {
+            grain: grain.as_str(),
+            at,
+            requests,
+            denied,
+            client_errors,
+            server_errors,
+            old_secret,
+            request_bytes,
+            response_bytes,
+            latency,
+            ..self.clone()
+        }
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.requests += other.requests;
+        self.denied += other.denied;
+        self.client_errors += other.client_errors;
+        self.server_errors += other.server_errors;
+        self.old_secret += other.old_secret;
+        self.request_bytes += other.request_bytes;
+        self.response_bytes += other.response_bytes;
+        self.latency.iter_mut().zip(&other.latency).for_each(|(sum, count)| *sum += count);
     }
 }
 

@@ -15,9 +15,9 @@ use crate::{
     write::{ControlWrite, Lanes},
 };
 
-/// Keys in one transaction: the lock on the authority lane is held for some tens of milliseconds, and a revocation waits no
-/// longer than that.
-const BATCH: i64 = 500;
+/// Keys in one transaction, each with two statements: the lock on the authority lane is held for some tens of milliseconds beside the
+/// database and for a fifth of a second over a line of a millisecond, and a revocation waits no longer than that.
+const BATCH: i64 = 100;
 
 /// How far a rotation has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Batch {
     pub next: Option<KeyId>,
 }
 
-/// Puts the current pepper around the digests of up to 500 keys behind `after`. Keys whose outermost pepper is the current one are
+/// Puts the current pepper around the digests of up to 100 keys behind `after`. Keys whose outermost pepper is the current one are
 /// left alone, so it can be stopped and begun again anywhere.
 ///
 /// # Errors
