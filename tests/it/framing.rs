@@ -8,7 +8,7 @@ use harness::wait;
 
 use crate::service::{Act, ok};
 use crate::site::{SOON, site, source};
-use crate::wire::{self, DATA, END_STREAM, Frames, HEADERS, RST_STREAM, Wire, block, frame};
+use crate::wire::{self, DATA, END_STREAM, Frames, HEADERS, PING, RST_STREAM, Wire, block, frame};
 
 const HEAD: &str = "host: 127.0.0.1\r\n";
 
@@ -331,6 +331,37 @@ async fn http2_requests_that_break_its_rules_do_not_reach_the_service() {
     }
 
     assert_eq!(service.seen().iter().map(|seen| seen.head.clone()).collect::<Vec<_>>(), Vec::<String>::new());
+}
+
+/// RFC 9113 section 8.1.1: a stream that goes on behind its announced length is malformed, however long it waits before it does.
+#[tokio::test]
+async fn last_announced_byte_over_http2_reaches_the_service_only_with_the_end_of_its_stream() {
+    let service = site().await.service("h2length", |_| ok("served"));
+    let mut frames = Frames::connect(site().await, Some(source(64)), &[]).await;
+    let head = |stream, more: &[(&str, &str)]| wire::request(stream, "POST", "/h2length", &[&[("content-length", "3")], more].concat(), 0);
+    // The server answers frames in order: behind this it has taken all that came before.
+    let taken = async |frames: &mut Frames| {
+        frames.send(frame(PING, 0, 0, b"so far..")).await;
+        while let Some(next) = frames.next().await.filter(|next| next.kind != PING) {
+            assert_ne!(next.kind, HEADERS, "nothing is answered before the end: {next:?}");
+        }
+    };
+
+    frames.send([head(1, &[]), frame(DATA, 0, 1, b"GET")].concat()).await;
+    taken(&mut frames).await;
+    frames.send(frame(DATA, END_STREAM, 1, b" /evil HTTP/1.1\r\n\r\n")).await;
+    let answer = frames.stream(1).await;
+    assert!(answer.iter().find(|frame| frame.kind == HEADERS).is_none_or(|head| wire::status(&head.payload) == 400), "{answer:?}");
+
+    frames.send([head(3, &[]), frame(DATA, 0, 3, b"end")].concat()).await;
+    taken(&mut frames).await;
+    frames.send(frame(DATA, END_STREAM, 3, b"")).await;
+    assert_eq!(wire::status(&frames.stream(3).await[0].payload), 200);
+    frames.send([head(5, &[]), frame(DATA, 0, 5, b"bye"), frame(HEADERS, 5, 5, &block(&[("x-sum", "1")]))].concat()).await;
+    assert_eq!(wire::status(&frames.stream(5).await[0].payload), 200);
+
+    let seen: Vec<_> = service.seen().iter().map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect();
+    assert_eq!(seen, ["end", "bye"]);
 }
 
 /// RFC 9110 section 9.3.2; over HTTP/2 nothing below us takes the bytes of a problem away.

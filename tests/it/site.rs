@@ -22,7 +22,8 @@ use crate::service::{Act, Seen, Service};
 pub(crate) const SOON: Duration = Duration::from_secs(10);
 
 /// Services without authentication: `/NAME/**` leads to the service that the test of that name plays.
-const OPEN: [&str; 48] = [
+const OPEN: [&str; 49] = [
+    "h2length",
     "ambiguous",
     "turning",
     "malformed",

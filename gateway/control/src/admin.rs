@@ -39,17 +39,23 @@ pub(crate) struct Reply {
     object: Option<String>,
     location: Option<String>,
     is_replayed: bool,
+    refusal: Option<Refusal>,
 }
 
 impl Reply {
     /// 200 with a body.
     pub(crate) fn ok(body: Value) -> Self {
-        Self { status: StatusCode::OK, body, object: None, location: None, is_replayed: false }
+        Self { status: StatusCode::OK, body, object: None, location: None, is_replayed: false, refusal: None }
     }
 
     /// 201 with a body, and where the new thing stands.
     pub(crate) fn created(body: Value, location: String) -> Self {
-        Self { status: StatusCode::CREATED, body, object: None, location: Some(location), is_replayed: false }
+        Self { status: StatusCode::CREATED, body, object: None, location: Some(location), is_replayed: false, refusal: None }
+    }
+
+    /// A refusal of an act that was done in part: the record has to say in which.
+    pub(crate) fn refused(denial: Denial) -> Self {
+        Self { refusal: Some(denial.into()), ..Self::ok(Value::Null) }
     }
 
     /// A page of a list.
@@ -72,7 +78,10 @@ impl Reply {
 
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
-        let mut response = (self.status, axum::Json(self.body)).into_response();
+        let mut response = match self.refusal {
+            Some(refusal) => refusal.into_response(),
+            None => (self.status, axum::Json(self.body)).into_response(),
+        };
         if let Some(object) = self.object {
             response.extensions_mut().insert(Object(object));
         }
@@ -121,6 +130,7 @@ pub(crate) fn store_refusal(error: &StoreError) -> Refusal {
 fn conflict(constraint: &str) -> &'static str {
     match constraint {
         "key_state" => "the key is in a state that does not allow this: `GET /v1/keys/{id}` says which",
+        "key_rolling" => "the secret before still works: end its overlap first, or say in `while_rolling` whether it or the present one goes",
         "create_call" => "this Idempotency-Key came with another body before: take a new one for a new key",
         "managed_by" => "it belongs to the gateway file, or to the API, and only that side changes it",
         name if name.ends_with("_unique") => "a resource with this name exists already",

@@ -23,6 +23,10 @@ use crate::{
 /// Requests that may be in work at once. The admin API is used by people and pipelines; more is a runaway script.
 const IN_FLIGHT_MAX: usize = 128;
 
+/// Reports of leaked keys that may be on their way in at once. They have places of their own: whoever has no token cannot fill those of
+/// operators.
+const REPORTS_MAX: usize = 4;
+
 /// Documents that may be in memory at once, each up to 32 MiB as text and some times that when parsed.
 const DOCUMENTS_MAX: usize = 2;
 
@@ -63,6 +67,7 @@ struct Inner {
     operators: Operators,
     refusals: LoginRefusals,
     in_flight: Semaphore,
+    reports: Semaphore,
     documents: Arc<Semaphore>,
 }
 
@@ -80,6 +85,7 @@ impl ControlState {
             operators: Operators::default(),
             refusals: LoginRefusals::default(),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
+            reports: Semaphore::new(REPORTS_MAX),
             documents: Arc::new(Semaphore::new(DOCUMENTS_MAX)),
         }))
     }
@@ -122,6 +128,10 @@ impl ControlState {
 
     pub(crate) fn in_flight(&self) -> &Semaphore {
         &self.0.in_flight
+    }
+
+    pub(crate) fn reports(&self) -> &Semaphore {
+        &self.0.reports
     }
 
     pub(crate) fn documents(&self) -> Arc<Semaphore> {

@@ -114,14 +114,17 @@ impl Trail {
                 event_id,
                 request_id,
                 started: now,
-                method: parts.method.clone(),
+                method: match recordable(parts.method.as_str()) {
+                    REDACTED => Method::from_bytes(b"REDACTED").unwrap_or_default(),
+                    _ => parts.method.clone(),
+                },
                 host: recordable(host).into(),
                 path: recordable(path).into(),
                 user_agent: parts.headers.get(header::USER_AGENT).map(|value| match value.to_str() {
                     Ok(text) if recordable(text) == REDACTED => HeaderValue::from_static(REDACTED),
                     _ => value.clone(),
                 }),
-                traceparent: parts.headers.get(TRACEPARENT).filter(|value| value.len() <= 64).cloned(),
+                traceparent: parts.headers.get(TRACEPARENT).filter(|value| is_traceparent(value.as_bytes())).cloned(),
                 revisions,
                 route: None,
                 principal: None,
@@ -425,6 +428,11 @@ impl Drop for Trail {
 /// The refusal when the log cannot take a record.
 pub fn unavailable() -> Denial {
     Denial::new(ProblemKind::AuditUnavailable, "the access log cannot take this request's record; nothing is served unrecorded").retry_after(5)
+}
+
+/// Whether a field has the form that W3C Trace Context gives it (section 3.2): hexadecimal digits and three hyphens.
+fn is_traceparent(value: &[u8]) -> bool {
+    value.len() == 55 && value.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'))
 }
 
 /// A text as a record may hold it: a credential must not reach the log, wherever a client has put it.

@@ -222,7 +222,16 @@ fn make(seed: u64, number: u64, stream: u32, is_plain: bool) -> Made {
     }
     let lawful = meaning(&fields, &body);
     let is_lawful = lawful.is_some();
-    let partial = Request { method: method.to_owned(), path: tag, body: body.clone(), fields: Vec::new(), is_bad: false, is_last: false };
+    // A request that breaks off shows the method as it was sent, scratched or not.
+    let sent = fields.iter().find(|(name, _)| name == b":method").map(|(_, value)| String::from_utf8_lossy(value).into_owned());
+    let partial = Request {
+        method: sent.unwrap_or_else(|| method.to_owned()),
+        path: tag,
+        body: body.clone(),
+        fields: Vec::new(),
+        is_bad: false,
+        is_last: false,
+    };
     let borrowed: Vec<(&[u8], &[u8])> = fields.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect();
     let (frames, is_continued) = written(&mut random, stream, &block(&borrowed), &body);
     let read = lawful.or_else(|| if is_continued { meaning(&without_dropped(&fields), &body) } else { None });

@@ -48,7 +48,7 @@ pub(crate) async fn create(
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let application = application(&primary, body.application.as_deref()).await?;
     let restrictions = body.restrictions();
-    wish::known_routes(&primary, &restrictions).await?;
+    wish::known_routes(&primary, restrictions.routes.as_deref().unwrap_or_default()).await?;
     let lifetime = i64::from(body.expires_in.unwrap_or(EXPIRES_IN_DEFAULT_SECONDS));
     let expires_at = state.now().wall.plus_seconds(lifetime);
     for _ in 0..DRAWS_MAX {

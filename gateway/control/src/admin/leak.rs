@@ -33,10 +33,13 @@ use crate::{
     state::ControlState,
 };
 
-/// Texts in one report.
+/// Keys in one report of an operator.
 const TEXTS_MAX: usize = 200;
-/// The largest report, in bytes: two hundred texts with long URLs.
+/// The largest report of a scanner, in bytes: some thousand findings with long URLs. How many they are does not matter: a real key among
+/// made-up ones must end.
 const REPORT_BYTES_MAX: usize = 1 << 20;
+/// How long a report is worked on: scanners wait for 30 s.
+const WORK_NANOS: u64 = 20_000_000_000;
 /// What the act is called in the access log.
 const ACTION: &str = "key.leak";
 
@@ -111,7 +114,7 @@ pub(crate) async fn by_reporter(State(state): State<ControlState>, Path(name): P
     let Some(reporter) = state.reporter(&name) else {
         return Refusal::from(Denial::new(ProblemKind::RouteNotFound, "the control plane has no such path")).into_response();
     };
-    let Ok(_slot) = state.in_flight().try_acquire() else {
+    let Ok(_slot) = state.reports().try_acquire() else {
         return Refusal::from(Denial::new(ProblemKind::Overloaded, "too many requests are in work").retry_after(1)).into_response();
     };
     let Some(context) = request.extensions().get::<Context>().cloned() else { return Refusal::internal().into_response() };
@@ -138,17 +141,24 @@ fn is_signed(reporter: &Reporter, headers: &HeaderMap, body: &Bytes) -> bool {
     field(KEY_ID).zip(field(SIGNATURE)).is_some_and(|(key_id, signature)| reporter.has_signed(key_id, signature, body))
 }
 
-/// Revokes what is genuine, and tells the scanner which of its findings were.
+/// Revokes what is genuine, and tells the scanner which of its findings were. One that cannot be looked at stops no other; then the
+/// whole report is to be sent again, which does no harm.
 async fn report(state: &ControlState, bytes: &Bytes, actor: &Actor) -> Result<Reply, Refusal> {
     let entries: Vec<Entry> = body::decode(bytes)?;
-    if entries.is_empty() || entries.len() > TEXTS_MAX {
-        return Err(Refusal::field("", "length", "must be 1 to 200 findings"));
-    }
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    let started = state.now().boot;
     let mut labels = Vec::with_capacity(entries.len());
     let mut revoked = Vec::new();
+    let mut failed = 0_usize;
     for entry in &entries {
-        let finding = settle(state, &primary, &entry.token, actor).await?;
+        if state.now().boot.nanos_since(started) > WORK_NANOS {
+            failed += 1;
+            continue;
+        }
+        let Ok(finding) = settle(state, &primary, &entry.token, actor).await else {
+            failed += 1;
+            continue;
+        };
         if let Finding::Revoked(id) = finding {
             tracing::warn!(key.id = %id, reporter = %actor, "a leaked key was reported and is revoked");
             revoked.push(id.to_string());
@@ -157,7 +167,13 @@ async fn report(state: &ControlState, bytes: &Bytes, actor: &Actor) -> Result<Re
         let hash = data_encoding::HEXLOWER.encode(&fingerprint_plain(entry.token.as_bytes()));
         labels.push(json!({ "token_hash": hash, "token_type": entry.kind, "label": label }));
     }
-    Ok(Reply::ok(Value::Array(labels)).about(format!("key:{}", revoked.join(","))))
+    let object = format!("key:{}", revoked.join(","));
+    if failed > 0 {
+        tracing::error!(failed, revoked = revoked.len(), "not every finding of a report could be looked at");
+        let text = "not every finding could be looked at; send the report again";
+        return Ok(Reply::refused(Denial::new(ProblemKind::DatabaseUnavailable, text).retry_after(5)).about(object));
+    }
+    Ok(Reply::ok(Value::Array(labels)).about(object))
 }
 
 /// Looks at one text, and revokes the key whose secret it is.

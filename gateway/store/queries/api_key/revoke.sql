@@ -1,10 +1,11 @@
--- Only a key that is not revoked: the first revocation's time, actor and reason stay.
+-- Only a key that is not revoked: the first revocation's time, actor and reason stay. It holds on to no plan any more.
 update api_key
 set
     state = 'revoked',
     revoked_at = now(),
     revoked_by = $2,
     revoked_reason = $3,
+    plan_id = null,
     previous_digest = null,
     previous_peppers = null,
     previous_until = null,

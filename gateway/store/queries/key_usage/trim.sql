@@ -1,11 +1,9 @@
--- What is too old for its grain; a bounded number of rows, so that nobody waits for it.
+-- What is too old for its grain; a bounded number of rows, and none that somebody else is at.
 delete from key_usage
 where ctid = any(array(
     select ctid
     from key_usage
-    where
-        (grain = 't' and at < now() - interval '10 minutes')
-        or (grain = 'm' and at < now() - interval '2 days')
-        or (grain = 'h' and at < now() - interval '400 days')
+    where grain = $1::text::"char" and at < now() - $2::interval
     limit 5000
+    for update skip locked
 ))

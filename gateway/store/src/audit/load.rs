@@ -14,7 +14,7 @@ use super::{
     LoadError, Watermark,
     copy::{CopyBuffer, Day},
     extract::{Columns, Extract},
-    usage::Tally,
+    usage::{self, Tally},
 };
 use crate::{
     error::StoreError,
@@ -197,6 +197,7 @@ async fn load_on(
     tally.write(&mut tx, place.node).await?;
     advance(&mut tx, place, (before.seq, extent.last), extent.chain).await?;
     tx.commit().await.map_err(StoreError::at_commit)?;
+    tally.note_uses(connection).await;
     Ok(extent.last)
 }
 
@@ -264,8 +265,7 @@ impl Calendar {
         let wanted: BTreeSet<Day> = rows.filter_map(|row| Extract::of(row.event).at()).map(Day::of).collect();
         let dates: Vec<time::Date> = wanted.iter().filter_map(|day| day.to_date()).collect();
         let row = query_file!("queries/audit_event/partitions.sql", &dates).fetch_one(primary.pool()).await?;
-        // Now and then, where nothing waits for it.
-        query_file!("queries/key_usage/trim.sql").execute(primary.pool()).await?;
+        usage::trim(primary).await;
         let days = row.days.into_iter().map(Day::from_date).collect();
         Ok(Self { days, now: Some(UtcMicros::from_datetime(row.now)), loads_left: CALENDAR_LOADS })
     }

@@ -1,18 +1,21 @@
 //! What each key was used for, counted from the records that are loaded, in their transaction: as exact as the log itself.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
 use model::time::UtcMicros;
 use serde::Serialize;
-use sqlx::{PgConnection, query_file};
+use sqlx::{PgConnection, postgres::types::PgInterval, query_file};
 
 use super::extract::Columns;
-use crate::{error::StoreError, wire};
+use crate::{error::StoreError, pool::Primary, wire};
 
 /// Slots of latency: four in each octave from 64 us on, the last one open.
 const LATENCY_SLOTS: usize = 80;
 /// The octave in which the first slot ends.
 const LATENCY_OCTAVE_MIN: u32 = 6;
+/// Rows that one statement deletes, and statements in one go.
+const TRIM_ROWS: u64 = 5_000;
+const TRIMS_MAX: usize = 4;
 /// The longest name of a client program that is kept, in bytes.
 const CLIENT_MAX: usize = 32;
 
@@ -132,10 +135,24 @@ impl Tally {
         // Everybody takes the rows in one order, so that nobody waits for somebody who waits for him.
         sums.sort_unstable_by(|a, b| (a.grain, a.at, &a.key_id, &a.route).cmp(&(b.grain, b.at, &b.key_id, &b.route)));
         query_file!("queries/key_usage/add.sql", node, json(&sums)?).execute(&mut *connection).await?;
-        let mut uses: Vec<Use> = self.uses.drain().map(|(_, used)| used).collect();
-        uses.sort_unstable_by(|a, b| a.key_id.cmp(&b.key_id));
-        query_file!("queries/key_use/put.sql", json(&uses)?).execute(connection).await?;
         Ok(())
+    }
+
+    /// Notes when keys were used last. All nodes write these rows, so it is done behind the load and not in it: nobody's load waits for
+    /// another's. What is lost here is written with the next use.
+    pub(super) async fn note_uses(&mut self, connection: &mut PgConnection) {
+        let mut uses: Vec<Use> = self.uses.drain().map(|(_, used)| used).collect();
+        if uses.is_empty() {
+            return;
+        }
+        uses.sort_unstable_by(|a, b| a.key_id.cmp(&b.key_id));
+        let noted = match json(&uses) {
+            Ok(uses) => query_file!("queries/key_use/put.sql", uses).execute(connection).await.map(drop).map_err(StoreError::from),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(error = &error as &dyn std::error::Error, "when keys were used last was not noted");
+        }
     }
 
     /// Forgets what a load that did not come to its end has counted.
@@ -143,6 +160,23 @@ impl Tally {
         self.minutes.clear();
         self.tens.clear();
         self.uses.clear();
+    }
+}
+
+/// Deletes what is too old for its grain, now and then. A failure stops nothing: the next time comes soon.
+pub(super) async fn trim(primary: &Primary) {
+    for (grain, age) in [("t", Duration::from_mins(10)), ("m", Duration::from_hours(48)), ("h", Duration::from_hours(400 * 24))] {
+        let Ok(age) = PgInterval::try_from(age) else { continue };
+        for _ in 0..TRIMS_MAX {
+            match query_file!("queries/key_usage/trim.sql", grain, age).execute(primary.pool()).await {
+                Ok(done) if done.rows_affected() >= TRIM_ROWS => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "old usage was not deleted");
+                    break;
+                }
+            }
+        }
     }
 }
 
@@ -193,8 +227,8 @@ impl Sums {
 
     fn add(&mut self, columns: &Columns<'_>, is_outcome: bool) {
         let facts = &columns.facts;
-        self.request_bytes += facts.request_bytes.unwrap_or(0);
-        self.response_bytes += facts.response_bytes.unwrap_or(0);
+        self.request_bytes = self.request_bytes.saturating_add(facts.request_bytes.unwrap_or(0));
+        self.response_bytes = self.response_bytes.saturating_add(facts.response_bytes.unwrap_or(0));
         if !is_outcome {
             return;
         }
@@ -233,8 +267,8 @@ impl Sums {
         self.client_errors += other.client_errors;
         self.server_errors += other.server_errors;
         self.old_secret += other.old_secret;
-        self.request_bytes += other.request_bytes;
-        self.response_bytes += other.response_bytes;
+        self.request_bytes = self.request_bytes.saturating_add(other.request_bytes);
+        self.response_bytes = self.response_bytes.saturating_add(other.response_bytes);
         self.latency.iter_mut().zip(&other.latency).for_each(|(sum, count)| *sum += count);
     }
 }

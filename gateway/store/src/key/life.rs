@@ -1,6 +1,7 @@
 //! What a key goes through between its making and its end: rolls, pauses, changes. Each is one transaction that takes the lock
 //! on the authority lane first, so that a roll and a revocation at the same time happen one after the other.
 
+use ipnet::IpNet;
 use model::{
     change::{AuthorityChange, KeyState},
     key::{Issued, KeyId},
@@ -32,6 +33,15 @@ pub enum Patch<T> {
 }
 
 impl<T> Patch<T> {
+    /// The same in another form.
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Patch<U> {
+        match self {
+            Self::Keep => Patch::Keep,
+            Self::Reset => Patch::Reset,
+            Self::Set(value) => Patch::Set(map(value)),
+        }
+    }
+
     /// The member afterwards.
     pub fn apply(self, before: Option<T>) -> Option<T> {
         match self {
@@ -57,28 +67,64 @@ pub struct KeyChange {
     pub scopes: Patch<Vec<String>>,
     /// Its own plan by name.
     pub plan: Patch<String>,
-    /// Where it may be used.
-    pub restrictions: Option<Restrictions>,
+    /// Routes that it may be used on.
+    pub routes: Patch<Vec<Box<str>>>,
+    /// Methods that it may be used with.
+    pub methods: Patch<Vec<Box<str>>>,
+    /// Addresses that it may come from.
+    pub addresses: Patch<Vec<IpNet>>,
     /// When it stops being valid.
     pub expires_at: Option<UtcMicros>,
 }
 
-/// Gives a key another secret. The one before is taken until `overlap_until`, or not any more when that is absent. It ends in
-/// any case with the key itself, and when the key is rolled again.
+/// What a roll does to the overlap of the one before it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhileRolling {
+    /// The roll is refused: the present secret may be one that nobody has seen, and the previous one all that is in use.
+    #[default]
+    Refuse,
+    /// The present secret is thrown away, and the previous one stays as long as it would have: for an answer that was lost.
+    ReplacePresent,
+    /// The previous secret ends at once.
+    EndPrevious,
+}
+
+/// A roll.
+#[derive(Debug, Clone, Copy)]
+pub struct Roll<'a> {
+    /// The new secret, with the key's own id.
+    pub issued: &'a Issued,
+    /// Until when the secret before is taken; not any more when absent.
+    pub overlap_until: Option<UtcMicros>,
+    /// What becomes of an overlap that is not over.
+    pub while_rolling: WhileRolling,
+    /// Which instant it is.
+    pub now: UtcMicros,
+}
+
+/// Gives a key another secret. The one before ends with its overlap, and in any case with the key itself.
 ///
 /// # Errors
-/// [`StoreError::NotFound`]; [`StoreError::Conflict`] with `key_state` when the key is revoked or not approved yet.
-pub async fn roll(
-    primary: &Primary,
-    id: &KeyId,
-    issued: &Issued,
-    overlap_until: Option<UtcMicros>,
-    actor: &Actor,
-) -> Result<Written<KeyInfo>, StoreError> {
-    let until = overlap_until.map(wire::instant).transpose()?;
-    let (mut write, _) = begin(primary, id, &[KeyState::Active, KeyState::Disabled], actor).await?;
-    let (digest, version) = (issued.digest.0, i32::from(issued.pepper_version));
-    query_file!("queries/api_key/roll.sql", id.as_str(), digest.as_slice(), version, issued.last_four(), until).execute(&mut *write.tx).await?;
+/// [`StoreError::NotFound`]; [`StoreError::Conflict`] with `key_state` when the key is revoked or not approved yet, with
+/// `key_rolling` when an overlap is not over and nothing is said about it.
+pub async fn roll(primary: &Primary, id: &KeyId, roll: Roll<'_>, actor: &Actor) -> Result<Written<KeyInfo>, StoreError> {
+    let until = roll.overlap_until.map(wire::instant).transpose()?;
+    let (mut write, before) = begin(primary, id, &[KeyState::Active, KeyState::Disabled], actor).await?;
+    let is_rolling = before.previous.as_ref().is_some_and(|previous| roll.now < previous.until);
+    let (digest, version, last_four) = (roll.issued.digest.0, i32::from(roll.issued.pepper_version), roll.issued.last_four());
+    match (is_rolling, roll.while_rolling) {
+        (true, WhileRolling::Refuse) => {
+            let detail = format!("key {id} is being rolled");
+            return Err(StoreError::Conflict { constraint: "key_rolling".to_owned(), detail });
+        }
+        (true, WhileRolling::ReplacePresent) => {
+            query_file!("queries/api_key/replace.sql", id.as_str(), digest.as_slice(), version, last_four).execute(&mut *write.tx).await?;
+        }
+        (true, WhileRolling::EndPrevious) | (false, _) => {
+            query_file!("queries/api_key/roll.sql", id.as_str(), digest.as_slice(), version, last_four, until).execute(&mut *write.tx).await?;
+        }
+    }
     finish(write, id).await
 }
 
@@ -113,13 +159,19 @@ pub async fn change(primary: &Primary, id: &KeyId, change: KeyChange, actor: &Ac
     let (mut write, before) = begin(primary, id, &[KeyState::Pending, KeyState::Active, KeyState::Disabled], actor).await?;
     let plan = plan_id(&mut write.tx, change.plan.apply(before.plan).as_deref()).await?;
     let scopes = change.scopes.apply(before.scopes);
+    // Merged with what is there under the lock: two changes at once keep both restrictions.
+    let restrictions = Restrictions {
+        routes: change.routes.apply(before.restrictions.routes),
+        methods: change.methods.apply(before.restrictions.methods),
+        addresses: change.addresses.apply(before.restrictions.addresses),
+    };
     query_file!(
         "queries/api_key/change.sql",
         id.as_str(),
         change.name.unwrap_or(before.name),
         scopes.as_deref(),
         plan,
-        stored::restrictions(&change.restrictions.unwrap_or(before.restrictions))?,
+        stored::restrictions(&restrictions)?,
         wire::instant(change.expires_at.unwrap_or(before.expires_at))?
     )
     .execute(&mut *write.tx)

@@ -1,7 +1,7 @@
 //! Rotation of the pepper: a layer around every digest, batch by batch, without a secret at hand.
 
 use model::{
-    change::{AuthorityChange, SecretRow},
+    change::{AuthorityChange, KeyState, SecretRow},
     key::{Digest, KeyId, Peppers},
 };
 use sqlx::{query_file, query_file_scalar};
@@ -34,14 +34,21 @@ pub struct Batch {
 /// # Errors
 /// [`StoreError`]; [`StoreError::Corrupt`] names a key that cannot be read, and nothing of the batch is changed.
 pub async fn rotate(primary: &Primary, peppers: &Peppers, after: Option<KeyId>, actor: &Actor) -> Result<Batch, StoreError> {
-    let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
     let current = i32::from(peppers.current());
     let after = after.map(|id| id.to_string()).unwrap_or_default();
-    let due = query_file_scalar!("queries/api_key/pepper_due.sql", current, after, BATCH).fetch_all(&mut *write.tx).await?;
+    // Looked for before the lock is taken: behind many keys that are done already, this takes a while.
+    let due = query_file_scalar!("queries/api_key/pepper_due.sql", current, after, BATCH).fetch_all(primary.pool()).await?;
+    let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
     let mut last = None;
     for text in &due {
         let id = KeyId::parse(text).ok_or_else(|| wire::corrupt("key id", text.clone()))?;
-        let mut row = row_on(&mut write.tx, &id).await?;
+        last = Some(id);
+        let mut row = match row_on(&mut write.tx, &id).await {
+            Ok(row) if row.state != KeyState::Revoked => row,
+            // It ended since.
+            Ok(_) | Err(StoreError::NotFound { .. }) => continue,
+            Err(error) => return Err(error),
+        };
         nest(&mut row.secret, peppers, &id);
         if let Some(previous) = &mut row.previous {
             nest(&mut previous.secret, peppers, &id);
@@ -59,7 +66,6 @@ pub async fn rotate(primary: &Primary, peppers: &Peppers, after: Option<KeyId>, 
         .execute(&mut *write.tx)
         .await?;
         write.authority(&AuthorityChange::Key(row))?;
-        last = Some(id);
     }
     write.commit().await?;
     let is_full = i64::try_from(due.len()).is_ok_and(|rows| rows == BATCH);

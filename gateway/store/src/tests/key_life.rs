@@ -10,11 +10,12 @@ use super::fixture::{Database, LATER, document, issued, operator, peppers};
 use crate::{
     error::StoreError,
     key::{
-        self, Call, Created, NewKey, RevokedReason,
-        life::{self, KeyChange, Patch},
+        self, Call, Created, KeyInfo, NewKey, RevokedReason,
+        life::{self, KeyChange, Patch, Roll, WhileRolling},
         pepper,
     },
     revision::{full, heads},
+    write::Written,
 };
 
 /// When an overlap ends: well before [`LATER`].
@@ -31,6 +32,17 @@ async fn with_key() -> (Database, Issued) {
 
 fn another(of: &Issued, random: u8) -> Issued {
     reissue(of.purpose, of.id, &peppers(), &[random; 32]).expect("the pepper is loaded")
+}
+
+/// A roll now, which is long before [`UNTIL`].
+async fn roll(
+    database: &Database,
+    issued: &Issued,
+    overlap_until: Option<UtcMicros>,
+    while_rolling: WhileRolling,
+) -> Result<Written<KeyInfo>, StoreError> {
+    let roll = Roll { issued, overlap_until, while_rolling, now: UtcMicros(UNTIL.0 - 1_000_000) };
+    life::roll(&database.primary, &issued.id, roll, &operator()).await
 }
 
 /// Which texts a node takes, from the whole load and from the last change alike.
@@ -56,10 +68,12 @@ async fn a_roll_keeps_the_secret_before_for_the_overlap_and_never_a_third() {
     let (database, first) = with_key().await;
     let (second, third) = (another(&first, 7), another(&first, 8));
 
-    let rolled = life::roll(&database.primary, &first.id, &second, Some(UNTIL), &operator()).await.expect("it is rolled").item;
+    let rolled = roll(&database, &second, Some(UNTIL), WhileRolling::Refuse).await.expect("it is rolled").item;
+    let in_the_way = roll(&database, &third, Some(UNTIL), WhileRolling::Refuse).await;
+    assert!(matches!(&in_the_way, Err(StoreError::Conflict { constraint, .. }) if constraint == "key_rolling"), "{in_the_way:?}");
     let during = taken(&database, first.id, &peppers(), &[&first, &second], UtcMicros(UNTIL.0 - 1)).await;
     let after = taken(&database, first.id, &peppers(), &[&first, &second], UNTIL).await;
-    life::roll(&database.primary, &first.id, &third, Some(UNTIL), &operator()).await.expect("it is rolled again");
+    roll(&database, &third, Some(UNTIL), WhileRolling::EndPrevious).await.expect("it is rolled again");
     let again = taken(&database, first.id, &peppers(), &[&first, &second, &third], UtcMicros(UNTIL.0 - 1)).await;
     let ended = life::end_overlap(&database.primary, &first.id, &operator()).await.expect("the overlap is ended");
     let last = taken(&database, first.id, &peppers(), &[&first, &second, &third], UtcMicros(UNTIL.0 - 1)).await;
@@ -79,14 +93,43 @@ async fn a_roll_without_overlap_ends_the_secret_before_at_once_and_no_overlap_ou
     let (database, first) = with_key().await;
     let (second, third) = (another(&first, 7), another(&first, 8));
 
-    life::roll(&database.primary, &first.id, &second, None, &operator()).await.expect("it is rolled");
+    roll(&database, &second, None, WhileRolling::Refuse).await.expect("it is rolled");
     let taken = taken(&database, first.id, &peppers(), &[&first, &second], UtcMicros(0)).await;
     let change = KeyChange { expires_at: Some(UNTIL), ..KeyChange::default() };
     life::change(&database.primary, &first.id, change, &operator()).await.expect("it ends sooner");
-    let rolled = life::roll(&database.primary, &first.id, &third, Some(LATER), &operator()).await.expect("it is rolled").item;
+    let rolled = roll(&database, &third, Some(LATER), WhileRolling::Refuse).await.expect("it is rolled").item;
 
     assert_eq!(taken, [false, true]);
     assert_eq!(rolled.previous.expect("there is one").until, UNTIL);
+}
+
+/// Whoever lost the answer to a roll asks again: what is in use must not end by that.
+#[tokio::test]
+async fn a_secret_that_nobody_has_seen_is_replaced_beside_the_one_in_use() {
+    let (database, first) = with_key().await;
+    let (lost, found) = (another(&first, 7), another(&first, 8));
+    roll(&database, &lost, Some(UNTIL), WhileRolling::Refuse).await.expect("it is rolled");
+
+    let again = roll(&database, &found, None, WhileRolling::ReplacePresent).await.expect("it is rolled again").item;
+
+    assert_eq!(taken(&database, first.id, &peppers(), &[&first, &lost, &found], UtcMicros(UNTIL.0 - 1)).await, [true, false, true]);
+    assert_eq!(again.previous.expect("the overlap goes on").until, UNTIL);
+}
+
+/// Each of two changes at the same time leaves its restriction.
+#[tokio::test]
+async fn two_changes_at_once_keep_both_restrictions() {
+    let (database, key) = with_key().await;
+    let change = |change| async { life::change(&database.primary, &key.id, change, &operator()).await.expect("it is changed") };
+
+    for _ in 0..8 {
+        let routes = KeyChange { routes: Patch::Set(vec!["orders".into()]), ..KeyChange::default() };
+        let methods = KeyChange { methods: Patch::Set(vec!["GET".into()]), ..KeyChange::default() };
+        tokio::join!(change(routes), change(methods));
+        let bound = key::get(&database.primary, &key.id).await.expect("it is there").restrictions;
+        assert!(bound.routes.is_some() && bound.methods.is_some(), "{bound:?}");
+        change(KeyChange { routes: Patch::Reset, methods: Patch::Reset, ..KeyChange::default() }).await;
+    }
 }
 
 #[tokio::test]
@@ -95,7 +138,7 @@ async fn what_is_revoked_stays_revoked_whatever_comes_at_the_same_time() {
         let (database, first) = with_key().await;
         let second = another(&first, round);
         let (by, id) = (operator(), first.id);
-        let roll = life::roll(&database.primary, &id, &second, Some(UNTIL), &by);
+        let roll = roll(&database, &second, Some(UNTIL), WhileRolling::Refuse);
         let revoke = key::revoke(&database.primary, &id, RevokedReason::Leaked, &by);
 
         let (rolled, revoked) = tokio::join!(roll, revoke);
@@ -123,7 +166,7 @@ async fn a_key_waits_is_approved_paused_and_goes_on() {
     key::create(&database.primary, new, &operator()).await.expect("a key is made");
     let (primary, id, by) = (&database.primary, issued.id, operator());
 
-    let too_early = life::roll(primary, &id, &another(&issued, 7), None, &by).await;
+    let too_early = roll(&database, &another(&issued, 7), None, WhileRolling::Refuse).await;
     let approved = life::set_state(primary, &id, KeyState::Pending, KeyState::Active, &by).await.expect("it is approved");
     let twice = life::set_state(primary, &id, KeyState::Pending, KeyState::Active, &by).await.expect("once more");
     let paused = life::set_state(primary, &id, KeyState::Active, KeyState::Disabled, &by).await.expect("it is paused");
@@ -152,7 +195,12 @@ async fn a_change_touches_what_it_names_alone() {
     let change = async |change| life::change(&database.primary, &issued.id, change, &operator()).await;
     let bound = Restrictions { methods: Some(vec!["GET".into()]), addresses: Some(vec!["192.0.2.0/24".parse().expect("a range")]), routes: None };
 
-    let first = KeyChange { plan: Patch::Set("gold".to_owned()), restrictions: Some(bound.clone()), ..KeyChange::default() };
+    let first = KeyChange {
+        plan: Patch::Set("gold".to_owned()),
+        methods: Patch::Set(vec!["GET".into()]),
+        addresses: Patch::Set(vec!["192.0.2.0/24".parse().expect("a range")]),
+        ..KeyChange::default()
+    };
     let first = change(first).await.expect("it is changed").item;
     let second =
         change(KeyChange { name: Some("l".to_owned()), scopes: Patch::Set(Vec::new()), ..KeyChange::default() }).await.expect("changed").item;
@@ -196,7 +244,7 @@ async fn a_repeated_call_finds_the_key_that_it_made() {
 async fn a_pepper_rotation_leaves_every_secret_valid_and_can_be_begun_again() {
     let (database, first) = with_key().await;
     let second = another(&first, 7);
-    life::roll(&database.primary, &first.id, &second, Some(UNTIL), &operator()).await.expect("it is rolled");
+    roll(&database, &second, Some(UNTIL), WhileRolling::Refuse).await.expect("it is rolled");
     let rotated = Peppers::new([(1, SecretKey::new([3; 32])), (2, SecretKey::new([9; 32]))]).expect("there are peppers");
     let old = peppers();
     assert_eq!((old.current(), rotated.current()), (1, 2));

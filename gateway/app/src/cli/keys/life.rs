@@ -22,7 +22,10 @@ Examples:
   NEW=$(causeway keys roll 7sEgbYf9hQ2x --overlap 12h)
   causeway keys roll 7sEgbYf9hQ2x --overlap 0      # the secret before ends at once
 
-The secret before stays valid for the overlap, one day when nothing is said; `keys show` says until when. A second roll ends it.
+  causeway keys roll 7sEgbYf9hQ2x --replace-present  # the answer was lost: another secret, beside the one in use
+
+The secret before stays valid for the overlap, one day when nothing is said; `keys show` says until when. Until then another roll is
+refused, unless it says which of the two secrets goes.
 Exit codes: 0 rolled, 1 refused or failed, 2 wrong usage.")]
 pub(super) struct Roll {
     #[command(flatten)]
@@ -30,6 +33,12 @@ pub(super) struct Roll {
     /// How long the secret before is taken too: 12h, 7d, or seconds; at most 30d.
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     overlap: Option<u64>,
+    /// While an overlap is not over: throw the present secret away, and keep the one before as it is; for an answer that was lost.
+    #[arg(long, conflicts_with_all = ["end_previous", "overlap"])]
+    replace_present: bool,
+    /// While an overlap is not over: end the secret before at once.
+    #[arg(long)]
+    end_previous: bool,
 }
 
 #[derive(Debug, Args)]
@@ -80,7 +89,15 @@ pub(super) struct Revoke {
 
 pub(super) async fn roll(args: &Roll) -> anyhow::Result<ExitCode> {
     let id = key_id(&args.one.id)?;
-    let body = args.overlap.map_or_else(|| json!({}), |seconds| json!({ "overlap": seconds }));
+    let mut body = args.overlap.map_or_else(|| json!({}), |seconds| json!({ "overlap": seconds }));
+    let while_rolling = match (args.replace_present, args.end_previous) {
+        (true, _) => "replace_present",
+        (false, true) => "end_previous",
+        (false, false) => "refuse",
+    };
+    if let Value::Object(members) = &mut body {
+        members.insert("while_rolling".to_owned(), json!(while_rolling));
+    }
     let key = Client::new(&args.one.connection)?.post(&format!("/v1/keys/{id}/roll"), Some(&body)).await?;
     if args.one.format.json {
         output::json_out(&key)?;

@@ -8,7 +8,6 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::Context as _;
 use clap::Args;
 use memchr::memmem;
 use model::{
@@ -87,11 +86,14 @@ pub(super) async fn run(args: &Scan) -> anyhow::Result<ExitCode> {
             walk(path, &mut report);
         }
     }
-    let revoked = match &client {
-        Some(client) => revoke(client, &report).await?,
-        None => BTreeMap::new(),
+    let (outcomes, failure) = match &client {
+        Some(client) => revoke(client, &report).await,
+        None => (BTreeMap::new(), None),
     };
-    show(&report, &revoked, args.format.json)?;
+    show(&report, &outcomes, args.format.json)?;
+    if let Some(failure) = failure {
+        return Err(failure.context("the scan is over, but not all keys are revoked"));
+    }
     Ok(ExitCode::from(match (!report.unreadable.is_empty(), report.found.is_empty()) {
         (true, _) => 1,
         (false, true) => 0,
@@ -183,38 +185,40 @@ fn advance(bytes: &[u8], line: &mut u64, column: &mut u64) {
     };
 }
 
-/// Reports each API key; the control plane revokes those whose secret is genuine. Operator tokens are told, and revoked by hand.
-async fn revoke(client: &Client, report: &Report) -> anyhow::Result<BTreeMap<KeyId, String>> {
+/// Reports each API key; the control plane revokes those whose secret is genuine. Operator tokens are told, and revoked by hand. What
+/// became of each finding, by its number, and what stopped the rest.
+async fn revoke(client: &Client, report: &Report) -> (BTreeMap<usize, &'static str>, Option<anyhow::Error>) {
     let mut outcomes = BTreeMap::new();
-    let keys: Vec<&Found> = report.found.iter().filter(|found| found.purpose != Purpose::Operator).collect();
+    let keys: Vec<(usize, &Found)> = report.found.iter().enumerate().filter(|(_, found)| found.purpose != Purpose::Operator).collect();
     for part in keys.chunks(REPORT_MAX) {
-        let texts: Vec<&str> = part.iter().map(|found| found.text.expose_secret()).collect();
-        let answer =
-            client.post("/v1/keys/leaked", Some(&json!({ "keys": texts }))).await.context("the scan is over, but not all keys are revoked")?;
+        let texts: Vec<&str> = part.iter().map(|(_, found)| found.text.expose_secret()).collect();
+        let answer = match client.post("/v1/keys/leaked", Some(&json!({ "keys": texts }))).await {
+            Ok(answer) => answer,
+            Err(error) => return (outcomes, Some(error)),
+        };
         let items = answer.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-        for (found, item) in part.iter().zip(items) {
+        for ((number, _), item) in part.iter().zip(items) {
             let outcome = match item.get("outcome").and_then(Value::as_str) {
                 Some("revoked") => "revoked",
                 Some("dead") => "was revoked before",
                 _ => "no key of this deployment, or replaced since",
             };
-            // The same key may lie in two places: it is revoked at the first.
-            outcomes.entry(found.id).or_insert_with(|| outcome.to_owned());
+            outcomes.insert(*number, outcome);
         }
     }
-    Ok(outcomes)
+    (outcomes, None)
 }
 
-fn show(report: &Report, revoked: &BTreeMap<KeyId, String>, json: bool) -> anyhow::Result<()> {
-    let outcome = |found: &Found| revoked.get(&found.id).cloned();
+fn show(report: &Report, outcomes: &BTreeMap<usize, &'static str>, json: bool) -> anyhow::Result<()> {
     if json {
         let items: Vec<_> = report
             .found
             .iter()
-            .map(|found| {
+            .enumerate()
+            .map(|(number, found)| {
                 json!({
                     "path": found.place.display().to_string(), "line": found.line, "column": found.column,
-                    "kind": kind(found.purpose), "id": found.id, "outcome": outcome(found),
+                    "kind": kind(found.purpose), "id": found.id, "outcome": outcomes.get(&number),
                 })
             })
             .collect();
@@ -222,9 +226,9 @@ fn show(report: &Report, revoked: &BTreeMap<KeyId, String>, json: bool) -> anyho
             report.unreadable.iter().map(|(path, error)| json!({ "path": path.display().to_string(), "error": error.to_string() })).collect();
         return output::json_out(&json!({ "found": items, "files": report.files, "bytes": report.bytes, "unreadable": unreadable }));
     }
-    for found in &report.found {
+    for (number, found) in report.found.iter().enumerate() {
         let place = output::clean(&format!("{}:{}:{}", found.place.display(), found.line, found.column));
-        let outcome = outcome(found).map(|outcome| format!(", {}", output::clean(&outcome))).unwrap_or_default();
+        let outcome = outcomes.get(&number).map(|outcome| format!(", {outcome}")).unwrap_or_default();
         output::out(&format!("{place}: {} {}{outcome}", kind(found.purpose), found.id))?;
     }
     for (path, error) in &report.unreadable {

@@ -9,7 +9,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use store::{
     error::StoreError,
-    key::{KeyInfo, RevokedReason, life::KeyChange},
+    key::{
+        KeyInfo, RevokedReason,
+        life::{KeyChange, Patch, Roll},
+    },
     write::Written,
 };
 
@@ -40,8 +43,10 @@ pub(crate) async fn roll(State(state): State<ControlState>, permit: Permit, Path
     let purpose = before.environment.purpose();
     let issued = draw(|state| key::reissue(purpose, id, state.peppers(), &state.random32()), &state)?;
     let overlap = wish.overlap.unwrap_or(OVERLAP_DEFAULT_SECONDS);
-    let until = (overlap > 0).then(|| state.now().wall.plus_seconds(i64::from(overlap)));
-    let rolled = store::key::life::roll(&primary, &id, &issued, until, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
+    let now = state.now().wall;
+    let overlap_until = (overlap > 0).then(|| now.plus_seconds(i64::from(overlap)));
+    let roll = Roll { issued: &issued, overlap_until, while_rolling: wish.while_rolling, now };
+    let rolled = store::key::life::roll(&primary, &id, roll, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
     Ok(Reply::ok(with_secret(&rolled, &issued)).about(object(&id)))
 }
 
@@ -94,13 +99,12 @@ pub(crate) async fn change(State(state): State<ControlState>, permit: Permit, Pa
     let wish: ChangeKey = body::decode(&body::read(request, BODY_BYTES_MAX).await?)?;
     wish.check()?;
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
-    let before = store::key::get(&primary, &id).await.map_err(|error| store_refusal(&error))?;
-    let restrictions = wish.restrictions(&before.restrictions);
-    if let Some(restrictions) = &restrictions {
-        wish::known_routes(&primary, restrictions).await?;
+    let (routes, methods, addresses) = wish.restrictions();
+    if let Patch::Set(routes) = &routes {
+        wish::known_routes(&primary, routes).await?;
     }
     let expires_at = wish.expires_in.map(|seconds| state.now().wall.plus_seconds(i64::from(seconds)));
-    let change = KeyChange { name: wish.name, scopes: wish.scopes, plan: wish.plan, restrictions, expires_at };
+    let change = KeyChange { name: wish.name, scopes: wish.scopes, plan: wish.plan, routes, methods, addresses, expires_at };
     match store::key::life::change(&primary, &id, change, &permit.actor()).await {
         Ok(written) => Ok(changed(&written)),
         Err(StoreError::NotFound { what: "plan", .. }) => Err(Refusal::field("/plan", "unknown", "is not the name of a plan")),

@@ -13,7 +13,10 @@ use model::{
 use serde::{Deserialize, Serialize};
 use store::{
     actor::Actor,
-    key::{Call, life::Patch},
+    key::{
+        Call,
+        life::{Patch, WhileRolling},
+    },
     pool::Primary,
 };
 use validator::{Validate, ValidationError};
@@ -71,6 +74,9 @@ impl CreateKey {
     }
 }
 
+/// A list of names, as it is changed.
+type Names = Patch<Vec<Box<str>>>;
+
 /// What of a key is changed (RFC 7396): what is absent stays, what is null goes back to what the application has.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,22 +114,11 @@ impl ChangeKey {
         crate::body::check(&shape)
     }
 
-    /// What the restrictions become; `None` when no member speaks of them.
-    pub(super) fn restrictions(&self, before: &Restrictions) -> Option<Restrictions> {
-        if self.routes == Patch::Keep && self.methods == Patch::Keep && self.addresses == Patch::Keep {
-            return None;
-        }
-        let mut after = before.clone();
-        if self.routes != Patch::Keep {
-            after.routes = boxed(self.routes.clone().apply(None));
-        }
-        if self.methods != Patch::Keep {
-            after.methods = boxed(self.methods.clone().apply(None));
-        }
-        if self.addresses != Patch::Keep {
-            after.addresses = networks(self.addresses.clone().apply(None).as_deref());
-        }
-        Some(after)
+    /// What becomes of routes, methods and addresses.
+    pub(super) fn restrictions(&self) -> (Names, Names, Patch<Vec<IpNet>>) {
+        let texts = |patch: &Patch<Vec<String>>| patch.clone().map(|list| list.into_iter().map(String::into_boxed_str).collect());
+        let addresses = self.addresses.clone().map(|list| list.iter().filter_map(|text| network(text)).collect());
+        (texts(&self.routes), texts(&self.methods), addresses)
     }
 }
 
@@ -134,11 +129,16 @@ pub(super) struct RollKey {
     /// Seconds for which the secret before is taken too; a day when absent, not at all when 0.
     #[validate(range(max = 2_592_000, message = "must be 0 to 2592000 (thirty days) seconds"))]
     pub(super) overlap: Option<u32>,
+    /// What becomes of an overlap that is not over: it is in the way when nothing is said.
+    #[serde(default)]
+    pub(super) while_rolling: WhileRolling,
 }
 
 /// Refuses restrictions to routes that do not exist: a misspelled name would make a key that never works.
-pub(super) async fn known_routes(primary: &Primary, restrictions: &Restrictions) -> Result<(), Refusal> {
-    let Some(routes) = restrictions.routes.as_ref().filter(|routes| !routes.is_empty()) else { return Ok(()) };
+pub(super) async fn known_routes(primary: &Primary, routes: &[Box<str>]) -> Result<(), Refusal> {
+    if routes.is_empty() {
+        return Ok(());
+    }
     let names: Vec<_> = routes.iter().map(|name| name.clone().into_string()).collect();
     let unknown = store::key::unknown_routes(primary, &names).await.map_err(|error| store_refusal(&error))?;
     if unknown.is_empty() {

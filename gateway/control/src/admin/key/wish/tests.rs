@@ -32,13 +32,12 @@ fn a_range_is_shown_as_it_is_meant() {
 
 #[test]
 fn null_gives_back_what_the_application_has_and_what_is_absent_stays() {
-    let before = Restrictions { routes: Some(vec!["orders".into()]), methods: Some(vec!["GET".into()]), addresses: None };
     let change = |body| serde_json::from_str::<ChangeKey>(body).unwrap();
 
-    assert_eq!(change("{}").restrictions(&before), None);
-    let after = change(r#"{"routes":null,"addresses":["192.0.2.7"]}"#).restrictions(&before).unwrap();
-    assert_eq!((after.routes, after.methods), (None, before.methods));
-    assert_eq!(after.addresses.unwrap().len(), 1);
+    assert_eq!(change("{}").restrictions(), (Patch::Keep, Patch::Keep, Patch::Keep));
+    let (routes, methods, addresses) = change(r#"{"routes":null,"methods":["GET"],"addresses":["192.0.2.7"]}"#).restrictions();
+    assert_eq!((routes, methods), (Patch::Reset, Patch::Set(vec!["GET".into()])));
+    assert_eq!(addresses, Patch::Set(vec!["192.0.2.7/32".parse().unwrap()]));
     assert_eq!(change(r#"{"scopes":null}"#).scopes, Patch::Reset);
     assert_eq!(change(r#"{"scopes":[]}"#).scopes, Patch::Set(Vec::new()));
     assert_eq!(change("{}").scopes, Patch::Keep);
