@@ -22,7 +22,7 @@ use store::{
 
 use self::wish::CreateKey;
 use crate::{
-    admin::{Reply, authority_revision, instant, page_request, read, store_refusal},
+    admin::{Reply, consumer::with_revision, instant, page_request, read, store_refusal},
     body::JsonBody,
     guard::Permit,
     query::Query,
@@ -91,10 +91,9 @@ fn created_before(key: &KeyInfo) -> Reply {
 
 /// A key with its new secret, which is shown here and never again.
 fn with_secret(written: &Written<KeyInfo>, issued: &Issued) -> Value {
-    let mut body = view(&written.item);
+    let mut body = with_revision(view(&written.item), written);
     if let Value::Object(members) = &mut body {
         members.insert("secret".to_owned(), Value::from(issued.text.expose_secret()));
-        members.insert("revision".to_owned(), authority_revision(written.revisions));
     }
     body
 }

@@ -31,12 +31,6 @@ pub(super) struct Create {
     /// The application that holds it, by id or name; the default one when absent.
     #[arg(long, value_name = "APPLICATION")]
     application: Option<String>,
-    /// A scope; give it several times for several. The application's scopes when absent.
-    #[arg(long = "scope", value_name = "SCOPE", conflicts_with = "no_scopes")]
-    scopes: Vec<String>,
-    /// Give the key no scopes at all, not even the application's.
-    #[arg(long)]
-    no_scopes: bool,
     #[command(flatten)]
     bound: Bound,
     /// Make it wait for approval before it can be used.
@@ -66,23 +60,32 @@ enum Environment {
 /// What a key is bound to, on the command line.
 #[derive(Debug, Args)]
 pub(super) struct Bound {
+    /// A scope; give it several times for several. The application's scopes when absent.
+    #[arg(long = "scope", value_name = "SCOPE", conflicts_with = "no_scopes")]
+    scopes: Vec<String>,
+    /// Give the key no scopes at all, not even the application's.
+    #[arg(long)]
+    no_scopes: bool,
     /// A plan of its own; the application's when absent.
     #[arg(long, value_name = "PLAN")]
-    pub(super) plan: Option<String>,
+    plan: Option<String>,
     /// A route that it may be used on; give it several times for several. All when absent.
     #[arg(long = "route", value_name = "ROUTE")]
-    pub(super) routes: Vec<String>,
+    routes: Vec<String>,
     /// A method that it may be used with; give it several times for several. All when absent.
     #[arg(long = "method", value_name = "METHOD")]
-    pub(super) methods: Vec<String>,
+    methods: Vec<String>,
     /// An address or range that it may come from; give it several times for several. All when absent.
     #[arg(long = "address", value_name = "CIDR")]
-    pub(super) addresses: Vec<String>,
+    addresses: Vec<String>,
 }
 
 impl Bound {
     /// Writes what is given into a body.
     pub(super) fn write(&self, body: &mut Map<String, Value>) {
+        if self.no_scopes || !self.scopes.is_empty() {
+            body.insert("scopes".to_owned(), json!(self.scopes));
+        }
         if let Some(plan) = &self.plan {
             body.insert("plan".to_owned(), json!(plan));
         }
@@ -106,9 +109,6 @@ pub(super) async fn run(args: &Create) -> anyhow::Result<ExitCode> {
     body.insert("name".to_owned(), json!(args.named.as_ref().or(args.name.as_ref())));
     if let Some(application) = &args.application {
         body.insert("application".to_owned(), json!(application));
-    }
-    if args.no_scopes || !args.scopes.is_empty() {
-        body.insert("scopes".to_owned(), json!(args.scopes));
     }
     if let Some(seconds) = args.expires_in {
         body.insert("expires_in".to_owned(), json!(seconds));

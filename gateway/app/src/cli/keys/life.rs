@@ -21,7 +21,6 @@ use crate::cli::{
 Examples:
   NEW=$(causeway keys roll 7sEgbYf9hQ2x --overlap 12h)
   causeway keys roll 7sEgbYf9hQ2x --overlap 0      # the secret before ends at once
-
   causeway keys roll 7sEgbYf9hQ2x --replace-present  # the answer was lost: another secret, beside the one in use
 
 The secret before stays valid for the overlap, one day when nothing is said; `keys show` says until when. Until then another roll is
@@ -55,12 +54,6 @@ pub(super) struct Change {
     /// What the key is called.
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
-    /// A scope of its own; give it several times for several.
-    #[arg(long = "scope", value_name = "SCOPE", conflicts_with = "no_scopes")]
-    scopes: Vec<String>,
-    /// Give the key no scopes at all, not even the application's.
-    #[arg(long)]
-    no_scopes: bool,
     #[command(flatten)]
     bound: Bound,
     /// Take away what the key has for itself.
@@ -121,9 +114,6 @@ pub(super) async fn change(args: &Change) -> anyhow::Result<ExitCode> {
     }
     let named = body.len();
     args.bound.write(&mut body);
-    if args.no_scopes || !args.scopes.is_empty() {
-        body.insert("scopes".to_owned(), json!(args.scopes));
-    }
     let set = body.values().filter(|value| !value.is_null()).count();
     if body.len() != named + set {
         bail!("the same thing cannot be set and reset at once");

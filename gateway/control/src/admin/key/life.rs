@@ -1,4 +1,4 @@
-//! Rolls, pauses, changes, approvals and revocations of a key. Each can be sent again: what is so already stays so.
+//! Rolls, pauses, changes, approvals and revocations of a key. All but a roll can be sent again: what is so already stays so.
 
 use axum::extract::{Path, Request, State};
 use model::{
@@ -6,7 +6,7 @@ use model::{
     key::{self, KeyId},
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::json;
 use store::{
     error::StoreError,
     key::{
@@ -22,7 +22,7 @@ use super::{
     with_secret,
 };
 use crate::{
-    admin::{Reply, authority_revision, instant, store_refusal},
+    admin::{Reply, authority_revision, consumer::with_revision, instant, store_refusal},
     body::{self, BODY_BYTES_MAX},
     guard::Permit,
     query::Query,
@@ -164,9 +164,5 @@ fn object(id: &KeyId) -> String {
 
 /// A key after a change, and the revision that nodes have to reach to know it.
 fn changed(written: &Written<KeyInfo>) -> Reply {
-    let mut body = view(&written.item);
-    if let Value::Object(members) = &mut body {
-        members.insert("revision".to_owned(), authority_revision(written.revisions));
-    }
-    Reply::ok(body).about(object(&written.item.id))
+    Reply::ok(with_revision(view(&written.item), written)).about(object(&written.item.id))
 }
