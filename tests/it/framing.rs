@@ -360,8 +360,20 @@ async fn last_announced_byte_over_http2_reaches_the_service_only_with_the_end_of
     frames.send([head(5, &[]), frame(DATA, 0, 5, b"bye"), frame(HEADERS, 5, 5, &block(&[("x-sum", "1")]))].concat()).await;
     assert_eq!(wire::status(&frames.stream(5).await[0].payload), 200);
 
+    // A body announced as empty: the service would take the head alone for the whole request.
+    let empty = |stream| wire::request(stream, "POST", "/h2length", &[("content-length", "0")], 0);
+    frames.send(empty(7)).await;
+    taken(&mut frames).await;
+    frames.send(frame(DATA, END_STREAM, 7, b"evil")).await;
+    let answer = frames.stream(7).await;
+    assert!(answer.iter().find(|frame| frame.kind == HEADERS).is_none_or(|head| wire::status(&head.payload) == 400), "{answer:?}");
+    frames.send(empty(9)).await;
+    taken(&mut frames).await;
+    frames.send(frame(DATA, END_STREAM, 9, b"")).await;
+    assert_eq!(wire::status(&frames.stream(9).await[0].payload), 200);
+
     let seen: Vec<_> = service.seen().iter().map(|seen| String::from_utf8_lossy(&seen.body).into_owned()).collect();
-    assert_eq!(seen, ["end", "bye"]);
+    assert_eq!(seen, ["end", "bye", ""]);
 }
 
 /// RFC 9110 section 9.3.2; over HTTP/2 nothing below us takes the bytes of a problem away.

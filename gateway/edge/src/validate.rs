@@ -12,7 +12,7 @@ use model::{
     structure::Route,
 };
 
-use crate::{head::Head, intake::Intake, limit::Admitted};
+use crate::{body::BodyError, head::Head, intake::Intake, limit::Admitted};
 
 /// A body that may travel to the service.
 #[derive(Debug)]
@@ -37,13 +37,14 @@ pub struct Findings {
 /// Checks parameters and body; reads the body only where a schema applies.
 ///
 /// # Errors
-/// `operation-not-found`, `method-not-allowed`, `content-type-unsupported`, `body-too-large`, `request-timeout`,
+/// `request-malformed`, `operation-not-found`, `method-not-allowed`, `content-type-unsupported`, `body-too-large`, `request-timeout`,
 /// `request-invalid` with a pointer for each mistake.
-pub async fn request(admitted: &Admitted<'_>, head: &Head, body: Intake, stall: Duration, findings: &mut Findings) -> Result<ValidBody, Denial> {
+pub async fn request(admitted: &Admitted<'_>, head: &Head, mut body: Intake, stall: Duration, findings: &mut Findings) -> Result<ValidBody, Denial> {
     let route = admitted.permit().route();
     if body.size_hint().lower() > route.body_bytes_max {
         return Err(too_large(route));
     }
+    body.settle(stall).await.map_err(|error| if error == BodyError::Stalled { stalled() } else { broken() })?;
     let Some(api) = &route.api else { return Ok(stream(body)) };
     let (operation, path_values) = match api.find(head.method(), head.path()) {
         Lookup::Found { operation, path_values } => (operation, path_values),
@@ -114,7 +115,7 @@ async fn read(route: &Route, mut body: Intake, stall: Duration) -> Result<Bytes,
     loop {
         let frame = tokio::time::timeout(stall, body.frame()).await.map_err(|_| stalled())?;
         let Some(frame) = frame else { return Ok(whole.freeze()) };
-        let frame = frame.map_err(|_| Denial::new(ProblemKind::RequestMalformed, "the body ended before it was complete"))?;
+        let frame = frame.map_err(|_| broken())?;
         if let Ok(data) = frame.into_data() {
             let total = u64::try_from(whole.len().saturating_add(data.len())).unwrap_or(u64::MAX);
             if total > route.body_bytes_max {
@@ -128,6 +129,10 @@ async fn read(route: &Route, mut body: Intake, stall: Duration) -> Result<Bytes,
 /// The refusal of a body over its route's cap.
 pub fn too_large(route: &Route) -> Denial {
     Denial::new(ProblemKind::BodyTooLarge, format!("this route takes bodies of at most {} bytes", route.body_bytes_max))
+}
+
+fn broken() -> Denial {
+    Denial::new(ProblemKind::RequestMalformed, "the body broke off, or is not as long as the head announced")
 }
 
 /// The refusal of a body that stopped coming.

@@ -179,6 +179,22 @@ pub(super) async fn bodies_of_another_length(place: &Place) {
         assert!(answer.is_none_or(|answer| status(&answer) != 200), "{path}");
         assert!(place.seen(path).is_none(), "{path}: the service saw a request");
     }
+    // The excess comes later than all that was announced, and the service has seen nothing until then.
+    for (path, length, begin) in [("/open/later", "5", frame(DATA, b"abcde")), ("/open/empty", "0", Vec::new())] {
+        let fields = [(":method", "POST"), GET[1], GET[2], (":path", path), ("content-length", length)];
+        let (mut send, mut receive) = connection.open_bi().await.unwrap();
+        send.write_all(&[head(&fields), begin].concat()).await.unwrap();
+        // Streams are served side by side: behind ten answers the gateway has read what came before.
+        for _ in 0..10 {
+            assert_eq!(status(&ask(&connection, &head(&GET)).await.unwrap()), 200);
+        }
+        assert!(place.seen(path).is_none(), "{path}: a request whose end is not known");
+        drop(send.write_all(&frame(DATA, b"fg")).await);
+        drop(send.finish());
+        let answer = timeout(SOON, receive.read_to_end(1 << 20)).await.expect("an answer, or a reset").ok();
+        assert!(answer.is_none_or(|answer| answer.is_empty() || status(&answer) != 200), "{path}");
+        assert!(place.seen(path).is_none(), "{path}: the service saw a request");
+    }
     let fields = [(":method", "POST"), GET[1], GET[2], (":path", "/open/exact"), ("content-length", "5")];
     let body = [frame(DATA, b"ab"), frame(DATA, b""), frame(GREASE, b"zzz"), frame(DATA, b"cde")].concat();
     assert_eq!(status(&ask(&connection, &[head(&fields), body].concat()).await.unwrap()), 200);

@@ -10,6 +10,9 @@ use tokio::task::JoinSet;
 
 use super::reader::{self, One, Request};
 
+/// So many violations are told as they come.
+const TOLD_AT_ONCE: usize = 20;
+
 /// What a stream may show here: each request at most once, in this order, and the beginning of one more.
 #[derive(Debug)]
 pub(super) struct Expected {
@@ -40,12 +43,17 @@ impl Book {
 
     fn violation(&self, what: &str, request: &Request, sent: Option<&[u8]>) {
         let sent = sent.unwrap_or_default().escape_ascii().to_string();
-        self.violations().push(format!(
-            "{what}: {} {} {:?}; the client sent {sent}",
-            request.method,
-            request.path,
-            request.body.escape_ascii().to_string()
-        ));
+        let body = request.body.escape_ascii().to_string();
+        self.tell(format!("{what}: {} {} {body:?}; the client sent {sent}", request.method, request.path));
+    }
+
+    /// Notes a violation. The first ones are told at once: a run that is cut off must not take them along.
+    fn tell(&self, text: String) {
+        let mut violations = self.violations();
+        if violations.len() < TOLD_AT_ONCE {
+            eprintln!("  smuggling: {text}");
+        }
+        violations.push(text);
     }
 
     /// Judges a request that came whole.
@@ -130,8 +138,7 @@ async fn serve(mut stream: TcpStream, book: Arc<Book>) {
                 }
             }
             One::Refused(_) => {
-                let text = format!("the gateway wrote what the reference refuses: {}", bytes.escape_ascii());
-                book.violations().push(text);
+                book.tell(format!("the gateway wrote what the reference refuses: {}", bytes.escape_ascii()));
                 return;
             }
         }
