@@ -2,7 +2,8 @@
 //!
 //! Reading order: [`wait`] (how tests wait), [`seed`] (where chance comes from), [`fault`] (what lies between regions),
 //! [`upstream`] (what lies behind a node), [`client`] (what lies before it), [`dev`] and [`node`] (whole deployments and
-//! the faults in them), [`frames`] and [`conformance`] (what any HTTP server must do), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves).
+//! the faults in them), [`frames`] and [`conformance`] (what any HTTP server must do),
+//! [`issuer`] (who issues tokens), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves).
 //!
 //! It must not know how the product works inside: it uses files, sockets and processes, as an operator would.
 
@@ -13,6 +14,7 @@ pub mod fault;
 pub mod frames;
 pub mod history;
 pub mod http3;
+pub mod issuer;
 pub mod listening;
 pub mod node;
 pub mod power;

@@ -47,6 +47,7 @@ mod spool_disk;
 mod streaming;
 mod tidy;
 mod tls;
+mod tokens;
 mod upgrade;
 mod upstream;
 mod upstream_faults;

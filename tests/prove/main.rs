@@ -18,6 +18,9 @@ mod claim;
 mod conformance;
 mod figures;
 mod ground;
+mod jwks_rotation;
+mod jwt;
+mod key_timing;
 mod keys;
 mod limit_headers;
 mod memory;
@@ -32,6 +35,7 @@ mod slow_clients;
 mod smuggling;
 #[cfg(test)]
 mod tests;
+mod tokens;
 mod upstream_faults;
 mod validation;
 
@@ -73,11 +77,14 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 16] = [
+const CLAIMS: [Claim; 19] = [
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
     keys::CLAIM,
+    key_timing::CLAIM,
+    jwt::CLAIM,
+    jwks_rotation::CLAIM,
     no_secrets::CLAIM,
     purge::CLAIM,
     outage::CLAIM,

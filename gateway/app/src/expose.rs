@@ -19,6 +19,7 @@ use prometheus_client::{
 
 use crate::{certificates::Owner, status::NodeStatus};
 
+mod identity;
 mod resilience;
 mod websocket;
 
@@ -163,6 +164,7 @@ impl Collector for Numbers {
             ConstCounter::new(*count).encode(family.encode_family(&[("problem", kind.code())])?)?;
         }
         resilience::encode(&self.edge, &mut encoder)?;
+        identity::encode(&self.edge, &mut encoder)?;
         websocket::encode(self.edge.websockets.tally.read(), &mut encoder)?;
         let kind = prometheus_client::metrics::MetricType::Histogram;
         let mut family =

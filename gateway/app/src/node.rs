@@ -126,6 +126,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
 
     tasks.spawn("health checks", edge::health::watch::run(Arc::clone(&edge)));
     tasks.spawn("purged responses", purge::clear(Arc::clone(&edge)));
+    tasks.spawn("key sets of issuers", edge::issuers::run(Arc::clone(&edge)));
     tasks.spawn("names", edge::names::run(Arc::clone(&edge), edge::names::system));
 
     let status = Arc::new(NodeStatus {
@@ -262,6 +263,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identit
         health: edge::health::HealthTable::default(),
         breakers: edge::balance::fleet::Breakers::default(),
         names: edge::names::Names::default(),
+        issuers: edge::issuers::Issuers::default(),
         tally: edge::balance::tally::Tally::default(),
         cache: edge::cache::Cache::new(limits.cache.0),
         identities: Arc::new(identities),

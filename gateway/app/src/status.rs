@@ -63,6 +63,7 @@ impl Status for NodeStatus {
             self.disk_snapshot(),
             self.rows(),
             self.domains(),
+            self.issuers(),
             self.certificates(),
         ];
         let mut checks = checks;
@@ -118,6 +119,22 @@ impl NodeStatus {
                 CheckState::Degraded,
                 format!("no primary is known for: {}; writes to their services are refused", unknown.join(", ")),
             )
+        }
+    }
+
+    fn issuers(&self) -> Check {
+        let all = self.edge.issuers.view();
+        let faults: Vec<String> = all
+            .iter()
+            .filter_map(|(name, known)| {
+                let stays = if known.keys().is_some() { "the one before is in use" } else { "there is none" };
+                Some(format!("the key set of `{name}` cannot be had: {}; {stays}", known.fault()?))
+            })
+            .collect();
+        if faults.is_empty() {
+            self.check("issuers", CheckState::Ok, format!("{} key sets are fetched", all.len()))
+        } else {
+            self.check("issuers", CheckState::Degraded, faults.join("; "))
         }
     }
 

@@ -73,7 +73,7 @@ impl AuditPlace for SpoolPlace {
         event.reason = admin.reason;
         event.duration_us = Some(admin.duration_us);
         event.count = (admin.count > 1).then_some(admin.count);
-        event.personal = Personal { client_address: address.as_deref(), user_agent: None };
+        event.personal = Personal { client_address: address.as_deref(), ..Personal::default() };
         let receipt = self.reservation.record(&event);
         Box::pin(async move {
             match tokio::time::timeout(std::time::Duration::from_secs(1), receipt.durable()).await {

@@ -55,7 +55,7 @@ fn event(id: u128) -> Event<'static> {
     event.upstream_us = Some(301);
     event.status = Some(200);
     event.upstream_status = Some(200);
-    event.personal = Personal { client_address: Some("127.0.0.1"), user_agent: Some("h2load nghttp2/1.52.0") };
+    event.personal = Personal { subject: None, client_address: Some("127.0.0.1"), user_agent: Some("h2load nghttp2/1.52.0") };
     event
 }
 

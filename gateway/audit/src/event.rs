@@ -108,6 +108,8 @@ impl Outcome {
 /// the shape of the event nor what the commitment is over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Personal<'a> {
+    /// Whom the caller's token is about, as its issuer names them.
+    pub subject: Option<&'a str>,
     /// The client's address, already truncated where the policy says so.
     pub client_address: Option<&'a str>,
     /// The `User-Agent` field value.
@@ -150,6 +152,8 @@ pub struct Event<'a> {
     pub principal_kind: Option<&'a str>,
     /// The key's public id; never its secret.
     pub key_id: Option<&'a str>,
+    /// Who issued the token, by the name that it has here.
+    pub issuer: Option<&'a str>,
     /// How the principal proved itself.
     pub auth_method: Option<&'a str>,
     /// `https` or `http`.
@@ -240,6 +244,7 @@ impl<'a> Event<'a> {
             application: None,
             principal_kind: None,
             key_id: None,
+            issuer: None,
             auth_method: None,
             scheme: None,
             route: None,
@@ -272,7 +277,7 @@ impl<'a> Event<'a> {
             count: None,
             status: None,
             upstream_status: None,
-            personal: Personal { client_address: None, user_agent: None },
+            personal: Personal { subject: None, client_address: None, user_agent: None },
         }
     }
 

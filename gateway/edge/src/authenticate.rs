@@ -1,54 +1,22 @@
 //! Finds out who calls; the only constructor of [`Authenticated`].
+//!
+//! An API key is looked up, a token is verified ([`token`]); what kinds a request carries decides which of the route's ways it goes.
 
-use std::sync::Arc;
+mod credential;
+mod key;
+mod principal;
+mod token;
 
-use http::{HeaderMap, HeaderName, header};
 use model::{
-    authority::{Application, Consumer, Key},
-    id::{ApplicationId, ConsumerId},
-    key::{KeyId, Presented, Purpose, Which},
+    key::{KeyId, Presented, Purpose},
     problem::{Denial, ProblemKind},
-    snapshot::Snapshot,
-    structure::Auth,
-    time::{Now, UtcMicros},
+    structure::identity::{Auth, Way},
+    time::Now,
 };
 
+use self::credential::Credentials;
+pub use self::principal::{KeyProof, Principal, Proof, Token, again, is_still_valid};
 use crate::{head::Head, route::Matched, runtime::Edge};
-
-const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-
-/// Who calls.
-#[derive(Debug, Clone)]
-pub struct Principal {
-    /// The key that proved it.
-    pub key_id: KeyId,
-    /// The same, with what it is bound to.
-    pub key: Arc<Key>,
-    /// The how manyth of the key's secrets was presented.
-    pub secret_number: u32,
-    /// The application that holds the key.
-    pub application_id: ApplicationId,
-    /// The same, with its name and plan.
-    pub application: Arc<Application>,
-    /// The consumer that owns the application.
-    pub consumer_id: ConsumerId,
-    /// The same, with its name and tenant.
-    pub consumer: Arc<Consumer>,
-    /// What the key may do.
-    pub scopes: Arc<[Box<str>]>,
-}
-
-impl Principal {
-    /// Whether the secret was one that has been replaced already.
-    pub fn used_old_secret(&self) -> bool {
-        self.secret_number != self.key.secret_number
-    }
-
-    /// The name of the plan whose limits apply.
-    pub fn plan(&self) -> Option<&Arc<str>> {
-        self.key.plan().or(self.application.plan.as_ref())
-    }
-}
 
 /// A matched request whose caller is known, or whose route asks for none.
 #[derive(Debug)]
@@ -69,88 +37,62 @@ impl<'s> Authenticated<'s> {
     }
 }
 
-/// Verifies the credential that the route asks for, over what this node may still trust.
+/// Verifies the credentials that the route asks for, over what this node may still trust.
 ///
 /// # Errors
-/// `authority-stale`, `credentials-missing`, or one uniform `credentials-invalid`: a caller cannot tell an unknown key
-/// from a revoked, expired or foreign one. `seen` receives the key id of a well-formed key for the record, valid or not.
-pub fn verify<'s>(matched: Matched<'s>, head: &Head, edge: &Edge, now: Now, seen: &mut Option<KeyId>) -> Result<Authenticated<'s>, Denial> {
-    match matched.route().auth {
-        Auth::None => Ok(Authenticated { matched, principal: None }),
+/// `authority-stale`, `issuer-unreachable`, `credentials-missing`, or one uniform `credentials-invalid`: a caller cannot tell an unknown
+/// key from a revoked, expired or foreign one, nor what is wrong with a token. `seen` receives the key id of a well-formed key for the
+/// record, valid or not.
+///
+/// # Cancel
+/// Loses nothing. It waits for a token alone whose key is not known yet, at most some seconds.
+pub async fn verify<'s>(matched: Matched<'s>, head: &Head, edge: &Edge, now: Now, seen: &mut Option<KeyId>) -> Result<Authenticated<'s>, Denial> {
+    let principal = match &matched.route().auth {
+        Auth::None => None,
         Auth::ApiKey => {
-            let text = credential(&head.parts.headers)?;
-            let presented = Presented::parse(text).filter(|key| key.purpose != Purpose::Operator).ok_or_else(invalid)?;
+            let presented = presented(credential::only_key(&head.parts.headers)?)?;
             *seen = Some(presented.id);
-            let snapshot = matched.snapshot();
-            edge.lease.check(matched.route().keys, head.is_read(), snapshot, now)?;
-            let principal = look_up(snapshot, &presented, edge, now).filter(|principal| principal.consumer.tenant == matched.route().tenant);
-            Ok(Authenticated { principal: Some(principal.ok_or_else(invalid)?), matched })
+            edge.lease.check(matched.route().keys, head.is_read(), matched.snapshot(), now)?;
+            let proof = key::verify(matched.snapshot(), &presented, edge, now);
+            let principal = proof.and_then(|proof| principal::of(matched.snapshot(), Proof::Key(proof), None, now));
+            Some(principal.filter(|principal| principal.consumer.tenant == matched.route().tenant).ok_or_else(credential::invalid_key)?)
         }
-    }
+        // Boxed, because it may wait and the usual way never does.
+        Auth::Ways(ways) => Some(Box::pin(several(&matched, ways, head, edge, now, seen)).await?),
+    };
+    Ok(Authenticated { matched, principal })
 }
 
+fn presented(text: &str) -> Result<Presented<'_>, Denial> {
+    Presented::parse(text).filter(|key| key.purpose != Purpose::Operator).ok_or_else(credential::invalid_key)
+}
+
+async fn several(matched: &Matched<'_>, ways: &[Way], head: &Head, edge: &Edge, now: Now, seen: &mut Option<KeyId>) -> Result<Principal, Denial> {
+    let credentials = Credentials::read(&head.parts.headers)?;
+    let way = credentials.choose(ways)?;
+    let (route, snapshot) = (matched.route(), matched.snapshot());
+    let presented = credentials.key.map(presented).transpose()?;
+    *seen = presented.as_ref().map(|presented| presented.id);
+    edge.lease.check(route.keys, head.is_read(), snapshot, now)?;
+    let key = presented.map(|presented| key::verify(snapshot, &presented, edge, now).ok_or_else(credential::invalid_key)).transpose()?;
+    let token = match (credentials.token, &way.token) {
+        (Some(text), Some(rules)) => Some(token::verify(rules, text, route, snapshot, edge, head.is_read(), now).await?),
+        _ => None,
+    };
+    let mut proofs = [key.map(Proof::Key), token.map(Proof::Token)];
+    if way.is_token_first {
+        proofs.reverse();
+    }
+    let mut proofs = proofs.into_iter().flatten();
+    let principal = proofs.next().and_then(|first| principal::of(snapshot, first, proofs.next(), now));
+    principal.filter(|principal| principal.consumer.tenant == route.tenant).ok_or_else(|| match (way.key, &way.token) {
+        (true, None) => credential::invalid_key(),
+        (false, _) => token::invalid(),
+        (true, Some(_)) => invalid(),
+    })
+}
+
+/// The refusal where it is not said which of several credentials is at fault.
 fn invalid() -> Denial {
-    Denial::new(ProblemKind::CredentialsInvalid, "the key is not accepted; check that it is complete, not expired and not revoked")
-}
-
-/// The one credential that the request carries.
-fn credential(headers: &HeaderMap) -> Result<&str, Denial> {
-    let mut keys = headers.get_all(API_KEY).iter();
-    let mut bearers = headers.get_all(header::AUTHORIZATION).iter();
-    let text = match (keys.next(), bearers.next()) {
-        (Some(key), None) => key.to_str().ok(),
-        (None, Some(field)) => field.to_str().ok().and_then(|text| {
-            let (scheme, token) = text.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        }),
-        (None, None) => {
-            return Err(Denial::new(ProblemKind::CredentialsMissing, "send an API key in the X-Api-Key header, or as Authorization: Bearer"));
-        }
-        // Two credentials could be two callers.
-        (Some(_), Some(_)) => None,
-    };
-    if keys.next().is_some() || bearers.next().is_some() {
-        return Err(invalid());
-    }
-    text.ok_or_else(invalid)
-}
-
-fn look_up(snapshot: &Snapshot, presented: &Presented<'_>, edge: &Edge, now: Now) -> Option<Principal> {
-    let key = snapshot.authority.keys.get(&presented.id);
-    // The secret is compared first and always, so that timing tells nothing about the id.
-    let which = edge.peppers.which(presented, key.map(|key| &key.secret), key.and_then(|key| key.previous(now.wall)));
-    let (key, which) = key.zip(which)?;
-    if key.environment.purpose() != presented.purpose {
-        return None;
-    }
-    let secret_number = match which {
-        Which::Present => key.secret_number,
-        Which::Previous => key.secret_number.checked_sub(1)?,
-    };
-    owner(snapshot, presented.id, key, secret_number, now).map(|(principal, _)| principal)
-}
-
-/// Looks up again who holds the key that was verified before, and until when it may be used; `None` once it may not.
-pub fn again(snapshot: &Snapshot, before: &Principal, tenant: &str, now: Now) -> Option<(Principal, UtcMicros)> {
-    let key = snapshot.authority.keys.get(&before.key_id)?;
-    owner(snapshot, before.key_id, key, before.secret_number, now).filter(|(principal, _)| *principal.consumer.tenant == *tenant)
-}
-
-/// Who holds a key, and until when, if the secret of this number may be used.
-fn owner(snapshot: &Snapshot, id: KeyId, key: &Arc<Key>, secret_number: u32, now: Now) -> Option<(Principal, UtcMicros)> {
-    let authority = &snapshot.authority;
-    let until = key.valid_until(secret_number, now.wall)?;
-    let application = authority.applications.get(&key.application)?;
-    let consumer = authority.consumers.get(&application.consumer)?;
-    let principal = Principal {
-        key_id: id,
-        key: Arc::clone(key),
-        secret_number,
-        application_id: key.application,
-        consumer_id: application.consumer,
-        scopes: key.scopes.clone().unwrap_or_else(|| Arc::clone(&application.scopes)),
-        application: Arc::clone(application),
-        consumer: Arc::clone(consumer),
-    };
-    Some((principal, until))
+    Denial::new(ProblemKind::CredentialsInvalid, "the credentials are not accepted here; check that they are complete, valid and for this host")
 }

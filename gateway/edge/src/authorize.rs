@@ -7,12 +7,12 @@ use model::{
     problem::{Denial, ProblemKind},
     restriction::Restricted,
     snapshot::Snapshot,
-    structure::{Auth, Plan, Route},
+    structure::{Plan, Route},
     time::Now,
 };
 
 use crate::{
-    authenticate::{Authenticated, Principal},
+    authenticate::{self, Authenticated, Principal},
     limit::Admitted,
     route::Matched,
     runtime::Edge,
@@ -75,7 +75,9 @@ pub fn check<'s>(authenticated: Authenticated<'s>, usage: Use<'_>) -> Result<Per
 /// # Errors
 /// `key-restricted`, `route-forbidden` or `scope-insufficient`.
 pub fn may_use(route: &Route, principal: &Principal, usage: Use<'_>) -> Result<(), Denial> {
-    if let Some(broken) = principal.key.restrictions().and_then(|bound| bound.forbids(&route.name, usage.method, usage.address)) {
+    if let Some(broken) =
+        principal.key().and_then(|proof| proof.key.restrictions()).and_then(|bound| bound.forbids(&route.name, usage.method, usage.address))
+    {
         let text = match broken {
             Restricted::Route => "the key may not be used on this route",
             Restricted::Method => "the key may not be used with this method",
@@ -88,10 +90,10 @@ pub fn may_use(route: &Route, principal: &Principal, usage: Use<'_>) -> Result<(
         .as_ref()
         .is_none_or(|allow| allow.consumers.contains(&*principal.consumer.name) || allow.applications.contains(&*principal.application.name));
     if !allowed {
-        return Err(Denial::new(ProblemKind::RouteForbidden, "the key is valid, but its owner may not use this route"));
+        return Err(Denial::new(ProblemKind::RouteForbidden, "the credential is valid, but its owner may not use this route"));
     }
     if let Some(missing) = route.scopes.iter().find(|scope| !principal.scopes.contains(scope)) {
-        return Err(Denial::new(ProblemKind::ScopeInsufficient, format!("the key lacks the scope `{missing}`")));
+        return Err(Denial::new(ProblemKind::ScopeInsufficient, format!("the credential lacks the scope `{missing}`")));
     }
     Ok(())
 }
@@ -102,18 +104,20 @@ pub fn may_use(route: &Route, principal: &Principal, usage: Use<'_>) -> Result<(
 /// `authority-stale`; `credentials-invalid` when the key was revoked while the body came in.
 pub fn still_fresh(admitted: &Admitted<'_>, edge: &Edge, is_read: bool, now: Now) -> Result<(), Denial> {
     let permit = admitted.permit();
-    if permit.route().auth == Auth::None {
+    if permit.route().auth.is_none() {
         return Ok(());
     }
     edge.lease.check(permit.route().keys, is_read, permit.snapshot(), now)?;
     let Some(principal) = permit.principal() else { return Ok(()) };
+    let is_over = principal.token().is_some_and(|token| now.wall >= token.until);
+    if is_over {
+        return Err(Denial::new(ProblemKind::CredentialsInvalid, "the token expired while the request came in"));
+    }
     // Only `deny` routes promise this bound; the others would pay a look-up for nothing.
     if permit.route().keys.on_stale != OnStaleDoc::Deny {
         return Ok(());
     }
     let current = edge.current.load();
-    let still = current.is_none_or(|snapshot| {
-        snapshot.authority.keys.get(&principal.key_id).is_some_and(|key| key.valid_until(principal.secret_number, now.wall).is_some())
-    });
-    if still { Ok(()) } else { Err(Denial::new(ProblemKind::CredentialsInvalid, "the key was revoked while the request came in")) }
+    let still = current.is_none_or(|snapshot| authenticate::is_still_valid(&snapshot, principal, now));
+    if still { Ok(()) } else { Err(Denial::new(ProblemKind::CredentialsInvalid, "the credential was revoked while the request came in")) }
 }

@@ -239,9 +239,10 @@ enum Found {
 /// `Cache-Status` (RFC 9211): what each cache on the way did.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// The consumer whose response it is; `None` where everybody's is the same.
+/// Whose response it is: the consumer's for a key, the subject's for a token. `None` where everybody's is the same.
 fn owner(permit: &Permit<'_>, is_shared: bool) -> Option<Uuid> {
-    permit.principal().filter(|_| !is_shared).map(|principal| principal.consumer_id.uuid())
+    let principal = permit.principal().filter(|_| !is_shared)?;
+    Some(principal.token().map_or_else(|| principal.consumer_id.uuid(), |token| token.subject_id))
 }
 
 #[cfg(test)]

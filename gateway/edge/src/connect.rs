@@ -6,7 +6,11 @@ use std::{
 };
 
 use model::structure::reach::{HttpVersion, Reach, ReachTls};
-use rustls::{ClientConfig, RootCertStore, client::Resumption, pki_types::ServerName};
+use rustls::{
+    ClientConfig, RootCertStore,
+    client::Resumption,
+    pki_types::{CertificateDer, ServerName},
+};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -100,25 +104,33 @@ impl Connector {
     }
 }
 
+/// These roots, or the system's.
+///
+/// # Errors
+/// A sentence for the operator, when there are none or one cannot be used.
+pub(crate) fn roots(ca: Option<&[CertificateDer<'static>]>) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    if let Some(ca) = ca {
+        for certificate in ca {
+            roots.add(certificate.clone()).map_err(|error| format!("`ca` holds a certificate that cannot be a root: {error}"))?;
+        }
+        return Ok(roots);
+    }
+    let found = rustls_native_certs::load_native_certs();
+    if found.certs.is_empty() {
+        return Err("the system has no root certificates; install them or set `ca`".to_owned());
+    }
+    let (_added, ignored) = roots.add_parsable_certificates(found.certs);
+    if ignored > 0 {
+        tracing::debug!(ignored, "some of the system's root certificates cannot be used");
+    }
+    Ok(roots)
+}
+
 /// The TLS towards a service: its own roots or the system's, the name checked, TLS 1.2 or 1.3; with an identity of the node
 /// where the service wants to know who calls.
 fn client_config(tls: &ReachTls, version: HttpVersion, identities: &Identities) -> Result<Arc<ClientConfig>, String> {
-    let mut roots = RootCertStore::empty();
-    if let Some(ca) = &tls.ca {
-        for certificate in ca {
-            roots.add(certificate.clone()).map_err(|error| format!("`tls.ca` holds a certificate that cannot be a root: {error}"))?;
-        }
-    } else {
-        let found = rustls_native_certs::load_native_certs();
-        if found.certs.is_empty() {
-            return Err("the system has no root certificates; install them or set `tls.ca`".to_owned());
-        }
-        let (_added, ignored) = roots.add_parsable_certificates(found.certs);
-        if ignored > 0 {
-            tracing::debug!(ignored, "some of the system's root certificates cannot be used");
-        }
-    }
-    let builder = ClientConfig::builder().with_root_certificates(roots);
+    let builder = ClientConfig::builder().with_root_certificates(roots(tls.ca.as_deref())?);
     let mut config = match &tls.identity {
         None => builder.with_no_client_auth(),
         Some(name) => {

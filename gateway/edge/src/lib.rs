@@ -37,6 +37,7 @@ pub mod http2;
 pub mod http3;
 pub mod ids;
 pub mod intake;
+pub mod issuers;
 pub mod lease;
 pub mod limit;
 pub mod listener;

@@ -15,7 +15,7 @@ use model::{
 use parking_lot::RwLock;
 use uuid::Uuid;
 
-use crate::{authorize::Permit, fields, gate::Prefix};
+use crate::{authenticate::Proof, authorize::Permit, fields, gate::Prefix};
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
@@ -204,7 +204,10 @@ fn quota(limit: &RouteLimit, permit: &Permit<'_>) -> Result<Quota, Denial> {
 
 fn subject(limit: &RouteLimit, permit: &Permit<'_>, address: IpAddr) -> Subject {
     match (limit.by, permit.principal()) {
-        (ByDoc::Key, Some(principal)) => Subject::Key(principal.key_id),
+        (ByDoc::Key, Some(principal)) => match &principal.proof {
+            Proof::Key(proof) => Subject::Key(proof.id),
+            Proof::Token(token) => Subject::Owner(token.subject_id),
+        },
         (ByDoc::Application, Some(principal)) => Subject::Owner(principal.application_id.uuid()),
         (ByDoc::Consumer, Some(principal)) => Subject::Owner(principal.consumer_id.uuid()),
         // IPv6 clients own a /64; counting single addresses would count nothing.

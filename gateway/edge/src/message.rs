@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, he
 use hyper::body::Body;
 use model::{
     problem::Denial,
-    structure::{Auth, Route, Target},
+    structure::{Route, Target},
     time::BootNanos,
 };
 
@@ -23,6 +23,8 @@ pub struct Message {
     client: Arc<Peer>,
     /// The client's credentials stay here.
     hides_credentials: bool,
+    /// ... except the token, where its issuer's tokens are for the services, too.
+    forwards_token: bool,
     cookie: Option<HeaderValue>,
     /// What `Host` says, unless it is the target's own name.
     host: Option<HeaderValue>,
@@ -50,7 +52,8 @@ impl Message {
             request_id: Arc::clone(trail.request_id()),
             client: Arc::clone(trail.peer()),
             // The key was for the gateway; a service that logs its headers must not learn it.
-            hides_credentials: route.auth != Auth::None,
+            hides_credentials: !route.auth.is_none(),
+            forwards_token: trail.forwards_token(),
             cookie,
             host,
             head,
@@ -95,6 +98,7 @@ impl Message {
             timeout: self.timeout.clone(),
             body,
             hides_credentials: self.hides_credentials,
+            forwards_token: self.forwards_token,
             ends: self.ends,
         }
     }
@@ -201,7 +205,7 @@ impl Message {
     /// Whether a field goes on as it came.
     fn travels(&self, name: &HeaderName) -> bool {
         let is_made_anew = matches!(*name, header::HOST | header::CONTENT_LENGTH | header::EXPECT) || *name == refuse::REQUEST_ID;
-        let is_hidden = self.hides_credentials && (*name == header::AUTHORIZATION || *name == X_API_KEY);
+        let is_hidden = self.hides_credentials && (*name == header::AUTHORIZATION && !self.forwards_token || *name == X_API_KEY);
         let is_replaced = self.cookie.is_some() && *name == header::COOKIE || self.timeout.is_some() && *name == grpc::TIMEOUT;
         !(is_made_anew || is_hidden || is_replaced)
     }

@@ -22,6 +22,7 @@ use crate::{
     gate::PeerGate,
     health::HealthTable,
     ids::Ids,
+    issuers::Issuers,
     lease::Lease,
     limit::Cells,
     metrics::Counters,
@@ -113,6 +114,8 @@ pub struct Edge {
     pub breakers: Breakers,
     /// What names mean.
     pub names: Names,
+    /// Key sets of the issuers of tokens.
+    pub issuers: Issuers,
     /// What endpoints, retries and copies made happen.
     pub tally: Tally,
     /// Stored responses.

@@ -59,7 +59,7 @@ async fn respond(
     let handshake = websocket::handshake::check(matched.route(), &mut head)?;
 
     let mut key_seen = None;
-    let authenticated = authenticate::verify(matched, &head, edge, now, &mut key_seen);
+    let authenticated = authenticate::verify(matched, &head, edge, now, &mut key_seen).await;
     trail.key_seen(key_seen);
     let authenticated = authenticated.inspect(|known| trail.principal(known.principal()))?;
     let usage = Use { method: if handshake.is_some() { "GET" } else { head.method().as_str() }, address: trail.client_address() };

@@ -21,7 +21,7 @@ use model::{
 use uuid::Uuid;
 
 use crate::{
-    authenticate::Principal,
+    authenticate::{Principal, Proof},
     balance::places::Place,
     forward::Owed,
     grpc::Form,
@@ -36,6 +36,7 @@ use crate::{
 const TEXT_BYTES_MAX: usize = 1_024;
 /// What a record says of a caller whose key has another secret by now.
 const OLD_SECRET: &str = "api_key_old";
+const OLD_SECRET_AND_TOKEN: &str = "api_key_old jwt";
 /// What stands in a record in place of a text with a credential in it.
 const REDACTED: &str = "[redacted: holds a credential]";
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -244,6 +245,11 @@ impl Trail {
         self.facts.key_seen = key;
     }
 
+    /// Whether the service gets the caller's token.
+    pub fn forwards_token(&self) -> bool {
+        self.facts.principal.as_ref().and_then(Principal::token).is_some_and(|token| token.issuer.forward)
+    }
+
     /// Notes who calls.
     pub fn principal(&mut self, principal: Option<&Principal>) {
         self.facts.principal = principal.cloned();
@@ -385,7 +391,8 @@ impl Facts {
         event.authority_revision = Some(self.revisions.authority);
         event.structural_revision = Some(self.revisions.structural);
         event.duration_us = Some(now.boot.nanos_since(self.started.boot) / 1_000);
-        event.personal = Personal { client_address: Some(&self.peer.address_text), user_agent: text(self.user_agent.as_ref()) };
+        let subject = self.principal.as_ref().and_then(Principal::token).map(|token| &*token.subject);
+        event.personal = Personal { subject, client_address: Some(&self.peer.address_text), user_agent: text(self.user_agent.as_ref()) };
         event.traceparent = text(self.traceparent.as_ref());
         event
     }
@@ -395,10 +402,22 @@ impl Facts {
         if let Some(principal) = &self.principal {
             event.consumer = Some(&principal.consumer.name);
             event.application = Some(&principal.application.name);
-            event.principal_kind = Some("key");
-            event.auth_method = Some(if principal.used_old_secret() { OLD_SECRET } else { "api_key" });
+            event.principal_kind = Some(match principal.proof {
+                Proof::Key(_) => "key",
+                Proof::Token(_) => "token",
+            });
+            event.auth_method = Some(match (principal.key(), principal.token()) {
+                (Some(_), None) if principal.used_old_secret() => OLD_SECRET,
+                (Some(_), Some(_)) if principal.used_old_secret() => OLD_SECRET_AND_TOKEN,
+                (Some(_), Some(_)) => "api_key jwt",
+                (None, Some(_)) => "jwt",
+                (_, None) => "api_key",
+            });
         }
-        event.key_id = self.principal.as_ref().map(|principal| principal.key_id.as_str()).or_else(|| self.key_seen.as_ref().map(KeyId::as_str));
+        let token = self.principal.as_ref().and_then(Principal::token);
+        event.issuer = token.map(|token| &*token.issuer.name);
+        let key = self.principal.as_ref().and_then(Principal::key).map(|proof| proof.id.as_str());
+        event.key_id = key.or_else(|| self.key_seen.as_ref().map(KeyId::as_str));
         event.tls_version = Some(self.peer.tls.version);
         event.tls_cipher = Some(self.peer.tls.cipher);
         event.tls_group = Some(self.peer.tls.group);

@@ -1,6 +1,6 @@
 //! Who may call: keys, applications and consumers, in maps that share unchanged parts between snapshots.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     change::{ApplicationRow, AuthorityChange, ConsumerRow, Environment, KeyRow, KeyState, PreviousRow, SecretRow},
@@ -123,6 +123,8 @@ pub struct Authority {
     pub keys: ShardMap<KeyId, Arc<Key>>,
     /// Applications by id.
     pub applications: ShardMap<ApplicationId, Arc<Application>>,
+    /// Their ids by name: tokens name them so.
+    pub application_ids: ShardMap<Arc<str>, ApplicationId>,
     /// Consumers by id.
     pub consumers: ShardMap<ConsumerId, Arc<Consumer>>,
 }
@@ -134,9 +136,11 @@ impl Authority {
         applications: impl IntoIterator<Item = ApplicationRow>,
         keys: impl IntoIterator<Item = KeyRow>,
     ) -> Self {
+        let applications = ShardMap::from_entries(applications.into_iter().map(|row| (row.id, application(row))));
         Self {
             consumers: ShardMap::from_entries(consumers.into_iter().map(|row| (row.id, consumer(row)))),
-            applications: ShardMap::from_entries(applications.into_iter().map(|row| (row.id, application(row)))),
+            application_ids: ShardMap::from_entries(applications.iter().map(|(id, application)| (Arc::clone(&application.name), *id))),
+            applications,
             keys: ShardMap::from_entries(keys.into_iter().map(|row| (row.id, key(row)))),
         }
     }
@@ -157,7 +161,34 @@ impl Authority {
                 AuthorityChange::CachePurge(_) => {}
             }
         }
-        Self { keys: self.keys.with(keys), applications: self.applications.with(applications), consumers: self.consumers.with(consumers) }
+        Self {
+            keys: self.keys.with(keys),
+            application_ids: self.renamed(&applications),
+            applications: self.applications.with(applications),
+            consumers: self.consumers.with(consumers),
+        }
+    }
+
+    /// The ids of applications by name after these changes. A name may pass from one application to another in either order.
+    fn renamed(&self, changes: &[(ApplicationId, Option<Arc<Application>>)]) -> ShardMap<Arc<str>, ApplicationId> {
+        if changes.is_empty() {
+            return self.application_ids.clone();
+        }
+        let mut names: HashMap<Arc<str>, Option<ApplicationId>> = HashMap::new();
+        let mut last: HashMap<ApplicationId, Option<Arc<str>>> = HashMap::new();
+        for (id, after) in changes {
+            let before = last.get(id).cloned().unwrap_or_else(|| self.applications.get(id).map(|application| Arc::clone(&application.name)));
+            if let Some(name) = before {
+                let holder = names.get(&name).copied().unwrap_or_else(|| self.application_ids.get(&name).copied());
+                if holder == Some(*id) {
+                    names.insert(name, None);
+                }
+            }
+            let name = after.as_ref().map(|application| Arc::clone(&application.name));
+            names.extend(name.clone().map(|name| (name, Some(*id))));
+            last.insert(*id, name);
+        }
+        self.application_ids.with(names)
     }
 }
 
@@ -198,3 +229,6 @@ fn consumer(row: ConsumerRow) -> Arc<Consumer> {
 fn scopes(texts: Vec<String>) -> Arc<[Box<str>]> {
     texts.into_iter().map(String::into_boxed_str).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,7 @@ use crate::{
 mod cache;
 mod fields;
 mod filter;
+mod identity;
 mod resilience;
 mod route;
 mod upstream;
@@ -76,7 +77,15 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
     let apis = apis(document, &mut errors);
     let upstreams = upstreams(&document.upstreams, &regions, &domains, &mut errors);
     callers(document, &tenants, &mut errors);
-    let context = route::Context { tenants: &tenants, plans: &plans, apis: &apis, upstreams: &upstreams, upstream_docs: &document.upstreams };
+    let issuers = identity::issuers(&document.issuers, &mut errors);
+    let context = route::Context {
+        issuers: &issuers,
+        tenants: &tenants,
+        plans: &plans,
+        apis: &apis,
+        upstreams: &upstreams,
+        upstream_docs: &document.upstreams,
+    };
     names("routes", document.routes.iter().map(|doc| doc.name.as_str()), &mut errors);
     let mut compiled = Vec::with_capacity(document.routes.len());
     for (index, doc) in document.routes.iter().enumerate() {
@@ -91,6 +100,7 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
         routes: compiled.into_iter().map(|entry| entry.route).collect(),
         upstreams: document.upstreams.iter().filter_map(|doc| upstreams.get(doc.name.as_str()).cloned()).collect(),
         plans,
+        issuers: issuers.all(),
         regions,
         domains,
     })

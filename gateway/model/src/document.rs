@@ -11,6 +11,7 @@ use crate::{
     duration::{Bytes, Span},
     filter::{CacheDoc, CompressionDoc, CorsDoc, HeadersDoc},
     host::HostPattern,
+    identity::{AuthDoc, IssuerDoc},
     limit::Rate,
     policy::{AuditDoc, ConsistencyDoc},
     resilience::{BalanceDoc, BreakerDoc, BudgetDoc, CanaryDoc, HealthDoc, InFlightDoc, MirrorDoc, OutliersDoc, RetriesDoc, SplitDoc},
@@ -36,6 +37,9 @@ pub struct Document {
     /// Named limits that applications share.
     #[serde(default)]
     pub plans: Vec<PlanDoc>,
+    /// Who issues tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub issuers: Vec<IssuerDoc>,
     /// OpenAPI documents.
     #[serde(default)]
     pub apis: Vec<ApiDoc>,
@@ -379,30 +383,6 @@ pub enum ValidationDoc {
     Enforce,
     /// It passes; the record says that it broke the description.
     Report,
-}
-
-/// How callers prove who they are.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum AuthDoc {
-    /// One method by name.
-    Method(String),
-    /// Any of several.
-    AnyOf(AnyOfDoc),
-}
-
-/// Any of several methods.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AnyOfDoc {
-    /// The methods.
-    pub any_of: Vec<serde_json::Value>,
-}
-
-impl Default for AuthDoc {
-    fn default() -> Self {
-        Self::Method("api_key".to_owned())
-    }
 }
 
 /// Who may use a route.

@@ -115,6 +115,7 @@ impl From<ProblemKind> for Code {
             Kind::Internal | Kind::UpstreamMalformed => Self::Internal,
             Kind::UpstreamUnreachable
             | Kind::AuthorityStale
+            | Kind::IssuerUnreachable
             | Kind::AuditUnavailable
             | Kind::RegionUnavailable
             | Kind::CircuitOpen

@@ -22,5 +22,10 @@ mod object;
 pub mod rejection;
 pub mod token;
 
+/// Has the library check signatures with aws-lc-rs. A process calls this at its start; again is harmless.
+pub fn install_provider() {
+    jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().ok();
+}
+
 #[cfg(test)]
 mod tests;

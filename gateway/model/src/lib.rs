@@ -17,6 +17,7 @@ pub mod filter;
 pub mod grpc;
 pub mod host;
 pub mod id;
+pub mod identity;
 pub mod jwt;
 pub mod key;
 pub mod leak;

@@ -136,6 +136,8 @@ problems! {
     UpstreamUnreachable = "upstream-unreachable", 502, Upstream, AfterDelay, "The service cannot be reached";
     /// The service's response is not valid HTTP.
     UpstreamMalformed = "upstream-malformed", 502, Upstream, AfterDelay, "The service sent an invalid response";
+    /// Whether a token holds cannot be told without its issuer's keys, and they cannot be had.
+    IssuerUnreachable = "issuer-unreachable", 503, Gateway, AfterDelay, "The issuer of the token cannot be reached";
     /// The route's keys cannot be confirmed within its staleness bound.
     AuthorityStale = "authority-stale", 503, Gateway, AfterDelay, "Keys cannot be confirmed right now";
     /// The access log cannot take the record that must precede the response.

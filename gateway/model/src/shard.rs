@@ -4,6 +4,7 @@
 //! copying the whole map would take a tenth of a second. Readers need no lock.
 
 use std::{
+    borrow::Borrow,
     collections::HashMap,
     hash::{BuildHasher, Hash},
     sync::Arc,
@@ -60,7 +61,10 @@ impl<K: Eq + Hash + Clone, V: Clone> ShardMap<K, V> {
     }
 
     /// Looks a key up.
-    pub fn get(&self, key: &K) -> Option<&V> {
+    pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q) -> Option<&V>
+    where
+        K: Borrow<Q>,
+    {
         self.shards.get(shard_of(&self.hasher, key))?.get(key)
     }
 
@@ -88,7 +92,7 @@ impl<K: Eq + Hash + Clone, V: Clone> ShardMap<K, V> {
     }
 }
 
-fn shard_of<K: Hash>(hasher: &impl BuildHasher, key: &K) -> usize {
+fn shard_of<K: Hash + ?Sized>(hasher: &impl BuildHasher, key: &K) -> usize {
     // Bits from the middle: the map inside a shard takes the low ones for the place and the top seven to tell entries apart.
     usize::try_from(hasher.hash_one(key) >> 32).unwrap_or(0) % SHARDS
 }

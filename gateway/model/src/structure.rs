@@ -17,6 +17,7 @@ use crate::{
     rewrite::Rewrite,
     structure::{
         filter::{Filters, UpstreamHost},
+        identity::{Auth, Issuer},
         resilience::{Diversions, Resilience, Retries},
         websocket::WebSocketRules,
     },
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub mod filter;
+pub mod identity;
 pub mod reach;
 pub mod resilience;
 pub mod websocket;
@@ -39,6 +41,8 @@ pub struct Structure {
     pub upstreams: Vec<Arc<Upstream>>,
     /// Plans by name.
     pub plans: HashMap<Arc<str>, Plan>,
+    /// Who issues tokens, in document order.
+    pub issuers: Vec<Arc<Issuer>>,
     /// Names of the regions, in document order.
     pub regions: Vec<Arc<str>>,
     /// Domains by name, for the monitors.
@@ -127,15 +131,6 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// From the request's head to the response's head.
     pub timeout: Duration,
-}
-
-/// How callers prove who they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Auth {
-    /// Not at all.
-    None,
-    /// With an API key.
-    ApiKey,
 }
 
 /// Who may use a route.

@@ -33,6 +33,8 @@ pub enum ResourceKind {
     Tenant,
     /// A plan.
     Plan,
+    /// Who issues tokens.
+    Issuer,
     /// An API description.
     Api,
     /// A service.
@@ -53,6 +55,7 @@ impl ResourceKind {
             Self::Domain => "domain",
             Self::Tenant => "tenant",
             Self::Plan => "plan",
+            Self::Issuer => "issuer",
             Self::Api => "api",
             Self::Upstream => "upstream",
             Self::Route => "route",

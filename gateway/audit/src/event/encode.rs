@@ -25,7 +25,7 @@ pub(super) fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
     object.text(key!("action"), event.action, 48);
     object.text(key!("actor"), event.actor, 64);
     object.text(key!("api_operation"), event.api_operation, 64);
-    object.text(key!("application"), event.application, 48);
+    object.text(key!("application"), event.application, 64);
     object.text(key!("auth_method"), event.auth_method, 24);
     object.integer(key!("authority_revision"), event.authority_revision);
     object.word(key!("class"), event.class.as_str());
@@ -38,13 +38,14 @@ pub(super) fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
     let mut id = uuid::Uuid::encode_buffer();
     object.word(key!("event_id"), event.event_id.as_hyphenated().encode_lower(&mut id));
     object.text(key!("host"), event.host, 256);
+    object.text(key!("issuer"), event.issuer, 64);
     object.text(key!("key_id"), event.key_id, 40);
     object.text(key!("limiter"), event.limiter, 40);
     object.text(key!("method"), event.method, 24);
     object.text(key!("node"), Some(event.node), 64);
     object.text(key!("object"), event.object, 128);
     object.word(key!("outcome"), event.outcome.as_str());
-    object.text(key!("path"), event.path, 640);
+    object.text(key!("path"), event.path, 616);
     object.personal(&event.personal);
     object.word(key!("phase"), event.phase.as_str());
     object.text(key!("principal_kind"), event.principal_kind, 16);
@@ -121,6 +122,7 @@ impl Object<'_> {
         self.key(",\"personal\":{\"alg\":\"none\",\"data\":");
         let start = self.out.len();
         self.text(key!("client_address"), personal.client_address, 48);
+        self.text(key!("subject"), personal.subject, 128);
         self.text(key!("user_agent"), personal.user_agent, 256);
         open_at(self.out, start);
         self.out.extend_from_slice(b"}}");

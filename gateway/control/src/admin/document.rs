@@ -76,6 +76,7 @@ fn counts(document: &Document) -> Value {
         "domains": document.domains.len(),
         "tenants": document.tenants.len(),
         "plans": document.plans.len(),
+        "issuers": document.issuers.len(),
         "apis": document.apis.len(),
         "consumers": document.consumers.len(),
         "applications": document.applications.len(),

@@ -27,7 +27,7 @@ fn flood(core: &Core, prefix: Prefix, count: u64) {
     event.reason = Some(ProblemKind::PeerLimited.code());
     event.status = Some(ProblemKind::PeerLimited.status().as_u16());
     event.count = Some(count);
-    event.personal = Personal { client_address: Some(&address), user_agent: None };
+    event.personal = Personal { client_address: Some(&address), ..Personal::default() };
     drop(reservation.record(&event));
 }
 
@@ -94,6 +94,6 @@ pub(crate) fn unread(core: &Core, peer: &Peer, kind: ProblemKind, id: Uuid) {
     event.tls_version = Some(peer.tls.version);
     event.tls_cipher = Some(peer.tls.cipher);
     event.sni = peer.tls.server_name.as_deref();
-    event.personal = Personal { client_address: Some(&address), user_agent: None };
+    event.personal = Personal { client_address: Some(&address), ..Personal::default() };
     drop(reservation.record(&event));
 }

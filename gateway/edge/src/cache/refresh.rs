@@ -41,7 +41,7 @@ async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, ticket: Ticket)
         let matched = route::find(&snapshot, &head)?;
         trail.matched(&matched)?;
         let mut seen = None;
-        let authenticated = authenticate::verify(matched, &head, &core.edge, now, &mut seen)?;
+        let authenticated = authenticate::verify(matched, &head, &core.edge, now, &mut seen).await?;
         trail.principal(authenticated.principal());
         let usage = Use { method: head.method().as_str(), address: trail.client_address() };
         let admitted = limit::readmit(authorize::check(authenticated, usage)?);

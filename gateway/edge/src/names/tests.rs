@@ -68,6 +68,7 @@ fn edge() -> Arc<Edge> {
         health: crate::health::HealthTable::default(),
         breakers: crate::balance::fleet::Breakers::default(),
         names: Names::default(),
+        issuers: crate::issuers::Issuers::default(),
         cache: crate::cache::Cache::new(0),
         tally: crate::balance::tally::Tally::default(),
         identities: Arc::default(),

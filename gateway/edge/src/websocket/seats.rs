@@ -13,7 +13,11 @@ use std::{
 use futures_util::task::AtomicWaker;
 use model::{
     snapshot::Snapshot,
-    structure::{Auth, Route, websocket::WebSocketRules},
+    structure::{
+        Route,
+        identity::{Auth, TokenRule},
+        websocket::WebSocketRules,
+    },
     time::Now,
 };
 use parking_lot::Mutex;
@@ -21,7 +25,7 @@ use tokio::sync::Notify;
 
 use super::{pipe::Turn, tally::End};
 use crate::{
-    authenticate::{self, Principal},
+    authenticate::{self, Principal, Token},
     authorize::{self, Use},
     runtime::{Core, Edge},
 };
@@ -164,6 +168,21 @@ fn by_name(snapshot: &Snapshot) -> HashMap<&str, &Arc<Route>> {
     snapshot.structure.routes.iter().map(|route| (&*route.name, route)).collect()
 }
 
+/// Whether the route still takes what the caller came with: the same kinds of credentials, and a token by the same rules. One whose issuer
+/// or audience has changed would have to be verified again, and it is not kept.
+fn is_taken(route: &Route, principal: &Principal) -> bool {
+    let (key, token) = (principal.key(), principal.token());
+    if matches!(route.auth, Auth::ApiKey) {
+        return key.is_some() && token.is_none();
+    }
+    let Some(way) = route.auth.way(key.is_some(), token.is_some()) else { return false };
+    let is_same = |token: &Token, rule: &TokenRule| {
+        let (before, after) = (&token.issuer, &rule.issuer);
+        before.name == after.name && before.holder == after.holder && before.keys.is_same(&after.keys) && token.rules == rule.rules
+    };
+    token.is_none_or(|token| way.token.iter().flatten().any(|rule| is_same(token, rule)))
+}
+
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -210,10 +229,13 @@ impl Seat {
             return Some(End::Withdrawn);
         };
         *own = Arc::clone(route);
-        match (route.auth, &self.principal) {
-            (Auth::None, _) => None,
-            (Auth::ApiKey, None) => Some(End::Withdrawn),
-            (Auth::ApiKey, Some(principal)) => {
+        match &self.principal {
+            _ if route.auth.is_none() => None,
+            None => Some(End::Withdrawn),
+            Some(principal) => {
+                if !is_taken(route, principal) {
+                    return Some(End::Withdrawn);
+                }
                 let Some((principal, expires_at)) = authenticate::again(snapshot, principal, &route.tenant, now) else {
                     return Some(End::Revoked);
                 };
@@ -227,7 +249,10 @@ impl Seat {
     /// What the lease on the knowledge about keys says, by the route's policy. A WebSocket counts as the GET that it began with.
     fn unconfirmed(&self, edge: &Edge, snapshot: &Snapshot, now: Now) -> Option<End> {
         let route = self.route.lock();
-        let is_open = route.auth == Auth::None || edge.lease.check(route.keys, true, snapshot, now).is_ok();
+        let is_open = route.auth.is_none() || edge.lease.check(route.keys, true, snapshot, now).is_ok();
         (!is_open).then_some(End::Stale)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,11 +46,12 @@ pub(super) fn compile(doc: &CacheDoc, at: &str, context: &Context<'_>, errors: &
     }
     let told = context.request_fields.into_iter().flat_map(FieldRules::variables).find(|variable| match variable {
         Variable::Application | Variable::KeyId => true,
-        Variable::Consumer => doc.shared,
+        Variable::Consumer | Variable::Subject | Variable::Issuer => doc.shared,
         Variable::RequestId | Variable::Tenant | Variable::Route | Variable::Region | Variable::ClientAddress | Variable::Host => false,
     });
     if told.is_some() {
-        let whose = if doc.shared { "one response is kept for all callers" } else { "one response is kept for each consumer" };
+        let whose =
+            if doc.shared { "one response is kept for all callers" } else { "one response is kept for each consumer, or each subject of a token" };
         errors.add(at, format!("{whose}, so the service must not be told more about the caller by `headers.request`"));
     }
     let object_bytes_max = doc.object_max.map_or(OBJECT_BYTES_DEFAULT, |bytes| bytes.0);

@@ -7,8 +7,8 @@ use crate::{
     filter::FieldsDoc,
     source::nearest,
     structure::{
-        Auth,
         filter::{FieldPart, FieldRules, FieldText, Variable},
+        identity::Auth,
     },
 };
 
@@ -52,7 +52,7 @@ pub(super) enum Direction {
 }
 
 /// Compiles the changes of one direction.
-pub(super) fn compile(doc: &FieldsDoc, at: &str, direction: Direction, auth: Auth, errors: &mut Errors) -> FieldRules {
+pub(super) fn compile(doc: &FieldsDoc, at: &str, direction: Direction, auth: &Auth, errors: &mut Errors) -> FieldRules {
     let added = doc.add.iter().flat_map(|(name, values)| values.as_slice().iter().map(move |value| (name, value)));
     let count = doc.remove.len() + doc.set.len() + added.clone().count();
     if count == 0 {
@@ -80,7 +80,7 @@ pub(super) fn compile(doc: &FieldsDoc, at: &str, direction: Direction, auth: Aut
     rules
 }
 
-fn field(name: &str, value: &str, at: &str, direction: Direction, auth: Auth, errors: &mut Errors) -> Option<(HeaderName, FieldText)> {
+fn field(name: &str, value: &str, at: &str, direction: Direction, auth: &Auth, errors: &mut Errors) -> Option<(HeaderName, FieldText)> {
     let name = field_name(name, at, direction, errors);
     let text = field_text(value, at, auth, errors);
     let name = name?;
@@ -117,7 +117,7 @@ fn field_name(text: &str, at: &str, direction: Direction, errors: &mut Errors) -
     None
 }
 
-fn field_text(value: &str, at: &str, auth: Auth, errors: &mut Errors) -> Option<FieldText> {
+fn field_text(value: &str, at: &str, auth: &Auth, errors: &mut Errors) -> Option<FieldText> {
     if value.len() > VALUE_BYTES_MAX {
         errors.add(at, format!("a value has at most {VALUE_BYTES_MAX} bytes"));
         return None;
@@ -148,7 +148,7 @@ fn field_text(value: &str, at: &str, auth: Auth, errors: &mut Errors) -> Option<
     Some(FieldText::Parts(parts.into()))
 }
 
-fn variable(name: &str, at: &str, auth: Auth, errors: &mut Errors) -> Option<Variable> {
+fn variable(name: &str, at: &str, auth: &Auth, errors: &mut Errors) -> Option<Variable> {
     let Some((_, variable)) = Variable::ALL.iter().find(|(known, _)| *known == name) else {
         let known = Variable::ALL.iter().map(|(known, _)| *known);
         let help = nearest(name, known.clone()).map_or_else(
@@ -158,7 +158,7 @@ fn variable(name: &str, at: &str, auth: Auth, errors: &mut Errors) -> Option<Var
         errors.add_with_help(at, format!("there is no variable named `{name}`"), Some(help));
         return None;
     };
-    if auth == Auth::None && variable.is_about_caller() {
+    if auth.is_none() && variable.is_about_caller() {
         errors.add(at, format!("a route without authentication knows no caller, so `${{{name}}}` would be empty"));
         return None;
     }

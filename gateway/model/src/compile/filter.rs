@@ -8,8 +8,9 @@ use crate::{
     filter::{CodingDoc, CompressionDoc, CorsDoc},
     origin::{OriginPattern, Origins},
     structure::{
-        Auth, Reads,
+        Reads,
         filter::{CORS_METHODS, Compression, Cors, Filters, UpstreamHost},
+        identity::Auth,
     },
 };
 
@@ -41,7 +42,7 @@ const COMPRESS_BYTES_MIN_DEFAULT: u64 = 1_024;
 
 /// What of a route its filters must fit.
 pub(super) struct Context<'c> {
-    pub(super) auth: Auth,
+    pub(super) auth: &'c Auth,
     pub(super) methods: &'c [Method],
     pub(super) upstream: Option<&'c UpstreamDoc>,
     pub(super) reads: Reads,
@@ -63,6 +64,13 @@ pub(super) fn compile(doc: &RouteDoc, at: &str, context: &Context<'_>, errors: &
         compression: doc.compression.as_ref().map(|compression_doc| compression(compression_doc, &format!("{at}.compression"), errors)),
         cache: None,
     };
+    if doc.cache.is_some() && auth.forwards() {
+        // What it answers may rest on any claim: on scopes, on roles, on the client.
+        errors.add(
+            format!("{at}.cache"),
+            "the service gets the token of the caller (`forward` of the issuer), so nothing that it answers can be kept for others",
+        );
+    }
     filters.cache = doc.cache.as_ref().map(|cache_doc| {
         let request_fields = filters.request_fields.as_ref();
         let (upstream, reads, get_writes) = (context.upstream, context.reads, context.get_writes);
@@ -97,7 +105,7 @@ pub(super) fn upstream_host(text: Option<&str>, at: &str, errors: &mut Errors) -
     }
 }
 
-fn cors(doc: &CorsDoc, at: &str, auth: Auth, methods: &[Method], errors: &mut Errors) -> Option<Cors> {
+fn cors(doc: &CorsDoc, at: &str, auth: &Auth, methods: &[Method], errors: &mut Errors) -> Option<Cors> {
     let before = errors.0.len();
     let origins = origins(&doc.origins, at, "without `cors` pages of other origins may not read responses", errors);
     if origins == Origins::Any && doc.credentials {
@@ -177,10 +185,10 @@ fn join(methods: &[Method]) -> String {
     methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn cors_headers(doc: &CorsDoc, at: &str, auth: Auth, errors: &mut Errors) -> Option<HeaderValue> {
+fn cors_headers(doc: &CorsDoc, at: &str, auth: &Auth, errors: &mut Errors) -> Option<HeaderValue> {
     match &doc.headers {
         // What a JSON client with a key needs. None of the three may be sent without leave.
-        None if auth == Auth::None => Some(HeaderValue::from_static("content-type")),
+        None if auth.is_none() => Some(HeaderValue::from_static("content-type")),
         None => Some(HeaderValue::from_static("authorization, content-type, x-api-key")),
         Some(listed) if listed.as_slice().iter().any(|name| name == "*") => {
             if listed.as_slice().len() > 1 {

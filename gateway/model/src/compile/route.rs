@@ -9,15 +9,15 @@ use std::{
 
 use http::{HeaderName, Method};
 
-use super::{Compiled, Errors, Tenants, filter, is_name, quota, websocket};
+use super::{Compiled, Errors, Tenants, filter, identity, is_name, quota, websocket};
 use crate::{
-    document::{AllowDoc, AuthDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
+    document::{AllowDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
     duration::Span,
     host::HostPattern,
     openapi::Api,
     policy::{AuditDoc, ConsistencyDoc, ConsistencyFullDoc, ElseDoc, KeysDoc, OnStaleDoc, PresetDoc, ReadModeDoc, ReadsDoc},
     rewrite::Rewrite,
-    structure::{Allow, Auth, KeyFreshness, LimitSource, Plan, Reads, Route, RouteLimit, Upstream},
+    structure::{Allow, KeyFreshness, LimitSource, Plan, Reads, Route, RouteLimit, Upstream, identity::Auth},
     trie::Pattern,
 };
 
@@ -29,6 +29,7 @@ const BODY_BYTES_CHECKED_MAX: u64 = 16 << 20;
 const LIMITS_MAX: usize = 8;
 
 pub(super) struct Context<'a> {
+    pub(super) issuers: &'a identity::Issuers<'a>,
     pub(super) tenants: &'a Tenants,
     pub(super) plans: &'a HashMap<Arc<str>, Plan>,
     pub(super) apis: &'a HashMap<Arc<str>, Option<Arc<Api>>>,
@@ -49,7 +50,7 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     };
     let methods = methods(doc, &at, errors);
     let headers = headers(doc, &at, errors);
-    let auth = auth(&doc.auth, &format!("{at}.auth"), errors);
+    let auth = identity::auth(&doc.auth, &format!("{at}.auth"), context.issuers, errors);
     let api = doc.api.as_ref().and_then(|name| {
         let known = context.apis.get(name.as_str());
         if known.is_none() {
@@ -61,16 +62,16 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     if upstream.is_none() {
         errors.unknown(format!("{at}.upstream"), "upstream", &doc.upstream, context.upstreams.keys().map(|known| &**known));
     }
-    let limits = limits(doc, &at, auth, context, errors);
+    let limits = limits(doc, &at, &auth, context, errors);
     let (keys, reads, get_writes) = consistency(&doc.consistency, &at, errors);
     let retries = super::resilience::retries(&doc.retries, &at, errors);
     let diversions = super::resilience::diversions(doc, &at, context, errors);
     unsupported(doc, &at, errors);
-    access(doc, &at, auth, errors);
+    access(doc, &at, &auth, errors);
     let rewrite = rewrite(doc, &at, errors);
     let upstream_host = filter::upstream_host(doc.upstream_host.as_deref(), &at, errors);
     let upstream_doc = context.upstream_docs.iter().find(|known| known.name == doc.upstream);
-    let filters = filter::compile(doc, &at, &filter::Context { auth, methods: &methods, upstream: upstream_doc, reads, get_writes }, errors);
+    let filters = filter::compile(doc, &at, &filter::Context { auth: &auth, methods: &methods, upstream: upstream_doc, reads, get_writes }, errors);
     let websocket = websocket::compile(doc, &at, &methods, context.upstream_docs, errors);
     let body_bytes_max = doc.body_max.map_or(BODY_BYTES_DEFAULT, |bytes| bytes.0);
     if api.is_some() && body_bytes_max > BODY_BYTES_CHECKED_MAX {
@@ -169,27 +170,7 @@ fn headers(doc: &RouteDoc, at: &str, errors: &mut Errors) -> Box<[(HeaderName, B
     out.into()
 }
 
-fn auth(doc: &AuthDoc, at: &str, errors: &mut Errors) -> Auth {
-    let names: Vec<&str> = match doc {
-        AuthDoc::Method(name) => vec![name.as_str()],
-        AuthDoc::AnyOf(any) => any.any_of.iter().map(|value| value.as_str().unwrap_or("jwt")).collect(),
-    };
-    match names.as_slice() {
-        ["api_key"] => return Auth::ApiKey,
-        ["none"] if matches!(doc, AuthDoc::Method(_)) => return Auth::None,
-        [] => errors.add(at, "name at least one method, such as `api_key`"),
-        names => match names.iter().find(|name| !matches!(**name, "api_key" | "none" | "jwt" | "mtls")) {
-            Some(name) => errors.unknown(at, "authentication method", name, ["api_key", "none"]),
-            None => {
-                errors
-                    .add(at, "this release authenticates with `api_key` alone, or with `none`; other methods come later and are refused until then");
-            }
-        },
-    }
-    Auth::ApiKey
-}
-
-fn limits(doc: &RouteDoc, at: &str, auth: Auth, context: &Context<'_>, errors: &mut Errors) -> Box<[RouteLimit]> {
+fn limits(doc: &RouteDoc, at: &str, auth: &Auth, context: &Context<'_>, errors: &mut Errors) -> Box<[RouteLimit]> {
     let mut out: Vec<RouteLimit> = Vec::new();
     if doc.limits.len() > LIMITS_MAX {
         errors.add(format!("{at}.limits"), format!("a route has at most {LIMITS_MAX} limits"));
@@ -202,7 +183,7 @@ fn limits(doc: &RouteDoc, at: &str, auth: Auth, context: &Context<'_>, errors: &
         if out.iter().any(|other| *other.name == *limit.name) {
             errors.add(format!("{path}.name"), format!("the limit `{}` stands twice on this route", limit.name));
         }
-        if auth == Auth::None && limit.by != crate::document::ByDoc::Address {
+        if auth.is_none() && limit.by != crate::document::ByDoc::Address {
             errors.add_with_help(
                 format!("{path}.by"),
                 "a route without authentication can only count addresses",
@@ -312,13 +293,13 @@ fn rewrite(doc: &RouteDoc, at: &str, errors: &mut Errors) -> Option<Rewrite> {
     compiled.map_err(|(field, error)| errors.add(format!("{at}.rewrite.{field}"), error.to_string())).ok()
 }
 
-fn access(doc: &RouteDoc, at: &str, auth: Auth, errors: &mut Errors) {
+fn access(doc: &RouteDoc, at: &str, auth: &Auth, errors: &mut Errors) {
     for (position, scope) in doc.scopes.iter().enumerate() {
         if !is_scope(scope) {
             errors.add(format!("{at}.scopes[{position}]"), format!("`{scope}` is not a scope (RFC 6749 section 3.3)"));
         }
     }
-    if auth == Auth::None && (!doc.scopes.is_empty() || doc.allow.is_some()) {
+    if auth.is_none() && (!doc.scopes.is_empty() || doc.allow.is_some()) {
         errors.add(format!("{at}.auth"), "a route without authentication cannot ask for scopes or name who may use it");
     }
     if doc.allow.as_ref().is_some_and(|allow| allow.consumers.is_empty() && allow.applications.is_empty()) {

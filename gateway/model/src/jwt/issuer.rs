@@ -74,7 +74,7 @@ pub enum RulesFault {
 }
 
 /// One issuer's rules, checked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rules {
     issuer: Arc<str>,
     audiences: Box<[Box<str>]>,
@@ -128,6 +128,11 @@ impl Rules {
     /// The issuer, as tokens name it.
     pub fn issuer(&self) -> &Arc<str> {
         &self.issuer
+    }
+
+    /// How far the issuer's clock may be from ours, in seconds.
+    pub const fn leeway_seconds(&self) -> u8 {
+        self.leeway_seconds
     }
 
     /// What the issuer signs with: [`KeySet::from_jwks`] wants to know.

@@ -10,7 +10,7 @@ mod rules;
 mod signer;
 mod vectors;
 
-use std::sync::{LazyLock, Once};
+use std::sync::LazyLock;
 
 use data_encoding::BASE64URL_NOPAD;
 use serde_json::{Map, Value, json};
@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use self::signer::Signer;
 use super::{
     algorithm::{Algorithm, Algorithms},
+    install_provider,
     issuer::{Draft, Rules, Verified, verify},
     keys::{KeyFault, KeySet, SetFault, StaticKey},
     rejection::{Reason, Rejection},
@@ -70,12 +71,6 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
     assert_eq!((keys.n_usable(), keys.refused().len()), (5, 1), "{keys:?}");
     World { rsa, pinned, p256, p384, ed, attacker: Signer::p256("attacker"), keys, rules: Rules::compile(draft()).unwrap() }
 });
-
-/// The library's provider is one for the whole process, as in the program.
-fn install_provider() {
-    static INSTALLED: Once = Once::new();
-    INSTALLED.call_once(|| jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default().expect("nothing was verified before"));
-}
 
 fn draft() -> Draft {
     Draft {

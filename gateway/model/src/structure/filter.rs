@@ -101,8 +101,12 @@ pub enum Variable {
     Consumer,
     /// The caller's application.
     Application,
-    /// The public id of the caller's key.
+    /// The public id of the caller's key; nothing for callers with a token alone.
     KeyId,
+    /// Whom the caller's token is about; nothing for callers with a key alone.
+    Subject,
+    /// The name of the token's issuer here.
+    Issuer,
     /// The owner of the host name.
     Tenant,
     /// The route's name.
@@ -117,11 +121,13 @@ pub enum Variable {
 
 impl Variable {
     /// Every variable, with its name.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 11] = [
         ("request_id", Self::RequestId),
         ("consumer", Self::Consumer),
         ("application", Self::Application),
         ("key_id", Self::KeyId),
+        ("subject", Self::Subject),
+        ("issuer", Self::Issuer),
         ("tenant", Self::Tenant),
         ("route", Self::Route),
         ("region", Self::Region),
@@ -131,7 +137,7 @@ impl Variable {
 
     /// True for what only an authenticated request has.
     pub const fn is_about_caller(self) -> bool {
-        matches!(self, Self::Consumer | Self::Application | Self::KeyId)
+        matches!(self, Self::Consumer | Self::Application | Self::KeyId | Self::Subject | Self::Issuer)
     }
 }
 

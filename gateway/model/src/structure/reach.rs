@@ -68,13 +68,21 @@ impl UpstreamTlsDoc {
     /// # Errors
     /// A sentence for the person who wrote them.
     pub fn roots(&self) -> Result<Option<Box<[CertificateDer<'static>]>>, String> {
-        let Some(text) = &self.ca else { return Ok(None) };
-        let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
-        match found {
-            Ok(found) if found.is_empty() => Err("it holds no `-----BEGIN CERTIFICATE-----`; paste the PEM text of the CA".to_owned()),
-            Ok(found) => Ok(Some(found.into())),
-            Err(error) => Err(format!("it is not valid PEM: {error}")),
-        }
+        roots(self.ca.as_deref())
+    }
+}
+
+/// The certificates of a PEM text, if there is one.
+///
+/// # Errors
+/// A sentence for the person who wrote it.
+pub fn roots(text: Option<&str>) -> Result<Option<Box<[CertificateDer<'static>]>>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+    match found {
+        Ok(found) if found.is_empty() => Err("it holds no `-----BEGIN CERTIFICATE-----`; paste the PEM text of the CA".to_owned()),
+        Ok(found) => Ok(Some(found.into())),
+        Err(error) => Err(format!("it is not valid PEM: {error}")),
     }
 }
 

@@ -34,14 +34,17 @@ pub(super) struct Wanted {
 
 impl Wanted {
     pub(super) fn from_document(document: &Document) -> Result<Self, StoreError> {
-        let mut others = section(ResourceKind::Region, &document.regions, |doc| &doc.name)?;
-        others.extend(section(ResourceKind::Domain, &document.domains, |doc| &doc.name)?);
-        others.extend(section(ResourceKind::Api, &document.apis, |doc| &doc.name)?);
-        others.extend(section(ResourceKind::Upstream, &document.upstreams, |doc| &doc.name)?);
-        others.extend(section(ResourceKind::Route, &document.routes, |doc| &doc.name)?);
+        // Named one by one, so that none can be forgotten; callers are written by themselves.
+        let Document { version: _, regions, domains, tenants, plans, issuers, apis, consumers: _, applications: _, upstreams, routes } = document;
+        let mut others = section(ResourceKind::Region, regions, |doc| &doc.name)?;
+        others.extend(section(ResourceKind::Domain, domains, |doc| &doc.name)?);
+        others.extend(section(ResourceKind::Issuer, issuers, |doc| &doc.name)?);
+        others.extend(section(ResourceKind::Api, apis, |doc| &doc.name)?);
+        others.extend(section(ResourceKind::Upstream, upstreams, |doc| &doc.name)?);
+        others.extend(section(ResourceKind::Route, routes, |doc| &doc.name)?);
         Ok(Self {
-            tenants: section(ResourceKind::Tenant, &document.tenants, |doc| &doc.name)?,
-            plans: section(ResourceKind::Plan, &document.plans, |doc| &doc.name)?,
+            tenants: section(ResourceKind::Tenant, tenants, |doc| &doc.name)?,
+            plans: section(ResourceKind::Plan, plans, |doc| &doc.name)?,
             others,
         })
     }
@@ -133,7 +136,7 @@ async fn compare_others(write: &mut ControlWrite, entries: &[Entry]) -> Result<V
 }
 
 fn kind(text: &str) -> Result<ResourceKind, StoreError> {
-    [ResourceKind::Region, ResourceKind::Domain, ResourceKind::Api, ResourceKind::Upstream, ResourceKind::Route]
+    [ResourceKind::Region, ResourceKind::Domain, ResourceKind::Issuer, ResourceKind::Api, ResourceKind::Upstream, ResourceKind::Route]
         .into_iter()
         .find(|kind| kind.as_str() == text)
         .ok_or_else(|| wire::corrupt("resource kind", text))

@@ -16,6 +16,8 @@ const LATENCY_OCTAVE_MIN: u32 = 6;
 /// Rows that one statement deletes, and statements in one go.
 const TRIM_ROWS: u64 = 5_000;
 const TRIMS_MAX: usize = 4;
+/// In place of a key's id, before the application's name. No id has a colon.
+const TOKENS_OF: &str = "token:";
 /// The longest name of a client program that is kept, in bytes.
 const CLIENT_MAX: usize = 32;
 
@@ -95,14 +97,19 @@ impl Tally {
     /// Counts an event, if it is a request of a caller who is known, or the end of its stream.
     pub(super) fn count(&mut self, columns: &Columns<'_>, event: &[u8]) {
         let [phase, class] = columns.kind() else { return };
-        let [_, _, application, Some(key_id), route, _] = columns.who() else { return };
-        let (Some("access"), Some(at), Some(_)) = (*class, columns.at, application) else { return };
+        let [_, _, application, key_id, route, _] = columns.who() else { return };
+        let (Some("access"), Some(at), Some(application)) = (*class, columns.at, application) else { return };
         let is_outcome = match *phase {
             Some("outcome") => true,
             Some("close") => false,
             _ => return,
         };
         let route = route.unwrap_or_default();
+        let Some(key_id) = key_id else {
+            // A caller with a token alone: counted for the application, in a place that no key has.
+            let place = format!("{TOKENS_OF}{application}");
+            return slot(&mut self.minutes, Grain::Minute, (at, &place, route), columns).add(columns, is_outcome);
+        };
         slot(&mut self.minutes, Grain::Minute, (at, key_id, route), columns).add(columns, is_outcome);
         if is_outcome && is_old(columns) {
             slot(&mut self.tens, Grain::Ten, (at, key_id, route), columns).add(columns, is_outcome);
@@ -198,7 +205,7 @@ fn hours(minutes: &[Sums]) -> HashMap<(i64, &str, &str), Sums> {
 }
 
 fn is_old(columns: &Columns<'_>) -> bool {
-    columns.facts.auth_method == Some("api_key_old")
+    matches!(columns.facts.auth_method, Some("api_key_old" | "api_key_old jwt"))
 }
 
 impl Sums {

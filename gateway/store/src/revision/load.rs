@@ -50,6 +50,7 @@ async fn structure_on(connection: &mut PgConnection) -> Result<StructureLoad, St
             "domain" => add(&mut document.domains, &row.body),
             "tenant" => add(&mut document.tenants, &row.body),
             "plan" => add(&mut document.plans, &row.body),
+            "issuer" => add(&mut document.issuers, &row.body),
             "api" => add(&mut document.apis, &row.body),
             "upstream" => add(&mut document.upstreams, &row.body),
             "route" => add(&mut document.routes, &row.body),

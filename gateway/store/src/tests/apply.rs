@@ -16,6 +16,7 @@ regions: [{ name: eu }, { name: us }]
 domains: [{ name: shop, servers: [{ address: '127.0.0.1:5432', region: eu }] }]
 tenants: [{ name: acme, hosts: [api.example.com] }]
 plans: [{ name: basic, limits: { calls: { rate: 20/s, burst: 40 } } }, { name: gold, limits: { calls: { rate: 1000/m } } }]
+issuers: [{ name: accounts, issuer: 'https://id.example', jwks: 'https://id.example/keys', audiences: [api], application: web }]
 apis: [{ name: orders, openapi: { openapi: 3.1.0, info: { title: t, version: '1' }, paths: {}, x-number: 1e2 } }]
 consumers: [{ name: shop }]
 applications: [{ name: web, consumer: shop, plan: basic, scopes: [read, write] }, { name: app, consumer: shop }]
@@ -42,7 +43,7 @@ async fn applying_the_same_document_again_changes_nothing_and_takes_no_revision(
     let first = database.apply(&document).await;
     let second = database.apply(&document).await;
 
-    assert_eq!(first.created.len(), 13);
+    assert_eq!(first.created.len(), 14);
     assert_eq!((first.revisions.authority, first.revisions.structural), (1, 1));
     assert!(second.is_empty(), "{second:?}");
     assert_eq!(second.unchanged, first.created);
@@ -89,7 +90,7 @@ async fn apply_prunes_its_own_rows_and_no_others() {
 
     let report = database.apply(&document("tenants: [{ name: acme, hosts: [api.example.com] }]")).await;
 
-    assert_eq!(report.deleted.len(), 13);
+    assert_eq!(report.deleted.len(), 14);
     let left = application::list(&database.primary, &application::ApplicationFilter::default(), &PageRequest::default()).await.expect("a list");
     assert_eq!(left.items.iter().map(|item| item.name.as_str()).collect::<Vec<_>>(), ["made-app"]);
     let left = consumer::list(&database.primary, None, &PageRequest::default()).await.expect("a list");

@@ -37,7 +37,7 @@ fn event(request: Request) -> Vec<u8> {
         duration_us: Some(request.duration_us),
         request_bytes: Some(10),
         response_bytes: Some(100),
-        personal: Personal { client_address: None, user_agent: Some(request.agent) },
+        personal: Personal { user_agent: Some(request.agent), ..Personal::default() },
         ..Event::new(Class::Access, Phase::Outcome, Uuid::from_u128(1), request.at, "eu", "eu-1", "r")
     };
     let mut bytes = Vec::new();

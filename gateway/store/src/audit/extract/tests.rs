@@ -39,7 +39,7 @@ fn whole(id: Uuid) -> Event<'static> {
         outcome: Outcome::Denied,
         status: Some(403),
         path: Some("/päth"),
-        personal: Personal { client_address: Some("192.0.2.7"), user_agent: Some("agent/1") },
+        personal: Personal { subject: Some("alice"), client_address: Some("192.0.2.7"), user_agent: Some("agent/1") },
         ..Event::new(Class::Admin, Phase::Intent, id, 1_700_000_000_000_001, "eu-west", "node-1", "req-1")
     }
 }

@@ -1,0 +1,52 @@
+//! Numbers about tokens and their issuers.
+
+use std::fmt;
+
+use edge::runtime::Edge;
+use prometheus_client::{
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+};
+
+/// Writes them all.
+///
+/// # Errors
+/// When the text cannot be written.
+#[expect(clippy::cast_precision_loss, reason = "an age of nanoseconds as seconds")]
+pub(super) fn encode(edge: &Edge, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let [refused, offered] = edge.issuers.counts();
+    let counter = ConstCounter::new(0_u64);
+    let mut family = encoder.encode_descriptor("causeway_tokens_refused", "Tokens refused, by reason", None, counter.metric_type())?;
+    for (reason, count) in refused {
+        ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+    }
+    let help = "Keys that tokens offered in their headers, all ignored, by kind";
+    let mut family = encoder.encode_descriptor("causeway_token_keys_offered", help, None, counter.metric_type())?;
+    for (kind, count) in offered {
+        ConstCounter::new(count).encode(family.encode_family(&[("kind", kind)])?)?;
+    }
+    let mut issuers = edge.issuers.view();
+    issuers.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut family =
+        encoder.encode_descriptor("causeway_issuer_fetches", "Fetches of key sets, by issuer and outcome", None, counter.metric_type())?;
+    for (name, known) in &issuers {
+        for (outcome, count) in ["ok", "failed"].into_iter().zip(known.fetches()) {
+            ConstCounter::new(count).encode(family.encode_family(&[("issuer", &**name), ("outcome", outcome)])?)?;
+        }
+    }
+    let gauge = ConstGauge::new(0_i64);
+    let mut family = encoder.encode_descriptor("causeway_issuer_keys", "Keys that can be used, by issuer", None, gauge.metric_type())?;
+    for (name, known) in &issuers {
+        let keys = known.keys().map_or(0, |fetched| fetched.keys.n_usable());
+        ConstGauge::new(i64::try_from(keys).unwrap_or(i64::MAX)).encode(family.encode_family(&[("issuer", &**name)])?)?;
+    }
+    let gauge = ConstGauge::new(0.0_f64);
+    let help = "Age of the key set in use, by issuer; -1 before the first";
+    let mut family = encoder.encode_descriptor("causeway_issuer_age_seconds", help, None, gauge.metric_type())?;
+    let now = edge.clock.boot();
+    for (name, known) in &issuers {
+        let age = known.keys().map_or(-1.0, |fetched| now.nanos_since(fetched.at) as f64 / 1e9);
+        ConstGauge::new(age).encode(family.encode_family(&[("issuer", &**name)])?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,205 @@
+//! Who calls, by what proof, and whether that still holds.
+
+use std::{fmt, sync::Arc};
+
+use model::{
+    authority::{Application, Consumer, Key},
+    id::{ApplicationId, ConsumerId},
+    jwt::issuer::Rules,
+    key::KeyId,
+    snapshot::Snapshot,
+    structure::identity::{Holder, Issuer},
+    time::{Now, UtcMicros},
+};
+use uuid::Uuid;
+
+/// Who calls.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// What proved it, and speaks for the caller.
+    pub proof: Proof,
+    /// What the route asked for besides.
+    pub also: Option<Box<Proof>>,
+    /// The application that the call counts for.
+    pub application_id: ApplicationId,
+    /// The same, with its name and plan.
+    pub application: Arc<Application>,
+    /// The consumer that owns the application.
+    pub consumer_id: ConsumerId,
+    /// The same, with its name and tenant.
+    pub consumer: Arc<Consumer>,
+    /// What the caller may do: with two proofs, what both allow.
+    pub scopes: Arc<[Box<str>]>,
+}
+
+/// What proves who calls.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// An API key.
+    Key(KeyProof),
+    /// A token of an issuer.
+    Token(Arc<Token>),
+}
+
+/// A key whose secret was presented.
+#[derive(Debug, Clone)]
+pub struct KeyProof {
+    /// Its public id.
+    pub id: KeyId,
+    /// What it is bound to.
+    pub key: Arc<Key>,
+    /// The how manyth of its secrets was presented.
+    pub secret_number: u32,
+}
+
+/// A token that holds.
+#[derive(Clone)]
+pub struct Token {
+    /// Who issued it.
+    pub issuer: Arc<Issuer>,
+    /// The rules that it was held against.
+    pub rules: Arc<Rules>,
+    /// About whom.
+    pub subject: Box<str>,
+    /// The same with the issuer and the application, as one number: limits and stored responses are told apart by it.
+    pub subject_id: Uuid,
+    /// The client that it was issued to.
+    pub client: Option<Box<str>>,
+    /// What it may be used for.
+    pub scopes: Arc<[Box<str>]>,
+    /// Until when it is taken, the issuer's leeway added.
+    pub until: UtcMicros,
+}
+
+/// Subjects are names of people: they stay out of logs.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").field("issuer", &self.issuer.name).field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
+impl Principal {
+    /// Every proof.
+    pub fn proofs(&self) -> impl Iterator<Item = &Proof> {
+        std::iter::once(&self.proof).chain(self.also.as_deref())
+    }
+
+    /// The key among them.
+    pub fn key(&self) -> Option<&KeyProof> {
+        self.proofs().find_map(|proof| match proof {
+            Proof::Key(key) => Some(key),
+            Proof::Token(_) => None,
+        })
+    }
+
+    /// The token among them.
+    pub fn token(&self) -> Option<&Arc<Token>> {
+        self.proofs().find_map(|proof| match proof {
+            Proof::Key(_) => None,
+            Proof::Token(token) => Some(token),
+        })
+    }
+
+    /// Whether the secret was one that has been replaced already.
+    pub fn used_old_secret(&self) -> bool {
+        self.key().is_some_and(|proof| proof.secret_number != proof.key.secret_number)
+    }
+
+    /// The name of the plan whose limits apply.
+    pub fn plan(&self) -> Option<&Arc<str>> {
+        self.key().and_then(|proof| proof.key.plan()).or(self.application.plan.as_ref())
+    }
+}
+
+/// Who a proof stands for, and until when it does; `None` when it does not, or not any more.
+struct Standing<'s> {
+    application: ApplicationId,
+    scopes: Option<&'s Arc<[Box<str>]>>,
+    until: UtcMicros,
+}
+
+impl Proof {
+    fn standing<'s>(&'s self, snapshot: &'s Snapshot, now: Now) -> Option<Standing<'s>> {
+        match self {
+            Self::Key(proof) => {
+                // The key as it is now: it may have been changed since it was presented.
+                let key = snapshot.authority.keys.get(&proof.id)?;
+                let until = key.valid_until(proof.secret_number, now.wall)?;
+                Some(Standing { application: key.application, scopes: key.scopes.as_ref(), until })
+            }
+            Self::Token(token) => {
+                let name = match &token.issuer.holder {
+                    Holder::Application(name) => name,
+                    Holder::Client => token.client.as_deref()?,
+                };
+                let is_trusted = snapshot.structure.issuers.iter().any(|issuer| issuer.rules.issuer() == token.issuer.rules.issuer());
+                let application = snapshot.authority.application_ids.get(name)?;
+                let standing = Standing { application: *application, scopes: Some(&token.scopes), until: token.until };
+                (is_trusted && now.wall < token.until).then_some(standing)
+            }
+        }
+    }
+
+    /// The same, with what its key is bound to now.
+    fn renewed(&self, snapshot: &Snapshot) -> Option<Self> {
+        Some(match self {
+            Self::Key(proof) => {
+                let key = Arc::clone(snapshot.authority.keys.get(&proof.id)?);
+                Self::Key(KeyProof { id: proof.id, key, secret_number: proof.secret_number })
+            }
+            Self::Token(token) => Self::Token(Arc::clone(token)),
+        })
+    }
+}
+
+/// Who calls by these proofs. Two must stand for one consumer: a token of one customer with a key of another is nobody's call.
+pub(super) fn of(snapshot: &Snapshot, proof: Proof, also: Option<Proof>, now: Now) -> Option<Principal> {
+    until(snapshot, proof, also, now).map(|(principal, _)| principal)
+}
+
+fn until(snapshot: &Snapshot, proof: Proof, also: Option<Proof>, now: Now) -> Option<(Principal, UtcMicros)> {
+    let authority = &snapshot.authority;
+    let first = proof.standing(snapshot, now)?;
+    let application = authority.applications.get(&first.application)?;
+    let consumer = authority.consumers.get(&application.consumer)?;
+    let mut scopes = Arc::clone(first.scopes.unwrap_or(&application.scopes));
+    let mut until = first.until;
+    if let Some(also) = &also {
+        let second = also.standing(snapshot, now)?;
+        let other = authority.applications.get(&second.application)?;
+        if other.consumer != application.consumer {
+            return None;
+        }
+        let others = second.scopes.unwrap_or(&other.scopes);
+        scopes = scopes.iter().filter(|scope| others.contains(scope)).cloned().collect();
+        until = until.min(second.until);
+    }
+    let application_id = first.application;
+    let principal = Principal {
+        proof,
+        also: also.map(Box::new),
+        application_id,
+        consumer_id: application.consumer,
+        scopes,
+        application: Arc::clone(application),
+        consumer: Arc::clone(consumer),
+    };
+    Some((principal, until))
+}
+
+/// Looks up again who calls by proofs that were verified before, and until when they hold; `None` once they do not.
+pub fn again(snapshot: &Snapshot, before: &Principal, tenant: &str, now: Now) -> Option<(Principal, UtcMicros)> {
+    let also = before.also.as_ref().map(|also| also.renewed(snapshot).ok_or(())).transpose().ok()?;
+    let (principal, until) = until(snapshot, before.proof.renewed(snapshot)?, also, now)?;
+    // A token's application is known by its name, which may be another's by now.
+    let is_same = principal.token().is_none() || principal.application_id == before.application_id;
+    (is_same && *principal.consumer.tenant == *tenant).then_some((principal, until))
+}
+
+/// Whether proofs that were verified before still hold.
+pub fn is_still_valid(snapshot: &Snapshot, principal: &Principal, now: Now) -> bool {
+    principal.proofs().all(|proof| proof.standing(snapshot, now).is_some())
+}
+
+#[cfg(test)]
+mod tests;

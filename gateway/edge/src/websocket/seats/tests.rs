@@ -1,0 +1,106 @@
+use model::{
+    authority::{Application, Consumer},
+    change::{Environment, KeyRow, KeyState, SecretRow},
+    compile::compile,
+    document::Document,
+    id::{ApplicationId, ConsumerId},
+    key::KeyId,
+    restriction::Restrictions,
+    time::UtcMicros,
+};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::*;
+use crate::authenticate::{KeyProof, Proof};
+
+/// A route whose issuers and ways are these.
+fn route(issuer: &Value, auth: &Value) -> Arc<Route> {
+    let mut first =
+        json!({ "name": "id", "issuer": "https://id.example", "jwks": "https://id.example/keys", "audiences": ["api"], "application": "web" });
+    first.as_object_mut().unwrap().extend(issuer.as_object().unwrap().clone());
+    let second =
+        json!({ "name": "other", "issuer": "https://other.example", "jwks": "https://other.example/k", "audiences": ["api"], "application": "web" });
+    let document = json!({
+        "version": 1, "regions": [{ "name": "eu" }], "tenants": [{ "name": "acme", "hosts": ["api.example"] }],
+        "issuers": [first, second],
+        "upstreams": [{ "name": "chat", "regions": { "eu": { "targets": ["http://10.0.0.1:80"] } } }],
+        "routes": [{ "name": "chat", "match": { "path": "/chat" }, "upstream": "chat", "websocket": {}, "auth": auth }],
+    });
+    let document: Document = serde_json::from_value(document).unwrap();
+    Arc::clone(&compile(&document).unwrap().routes[0])
+}
+
+fn token(route: &Route) -> Proof {
+    let rule = route.auth.way(false, true).or_else(|| route.auth.way(true, true)).and_then(|way| way.token.as_ref()).unwrap()[0].clone();
+    Proof::Token(Arc::new(Token {
+        issuer: rule.issuer,
+        rules: rule.rules,
+        subject: "alice".into(),
+        subject_id: Uuid::nil(),
+        client: None,
+        scopes: [].into(),
+        until: UtcMicros(i64::MAX),
+    }))
+}
+
+fn key() -> Proof {
+    let row = KeyRow {
+        id: KeyId::parse("AbCdEf123456").unwrap(),
+        application: ApplicationId::new(Uuid::nil()),
+        environment: Environment::Live,
+        secret: SecretRow { digest: [0; 32], peppers: vec![1] },
+        secret_number: 1,
+        previous: None,
+        scopes: None,
+        plan: None,
+        restrictions: Restrictions::default(),
+        state: KeyState::Active,
+        expires_at: UtcMicros(9),
+    };
+    Proof::Key(KeyProof { id: row.id, secret_number: 1, key: Arc::new(row.into()) })
+}
+
+fn principal(proof: Proof, also: Option<Proof>) -> Principal {
+    let application = Application { name: "web".into(), consumer: ConsumerId::new(Uuid::nil()), plan: None, scopes: [].into() };
+    Principal {
+        proof,
+        also: also.map(Box::new),
+        application_id: ApplicationId::new(Uuid::nil()),
+        application: Arc::new(application),
+        consumer_id: ConsumerId::new(Uuid::nil()),
+        consumer: Arc::new(Consumer { name: "acme".into(), tenant: "acme".into() }),
+        scopes: [].into(),
+    }
+}
+
+#[test]
+fn a_websocket_stays_only_where_it_could_have_been_opened_with_the_same_credentials() {
+    let (none, id) = (json!({}), json!({ "jwt": { "issuer": "id" } }));
+    let by_token = principal(token(&route(&none, &id)), None);
+    for (issuer, auth, expected) in [
+        (json!({}), id.clone(), true),
+        (json!({ "refresh": "1m", "stale_max": "1h" }), id.clone(), true),
+        (json!({}), json!({ "any_of": ["api_key", { "jwt": { "issuer": ["other", "id"] } }] }), true),
+        (json!({}), json!({ "jwt": { "issuer": "other" } }), false),
+        (json!({}), json!({ "jwt": { "issuer": "id", "audience": "else" } }), false),
+        (json!({}), json!({ "all_of": ["api_key", { "jwt": { "issuer": "id" } }] }), false),
+        (json!({}), json!("api_key"), false),
+        (json!({ "audiences": ["else"] }), id.clone(), false),
+        (json!({ "issuer": "https://moved.example" }), id.clone(), false),
+        (json!({ "application": "limited" }), id.clone(), false),
+        (json!({ "jwks": "https://id.example/other" }), id.clone(), false),
+        (json!({ "required_claims": ["verified"] }), id.clone(), false),
+    ] {
+        assert_eq!(is_taken(&route(&issuer, &auth), &by_token), expected, "{issuer} {auth}");
+    }
+
+    let by_key = principal(key(), None);
+    assert!(is_taken(&route(&none, &json!("api_key")), &by_key));
+    let either = json!({ "any_of": ["api_key", { "jwt": { "issuer": "id" } }] });
+    assert!(is_taken(&route(&none, &either), &by_key));
+    let both = json!({ "all_of": ["api_key", { "jwt": { "issuer": "id" } }] });
+    assert!(!is_taken(&route(&none, &both), &by_key), "a token is asked for, too");
+    let with_both = principal(key(), Some(token(&route(&none, &both))));
+    assert!(is_taken(&route(&none, &both), &with_both) && !is_taken(&route(&none, &either), &with_both));
+}

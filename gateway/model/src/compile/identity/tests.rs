@@ -1,0 +1,139 @@
+use crate::{
+    compile::compile,
+    document::Document,
+    source,
+    structure::{
+        Structure,
+        identity::{Auth, Holder, KeySource, Place},
+    },
+};
+
+const PEM: &str = "-----BEGIN PUBLIC KEY-----\\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\\n-----END PUBLIC KEY-----\\n";
+
+fn compiled(issuers: &str, auth: &str) -> Result<Structure, Vec<String>> {
+    let text = format!(
+        "
+version: 1
+regions: [ {{ name: eu }} ]
+tenants: [ {{ name: acme, hosts: [ api.example ] }} ]
+upstreams:
+- {{ name: shop, regions: {{ eu: {{ targets: [ \"http://10.0.0.1:8080\" ] }} }} }}
+issuers: [{issuers}]
+routes:
+- {{ name: a, match: {{ path: /a }}, auth: {auth}, upstream: shop }}
+"
+    );
+    let (document, _) = source::read::<Document>(&text).map_err(|error| vec![format!("syntax: {}", error.message)])?;
+    compile(&document).map_err(|errors| {
+        let line = |error: crate::compile::ConfigError| format!("{}: {} ({})", error.path, error.message, error.help.unwrap_or_default());
+        errors.into_iter().map(line).collect()
+    })
+}
+
+fn issuer(name: &str, more: &str) -> String {
+    let keys =
+        if more.contains("jwks:") || more.contains("discovery:") || more.contains("keys:") { "" } else { "jwks: \"https://id.example/keys\", " };
+    let holder = if more.contains("application") { "" } else { "application: web, " };
+    let audiences = if more.contains("audiences") { "" } else { "audiences: [api], " };
+    format!("{{ name: {name}, issuer: \"https://{name}.example\", {keys}{holder}{audiences}{more} }}")
+}
+
+fn check(issuers: &str, auth: &str, expected: &str) {
+    let errors = compiled(issuers, auth).expect_err(auth);
+    assert!(errors.iter().any(|error| error.contains(expected)), "{issuers} {auth}\n  expected: {expected}\n  got: {errors:?}");
+}
+
+#[test]
+fn each_mistake_of_an_issuer_is_named_with_its_place() {
+    for (more, expected) in [
+        ("jwks: \"http://id.example/keys\"", "issuers[0].jwks: `http://id.example/keys`: it is fetched over https alone"),
+        ("jwks: \"https://a:b@id.example/keys\"", "issuers[0].jwks: `https://a:b@id.example/keys`: it has credentials"),
+        ("jwks: \"keys.json\"", "it is not a URL"),
+        ("jwks: \"https://id.example/keys\", discovery: true", "exactly one of `jwks`"),
+        ("audiences: []", "1 to 16 audiences are needed"),
+        ("algorithms: [HS256]", "issuers[0].algorithms[0]: `HS256` needs a secret that both sides know"),
+        ("algorithms: [RS265]", "there is no signature algorithm named `RS265` (did you mean `RS256`?)"),
+        ("algorithms: [none]", "there is no signature algorithm named `none`"),
+        ("algorithms: []", "at least one algorithm is needed"),
+        ("leeway: 1m", "the leeway must be 5 to 30 seconds"),
+        ("leeway: 4s", "the leeway must be 5 to 30 seconds"),
+        ("lifetime_max: 0s", "the longest lifetime must not be zero"),
+        ("refresh: 5s", "issuers[0].refresh: write a duration from 30s to 24h"),
+        ("refresh: 10m, stale_max: 5m", "issuers[0].stale_max: write a duration from twice that of `refresh`"),
+        ("ca: nothing", "issuers[0].ca: it holds no `-----BEGIN CERTIFICATE-----`"),
+        ("application: web, application_claim: azp", "write one of the two"),
+        ("application: Web", "is not the name of an application"),
+        ("keys: [ { algorithm: EdDSA, pem: nothing } ]", "issuers[0].keys[0]: it is not one section PUBLIC KEY"),
+        (&format!("keys: [ {{ algorithm: RS256, pem: \"{PEM}\" }} ]"), "issuers[0].keys[0]: its algorithm does not fit its type"),
+        (&format!("keys: [ {{ algorithm: HS256, pem: \"{PEM}\" }} ]"), "issuers[0].keys[0].algorithm: `HS256` needs a secret"),
+        (
+            &format!("algorithms: [RS256], keys: [ {{ algorithm: EdDSA, pem: \"{PEM}\" }} ]"),
+            "issuers[0].keys[0].algorithm: the issuer's `algorithms` lack it",
+        ),
+        ("jwks_uri: \"https://id.example\"", "syntax"),
+    ] {
+        check(&issuer("id", more), "jwt", expected);
+    }
+    let without = "{ name: id, issuer: x, audiences: [api], jwks: \"https://id.example\" }";
+    check(without, "jwt", "it is not said which application its tokens' calls count for (write `application: <name>`");
+    check(&format!("{}, {}", issuer("id", ""), issuer("id", "")), "none", "used twice");
+    check(
+        &format!("{}, {}", issuer("id", ""), issuer("id", "").replace("name: id", "name: di")),
+        "none",
+        "issuers[1].issuer: `https://id.example` stands twice",
+    );
+}
+
+#[test]
+fn each_mistake_of_a_route_is_named_with_its_place() {
+    let two = format!("{}, {}", issuer("id", ""), issuer("partner", ""));
+    for (issuers, auth, expected) in [
+        ("", "jwt", "routes[0].auth: there are no `issuers`"),
+        (
+            &*issuer("id", "forward: true"),
+            "jwt, cache: {}, consistency: { reads: { mode: eventual } }",
+            "routes[0].cache: the service gets the token",
+        ),
+        (&*two, "jwt", "routes[0].auth: say whose tokens are taken (write `jwt: { issuer: <name> }`"),
+        (&two, "{ jwt: { issuer: idd } }", "routes[0].auth.jwt.issuer: there is no issuer named `idd` (did you mean `id`?)"),
+        (&two, "{ jwt: { issuer: [] } }", "routes[0].auth.jwt.issuer: write the name of an issuer"),
+        (&two, "{ jwt: { issuer: [id, id] } }", "`id` stands twice"),
+        (&two, "{ jwt: { issuer: id, audience: [] } }", "routes[0].auth.jwt.audience: write an audience"),
+        (&two, "{ jwt: { issuer: id, aud: x } }", "routes[0].auth.jwt.aud: unknown key `aud`"),
+        (&two, "{ any_of: [] }", "routes[0].auth.any_of: write a list of 1 to 8"),
+        (&two, "{ any_of: [ api_key, none ] }", "routes[0].auth.any_of[1]: `none` stands alone"),
+        (&two, "{ any_of: [ api_key, mtls ] }", "routes[0].auth.any_of[1]: client certificates come with a later release"),
+        (&two, "{ any_of: [ api_key, api_key ] }", "another alternative asks for the same kinds of credentials"),
+        (&two, "{ any_of: [ { jwt: { issuer: id } }, { jwt: { issuer: partner } } ] }", "name several issuers in one"),
+        (&two, "{ any_of: [ { any_of: [ api_key ] } ] }", "`any_of` does not stand here"),
+        (&two, "{ all_of: [ api_key, { all_of: [ api_key ] } ] }", "`all_of` does not stand here"),
+        (&two, "{ all_of: [ api_key, api_key ] }", "routes[0].auth.all_of[1]: this method stands twice"),
+        (&two, "{ jwt: {}, any_of: [] }", "routes[0].auth: write `api_key`, `jwt`"),
+        (&two, "apikey", "there is no authentication method named `apikey` (did you mean `api_key`?)"),
+        (&two, "3", "routes[0].auth: write `api_key`"),
+    ] {
+        check(issuers, auth, expected);
+    }
+}
+
+#[test]
+fn what_is_right_compiles_to_what_it_says() {
+    let structure = compiled(&issuer("id", "discovery: true, application_claim: azp, forward: true"), "jwt").unwrap();
+    let [id] = structure.issuers.as_slice() else { panic!("{:?}", structure.issuers) };
+    assert!(matches!(id.holder, Holder::Client) && id.forward);
+    let KeySource::Remote(remote) = &id.keys else { panic!("{id:?}") };
+    let Place::Configuration { url, issuer: named } = &remote.place else { panic!("{remote:?}") };
+    assert_eq!((url.as_str(), &**named), ("https://id.example/.well-known/openid-configuration", "https://id.example"));
+    assert!(structure.routes[0].auth.way(false, true).is_some() && structure.routes[0].auth.way(true, false).is_none());
+    assert!(structure.routes[0].auth.forwards());
+
+    let fixed = issuer("id", &format!("keys: [ {{ kid: a, algorithm: EdDSA, pem: \"{PEM}\" }} ]"));
+    let structure = compiled(&fixed, "{ any_of: [ api_key, { all_of: [ { jwt: { audience: other } }, api_key ] } ] }").unwrap();
+    let Auth::Ways(ways) = &structure.routes[0].auth else { panic!() };
+    assert_eq!((ways.len(), ways[0].key, ways[0].token.is_none()), (2, true, true));
+    assert!(ways[1].key && ways[1].token.is_some() && ways[1].is_token_first);
+    assert!(!structure.routes[0].auth.forwards());
+
+    let structure = compiled("", "{ any_of: [ api_key ] }").unwrap();
+    assert!(matches!(structure.routes[0].auth, Auth::ApiKey), "the usual way stays the quick one");
+}

@@ -1,0 +1,110 @@
+//! What a document says about callers: how a route knows them, and whose tokens it takes.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::duration::Span;
+
+/// `routes[].auth`: `api_key`, `none`, `jwt`, `{ jwt: {..} }`, `{ any_of: [..] }` or `{ all_of: [..] }`.
+///
+/// It is kept as it was written, because what is wrong with it is told with its place by the compiler.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct AuthDoc(pub Value);
+
+impl Default for AuthDoc {
+    fn default() -> Self {
+        Self(Value::from("api_key"))
+    }
+}
+
+/// `issuers[]`: who issues JSON Web Tokens (RFC 7519) that routes may take.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerDoc {
+    /// Its name here.
+    pub name: String,
+    /// `iss`, exactly as tokens have it.
+    pub issuer: String,
+    /// Where its key set is (RFC 7517): an `https://` URL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<String>,
+    /// Whether the place of the key set is asked for at `<issuer>/.well-known/openid-configuration`.
+    #[serde(default)]
+    pub discovery: bool,
+    /// Its public keys, in place of a key set.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<IssuerKeyDoc>,
+    /// What tokens are for (`aud`): one of these, exactly.
+    pub audiences: Vec<String>,
+    /// What it signs with. `HS*` is refused: a shared secret has no place in a document.
+    #[serde(default = "IssuerDoc::algorithms_default")]
+    pub algorithms: Vec<String>,
+    /// The application that calls with its tokens count for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    /// The claim that holds the name of that application, in place of `application`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application_claim: Option<String>,
+    /// How far its clock may be from ours: 5s to 30s.
+    #[serde(default = "IssuerDoc::leeway_default")]
+    pub leeway: Span,
+    /// The longest that a token may live, from `iat` to `exp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime_max: Option<Span>,
+    /// The `typ` that tokens must have. Without it: none, `JWT` or `at+jwt`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub typ: Option<String>,
+    /// Claims that must be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub required_claims: Vec<String>,
+    /// The claim that holds the scopes. Without it: `scope`, and where that is missing `scp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope_claim: Option<String>,
+    /// How often the key set is fetched.
+    #[serde(default = "IssuerDoc::refresh_default")]
+    pub refresh: Span,
+    /// How old it may become while it cannot be fetched.
+    #[serde(default = "IssuerDoc::stale_max_default")]
+    pub stale_max: Span,
+    /// PEM certificates of the roots to trust instead of the system's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// Whether the key set may be at an address that is not public.
+    #[serde(default)]
+    pub private_addresses: bool,
+    /// Whether services, and those that get copies, get the token.
+    #[serde(default)]
+    pub forward: bool,
+}
+
+impl IssuerDoc {
+    fn algorithms_default() -> Vec<String> {
+        ["RS256", "PS256", "ES256", "EdDSA"].map(str::to_owned).to_vec()
+    }
+
+    const fn leeway_default() -> Span {
+        Span(std::time::Duration::from_secs(10))
+    }
+
+    const fn refresh_default() -> Span {
+        Span(std::time::Duration::from_mins(10))
+    }
+
+    const fn stale_max_default() -> Span {
+        Span(std::time::Duration::from_hours(24))
+    }
+}
+
+/// One public key of an issuer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerKeyDoc {
+    /// The id that tokens name it by (`kid`). Without one it serves tokens that name no key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// The one algorithm that it is used with.
+    pub algorithm: String,
+    /// One PEM section `PUBLIC KEY`.
+    pub pem: String,
+}
