@@ -65,8 +65,10 @@ impl Tokens {
     pub(crate) async fn apply(&self, audiences: &[&str]) -> Result<()> {
         let ca = std::fs::read_to_string(&self.ground.dev.ready().ca)?;
         self.ground.apply(&Self::document(self.port, &self.issuer_docs(audiences, &ca))).await?;
-        let first = self.issuers.first().context("no issuer")?;
-        let probe = async || self.ask("not a token").await.is_ok_and(|got| got.status == 401) && first.fetches() > 0;
+        // Every node of the deployment fetches for itself: a late one would be counted as somebody else's fetch.
+        let nodes = self.ground.dev.ready().regions.len() as u64;
+        let are_fetched = || self.issuers.iter().all(|issuer| issuer.fetches() >= nodes);
+        let probe = async || are_fetched() && self.ask("not a token").await.is_ok_and(|got| got.status == 401);
         harness::wait::until("the issuers", std::time::Duration::from_secs(20), probe).await?;
         Ok(())
     }
