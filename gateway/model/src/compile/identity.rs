@@ -65,7 +65,9 @@ pub(super) fn issuers<'d>(docs: &'d [IssuerDoc], errors: &mut Errors) -> Issuers
 fn issuer(doc: &IssuerDoc, name: Arc<str>, at: &str, errors: &mut Errors) -> Option<Arc<Issuer>> {
     let before = errors.0.len();
     let holder = holder(doc, at, errors);
-    let algorithms = algorithms(doc, at, errors);
+    // With a mistake in the list, the rest is looked at all the same.
+    let public: Vec<Algorithm> = Algorithm::ALL.iter().copied().filter(|known| is_public(*known)).collect();
+    let algorithms = algorithms(doc, at, errors).or_else(|| Algorithms::new(&public).ok());
     let rules = algorithms.and_then(|algorithms| rules(doc, algorithms, doc.audiences.clone(), at, errors));
     let keys = algorithms.and_then(|algorithms| key_source(doc, algorithms, at, errors));
     if errors.0.len() > before {
@@ -106,16 +108,20 @@ fn algorithms(doc: &IssuerDoc, at: &str, errors: &mut Errors) -> Option<Algorith
     Algorithms::new(&list).map_err(|fault| errors.add(format!("{at}.algorithms"), fault.to_string())).ok()
 }
 
+/// Whether a key for it can stand in a document.
+fn is_public(algorithm: Algorithm) -> bool {
+    !algorithm.name().starts_with("HS")
+}
+
 fn algorithm(name: &str, at: &str, errors: &mut Errors) -> Option<Algorithm> {
-    let is_public = |algorithm: &Algorithm| !algorithm.name().starts_with("HS");
     match Algorithm::parse(name) {
-        Some(found) if is_public(&found) => Some(found),
+        Some(found) if is_public(found) => Some(found),
         Some(_) => {
             errors.add(at, format!("`{name}` needs a secret that both sides know, and a document is no place for one; use public keys"));
             None
         }
         None => {
-            errors.unknown(at, "signature algorithm", name, Algorithm::ALL.iter().filter(|known| is_public(known)).map(|known| known.name()));
+            errors.unknown(at, "signature algorithm", name, Algorithm::ALL.iter().filter(|known| is_public(**known)).map(|known| known.name()));
             None
         }
     }

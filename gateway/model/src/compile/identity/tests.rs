@@ -74,6 +74,8 @@ fn each_mistake_of_an_issuer_is_named_with_its_place() {
     ] {
         check(&issuer("id", more), "jwt", expected);
     }
+    let several = compiled(&issuer("id", "algorithms: [none], jwks: \"http://id.example\", leeway: 1m"), "none").unwrap_err();
+    assert_eq!(several.len(), 3, "all are told at once: {several:?}");
     let without = "{ name: id, issuer: x, audiences: [api], jwks: \"https://id.example\" }";
     check(without, "jwt", "it is not said which application its tokens' calls count for (write `application: <name>`");
     check(&format!("{}, {}", issuer("id", ""), issuer("id", "")), "none", "used twice");
