@@ -315,8 +315,9 @@ impl Issuers {
 
 /// Whether a change of the one to the other leaves the keys as good as they were.
 fn is_same_set(before: &Remote, after: &Remote) -> bool {
-    let how = |remote: &Remote| (remote.place.clone(), remote.algorithms, remote.ca.clone(), remote.allows_private);
-    how(before) == how(after)
+    // Named one by one: whoever adds one decides whether it changes where the keys come from.
+    let Remote { place, algorithms, ca, allows_private, refresh: _, stale_max: _ } = before;
+    (place, algorithms, ca, allows_private) == (&after.place, &after.algorithms, &after.ca, &after.allows_private)
 }
 
 /// Fetches the key sets of what is published, for as long as the node runs.

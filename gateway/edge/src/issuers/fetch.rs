@@ -24,10 +24,10 @@ use crate::connect;
 
 /// One byte more than the largest key set, so that it says itself that it is too long.
 const ANSWER_BYTES_MAX: usize = (256 << 10) + 1;
-/// To open a connection to one of them.
-const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 /// Addresses of one name that are tried.
 const ADDRESSES_MAX: usize = 4;
+/// To open a connection to one of them.
+const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 /// Bytes of an answer's head, and its fields.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 const FIELDS_MAX: usize = 100;
