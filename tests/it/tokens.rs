@@ -169,6 +169,7 @@ async fn tokens_of_an_issuer_are_taken_by_its_rules_alone_or_beside_keys() {
     refused(&place).await;
     ways(&place).await;
     counted_for_their_subject(&place).await;
+    denied(&place).await;
     place.stop().await;
 }
 
@@ -285,6 +286,47 @@ async fn counted_for_their_subject(place: &Place) {
         assert!(!body(subject, application).await, "{subject} {application}: another one's response");
         assert!(body(subject, application).await, "{subject} {application}");
     }
+}
+
+/// What an operator refuses is refused, and what is issued later is good again.
+async fn denied(place: &Place) {
+    let now = time::OffsetDateTime::now_utc().unix_timestamp();
+    let claims = |subject: &str, id: &str, issued_at: i64| place.claims(&json!({ "sub": subject, "jti": id, "iat": issued_at }));
+    let deny = async |body: Value| place.station.calls.change("/v1/tokens/deny", Some(&body)).await.unwrap();
+    for (body, pointer) in [
+        (json!({ "issuer": "account", "token": "t" }), "/issuer"),
+        (json!({ "issuer": "accounts" }), "/token"),
+        (json!({ "issuer": "accounts", "token": "t", "subject": "erin" }), "/subject"),
+        (json!({ "issuer": "accounts", "token": "t", "issued_until": "1h" }), "/issued_until"),
+        (json!({ "issuer": "accounts", "subject": "erin", "issued_until": "soon" }), "/issued_until"),
+        (json!({ "issuer": "accounts", "token": "t", "lasts": "for ever" }), "/lasts"),
+        (json!({ "issuer": "accounts", "token": "" }), "/token"),
+        (json!({ "issuer": "accounts", "token": "a".repeat(256) }), "/token"),
+    ] {
+        let answer = deny(body.clone()).await;
+        assert_eq!(answer.status, 422, "{body}: {}", answer.body);
+        assert!(answer.body.contains(pointer), "{body}: {}", answer.body);
+    }
+    assert_eq!(place.judged("/token/x", &claims("erin", "t-1", now - 10)).await.0, 200);
+
+    assert_eq!(deny(json!({ "issuer": "accounts", "token": "t-1" })).await.status, 200);
+    let refused = async |claims: &Value| place.judged("/token/x", claims).await == (401, INVALID.to_owned());
+    let one = claims("erin", "t-1", now - 10);
+    wait::until("the denial of a token", Duration::from_secs(1), async || refused(&one).await).await.unwrap();
+    assert_eq!(place.judged("/token/x", &claims("erin", "t-2", now - 10)).await.0, 200, "another one about the same person");
+
+    assert_eq!(deny(json!({ "issuer": place.issuer.url(), "subject": "erin", "issued_until": "5s" })).await.status, 200);
+    let old = claims("erin", "t-2", now - 10);
+    wait::until("the denial of a subject", Duration::from_secs(1), async || refused(&old).await).await.unwrap();
+    assert_eq!(place.judged("/token/x", &claims("erin", "t-3", now)).await.0, 200, "issued later");
+    let mut undated = claims("erin", "t-5", now);
+    undated.as_object_mut().unwrap().remove("iat");
+    assert!(refused(&undated).await, "who knows when it was issued");
+    assert_eq!(place.judged("/token/x", &claims("frank", "t-4", now - 10)).await.0, 200, "somebody else");
+    let listed = place.station.calls.control(&place.station.region, "/v1/tokens/denied").await.unwrap().json();
+    let told: Vec<_> = listed["items"].as_array().unwrap().iter().map(|item| (item["token"].clone(), item["subject"].clone())).collect();
+    assert_eq!(told, [(Value::Null, json!("erin")), (json!("t-1"), Value::Null)]);
+    assert!(place.refused("token-denied").await.parse::<u64>().unwrap() > 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

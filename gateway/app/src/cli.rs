@@ -17,6 +17,7 @@ pub mod diagnostics;
 pub mod keys;
 pub mod output;
 pub mod status;
+mod tokens;
 mod usage;
 
 /// A secure multi-region API gateway.
@@ -59,6 +60,8 @@ enum Verb {
     Keys(keys::KeysArgs),
     /// Show how much keys were used: requests, errors, latency
     Usage(usage::UsageArgs),
+    /// Refuse tokens of issuers
+    Tokens(tokens::TokensArgs),
     /// Purge stored responses
     Cache(cache::CacheArgs),
     /// Search the access log
@@ -159,6 +162,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Diff(args) => return apply::run_diff(args).await,
         Verb::Keys(args) => return keys::run(args).await,
         Verb::Usage(args) => return usage::run(args).await,
+        Verb::Tokens(args) => return tokens::run(args).await,
         Verb::Cache(args) => return cache::run(args).await,
         Verb::Audit(args) => return audit::run(args).await,
         Verb::Status(args) => return status::run(args).await,

@@ -209,7 +209,7 @@ impl Follower {
         self.facts.bad_authority.store(0, Ordering::Relaxed);
         self.facts.bad_structure.store(0, Ordering::Relaxed);
         Self::quarantine(&load.quarantined, &self.facts.bad_authority);
-        let authority = Arc::new(Authority::from_rows(load.consumers, load.applications, load.keys));
+        let authority = Arc::new(Authority::from_rows(load.consumers, load.applications, load.keys, load.denials));
         let mut revisions = load.revisions;
         // A replica may show a newer authority with an older structure than the primary, or the disk, has shown already.
         let newer = before.filter(|before| before.revisions.epoch == revisions.epoch && before.structural_seen > revisions.structural);

@@ -31,7 +31,8 @@ const fn purge_of(change: &AuthorityChange) -> Option<&Purge> {
         | AuthorityChange::Application(_)
         | AuthorityChange::ApplicationRemoved { .. }
         | AuthorityChange::Consumer(_)
-        | AuthorityChange::ConsumerRemoved { .. } => None,
+        | AuthorityChange::ConsumerRemoved { .. }
+        | AuthorityChange::TokenDenied(_) => None,
     }
 }
 

@@ -163,6 +163,7 @@ pub fn image(snapshot: &Snapshot, document: &Document, sealed_at: UtcMicros) -> 
             })
             .collect(),
         keys: authority.keys.iter().map(|(id, key)| key.to_row(*id)).collect(),
+        denials: authority.denials.to_rows(),
     }
 }
 

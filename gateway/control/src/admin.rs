@@ -10,6 +10,7 @@ pub(crate) mod leak;
 pub(crate) mod node;
 pub(crate) mod problem;
 pub(crate) mod structure;
+pub(crate) mod token;
 pub(crate) mod usage;
 
 use axum::response::{IntoResponse, Response};

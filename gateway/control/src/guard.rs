@@ -135,6 +135,8 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::KeyDisable
         | Action::KeyEnable
         | Action::KeyRevoke
+        | Action::TokenDeny
+        | Action::TokenRead
         | Action::UsageRead
         | Action::CachePurge
         | Action::AuditRead => DEADLINE,

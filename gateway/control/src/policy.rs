@@ -118,6 +118,10 @@ actions! {
     KeyEnable = "key.enable", Required;
     /// Revokes a key.
     KeyRevoke = "key.revoke", Required;
+    /// Refuses tokens of issuers.
+    TokenDeny = "token.deny", Required;
+    /// Reads which tokens are refused, and whose.
+    TokenRead = "token.read", None;
     /// Reads how much keys are used.
     UsageRead = "usage.read", None;
     /// Makes stored responses worthless.
@@ -131,7 +135,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply,
         DocumentCheck, KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, StatusRead, StructureRead,
-        UsageRead,
+        TokenDeny, TokenRead, UsageRead,
     };
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead | UsageRead => true,
@@ -142,7 +146,9 @@ pub const fn allows(role: Role, action: Action) -> bool {
         // Whoever asks for a key does not approve it.
         KeyApprove => matches!(role, Role::Approver | Role::Operator),
         // What takes something back that went out is open to more roles than what gives it out.
-        KeyDisable | KeyRevoke | CachePurge => matches!(role, Role::Developer | Role::Operator | Role::Security),
+        KeyDisable | KeyRevoke | CachePurge | TokenDeny => matches!(role, Role::Developer | Role::Operator | Role::Security),
+        // Subjects are names of people.
+        TokenRead => matches!(role, Role::Developer | Role::Operator | Role::Security | Role::Auditor),
         AuditRead => matches!(role, Role::Security | Role::Auditor),
     }
 }

@@ -14,7 +14,7 @@ use model::problem::{Denial, ProblemKind};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    admin::{application, audit, cache, consumer, document, key, key::life, leak, node, problem, structure, structure::Section, usage},
+    admin::{application, audit, cache, consumer, document, key, key::life, leak, node, problem, structure, structure::Section, token, usage},
     context,
     guard::{self, Gate, Permit},
     health,
@@ -60,6 +60,8 @@ fn caller_paths(state: &ControlState) -> Router<ControlState> {
         .route("/v1/keys/{id}/disable", on(Action::KeyDisable, post(life::disable)))
         .route("/v1/keys/{id}/enable", on(Action::KeyEnable, post(life::enable)))
         .route("/v1/keys/{id}/revoke", on(Action::KeyRevoke, post(life::revoke)))
+        .route("/v1/tokens/deny", on(Action::TokenDeny, post(token::deny)))
+        .route("/v1/tokens/denied", on(Action::TokenRead, get(token::denied)))
         .route("/v1/usage", on(Action::UsageRead, get(usage::series)))
         .route("/v1/consumers", on(Action::ConsumerRead, get(consumer::list)).merge(on(Action::ConsumerCreate, post(consumer::create))))
         .route("/v1/consumers/{id}", on(Action::ConsumerRead, get(consumer::show)).merge(on(Action::ConsumerDelete, delete(consumer::remove))))

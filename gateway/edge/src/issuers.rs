@@ -180,6 +180,8 @@ pub enum Refusal {
     Token(Reason),
     /// It is bound to something that is not checked.
     Bound,
+    /// An operator refuses it.
+    Denied,
     /// It holds, but there is no such application.
     ApplicationUnknown,
     /// Its issuer's keys cannot be had.
@@ -189,7 +191,7 @@ pub enum Refusal {
 impl Refusal {
     /// Every one.
     pub fn all() -> impl Iterator<Item = Self> {
-        Reason::ALL.iter().copied().map(Self::Token).chain([Self::Bound, Self::ApplicationUnknown, Self::Unreachable])
+        Reason::ALL.iter().copied().map(Self::Token).chain([Self::Bound, Self::Denied, Self::ApplicationUnknown, Self::Unreachable])
     }
 
     /// The label in metrics.
@@ -197,6 +199,7 @@ impl Refusal {
         match self {
             Self::Token(reason) => reason.code(),
             Self::Bound => "token-bound",
+            Self::Denied => "token-denied",
             Self::ApplicationUnknown => "application-unknown",
             Self::Unreachable => "issuer-unreachable",
         }

@@ -4,6 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use crate::{
     change::{ApplicationRow, AuthorityChange, ConsumerRow, Environment, KeyRow, KeyState, PreviousRow, SecretRow},
+    denial::{DenialRow, Denials},
     id::{ApplicationId, ConsumerId},
     key::{Digest, KeyId, Stored},
     restriction::Restrictions,
@@ -127,6 +128,8 @@ pub struct Authority {
     pub application_ids: ShardMap<Arc<str>, ApplicationId>,
     /// Consumers by id.
     pub consumers: ShardMap<ConsumerId, Arc<Consumer>>,
+    /// Tokens that are refused.
+    pub denials: Arc<Denials>,
 }
 
 impl Authority {
@@ -135,6 +138,7 @@ impl Authority {
         consumers: impl IntoIterator<Item = ConsumerRow>,
         applications: impl IntoIterator<Item = ApplicationRow>,
         keys: impl IntoIterator<Item = KeyRow>,
+        denials: impl IntoIterator<Item = DenialRow>,
     ) -> Self {
         let applications = ShardMap::from_entries(applications.into_iter().map(|row| (row.id, application(row))));
         Self {
@@ -142,6 +146,7 @@ impl Authority {
             application_ids: ShardMap::from_entries(applications.iter().map(|(id, application)| (Arc::clone(&application.name), *id))),
             applications,
             keys: ShardMap::from_entries(keys.into_iter().map(|row| (row.id, key(row)))),
+            denials: Arc::new(Denials::from_rows(denials)),
         }
     }
 
@@ -149,6 +154,7 @@ impl Authority {
     #[must_use]
     pub fn with(&self, changes: impl IntoIterator<Item = AuthorityChange>) -> Self {
         let (mut keys, mut applications, mut consumers) = (Vec::new(), Vec::new(), Vec::new());
+        let mut denials = Arc::clone(&self.denials);
         for change in changes {
             match change {
                 AuthorityChange::Key(row) => keys.push((row.id, Some(key(row)))),
@@ -157,6 +163,7 @@ impl Authority {
                 AuthorityChange::ApplicationRemoved { id } => applications.push((id, None)),
                 AuthorityChange::Consumer(row) => consumers.push((row.id, Some(consumer(row)))),
                 AuthorityChange::ConsumerRemoved { id } => consumers.push((id, None)),
+                AuthorityChange::TokenDenied(row) => Arc::make_mut(&mut denials).add(row),
                 // The cache's business: no caller changes.
                 AuthorityChange::CachePurge(_) => {}
             }
@@ -166,6 +173,7 @@ impl Authority {
             application_ids: self.renamed(&applications),
             applications: self.applications.with(applications),
             consumers: self.consumers.with(consumers),
+            denials,
         }
     }
 

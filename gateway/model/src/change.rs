@@ -5,6 +5,7 @@
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::{
+    denial::DenialRow,
     id::{ApplicationId, ConsumerId},
     key::{KeyId, Purpose},
     purge::Purge,
@@ -68,6 +69,8 @@ pub enum AuthorityChange {
         /// Which.
         id: ConsumerId,
     },
+    /// Tokens are refused.
+    TokenDenied(DenialRow),
     /// Stored responses must not be given any more. It changes no caller, and travels with what does because it is as urgent.
     CachePurge(Purge),
 }

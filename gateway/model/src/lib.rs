@@ -11,6 +11,7 @@ pub mod authority;
 pub mod base62;
 pub mod change;
 pub mod compile;
+pub mod denial;
 pub mod document;
 pub mod duration;
 pub mod filter;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     authority::Authority,
     change::{ApplicationRow, ConsumerRow, KeyRow, Revisions},
+    denial::DenialRow,
     document::Document,
     structure::{Structure, Upstream},
     time::UtcMicros,
@@ -55,6 +56,9 @@ pub struct Image {
     pub applications: Vec<ApplicationRow>,
     /// Keys.
     pub keys: Vec<KeyRow>,
+    /// Tokens that are refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denials: Vec<DenialRow>,
 }
 
 impl Image {
@@ -67,7 +71,7 @@ impl Image {
         Ok(Snapshot {
             revisions: self.revisions,
             structure: Arc::new(structure),
-            authority: Arc::new(Authority::from_rows(self.consumers, self.applications, self.keys)),
+            authority: Arc::new(Authority::from_rows(self.consumers, self.applications, self.keys, self.denials)),
             writers: Arc::new(self.writers),
             booted_from: Some(self.sealed_at),
         })

@@ -19,6 +19,7 @@ pub mod audit;
 pub mod bootstrap;
 pub mod consumer;
 pub mod demo;
+pub mod denial;
 pub mod domain;
 pub mod error;
 pub mod key;

@@ -9,6 +9,7 @@ use std::num::NonZeroU64;
 
 use model::{
     change::{ApplicationRow, AuthorityChange, ConsumerRow, KeyRow, Revisions},
+    denial::DenialRow,
     document::Document,
 };
 use sqlx::{PgConnection, query_file};
@@ -46,6 +47,8 @@ pub struct FullLoad {
     pub applications: Vec<ApplicationRow>,
     /// Keys, revoked ones too.
     pub keys: Vec<KeyRow>,
+    /// Tokens that are refused.
+    pub denials: Vec<DenialRow>,
     /// What could not be read.
     pub quarantined: Vec<BadRow>,
 }

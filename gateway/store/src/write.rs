@@ -6,6 +6,7 @@
 
 use model::{
     change::{AuthorityChange, Lane, Revisions},
+    denial::Denied,
     id::ApplicationId,
     key::KeyId,
 };
@@ -98,6 +99,13 @@ impl ControlWrite {
             AuthorityChange::ApplicationRemoved { id } => ("application", id.to_string(), Op::Remove),
             AuthorityChange::Consumer(row) => ("consumer", row.id.to_string(), Op::Put),
             AuthorityChange::ConsumerRemoved { id } => ("consumer", id.to_string(), Op::Remove),
+            AuthorityChange::TokenDenied(row) => {
+                let (what, name) = match &row.which {
+                    Denied::Token { id } => ("token", id),
+                    Denied::Subject { subject, .. } => ("subject", subject),
+                };
+                ("token_denial", format!("{} {what} {name}", row.issuer), Op::Put)
+            }
             AuthorityChange::CachePurge(purge) => (CACHE_PURGE, purge.to_string(), Op::Remove),
         };
         let body = serde_json::to_value(change).map_err(|error| wire::corrupt("change", error.to_string()))?;

@@ -15,6 +15,7 @@ fn image_of(consumers: u128) -> Image {
         consumers: (0..consumers).map(consumer).collect(),
         applications: Vec::new(),
         keys: Vec::new(),
+        denials: Vec::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Tenants, plans, routes, upstreams, regions, domains, APIs: read here, written by `POST /v1/apply` alone.
+//! Tenants, plans, routes, upstreams, regions, domains, issuers, APIs: read here, written by `POST /v1/apply` alone.
 
 use axum::extract::{Path, State};
 use http::Uri;
@@ -43,6 +43,7 @@ pub(crate) async fn plan(State(state): State<ControlState>, _: Permit, Path(name
 pub(crate) enum Section {
     Regions,
     Domains,
+    Issuers,
     Apis,
     Upstreams,
     Routes,
@@ -50,13 +51,14 @@ pub(crate) enum Section {
 
 impl Section {
     /// Every section that is read from the document.
-    pub(crate) const ALL: [Self; 5] = [Self::Regions, Self::Domains, Self::Apis, Self::Upstreams, Self::Routes];
+    pub(crate) const ALL: [Self; 6] = [Self::Regions, Self::Domains, Self::Issuers, Self::Apis, Self::Upstreams, Self::Routes];
 
     /// Its name in paths.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Regions => "regions",
             Self::Domains => "domains",
+            Self::Issuers => "issuers",
             Self::Apis => "apis",
             Self::Upstreams => "upstreams",
             Self::Routes => "routes",
@@ -68,6 +70,7 @@ impl Section {
         let value = match self {
             Self::Regions => serde_json::to_value(&document.regions),
             Self::Domains => serde_json::to_value(&document.domains),
+            Self::Issuers => serde_json::to_value(&document.issuers),
             Self::Apis => serde_json::to_value(&document.apis),
             Self::Upstreams => serde_json::to_value(&document.upstreams),
             Self::Routes => serde_json::to_value(&document.routes),

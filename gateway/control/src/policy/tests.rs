@@ -24,6 +24,8 @@ key.approve         -          -          yes        yes        -          -
 key.disable         -          yes        -          yes        yes        -
 key.enable          -          yes        -          yes        -          -
 key.revoke          -          yes        -          yes        yes        -
+token.deny          -          yes        -          yes        yes        -
+token.read          -          yes        -          yes        yes        yes
 usage.read          yes        yes        yes        yes        yes        yes
 cache.purge         -          yes        -          yes        yes        -
 audit.read          -          -          -          -          yes        yes

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use model::{
     authority::{Application, Consumer, Key},
+    denial::Traits,
     id::{ApplicationId, ConsumerId},
     jwt::issuer::Rules,
     key::KeyId,
@@ -63,6 +64,10 @@ pub struct Token {
     pub subject: Box<str>,
     /// The same with the issuer and the application, as one number: limits and stored responses are told apart by it.
     pub subject_id: Uuid,
+    /// Its own id, if it has one.
+    pub id: Option<Box<str>>,
+    /// When it was issued, if it says so.
+    pub issued_at: Option<UtcMicros>,
     /// The client that it was issued to.
     pub client: Option<Box<str>>,
     /// What it may be used for.
@@ -128,11 +133,16 @@ impl Proof {
                 Some(Standing { application: key.application, scopes: key.scopes.as_ref(), until })
             }
             Self::Token(token) => {
+                let issuer = token.issuer.rules.issuer();
+                let traits = Traits { issuer, subject: &token.subject, id: token.id.as_deref(), issued_at: token.issued_at };
+                if snapshot.authority.denials.refuses(&traits) {
+                    return None;
+                }
                 let name = match &token.issuer.holder {
                     Holder::Application(name) => name,
                     Holder::Client => token.client.as_deref()?,
                 };
-                let is_trusted = snapshot.structure.issuers.iter().any(|issuer| issuer.rules.issuer() == token.issuer.rules.issuer());
+                let is_trusted = snapshot.structure.issuers.iter().any(|known| known.rules.issuer() == issuer);
                 let application = snapshot.authority.application_ids.get(name)?;
                 let standing = Standing { application: *application, scopes: Some(&token.scopes), until: token.until };
                 (is_trusted && now.wall < token.until).then_some(standing)

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest;
 use model::{
+    denial::Traits,
     id::ApplicationId,
     jwt::{
         issuer::{self, Verified},
@@ -61,6 +62,10 @@ pub(super) async fn verify(
     if verified.confirmation.is_some() {
         return Err(check.refused(Refusal::Bound));
     }
+    let traits = Traits { issuer: &verified.issuer, subject: &verified.subject, id: verified.token_id.as_deref(), issued_at: verified.issued_at };
+    if snapshot.authority.denials.refuses(&traits) {
+        return Err(check.refused(Refusal::Denied));
+    }
     let holder = match &rule.issuer.holder {
         Holder::Application(name) => Some(&**name),
         Holder::Client => verified.client.as_deref(),
@@ -78,6 +83,8 @@ fn of(rule: &TokenRule, verified: Verified, application: ApplicationId) -> Token
         issuer: Arc::clone(&rule.issuer),
         rules: Arc::clone(&rule.rules),
         subject: verified.subject,
+        id: verified.token_id,
+        issued_at: verified.issued_at,
         client: verified.client,
         scopes: verified.scopes.into_vec().into(),
         until: verified.expires_at.plus_seconds(i64::from(rule.rules.leeway_seconds())),

@@ -12,7 +12,7 @@ fn application_id(id: u128) -> ApplicationId {
 
 #[test]
 fn applications_are_found_by_name_whatever_order_their_changes_have() {
-    let start = Authority::from_rows([], [row(1, "a"), row(2, "b")], []);
+    let start = Authority::from_rows([], [row(1, "a"), row(2, "b")], [], []);
     let set = |id, name: &str| AuthorityChange::Application(row(id, name));
     let gone = |id| AuthorityChange::ApplicationRemoved { id: application_id(id) };
 

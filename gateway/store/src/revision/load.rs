@@ -25,8 +25,9 @@ pub async fn full(reader: &impl Reader) -> Result<FullLoad, StoreError> {
     let consumers = consumers(&mut tx).await?;
     let applications = applications(&mut tx).await?;
     let keys = keys(&mut tx, &mut quarantined).await?;
+    let denials = crate::denial::all(&mut tx).await?;
     tx.rollback().await?;
-    Ok(FullLoad { revisions, document, consumers, applications, keys, quarantined })
+    Ok(FullLoad { revisions, document, consumers, applications, keys, denials, quarantined })
 }
 
 /// The structural part, in one transaction.

@@ -49,7 +49,7 @@ async fn roll(
 async fn taken(database: &Database, id: KeyId, peppers: &Peppers, texts: &[&Issued], now: UtcMicros) -> Vec<bool> {
     let load = full(&database.primary).await.expect("it loads");
     let row = load.keys.into_iter().find(|row| row.id == id).expect("the key is there");
-    let authority = model::authority::Authority::from_rows([], [], [row.clone()]);
+    let authority = model::authority::Authority::from_rows([], [], [row.clone()], []);
     let key = authority.keys.get(&id).expect("it is there");
     let shown = serde_json::to_value(&row).expect("it is written");
     let logged = database.texts(format!("select body::text from control_log where entity = '{id}' order by rev desc limit 1")).await;

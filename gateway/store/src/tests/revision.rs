@@ -194,6 +194,7 @@ async fn a_whole_load_is_what_the_changes_add_up_to() {
             AuthorityChange::KeyRemoved { .. }
             | AuthorityChange::ApplicationRemoved { .. }
             | AuthorityChange::ConsumerRemoved { .. }
+            | AuthorityChange::TokenDenied(_)
             | AuthorityChange::CachePurge(_) => {
                 panic!("nothing was removed, and yet {change:?}")
             }

@@ -51,7 +51,7 @@ fn world() -> World {
         expires_at: UtcMicros(2_000_000_000),
     };
     let consumer = |id, name: &str| ConsumerRow { id, name: name.to_owned(), tenant: "acme".to_owned() };
-    let authority = Authority::from_rows([consumer(consumers[0], "acme"), consumer(consumers[1], "rival")], rows, [key]);
+    let authority = Authority::from_rows([consumer(consumers[0], "acme"), consumer(consumers[1], "rival")], rows, [key], []);
     let key = Proof::Key(KeyProof { id, key: Arc::clone(authority.keys.get(&id).unwrap()), secret_number: 1 });
     let snapshot = Snapshot {
         revisions: model::change::Revisions::default(),
@@ -68,6 +68,8 @@ fn token(world: &World, client: Option<&str>, until: i64) -> Proof {
         issuer: Arc::clone(&world.snapshot.structure.issuers[0]),
         rules: Arc::clone(&world.snapshot.structure.issuers[0].rules),
         subject: "alice".into(),
+        id: Some("t-1".into()),
+        issued_at: Some(UtcMicros(900_000_000)),
         subject_id: Uuid::from_u128(7),
         client: client.map(Into::into),
         scopes: ["read".into(), "write".into()].into(),
@@ -115,6 +117,11 @@ fn what_held_is_held_no_longer_than_what_it_rests_on() {
     let gone = model::change::AuthorityChange::ApplicationRemoved { id: world.ids[1] };
     let without_application = Snapshot { authority: Arc::new(world.snapshot.authority.with([gone])), ..world.snapshot.clone() };
     assert!(!is_still_valid(&without_application, &caller, NOW));
+    let which = model::denial::Denied::Token { id: "t-1".to_owned() };
+    let denial = model::denial::DenialRow { issuer: "https://id.example".to_owned(), which, expires_at: UtcMicros(i64::MAX) };
+    let denied = world.snapshot.authority.with([model::change::AuthorityChange::TokenDenied(denial)]);
+    let with_denial = Snapshot { authority: Arc::new(denied), ..world.snapshot.clone() };
+    assert!(!is_still_valid(&with_denial, &caller, NOW) && is_still_valid(&with_denial, &key, NOW));
     let KeyProof { id, .. } = *key.key().unwrap();
     let revoked = model::change::AuthorityChange::KeyRemoved { id };
     let without_key = Snapshot { authority: Arc::new(world.snapshot.authority.with([revoked])), ..world.snapshot.clone() };

@@ -37,6 +37,8 @@ fn token(route: &Route) -> Proof {
         issuer: rule.issuer,
         rules: rule.rules,
         subject: "alice".into(),
+        id: Some("t-1".into()),
+        issued_at: Some(UtcMicros(900_000_000)),
         subject_id: Uuid::nil(),
         client: None,
         scopes: [].into(),
