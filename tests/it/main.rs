@@ -8,6 +8,7 @@ mod caching;
 mod calls;
 mod certificates;
 mod client_address;
+mod client_certificates;
 mod closing;
 mod command_line;
 mod credentials;

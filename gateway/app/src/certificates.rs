@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use aws_lc_rs::digest;
 use edge::{
     clock::Clock,
-    tls::{Certificates, Chain, ChainFault, ChainTable, Identities, Identity, UnknownHost},
+    tls::{Asking, Certificates, Chain, ChainFault, ChainTable, Identities, Identity, UnknownHost},
 };
 use model::secret::SecretText;
 use tokio::signal::unix::Signal;
@@ -258,9 +258,9 @@ impl Watched {
     ///
     /// # Errors
     /// When they are an identity's, or the machine has no randomness.
-    pub fn server_config(&self) -> Result<Arc<rustls::ServerConfig>> {
+    pub fn server_config(&self, asking: Asking) -> Result<Arc<rustls::ServerConfig>> {
         let InForce::Listener(certificates) = &self.in_force else { anyhow::bail!("an identity is for services, not for a listener") };
-        Ok(edge::tls::server_config(Arc::clone(certificates))?)
+        Ok(edge::tls::server_config(Arc::clone(certificates), asking)?)
     }
 
     /// Looks at the files; puts them in force when they have changed and can be used. `Err` is a sentence about files that

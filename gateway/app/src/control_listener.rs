@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, middleware::Next, response::Response};
 use control::port::PeerAddress;
-use edge::{accept::NodePhase, accept::handshake};
+use edge::accept::{NodePhase, entrance::Handshakes, handshake};
 use http::{HeaderValue, Version, header};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -12,7 +12,6 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use model::problem::{Denial, ProblemKind};
-use rustls::ServerConfig;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Semaphore, watch},
@@ -32,7 +31,7 @@ const LAST_REQUEST_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone)]
 pub struct Shared {
     /// The TLS configuration.
-    pub tls: Arc<ServerConfig>,
+    pub tls: Arc<Handshakes>,
     /// The control plane.
     pub router: Router,
     /// This node's region, for problem documents.
@@ -77,7 +76,8 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
         let denial = Denial::new(ProblemKind::TlsRequired, "this port speaks TLS; write https:// instead of http://");
         denial.to_json(&uuid::Uuid::now_v7().to_string(), &region).to_string()
     };
-    let Ok(Some(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake::accept(stream, tls, plain)).await else { return };
+    let handshake = handshake::accept(stream, &tls, |_| false, plain);
+    let Ok(Some(handshake::Accepted { stream, .. })) = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await else { return };
     let ending = phase.clone();
     let router = router
         .layer(axum::Extension(PeerAddress(address.ip().to_canonical())))

@@ -19,7 +19,7 @@ use control::state::{ControlState, Ports};
 use edge::{
     accept::{
         self, Doors, NodePhase,
-        entrance::{AcceptLimits, Acceptors},
+        entrance::{AcceptLimits, Acceptors, Handshakes},
         proxy::{ProxyProtocol, Version1},
     },
     clock::Clock,
@@ -30,7 +30,7 @@ use edge::{
     metrics::Counters,
     network::Networks,
     runtime::{Core, Edge, Settings},
-    tls::Identities,
+    tls::{Asking, Identities},
 };
 use model::{key::Peppers, limit::Rate};
 use store::{
@@ -94,7 +94,8 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let sealed = Sealed::in_folder(&config.state, boot::secret_key("snapshot key", &config.secrets.snapshot_key)?)?;
     let data_chains = certificates::Source::data(&config.data).start()?;
     let control_chains = certificates::Source::control(&config.control).start()?;
-    let [data_tls, control_tls] = [data_chains.server_config()?, control_chains.server_config()?];
+    let data_tls = Handshakes { usual: data_chains.server_config(Asking::Nobody)?, asking: data_chains.server_config(Asking::Clients)? };
+    let control_tls = Arc::new(Handshakes::without_clients(control_chains.server_config(Asking::Nobody)?));
     let mut chains = vec![data_chains, control_chains];
     for source in certificates::Source::identities(&config.identities) {
         chains.push(source.start()?);
@@ -264,6 +265,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identit
         breakers: edge::balance::fleet::Breakers::default(),
         names: edge::names::Names::default(),
         issuers: edge::issuers::Issuers::default(),
+        certificates: edge::certificate::Refusals::default(),
         tally: edge::balance::tally::Tally::default(),
         cache: edge::cache::Cache::new(limits.cache.0),
         identities: Arc::new(identities),

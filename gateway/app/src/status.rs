@@ -64,6 +64,7 @@ impl Status for NodeStatus {
             self.rows(),
             self.domains(),
             self.issuers(),
+            self.revocation_lists(),
             self.certificates(),
         ];
         let mut checks = checks;
@@ -135,6 +136,22 @@ impl NodeStatus {
             self.check("issuers", CheckState::Ok, format!("{} key sets are fetched", all.len()))
         } else {
             self.check("issuers", CheckState::Degraded, faults.join("; "))
+        }
+    }
+
+    fn revocation_lists(&self) -> Check {
+        let name = "revocation-lists";
+        let Some(snapshot) = self.edge.current.load() else { return self.check(name, CheckState::Ok, "there is no configuration yet".to_owned()) };
+        let now = self.edge.clock.wall();
+        let lists = || snapshot.structure.authorities.iter().filter_map(|authority| Some((authority, authority.crls_end()?)));
+        let over: Vec<String> = lists()
+            .filter(|(_, end)| *end <= now)
+            .map(|(authority, _)| format!("a revocation list of `{}` ought to have been replaced; apply a new one", authority.name()))
+            .collect();
+        if over.is_empty() {
+            self.check(name, CheckState::Ok, format!("the lists of {} certificate authorities are current", lists().count()))
+        } else {
+            self.check(name, CheckState::Degraded, over.join("; "))
         }
     }
 

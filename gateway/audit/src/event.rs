@@ -108,7 +108,7 @@ impl Outcome {
 /// the shape of the event nor what the commitment is over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Personal<'a> {
-    /// Whom the caller's token is about, as its issuer names them.
+    /// Whom the caller's token is about, as its issuer names them, or without a token what its certificate is known by.
     pub subject: Option<&'a str>,
     /// The client's address, already truncated where the policy says so.
     pub client_address: Option<&'a str>,
@@ -152,8 +152,10 @@ pub struct Event<'a> {
     pub principal_kind: Option<&'a str>,
     /// The key's public id; never its secret.
     pub key_id: Option<&'a str>,
-    /// Who issued the token, by the name that it has here.
+    /// Who issued the token, by the name that it has here; without a token, who vouched for the certificate.
     pub issuer: Option<&'a str>,
+    /// The client certificate's SHA-256 hash in base64url (`x5t#S256`, RFC 8705 §3.1).
+    pub certificate: Option<&'a str>,
     /// How the principal proved itself.
     pub auth_method: Option<&'a str>,
     /// `https` or `http`.
@@ -245,6 +247,7 @@ impl<'a> Event<'a> {
             principal_kind: None,
             key_id: None,
             issuer: None,
+            certificate: None,
             auth_method: None,
             scheme: None,
             route: None,

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Request, header};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::problem::{Denial, ProblemKind};
@@ -36,6 +36,7 @@ use self::{
     corked::Corked,
     entrance::{Acceptors, Arrival, Entered},
     explain::Explained,
+    handshake::Asked,
     linger::linger,
     proxy::Source,
 };
@@ -242,13 +243,13 @@ async fn connection(
 ) {
     stream.set_nodelay(true).ok();
     let opened = tokio::time::timeout(core.edge.settings.handshake_timeout, open(core, stream, arrival, acceptors)).await;
-    let Ok(Some((stream, entered))) = opened else {
+    let Ok(Some((handshake::Accepted { stream, shown }, entered))) = opened else {
         core.counters.handshake_failed();
         return;
     };
     let (_, session) = stream.get_ref();
     let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-    let peer = Arc::new(Peer::new(entered.address, protocol, TlsFacts::of(session)));
+    let peer = Arc::new(Peer::new(entered.address, protocol, TlsFacts::of(session), shown));
     let io = Watched::new(stream, Arc::clone(&watch), protocol);
     match protocol {
         Protocol::Http2 => serve_http2(core, peer, io, watch, phase).await,
@@ -259,7 +260,7 @@ async fn connection(
 }
 
 /// Learns whose connection it is, and finishes the handshake.
-async fn open(core: &Core, mut stream: TcpStream, arrival: Arrival, acceptors: &Acceptors) -> Option<(TlsStream<Corked>, Entered)> {
+async fn open(core: &Core, mut stream: TcpStream, arrival: Arrival, acceptors: &Acceptors) -> Option<(handshake::Accepted, Entered)> {
     let entered = match (arrival, &acceptors.proxy) {
         (Arrival::Client(entered), _) => entered,
         (Arrival::Proxy(sender), None) => enter(core, acceptors, sender)?,
@@ -273,8 +274,20 @@ async fn open(core: &Core, mut stream: TcpStream, arrival: Arrival, acceptors: &
             }
         },
     };
-    let stream = handshake::accept(stream, Arc::clone(&acceptors.tls), || tls_required(core)).await?;
-    Some((stream, entered))
+    let accepted = handshake::accept(stream, &acceptors.tls, |name| asks(core, name), || tls_required(core)).await?;
+    Some((accepted, entered))
+}
+
+/// Whether a client that names this host, or none, is asked for a certificate. Without a name, where any host asks it is asked: the host
+/// is not known yet, and addresses may be hosts.
+fn asks(core: &Core, name: Asked<'_>) -> bool {
+    let Some(snapshot) = core.snapshot() else { return false };
+    let hosts = &snapshot.structure.hosts;
+    hosts.asks_certificate
+        && match name {
+            Asked::Anybody => true,
+            Asked::Host(name) => hosts.find(&name.to_ascii_lowercase()).is_some_and(|table| table.asks_certificate),
+        }
 }
 
 /// Lets a connection in that a balancer passed on, or counts it as refused.
@@ -333,7 +346,12 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
             advertise(&core.edge, response.headers_mut());
             if let Some(carried) = websocket::carried(&mut response) {
                 *tunnel.lock() = Some(carried);
-            } else if watch.is_ambiguous() || is_closing.load(Ordering::Relaxed) || watch.is_left_unread(number, is_chunked) {
+            } else if watch.is_ambiguous()
+                || is_closing.load(Ordering::Relaxed)
+                || watch.is_left_unread(number, is_chunked)
+                // Another request here would be misdirected, too (RFC 9110 section 15.5.20).
+                || response.status() == StatusCode::MISDIRECTED_REQUEST
+            {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight)))

@@ -2,6 +2,7 @@
 //!
 //! An API key is looked up, a token is verified ([`token`]); what kinds a request carries decides which of the route's ways it goes.
 
+mod certificate;
 mod credential;
 mod key;
 mod principal;
@@ -10,13 +11,16 @@ mod token;
 use model::{
     key::{KeyId, Presented, Purpose},
     problem::{Denial, ProblemKind},
-    structure::identity::{Auth, Way},
+    structure::identity::{Auth, Credential, Way},
     time::Now,
 };
 
-use self::credential::Credentials;
-pub use self::principal::{KeyProof, Principal, Proof, Token, again, is_still_valid};
-use crate::{head::Head, route::Matched, runtime::Edge};
+pub use self::{
+    certificate::Certified,
+    principal::{KeyProof, Principal, Proof, Token, again, is_still_valid},
+};
+use self::{certificate::Here, credential::Credentials};
+use crate::{certificate::Shown, head::Head, route::Matched, runtime::Edge};
 
 /// A matched request whose caller is known, or whose route asks for none.
 #[derive(Debug)]
@@ -37,16 +41,32 @@ impl<'s> Authenticated<'s> {
     }
 }
 
+/// What comes with a request to prove who sends it.
+#[derive(Debug, Clone, Copy)]
+pub struct Offer<'h> {
+    /// Its head, with a key or a token.
+    pub head: &'h Head,
+    /// What the connection's handshake showed.
+    pub shown: &'h Shown,
+}
+
 /// Verifies the credentials that the route asks for, over what this node may still trust.
 ///
 /// # Errors
-/// `authority-stale`, `issuer-unreachable`, `credentials-missing`, or one uniform `credentials-invalid`: a caller cannot tell an unknown
+/// `authority-stale`, `issuer-unreachable`, `certificate-not-asked`, `credentials-missing`, or one uniform `credentials-invalid`: a caller cannot tell an unknown
 /// key from a revoked, expired or foreign one, nor what is wrong with a token. `seen` receives the key id of a well-formed key for the
 /// record, valid or not.
 ///
 /// # Cancel
 /// Loses nothing. It waits for a token alone whose key is not known yet, at most some seconds.
-pub async fn verify<'s>(matched: Matched<'s>, head: &Head, edge: &Edge, now: Now, seen: &mut Option<KeyId>) -> Result<Authenticated<'s>, Denial> {
+pub async fn verify<'s>(
+    matched: Matched<'s>,
+    offer: Offer<'_>,
+    edge: &Edge,
+    now: Now,
+    seen: &mut Option<KeyId>,
+) -> Result<Authenticated<'s>, Denial> {
+    let head = offer.head;
     let principal = match &matched.route().auth {
         Auth::None => None,
         Auth::ApiKey => {
@@ -54,11 +74,11 @@ pub async fn verify<'s>(matched: Matched<'s>, head: &Head, edge: &Edge, now: Now
             *seen = Some(presented.id);
             edge.lease.check(matched.route().keys, head.is_read(), matched.snapshot(), now)?;
             let proof = key::verify(matched.snapshot(), &presented, edge, now);
-            let principal = proof.and_then(|proof| principal::of(matched.snapshot(), Proof::Key(proof), None, now));
+            let principal = proof.and_then(|proof| principal::of(matched.snapshot(), Proof::Key(proof), Vec::new(), now));
             Some(principal.filter(|principal| principal.consumer.tenant == matched.route().tenant).ok_or_else(credential::invalid_key)?)
         }
         // Boxed, because it may wait and the usual way never does.
-        Auth::Ways(ways) => Some(Box::pin(several(&matched, ways, head, edge, now, seen)).await?),
+        Auth::Ways(ways) => Some(Box::pin(several(&matched, ways, offer, edge, now, seen)).await?),
     };
     Ok(Authenticated { matched, principal })
 }
@@ -67,28 +87,41 @@ fn presented(text: &str) -> Result<Presented<'_>, Denial> {
     Presented::parse(text).filter(|key| key.purpose != Purpose::Operator).ok_or_else(credential::invalid_key)
 }
 
-async fn several(matched: &Matched<'_>, ways: &[Way], head: &Head, edge: &Edge, now: Now, seen: &mut Option<KeyId>) -> Result<Principal, Denial> {
-    let credentials = Credentials::read(&head.parts.headers)?;
-    let way = credentials.choose(ways)?;
-    let (route, snapshot) = (matched.route(), matched.snapshot());
+async fn several(
+    matched: &Matched<'_>,
+    ways: &[Way],
+    offer: Offer<'_>,
+    edge: &Edge,
+    now: Now,
+    seen: &mut Option<KeyId>,
+) -> Result<Principal, Denial> {
+    let (route, snapshot, is_read) = (matched.route(), matched.snapshot(), offer.head.is_read());
+    let credentials = Credentials::read(&offer.head.parts.headers)?;
     let presented = credentials.key.map(presented).transpose()?;
     *seen = presented.as_ref().map(|presented| presented.id);
-    edge.lease.check(route.keys, head.is_read(), snapshot, now)?;
-    let key = presented.map(|presented| key::verify(snapshot, &presented, edge, now).ok_or_else(credential::invalid_key)).transpose()?;
-    let token = match (credentials.token, &way.token) {
-        (Some(text), Some(rules)) => Some(token::verify(rules, text, route, snapshot, edge, head.is_read(), now).await?),
-        _ => None,
-    };
-    let mut proofs = [key.map(Proof::Key), token.map(Proof::Token)];
-    if way.is_token_first {
-        proofs.reverse();
+    let chosen = credentials.choose(ways, &Here { shown: offer.shown, snapshot, edge, now })?;
+    edge.lease.check(route.keys, is_read, snapshot, now)?;
+    let mut proofs = Vec::with_capacity(chosen.way.0.len());
+    let mut certificate = chosen.certificate;
+    for credential in &chosen.way.0 {
+        proofs.push(match credential {
+            Credential::Key => {
+                let presented = presented.as_ref().ok_or_else(credential::invalid_key)?;
+                Proof::Key(key::verify(snapshot, presented, edge, now).ok_or_else(credential::invalid_key)?)
+            }
+            Credential::Token(rules) => {
+                let request = token::Request { text: credentials.token.ok_or_else(token::invalid)?, shown: offer.shown, is_read };
+                Proof::Token(token::verify(rules, request, route, snapshot, edge, now).await?)
+            }
+            Credential::Certificate(_) => Proof::Certificate(certificate.take().ok_or_else(invalid)?),
+        });
     }
-    let mut proofs = proofs.into_iter().flatten();
-    let principal = proofs.next().and_then(|first| principal::of(snapshot, first, proofs.next(), now));
-    principal.filter(|principal| principal.consumer.tenant == route.tenant).ok_or_else(|| match (way.key, &way.token) {
-        (true, None) => credential::invalid_key(),
-        (false, _) => token::invalid(),
-        (true, Some(_)) => invalid(),
+    let mut proofs = proofs.into_iter();
+    let principal = proofs.next().and_then(|first| principal::of(snapshot, first, proofs.collect(), now));
+    principal.filter(|principal| principal.consumer.tenant == route.tenant).ok_or_else(|| match &*chosen.way.0 {
+        [Credential::Key] => credential::invalid_key(),
+        [Credential::Token(_)] => token::invalid(),
+        _ => invalid(),
     })
 }
 

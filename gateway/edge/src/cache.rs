@@ -239,10 +239,13 @@ enum Found {
 /// `Cache-Status` (RFC 9211): what each cache on the way did.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Whose response it is: the consumer's for a key, the subject's for a token. `None` where everybody's is the same.
+/// Whose response it is: the consumer's for a key, the subject's for a token; of each certificate apart, because the service may see it.
+/// `None` where everybody's is the same.
 fn owner(permit: &Permit<'_>, is_shared: bool) -> Option<Uuid> {
     let principal = permit.principal().filter(|_| !is_shared)?;
-    Some(principal.token().map_or_else(|| principal.consumer_id.uuid(), |token| token.subject_id))
+    let owner = principal.token().map_or_else(|| principal.consumer_id.uuid(), |token| token.subject_id);
+    let Some(certified) = principal.certified() else { return Some(owner) };
+    Some(Uuid::from_u128(owner.as_u128() ^ certified.subject_id.as_u128() ^ certified.certificate.facts().thumbprint().number()))
 }
 
 #[cfg(test)]

@@ -41,6 +41,7 @@ use crate::{
         self, Connections, NodePhase, Opened,
         entrance::{Acceptors, Entered},
     },
+    certificate::Shown,
     runtime::{Core, Settings},
     tls::{Certificates, Peer, Protocol},
     watch::Watch,
@@ -175,7 +176,7 @@ async fn connection(core: &Arc<Core>, incoming: Incoming, entered: Entered, watc
     core.counters.http3_connection();
     let shared = Arc::new(Shared {
         core: Arc::clone(core),
-        peer: Arc::new(Peer::new(entered.address, Protocol::Http3, endpoint::tls_facts(&connection))),
+        peer: Arc::new(Peer::new(entered.address, Protocol::Http3, endpoint::tls_facts(&connection), Shown::NotAsked)),
         credit: Arc::new(Credit::new(watch.tick())),
         watch,
         connection,

@@ -180,6 +180,10 @@ pub enum Refusal {
     Token(Reason),
     /// It is bound to something that is not checked.
     Bound,
+    /// It is bound to no certificate, where it must be.
+    Unbound,
+    /// It is bound to a certificate that its sender does not hold.
+    OfAnother,
     /// An operator refuses it.
     Denied,
     /// It holds, but there is no such application.
@@ -191,7 +195,14 @@ pub enum Refusal {
 impl Refusal {
     /// Every one.
     pub fn all() -> impl Iterator<Item = Self> {
-        Reason::ALL.iter().copied().map(Self::Token).chain([Self::Bound, Self::Denied, Self::ApplicationUnknown, Self::Unreachable])
+        Reason::ALL.iter().copied().map(Self::Token).chain([
+            Self::Bound,
+            Self::Unbound,
+            Self::OfAnother,
+            Self::Denied,
+            Self::ApplicationUnknown,
+            Self::Unreachable,
+        ])
     }
 
     /// The label in metrics.
@@ -199,6 +210,8 @@ impl Refusal {
         match self {
             Self::Token(reason) => reason.code(),
             Self::Bound => "token-bound",
+            Self::Unbound => "token-not-bound",
+            Self::OfAnother => "token-of-another",
             Self::Denied => "token-denied",
             Self::ApplicationUnknown => "application-unknown",
             Self::Unreachable => "issuer-unreachable",

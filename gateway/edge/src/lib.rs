@@ -15,6 +15,7 @@ pub mod balance;
 pub mod body;
 pub mod cache;
 pub mod calm;
+pub mod certificate;
 pub mod clock;
 pub mod coalesce;
 pub mod compress;

@@ -15,6 +15,7 @@ use crate::{
         tally::Tally,
     },
     cache::Cache,
+    certificate::Refusals,
     clock::Clock,
     current::{CoreCurrent, Current, Held},
     deadline::{self, Deadlines, Within},
@@ -116,6 +117,8 @@ pub struct Edge {
     pub names: Names,
     /// Key sets of the issuers of tokens.
     pub issuers: Issuers,
+    /// Client certificates that did not get their client in.
+    pub certificates: Refusals,
     /// What endpoints, retries and copies made happen.
     pub tally: Tally,
     /// Stored responses.

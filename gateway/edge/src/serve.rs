@@ -18,6 +18,7 @@ use crate::{
     authorize::{self, Use},
     body::{BodyError, ReplyBody, ReplyStream, ServiceBody},
     cache::{self, ticket::Entry},
+    certificate::CLIENT_CERT,
     current::Held,
     divert, fields,
     filter::{self, After},
@@ -59,7 +60,10 @@ async fn respond(
     let handshake = websocket::handshake::check(matched.route(), &mut head)?;
 
     let mut key_seen = None;
-    let authenticated = authenticate::verify(matched, &head, edge, now, &mut key_seen).await;
+    let authenticated = {
+        let offer = authenticate::Offer { head: &head, shown: &trail.peer().shown };
+        authenticate::verify(matched, offer, edge, now, &mut key_seen).await
+    };
     trail.key_seen(key_seen);
     let authenticated = authenticated.inspect(|known| trail.principal(known.principal()))?;
     let usage = Use { method: if handshake.is_some() { "GET" } else { head.method().as_str() }, address: trail.client_address() };
@@ -117,6 +121,9 @@ pub(crate) async fn fetch<'s>(
     let edge = &*core.edge;
     let is_read = head.is_read();
     filter::request(admitted, edge, trail, &mut head);
+    if let Some(field) = trail.client_cert() {
+        head.parts.headers.insert(CLIENT_CERT, field);
+    }
     let route = admitted.permit().route();
     let upstream = divert::choose(route, &head, &core.dice);
     if !Arc::ptr_eq(upstream, &route.upstream) {

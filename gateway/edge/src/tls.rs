@@ -1,6 +1,7 @@
 //! TLS for the listeners, and what is known about a connection.
 
 mod chain;
+mod client;
 mod identity;
 mod table;
 
@@ -12,8 +13,11 @@ use rustls::{
     version::{TLS12, TLS13},
 };
 
+use crate::certificate::Shown;
+
 pub use self::{
     chain::{Chain, ChainFault},
+    client::Asking,
     identity::{Identities, Identity},
     table::{Certificates, ChainTable, UnknownHost},
 };
@@ -40,12 +44,14 @@ pub enum TlsError {
 
 /// TLS 1.2 and 1.3 with X25519MLKEM768 preferred, HTTP/2 and HTTP/1.1 by ALPN, over chains that can be replaced.
 ///
+/// Tickets of one configuration open no session under another: a client that was not asked for a certificate is asked.
 /// One TLS 1.3 ticket for each handshake: a second one costs 19 us and is rarely used.
 ///
 /// # Errors
 /// [`TlsError::Provider`] when the machine cannot make random keys for tickets.
-pub fn server_config(certificates: Arc<Certificates>) -> Result<Arc<ServerConfig>, TlsError> {
-    let mut config = ServerConfig::builder_with_protocol_versions(&[&TLS13, &TLS12]).with_no_client_auth().with_cert_resolver(certificates);
+pub fn server_config(certificates: Arc<Certificates>, asking: Asking) -> Result<Arc<ServerConfig>, TlsError> {
+    let mut config =
+        ServerConfig::builder_with_protocol_versions(&[&TLS13, &TLS12]).with_client_cert_verifier(asking.verifier()).with_cert_resolver(certificates);
     config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"].map(<[u8]>::to_vec).to_vec();
     config.send_tls13_tickets = 1;
     // Tickets are stateless: nothing to keep for sessions, and nothing that two cores would share.
@@ -88,18 +94,20 @@ pub struct Peer {
     pub protocol: Protocol,
     /// What was agreed by TLS.
     pub tls: TlsFacts,
+    /// The certificate that it proved to hold the key of.
+    pub shown: Shown,
 }
 
 impl Peer {
     /// The other end at an address.
-    pub fn new(address: IpAddr, protocol: Protocol, tls: TlsFacts) -> Self {
-        Self { address, address_text: address.to_string().into(), protocol, tls }
+    pub fn new(address: IpAddr, protocol: Protocol, tls: TlsFacts, shown: Shown) -> Self {
+        Self { address, address_text: address.to_string().into(), protocol, tls, shown }
     }
 
-    /// The same connection's other end at another address: a client behind a trusted hop.
+    /// The same connection's other end at another address: a client behind a trusted hop. The certificate is the hop's, not the client's.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Self {
-        Self::new(address, self.protocol, self.tls.clone())
+        Self::new(address, self.protocol, self.tls.clone(), Shown::OfHop)
     }
 }
 

@@ -36,7 +36,6 @@ use crate::{
 const TEXT_BYTES_MAX: usize = 1_024;
 /// What a record says of a caller whose key has another secret by now.
 const OLD_SECRET: &str = "api_key_old";
-const OLD_SECRET_AND_TOKEN: &str = "api_key_old jwt";
 /// What stands in a record in place of a text with a credential in it.
 const REDACTED: &str = "[redacted: holds a credential]";
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -250,6 +249,12 @@ impl Trail {
         self.facts.principal.as_ref().and_then(Principal::token).is_some_and(|token| token.issuer.forward)
     }
 
+    /// The field that tells the service about the caller's certificate (RFC 9440).
+    pub fn client_cert(&self) -> Option<HeaderValue> {
+        let certified = self.facts.principal.as_ref()?.certified().filter(|certified| certified.authority.forward())?;
+        certified.certificate.field()
+    }
+
     /// Notes who calls.
     pub fn principal(&mut self, principal: Option<&Principal>) {
         self.facts.principal = principal.cloned();
@@ -391,7 +396,7 @@ impl Facts {
         event.authority_revision = Some(self.revisions.authority);
         event.structural_revision = Some(self.revisions.structural);
         event.duration_us = Some(now.boot.nanos_since(self.started.boot) / 1_000);
-        let subject = self.principal.as_ref().and_then(Principal::token).map(|token| &*token.subject);
+        let subject = self.principal.as_ref().and_then(Principal::subject);
         event.personal = Personal { subject, client_address: Some(&self.peer.address_text), user_agent: text(self.user_agent.as_ref()) };
         event.traceparent = text(self.traceparent.as_ref());
         event
@@ -405,17 +410,13 @@ impl Facts {
             event.principal_kind = Some(match principal.proof {
                 Proof::Key(_) => "key",
                 Proof::Token(_) => "token",
+                Proof::Certificate(_) => "certificate",
             });
-            event.auth_method = Some(match (principal.key(), principal.token()) {
-                (Some(_), None) if principal.used_old_secret() => OLD_SECRET,
-                (Some(_), Some(_)) if principal.used_old_secret() => OLD_SECRET_AND_TOKEN,
-                (Some(_), Some(_)) => "api_key jwt",
-                (None, Some(_)) => "jwt",
-                (_, None) => "api_key",
-            });
+            event.auth_method = Some(auth_method(principal));
+            let authority = || principal.certified().map(|certified| &**certified.authority.name());
+            event.issuer = principal.token().map(|token| &*token.issuer.name).or_else(authority);
         }
-        let token = self.principal.as_ref().and_then(Principal::token);
-        event.issuer = token.map(|token| &*token.issuer.name);
+        event.certificate = self.peer.shown.certificate().map(|certificate| certificate.thumbprint_text());
         let key = self.principal.as_ref().and_then(Principal::key).map(|proof| proof.id.as_str());
         event.key_id = key.or_else(|| self.key_seen.as_ref().map(KeyId::as_str));
         event.tls_version = Some(self.peer.tls.version);
@@ -441,6 +442,24 @@ impl Drop for Trail {
                 self.core.counters.aborted();
             }
         }
+    }
+}
+
+/// By what the caller is known, in the order of the words; the store counts those that begin with [`OLD_SECRET`].
+fn auth_method(principal: &Principal) -> &'static str {
+    let key = principal.key().map(|_| principal.used_old_secret());
+    match (key, principal.token().is_some(), principal.certified().is_some()) {
+        (Some(true), false, false) => OLD_SECRET,
+        (Some(true), true, false) => "api_key_old jwt",
+        (Some(true), false, true) => "api_key_old mtls",
+        (Some(true), true, true) => "api_key_old jwt mtls",
+        (Some(false), true, false) => "api_key jwt",
+        (Some(false), false, true) => "api_key mtls",
+        (Some(false), true, true) => "api_key jwt mtls",
+        (None, true, false) => "jwt",
+        (None, true, true) => "jwt mtls",
+        (None, false, true) => "mtls",
+        (Some(false) | None, false, false) => "api_key",
     }
 }
 

@@ -21,7 +21,9 @@ use crate::{
     trie::{Pattern, Trie},
 };
 
+mod auth;
 mod cache;
+mod certificate;
 mod fields;
 mod filter;
 mod identity;
@@ -78,8 +80,9 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
     let upstreams = upstreams(&document.upstreams, &regions, &domains, &mut errors);
     callers(document, &tenants, &mut errors);
     let issuers = identity::issuers(&document.issuers, &mut errors);
+    let authorities = certificate::authorities(&document.certificate_authorities, &mut errors);
     let context = route::Context {
-        issuers: &issuers,
+        proofs: auth::Known { issuers: &issuers, authorities: &authorities },
         tenants: &tenants,
         plans: &plans,
         apis: &apis,
@@ -101,6 +104,7 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
         upstreams: document.upstreams.iter().filter_map(|doc| upstreams.get(doc.name.as_str()).cloned()).collect(),
         plans,
         issuers: issuers.all(),
+        authorities: authorities.all(),
         regions,
         domains,
     })
@@ -329,7 +333,9 @@ fn host_table(compiled: &[Compiled], errors: &mut Errors) -> HostTable {
         // More conditions first; a route for named methods before one for all.
         trie.sort_by_key(|route| (std::cmp::Reverse(route.headers.len()), route.methods.is_empty()));
         let Some(first) = entries.first() else { continue };
-        let entry = Arc::new(RouteTable { tenant: Arc::clone(&first.route.tenant), trie });
+        let asks_certificate = entries.iter().any(|entry| entry.route.auth.asks_certificate());
+        table.asks_certificate |= asks_certificate;
+        let entry = Arc::new(RouteTable { tenant: Arc::clone(&first.route.tenant), trie, asks_certificate });
         if host.is_wildcard() { &mut table.wildcard } else { &mut table.exact }.insert(host.name().into(), entry);
     }
     table

@@ -11,7 +11,7 @@ use crate::{
     duration::{Bytes, Span},
     filter::{CacheDoc, CompressionDoc, CorsDoc, HeadersDoc},
     host::HostPattern,
-    identity::{AuthDoc, IssuerDoc},
+    identity::{AuthDoc, CertificateAuthorityDoc, IssuerDoc},
     limit::Rate,
     policy::{AuditDoc, ConsistencyDoc},
     resilience::{BalanceDoc, BreakerDoc, BudgetDoc, CanaryDoc, HealthDoc, InFlightDoc, MirrorDoc, OutliersDoc, RetriesDoc, SplitDoc},
@@ -40,6 +40,9 @@ pub struct Document {
     /// Who issues tokens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub issuers: Vec<IssuerDoc>,
+    /// Who vouches for client certificates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub certificate_authorities: Vec<CertificateAuthorityDoc>,
     /// OpenAPI documents.
     #[serde(default)]
     pub apis: Vec<ApiDoc>,

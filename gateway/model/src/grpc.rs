@@ -96,7 +96,7 @@ impl From<ProblemKind> for Code {
             | Kind::DocumentInvalid
             | Kind::WebSocketInvalid => Self::InvalidArgument,
             Kind::TlsRequired => Self::FailedPrecondition,
-            Kind::CredentialsMissing | Kind::CredentialsInvalid => Self::Unauthenticated,
+            Kind::CredentialsMissing | Kind::CredentialsInvalid | Kind::CertificateNotAsked => Self::Unauthenticated,
             Kind::ScopeInsufficient | Kind::RouteForbidden | Kind::KeyRestricted | Kind::RoleInsufficient | Kind::OriginForbidden => {
                 Self::PermissionDenied
             }

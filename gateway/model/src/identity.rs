@@ -76,6 +76,22 @@ pub struct IssuerDoc {
     /// Whether services, and those that get copies, get the token.
     #[serde(default)]
     pub forward: bool,
+    /// What happens with tokens that are bound to their client's certificate.
+    #[serde(default)]
+    pub certificate_bound: BindingDoc,
+}
+
+/// `issuers[].certificate_bound` (RFC 8705 section 3).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BindingDoc {
+    /// They are refused.
+    #[default]
+    Refuse,
+    /// They are taken from a client that proves to hold the certificate, others from everybody.
+    Accept,
+    /// Tokens that are bound to no certificate are refused.
+    Require,
 }
 
 impl IssuerDoc {
@@ -107,4 +123,81 @@ pub struct IssuerKeyDoc {
     pub algorithm: String,
     /// One PEM section `PUBLIC KEY`.
     pub pem: String,
+}
+
+/// `certificate_authorities[]`: who vouches for client certificates (RFC 5280), and whose they are.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateAuthorityDoc {
+    /// Its name here.
+    pub name: String,
+    /// PEM certificates of the roots. Without any, certificates are known by thumbprints alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca: Option<String>,
+    /// PEM revocation lists, one for each issuer that is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crls: Option<String>,
+    /// Which certificates of a chain are looked up in them.
+    #[serde(default)]
+    pub crl_depth: CrlDepthDoc,
+    /// What a list is worth after its `nextUpdate`.
+    #[serde(default)]
+    pub expired_crls: ExpiredCrlsDoc,
+    /// The application that calls count for whose certificate has no entry in `clients`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<String>,
+    /// Whose certificates are whose.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clients: Vec<CertificateClientDoc>,
+    /// Whether services get the certificate, in `Client-Cert` (RFC 9440).
+    #[serde(default = "CertificateAuthorityDoc::forward_default")]
+    pub forward: bool,
+}
+
+impl CertificateAuthorityDoc {
+    const fn forward_default() -> bool {
+        true
+    }
+}
+
+/// `certificate_authorities[].crl_depth`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CrlDepthDoc {
+    /// The client's alone.
+    Leaf,
+    /// All but the root.
+    #[default]
+    Chain,
+}
+
+/// `certificate_authorities[].expired_crls`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpiredCrlsDoc {
+    /// Nothing: certificates that would be looked up in it are refused.
+    #[default]
+    Deny,
+    /// What it was worth before.
+    Allow,
+}
+
+/// One client of an authority, by exactly one of its names.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateClientDoc {
+    /// The application that its calls count for.
+    pub application: String,
+    /// A host name among the certificate's `subjectAltName`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<String>,
+    /// A URI there, such as a SPIFFE id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+    /// An address of mail there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// The SHA-256 hash of the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thumbprint: Option<String>,
 }

@@ -9,6 +9,7 @@
 
 pub mod authority;
 pub mod base62;
+pub mod certificate;
 pub mod change;
 pub mod compile;
 pub mod denial;

@@ -116,6 +116,8 @@ problems! {
     ExpectationFailed = "expectation-failed", 417, Client, Never, "The expectation cannot be met";
     /// No tenant has this host name.
     HostUnknown = "host-unknown", 421, Client, Never, "This host name is not served here";
+    /// The route needs a client certificate, and the connection began without the client being asked for one.
+    CertificateNotAsked = "certificate-not-asked", 421, Client, Never, "The connection was opened without asking for a client certificate";
     /// The request does not match the API's description.
     RequestInvalid = "request-invalid", 422, Client, Never, "The request does not match the API's description";
     /// A gateway document does not compile.

@@ -10,6 +10,7 @@ use foldhash::fast::RandomState;
 use http::Method;
 
 use crate::{
+    certificate::authority::Authority,
     document::ByDoc,
     limit::Quota,
     openapi::Api,
@@ -43,6 +44,8 @@ pub struct Structure {
     pub plans: HashMap<Arc<str>, Plan>,
     /// Who issues tokens, in document order.
     pub issuers: Vec<Arc<Issuer>>,
+    /// Who vouches for client certificates, in document order.
+    pub authorities: Vec<Arc<Authority>>,
     /// Names of the regions, in document order.
     pub regions: Vec<Arc<str>>,
     /// Domains by name, for the monitors.
@@ -52,6 +55,8 @@ pub struct Structure {
 /// Tables by host: exact names first, then the longest wildcard.
 #[derive(Debug, Default)]
 pub struct HostTable {
+    /// Whether any of them asks for a client certificate.
+    pub asks_certificate: bool,
     /// Tables by exact name.
     pub exact: HashMap<Box<str>, Arc<RouteTable>, RandomState>,
     /// Tables by the name after `*.`.
@@ -78,6 +83,8 @@ pub struct RouteTable {
     pub tenant: Arc<str>,
     /// Routes by path.
     pub trie: Trie<Arc<Route>>,
+    /// Whether handshakes for this host ask for a client certificate.
+    pub asks_certificate: bool,
 }
 
 /// A route, ready to decide.

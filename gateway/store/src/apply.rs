@@ -35,6 +35,8 @@ pub enum ResourceKind {
     Plan,
     /// Who issues tokens.
     Issuer,
+    /// Who vouches for client certificates.
+    CertificateAuthority,
     /// An API description.
     Api,
     /// A service.
@@ -48,6 +50,21 @@ pub enum ResourceKind {
 }
 
 impl ResourceKind {
+    /// Every kind.
+    pub const ALL: [Self; 11] = [
+        Self::Region,
+        Self::Domain,
+        Self::Tenant,
+        Self::Plan,
+        Self::Issuer,
+        Self::CertificateAuthority,
+        Self::Api,
+        Self::Upstream,
+        Self::Route,
+        Self::Consumer,
+        Self::Application,
+    ];
+
     /// The name in the database.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -56,6 +73,7 @@ impl ResourceKind {
             Self::Tenant => "tenant",
             Self::Plan => "plan",
             Self::Issuer => "issuer",
+            Self::CertificateAuthority => "certificate_authority",
             Self::Api => "api",
             Self::Upstream => "upstream",
             Self::Route => "route",

@@ -1,4 +1,4 @@
-//! Numbers about tokens and their issuers.
+//! Numbers about tokens and their issuers, and about client certificates.
 
 use std::fmt;
 
@@ -25,6 +25,12 @@ pub(super) fn encode(edge: &Edge, encoder: &mut DescriptorEncoder<'_>) -> Result
     for (kind, count) in offered {
         ConstCounter::new(count).encode(family.encode_family(&[("kind", kind)])?)?;
     }
+    let help = "Client certificates refused, by reason";
+    let mut family = encoder.encode_descriptor("causeway_certificates_refused", help, None, counter.metric_type())?;
+    for (reason, count) in edge.certificates.counts() {
+        ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+    }
+    revocation_lists(edge, encoder)?;
     let mut issuers = edge.issuers.view();
     issuers.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     let mut family =
@@ -47,6 +53,21 @@ pub(super) fn encode(edge: &Edge, encoder: &mut DescriptorEncoder<'_>) -> Result
     for (name, known) in &issuers {
         let age = known.keys().map_or(-1.0, |fetched| now.nanos_since(fetched.at) as f64 / 1e9);
         ConstGauge::new(age).encode(family.encode_family(&[("issuer", &**name)])?)?;
+    }
+    Ok(())
+}
+
+/// When the first revocation list of each authority ought to have been replaced: from then on its certificates are refused, unless the
+/// document says otherwise.
+fn revocation_lists(edge: &Edge, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+    let gauge = ConstGauge::new(0_i64);
+    let help = "When the first revocation list of an authority ends, in seconds since 1970";
+    let mut family = encoder.encode_descriptor("causeway_certificate_authority_crl_end_seconds", help, None, gauge.metric_type())?;
+    let Some(snapshot) = edge.current.load() else { return Ok(()) };
+    for authority in &snapshot.structure.authorities {
+        if let Some(end) = authority.crls_end() {
+            ConstGauge::new(end.0 / 1_000_000).encode(family.encode_family(&[("authority", &**authority.name())])?)?;
+        }
     }
     Ok(())
 }

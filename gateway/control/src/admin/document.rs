@@ -77,6 +77,7 @@ fn counts(document: &Document) -> Value {
         "tenants": document.tenants.len(),
         "plans": document.plans.len(),
         "issuers": document.issuers.len(),
+        "certificate_authorities": document.certificate_authorities.len(),
         "apis": document.apis.len(),
         "consumers": document.consumers.len(),
         "applications": document.applications.len(),

@@ -1,4 +1,4 @@
-//! Tenants, plans, routes, upstreams, regions, domains, issuers, APIs: read here, written by `POST /v1/apply` alone.
+//! Tenants, plans, routes, upstreams, regions, domains, issuers, certificate authorities, APIs: read here, written by `POST /v1/apply` alone.
 
 use axum::extract::{Path, State};
 use http::Uri;
@@ -44,6 +44,7 @@ pub(crate) enum Section {
     Regions,
     Domains,
     Issuers,
+    CertificateAuthorities,
     Apis,
     Upstreams,
     Routes,
@@ -51,7 +52,8 @@ pub(crate) enum Section {
 
 impl Section {
     /// Every section that is read from the document.
-    pub(crate) const ALL: [Self; 6] = [Self::Regions, Self::Domains, Self::Issuers, Self::Apis, Self::Upstreams, Self::Routes];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Regions, Self::Domains, Self::Issuers, Self::CertificateAuthorities, Self::Apis, Self::Upstreams, Self::Routes];
 
     /// Its name in paths.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -59,6 +61,7 @@ impl Section {
             Self::Regions => "regions",
             Self::Domains => "domains",
             Self::Issuers => "issuers",
+            Self::CertificateAuthorities => "certificate-authorities",
             Self::Apis => "apis",
             Self::Upstreams => "upstreams",
             Self::Routes => "routes",
@@ -71,6 +74,7 @@ impl Section {
             Self::Regions => serde_json::to_value(&document.regions),
             Self::Domains => serde_json::to_value(&document.domains),
             Self::Issuers => serde_json::to_value(&document.issuers),
+            Self::CertificateAuthorities => serde_json::to_value(&document.certificate_authorities),
             Self::Apis => serde_json::to_value(&document.apis),
             Self::Upstreams => serde_json::to_value(&document.upstreams),
             Self::Routes => serde_json::to_value(&document.routes),
@@ -82,7 +86,7 @@ impl Section {
     }
 }
 
-/// `GET /v1/{regions,domains,apis,upstreams,routes}`: by name. An API's entry leaves its `OpenAPI` document out.
+/// `GET /v1/{regions,domains,issuers,certificate-authorities,apis,upstreams,routes}`: by name. An API's entry leaves its `OpenAPI` document out.
 pub(crate) async fn section(section: Section, state: ControlState, uri: Uri) -> Result<Reply, Refusal> {
     let page = only_page(&uri)?;
     let mut entries = load(&state, section).await?;

@@ -19,11 +19,27 @@ pub struct AcceptLimits {
     pub connections_per_address: Option<NonZeroU32>,
 }
 
+/// How handshakes are made. The two have nothing in common by which a session of one could be resumed in the other.
+#[derive(Debug)]
+pub struct Handshakes {
+    /// For hosts that need no client certificate.
+    pub usual: Arc<ServerConfig>,
+    /// For hosts that do.
+    pub asking: Arc<ServerConfig>,
+}
+
+impl Handshakes {
+    /// For a listener where nobody is asked.
+    pub fn without_clients(usual: Arc<ServerConfig>) -> Self {
+        Self { asking: Arc::clone(&usual), usual }
+    }
+}
+
 /// What all cores' acceptors share.
 #[derive(Debug)]
 pub struct Acceptors {
-    /// The TLS configuration for new connections.
-    pub(super) tls: Arc<ServerConfig>,
+    /// The TLS configurations for new connections.
+    pub(super) tls: Handshakes,
     pub(super) handshakes: DefaultKeyedRateLimiter<IpAddr>,
     places: Option<Arc<Places>>,
     pub(super) proxy: Option<ProxyProtocol>,
@@ -31,7 +47,7 @@ pub struct Acceptors {
 
 impl Acceptors {
     /// Makes the shared part.
-    pub fn new(tls: Arc<ServerConfig>, limits: &AcceptLimits, proxy: Option<ProxyProtocol>) -> Arc<Self> {
+    pub fn new(tls: Handshakes, limits: &AcceptLimits, proxy: Option<ProxyProtocol>) -> Arc<Self> {
         let per_second = limits.handshakes_per_second;
         let quota = Quota::per_second(per_second).allow_burst(per_second.saturating_mul(NonZeroU32::MIN.saturating_add(1)));
         let places = limits.connections_per_address.map(Places::new);

@@ -1,10 +1,12 @@
-//! Reads what a request carries to prove who sends it.
+//! Reads what a request carries to prove who sends it, and finds the way of the route that takes it.
 
 use http::{HeaderMap, HeaderName, header};
 use model::{
     problem::{Denial, ProblemKind},
-    structure::identity::Way,
+    structure::identity::{Kinds, Way},
 };
+
+use super::certificate::{self, Judge, Judged};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What every key begins with; no token does, because `{"` in base64url begins with `ey`.
@@ -33,7 +35,7 @@ pub(super) fn only_key(headers: &HeaderMap) -> Result<&str, Denial> {
     let text = match (keys.next(), bearers.next()) {
         (Some(key), None) => key.to_str().ok(),
         (None, Some(field)) => field.to_str().ok().and_then(bearer),
-        (None, None) => return Err(missing("send an API key in the X-Api-Key header, or as Authorization: Bearer")),
+        (None, None) => return Err(missing(SEND_A_KEY)),
         // Two credentials could be two callers.
         (Some(_), Some(_)) => None,
     };
@@ -54,6 +56,13 @@ fn bearer(field: &str) -> Option<&str> {
 pub(super) struct Credentials<'h> {
     pub(super) key: Option<&'h str>,
     pub(super) token: Option<&'h str>,
+}
+
+/// The way that a request goes, and what its client's certificate proves on it.
+#[derive(Debug)]
+pub(super) struct Chosen<'w, P> {
+    pub(super) way: &'w Way,
+    pub(super) certificate: Option<P>,
 }
 
 impl<'h> Credentials<'h> {
@@ -81,31 +90,54 @@ impl<'h> Credentials<'h> {
         Ok(out)
     }
 
-    /// The way that asks for exactly these.
+    fn kinds(&self) -> Kinds {
+        Kinds { key: self.key.is_some(), token: self.token.is_some(), certificate: false }
+    }
+
+    /// The way that asks for exactly these. A certificate belongs to the connection, so it may be there for another route: a way that
+    /// asks for one goes first where the certificate holds, and one that does not goes before a refusal.
     ///
     /// # Errors
     /// `credentials-missing` when something is missing, `credentials-invalid` when there is more than any way asks for: a credential
-    /// that nobody looks at could be somebody else's.
-    pub(super) fn choose<'w>(&self, ways: &'w [Way]) -> Result<&'w Way, Denial> {
-        let (has_key, has_token) = (self.key.is_some(), self.token.is_some());
-        if let Some(way) = ways.iter().find(|way| way.key == has_key && way.token.is_some() == has_token) {
-            return Ok(way);
+    /// that nobody looks at could be somebody else's. For a certificate that is missing or not accepted, see [`certificate::refused`].
+    pub(super) fn choose<'w, J: Judge>(&self, ways: &'w [Way], judge: &J) -> Result<Chosen<'w, J::Proof>, Denial> {
+        let carried = self.kinds();
+        let way = |kinds: Kinds| ways.iter().find(|way| way.kinds() == kinds);
+        let by_certificate = way(Kinds { certificate: true, ..carried });
+        let judged = by_certificate.and_then(Way::authorities).map(|authorities| judge.judge(authorities));
+        match (by_certificate, judged, way(carried)) {
+            (Some(way), Some(Judged::Holds(proof)), _) => Ok(Chosen { way, certificate: Some(proof) }),
+            (_, _, Some(way)) => Ok(Chosen { way, certificate: None }),
+            (_, Some(Judged::Nothing), None) if ways.len() > 1 && carried == Kinds::default() => Err(missing(SEND_OR_CONNECT)),
+            (_, Some(other), None) => Err(certificate::refused(&other)),
+            (_, None, None) => Err(lacking(ways, carried)),
         }
-        let could_be = |way: &&Way| (way.key || !has_key) && (way.token.is_some() || !has_token);
-        Err(match ways.iter().find(could_be) {
-            Some(way) if has_token && way.key => missing("the token alone is not enough here: send an API key in X-Api-Key, too"),
-            Some(_) if has_key => missing("the key alone is not enough here: send a token as Authorization: Bearer, too"),
-            Some(Way { key: true, token: None, .. }) if ways.len() == 1 => {
-                missing("send an API key in the X-Api-Key header, or as Authorization: Bearer")
-            }
-            Some(Way { key: false, .. }) if ways.len() == 1 => missing("send a token as Authorization: Bearer"),
-            Some(Way { key: true, token: Some(_), .. }) if ways.len() == 1 => {
-                missing("send an API key in X-Api-Key, and a token as Authorization: Bearer")
-            }
-            Some(_) => missing("send one of the credentials that this route takes: an API key in X-Api-Key, or a token as Authorization: Bearer"),
-            None => Denial::new(ProblemKind::CredentialsInvalid, "the route does not take this kind of credential, or not this one beside the other"),
-        })
     }
+}
+
+const SEND_A_KEY: &str = "send an API key in the X-Api-Key header, or as Authorization: Bearer";
+const SEND_OR_CONNECT: &str = "send one of the credentials that this route takes, or connect with a client certificate";
+
+/// What to do, said by what is carried and by what the nearest way asks for.
+fn lacking(ways: &[Way], carried: Kinds) -> Denial {
+    let could_be = |way: &&Way| {
+        let kinds = way.kinds();
+        (kinds.key || !carried.key) && (kinds.token || !carried.token)
+    };
+    let Some(nearest) = ways.iter().find(could_be).map(Way::kinds) else {
+        return Denial::new(ProblemKind::CredentialsInvalid, "the route does not take this kind of credential, or not this one beside the other");
+    };
+    let several = "send one of the credentials that this route takes: an API key in X-Api-Key, or a token as Authorization: Bearer";
+    missing(match (carried.key, carried.token) {
+        (_, true) if nearest.key => "the token alone is not enough here: send an API key in X-Api-Key, too",
+        (true, _) => "the key alone is not enough here: send a token as Authorization: Bearer, too",
+        _ if ways.len() > 1 => several,
+        _ => match (nearest.key, nearest.token) {
+            (true, false) => SEND_A_KEY,
+            (true, true) => "send an API key in X-Api-Key, and a token as Authorization: Bearer",
+            (false, _) => "send a token as Authorization: Bearer",
+        },
+    })
 }
 
 #[cfg(test)]

@@ -14,13 +14,15 @@ use model::{
 };
 use uuid::Uuid;
 
+use super::certificate::Certified;
+
 /// Who calls.
 #[derive(Debug, Clone)]
 pub struct Principal {
     /// What proved it, and speaks for the caller.
     pub proof: Proof,
     /// What the route asked for besides.
-    pub also: Option<Box<Proof>>,
+    pub also: Vec<Proof>,
     /// The application that the call counts for.
     pub application_id: ApplicationId,
     /// The same, with its name and plan.
@@ -29,7 +31,7 @@ pub struct Principal {
     pub consumer_id: ConsumerId,
     /// The same, with its name and tenant.
     pub consumer: Arc<Consumer>,
-    /// What the caller may do: with two proofs, what both allow.
+    /// What the caller may do: with several proofs, what all allow.
     pub scopes: Arc<[Box<str>]>,
 }
 
@@ -40,6 +42,8 @@ pub enum Proof {
     Key(KeyProof),
     /// A token of an issuer.
     Token(Arc<Token>),
+    /// A client certificate.
+    Certificate(Arc<Certified>),
 }
 
 /// A key whose secret was presented.
@@ -86,23 +90,36 @@ impl fmt::Debug for Token {
 impl Principal {
     /// Every proof.
     pub fn proofs(&self) -> impl Iterator<Item = &Proof> {
-        std::iter::once(&self.proof).chain(self.also.as_deref())
+        std::iter::once(&self.proof).chain(&self.also)
     }
 
     /// The key among them.
     pub fn key(&self) -> Option<&KeyProof> {
         self.proofs().find_map(|proof| match proof {
             Proof::Key(key) => Some(key),
-            Proof::Token(_) => None,
+            Proof::Token(_) | Proof::Certificate(_) => None,
         })
     }
 
     /// The token among them.
     pub fn token(&self) -> Option<&Arc<Token>> {
         self.proofs().find_map(|proof| match proof {
-            Proof::Key(_) => None,
             Proof::Token(token) => Some(token),
+            Proof::Key(_) | Proof::Certificate(_) => None,
         })
+    }
+
+    /// The certificate among them.
+    pub fn certified(&self) -> Option<&Arc<Certified>> {
+        self.proofs().find_map(|proof| match proof {
+            Proof::Certificate(certified) => Some(certified),
+            Proof::Key(_) | Proof::Token(_) => None,
+        })
+    }
+
+    /// What the caller is known by, where that is more than an application: whom its token is about, or what its certificate names.
+    pub fn subject(&self) -> Option<&str> {
+        self.token().map(|token| &*token.subject).or_else(|| self.certified().map(|certified| &*certified.holder.identity))
     }
 
     /// Whether the secret was one that has been replaced already.
@@ -147,6 +164,10 @@ impl Proof {
                 let standing = Standing { application: *application, scopes: Some(&token.scopes), until: token.until };
                 (is_trusted && now.wall < token.until).then_some(standing)
             }
+            Self::Certificate(certified) => {
+                let application = certified.application(snapshot, now)?;
+                Some(Standing { application, scopes: None, until: certified.certificate.facts().not_after() })
+            }
         }
     }
 
@@ -157,24 +178,24 @@ impl Proof {
                 let key = Arc::clone(snapshot.authority.keys.get(&proof.id)?);
                 Self::Key(KeyProof { id: proof.id, key, secret_number: proof.secret_number })
             }
-            Self::Token(token) => Self::Token(Arc::clone(token)),
+            Self::Token(_) | Self::Certificate(_) => self.clone(),
         })
     }
 }
 
-/// Who calls by these proofs. Two must stand for one consumer: a token of one customer with a key of another is nobody's call.
-pub(super) fn of(snapshot: &Snapshot, proof: Proof, also: Option<Proof>, now: Now) -> Option<Principal> {
+/// Who calls by these proofs. Several must stand for one consumer: a token of one customer with a key of another is nobody's call.
+pub(super) fn of(snapshot: &Snapshot, proof: Proof, also: Vec<Proof>, now: Now) -> Option<Principal> {
     until(snapshot, proof, also, now).map(|(principal, _)| principal)
 }
 
-fn until(snapshot: &Snapshot, proof: Proof, also: Option<Proof>, now: Now) -> Option<(Principal, UtcMicros)> {
+fn until(snapshot: &Snapshot, proof: Proof, also: Vec<Proof>, now: Now) -> Option<(Principal, UtcMicros)> {
     let authority = &snapshot.authority;
     let first = proof.standing(snapshot, now)?;
     let application = authority.applications.get(&first.application)?;
     let consumer = authority.consumers.get(&application.consumer)?;
     let mut scopes = Arc::clone(first.scopes.unwrap_or(&application.scopes));
     let mut until = first.until;
-    if let Some(also) = &also {
+    for also in &also {
         let second = also.standing(snapshot, now)?;
         let other = authority.applications.get(&second.application)?;
         if other.consumer != application.consumer {
@@ -187,7 +208,7 @@ fn until(snapshot: &Snapshot, proof: Proof, also: Option<Proof>, now: Now) -> Op
     let application_id = first.application;
     let principal = Principal {
         proof,
-        also: also.map(Box::new),
+        also,
         application_id,
         consumer_id: application.consumer,
         scopes,
@@ -199,10 +220,10 @@ fn until(snapshot: &Snapshot, proof: Proof, also: Option<Proof>, now: Now) -> Op
 
 /// Looks up again who calls by proofs that were verified before, and until when they hold; `None` once they do not.
 pub fn again(snapshot: &Snapshot, before: &Principal, tenant: &str, now: Now) -> Option<(Principal, UtcMicros)> {
-    let also = before.also.as_ref().map(|also| also.renewed(snapshot).ok_or(())).transpose().ok()?;
+    let also = before.also.iter().map(|also| also.renewed(snapshot)).collect::<Option<Vec<_>>>()?;
     let (principal, until) = until(snapshot, before.proof.renewed(snapshot)?, also, now)?;
-    // A token's application is known by its name, which may be another's by now.
-    let is_same = principal.token().is_none() || principal.application_id == before.application_id;
+    // The application of a token or a certificate is known by its name, which may be another's by now.
+    let is_same = matches!(principal.proof, Proof::Key(_)) && principal.also.is_empty() || principal.application_id == before.application_id;
     (is_same && *principal.consumer.tenant == *tenant).then_some((principal, until))
 }
 

@@ -7,7 +7,7 @@ use model::{
     denial::Traits,
     id::ApplicationId,
     jwt::{
-        issuer::{self, Verified},
+        issuer::{self, Confirmation, Verified},
         keys::KeySet,
         rejection::{Reason, Rejection},
         token::Unverified,
@@ -17,14 +17,15 @@ use model::{
     snapshot::Snapshot,
     structure::{
         Route,
-        identity::{Holder, KeySource, Remote, TokenRule},
+        identity::{Binding, Holder, KeySource, Remote, TokenRule},
     },
     time::Now,
 };
 use uuid::Uuid;
 
-use super::principal::Token;
+use super::{certificate, principal::Token};
 use crate::{
+    certificate::{PeerCertificate, Shown},
     issuers::{Again, Fetched, Known, Refusal},
     runtime::Edge,
 };
@@ -32,25 +33,34 @@ use crate::{
 /// What a client waits before it asks again: the first fetches after one that failed come within it.
 const RETRY_SECONDS: u64 = 5;
 
+/// A token as it came.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Request<'r> {
+    pub(super) text: &'r str,
+    /// What the connection's handshake showed.
+    pub(super) shown: &'r Shown,
+    /// Whether it is for a read.
+    pub(super) is_read: bool,
+}
+
 /// Verifies a token of one of the issuers.
 ///
 /// # Errors
 /// `credentials-invalid`, the same for everything that is wrong with a token: why is counted, for operators. `issuer-unreachable`
-/// where only a key set could tell that cannot be had.
+/// where only a key set could tell that cannot be had, `certificate-not-asked` where the client could not show what the token is bound to.
 ///
 /// # Cancel
 /// Loses nothing.
 pub(super) async fn verify(
     rules: &[TokenRule],
-    text: &str,
+    request: Request<'_>,
     route: &Route,
     snapshot: &Snapshot,
     edge: &Edge,
-    is_read: bool,
     now: Now,
 ) -> Result<Arc<Token>, Denial> {
-    let check = Check { edge, route, is_read, now };
-    let token = Unverified::parse(text).map_err(|rejection| check.refused(Refusal::Token(rejection.reason())))?;
+    let check = Check { edge, route, is_read: request.is_read, now };
+    let token = Unverified::parse(request.text).map_err(|rejection| check.refused(Refusal::Token(rejection.reason())))?;
     edge.issuers.offered(token.key_hints());
     let rule = token.issuer_claimed().and_then(|claimed| rules.iter().find(|rule| **rule.rules.issuer() == *claimed));
     let rule = rule.ok_or_else(|| check.refused(Refusal::Token(Reason::IssuerWrong)))?;
@@ -58,10 +68,7 @@ pub(super) async fn verify(
         KeySource::Fixed { keys, .. } => issuer::verify(&rule.rules, keys, &token, now.wall).map_err(|rejection| check.rejected(&rejection))?,
         KeySource::Remote(remote) => check.by_remote(rule, remote, &token).await?,
     };
-    // What would have to be proved beside the token cannot be checked yet, so it is worth nothing here.
-    if verified.confirmation.is_some() {
-        return Err(check.refused(Refusal::Bound));
-    }
+    check.confirmed(rule, verified.confirmation, request.shown)?;
     let traits = Traits { issuer: &verified.issuer, subject: &verified.subject, id: verified.token_id.as_deref(), issued_at: verified.issued_at };
     if snapshot.authority.denials.refuses(&traits) {
         return Err(check.refused(Refusal::Denied));
@@ -116,6 +123,25 @@ struct Check<'c> {
 }
 
 impl Check<'_> {
+    /// Whether the sender has proved what has to be proved beside the token (RFC 8705 section 3). What cannot be checked is refused: taken
+    /// without its proof, a bound token would be worth more to a thief than to its owner.
+    fn confirmed(&self, rule: &TokenRule, confirmation: Option<Confirmation>, shown: &Shown) -> Result<(), Denial> {
+        let Some(confirmation) = confirmation else {
+            return if rule.issuer.certificate_bound == Binding::Require { Err(self.refused(Refusal::Unbound)) } else { Ok(()) };
+        };
+        let bound = match confirmation {
+            Confirmation { key_thumbprint: None, certificate_thumbprint: Some(bound), .. } if rule.issuer.certificate_bound != Binding::Refuse => {
+                bound
+            }
+            _ => return Err(self.refused(Refusal::Bound)),
+        };
+        if matches!(shown, Shown::NotAsked) {
+            return Err(certificate::not_asked());
+        }
+        let holds = |shown: &Arc<PeerCertificate>| shown.facts().thumbprint().0 == bound && shown.facts().is_within_dates(self.now.wall);
+        if shown.certificate().is_some_and(holds) { Ok(()) } else { Err(self.refused(Refusal::OfAnother)) }
+    }
+
     async fn by_remote(&self, rule: &TokenRule, remote: &Arc<Remote>, token: &Unverified<'_>) -> Result<Verified, Denial> {
         let known = self.edge.issuers.of(&rule.issuer.name, remote).await.ok_or_else(|| self.unreachable(rule))?;
         let mut keys = self.usable(rule, &known).await?;

@@ -1,3 +1,4 @@
+use crate::certificate::Shown;
 use std::{net::IpAddr, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -14,7 +15,7 @@ fn hops(field: Field) -> TrustedHops {
 
 fn client(field: Field, peer: &str, values: &[&str]) -> String {
     let tls = TlsFacts { version: "1.3", cipher: "c", group: "g", server_name: None };
-    let peer = Arc::new(Peer::new(peer.parse::<IpAddr>().unwrap(), Protocol::Http1, tls));
+    let peer = Arc::new(Peer::new(peer.parse::<IpAddr>().unwrap(), Protocol::Http1, tls, Shown::NotAsked));
     let name = match field {
         Field::XForwardedFor => HeaderName::from_static("x-forwarded-for"),
         Field::Forwarded => HeaderName::from_static("forwarded"),

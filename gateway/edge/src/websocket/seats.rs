@@ -15,7 +15,7 @@ use model::{
     snapshot::Snapshot,
     structure::{
         Route,
-        identity::{Auth, TokenRule},
+        identity::{Auth, Kinds, TokenRule},
         websocket::WebSocketRules,
     },
     time::Now,
@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use super::{pipe::Turn, tally::End};
 use crate::{
-    authenticate::{self, Principal, Token},
+    authenticate::{self, Certified, Principal, Token},
     authorize::{self, Use},
     runtime::{Core, Edge},
 };
@@ -168,19 +168,23 @@ fn by_name(snapshot: &Snapshot) -> HashMap<&str, &Arc<Route>> {
     snapshot.structure.routes.iter().map(|route| (&*route.name, route)).collect()
 }
 
-/// Whether the route still takes what the caller came with: the same kinds of credentials, and a token by the same rules. One whose issuer
-/// or audience has changed would have to be verified again, and it is not kept.
+/// Whether the route still takes what the caller came with: the same kinds of credentials, a token by the same rules, and a certificate of
+/// the same authority. A token whose issuer or audience has changed would have to be verified again, and it is not kept.
 fn is_taken(route: &Route, principal: &Principal) -> bool {
-    let (key, token) = (principal.key(), principal.token());
+    let (key, token, certified) = (principal.key(), principal.token(), principal.certified());
     if matches!(route.auth, Auth::ApiKey) {
-        return key.is_some() && token.is_none();
+        return key.is_some() && token.is_none() && certified.is_none();
     }
-    let Some(way) = route.auth.way(key.is_some(), token.is_some()) else { return false };
+    let kinds = Kinds { key: key.is_some(), token: token.is_some(), certificate: certified.is_some() };
+    let Some(way) = route.auth.way(kinds) else { return false };
     let is_same = |token: &Token, rule: &TokenRule| {
         let (before, after) = (&token.issuer, &rule.issuer);
-        before.name == after.name && before.holder == after.holder && before.keys.is_same(&after.keys) && token.rules == rule.rules
+        let is_issuers = before.name == after.name && before.holder == after.holder && before.keys.is_same(&after.keys);
+        is_issuers && before.certificate_bound == after.certificate_bound && token.rules == rule.rules
     };
-    token.is_none_or(|token| way.token.iter().flatten().any(|rule| is_same(token, rule)))
+    let is_token_taken = token.is_none_or(|token| way.token_rules().into_iter().flatten().any(|rule| is_same(token, rule)));
+    let is_vouched_for = |certified: &Certified| way.authorities().into_iter().flatten().any(|known| known.name() == certified.authority.name());
+    is_token_taken && certified.is_none_or(|certified| is_vouched_for(certified))
 }
 
 fn millis(span: Duration) -> u64 {

@@ -1,28 +1,25 @@
-//! Compiles issuers, and how a route knows its callers.
+//! Compiles issuers.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use serde_json::{Map, Value};
 use url::Url;
 
 use super::{Errors, names};
 use crate::{
-    identity::{AuthDoc, IssuerDoc},
+    identity::{BindingDoc, IssuerDoc},
     jwt::{
         algorithm::{Algorithm, Algorithms},
         issuer::{Draft, Rules},
         keys::{KeySet, StaticKey},
     },
     structure::{
-        identity::{Auth, Holder, Issuer, KeySource, Place, Remote, TokenRule, Way},
+        identity::{Binding, Holder, Issuer, KeySource, Place, Remote},
         reach::roots,
     },
 };
 
 /// Each has a task, and a key set in memory.
 const ISSUERS_MAX: usize = 64;
-/// Alternatives of a route, and methods of each.
-const WAYS_MAX: usize = 8;
 /// More often than this is no refresh but load on somebody else's server.
 const REFRESH_MIN: Duration = Duration::from_secs(30);
 const REFRESH_MAX: Duration = Duration::from_hours(24);
@@ -32,8 +29,8 @@ const CONFIGURATION: &str = "/.well-known/openid-configuration";
 
 /// The issuers that routes may name, in document order; one with a mistake is there as `None`.
 pub(super) struct Issuers<'d> {
-    by_name: HashMap<&'d str, (Option<Arc<Issuer>>, &'d IssuerDoc)>,
-    order: Vec<&'d str>,
+    pub(super) by_name: HashMap<&'d str, (Option<Arc<Issuer>>, &'d IssuerDoc)>,
+    pub(super) order: Vec<&'d str>,
 }
 
 impl Issuers<'_> {
@@ -73,7 +70,12 @@ fn issuer(doc: &IssuerDoc, name: Arc<str>, at: &str, errors: &mut Errors) -> Opt
     if errors.0.len() > before {
         return None;
     }
-    Some(Arc::new(Issuer { name, rules: Arc::new(rules?), keys: keys?, holder: holder?, forward: doc.forward }))
+    let certificate_bound = match doc.certificate_bound {
+        BindingDoc::Refuse => Binding::Refuse,
+        BindingDoc::Accept => Binding::Accept,
+        BindingDoc::Require => Binding::Require,
+    };
+    Some(Arc::new(Issuer { name, rules: Arc::new(rules?), keys: keys?, holder: holder?, forward: doc.forward, certificate_bound }))
 }
 
 fn holder(doc: &IssuerDoc, at: &str, errors: &mut Errors) -> Option<Holder> {
@@ -127,7 +129,8 @@ fn algorithm(name: &str, at: &str, errors: &mut Errors) -> Option<Algorithm> {
     }
 }
 
-fn rules(doc: &IssuerDoc, algorithms: Algorithms, audiences: Vec<String>, at: &str, errors: &mut Errors) -> Option<Rules> {
+/// The rules of an issuer, with these audiences.
+pub(super) fn rules(doc: &IssuerDoc, algorithms: Algorithms, audiences: Vec<String>, at: &str, errors: &mut Errors) -> Option<Rules> {
     let seconds = |span: crate::duration::Span| span.0.as_secs();
     let draft = Draft {
         issuer: doc.issuer.clone(),
@@ -204,152 +207,6 @@ fn fixed(doc: &IssuerDoc, algorithms: Algorithms, at: &str, errors: &mut Errors)
             None
         }
     }
-}
-
-/// Compiles `routes[].auth`.
-pub(super) fn auth(doc: &AuthDoc, at: &str, issuers: &Issuers<'_>, errors: &mut Errors) -> Auth {
-    match doc.0.as_str() {
-        Some("none") => return Auth::None,
-        Some("api_key") => return Auth::ApiKey,
-        _ => {}
-    }
-    let before = errors.0.len();
-    let mut ways: Vec<Way> = Vec::new();
-    for (at, value) in alternatives(&doc.0, at, errors) {
-        let way = way(value, &at, issuers, errors);
-        if ways.iter().any(|other| other.key == way.key && other.token.is_some() == way.token.is_some()) && errors.0.len() == before {
-            errors.add_with_help(
-                &at,
-                "another alternative asks for the same kinds of credentials",
-                Some("name several issuers in one: `jwt: { issuer: [a, b] }`".to_owned()),
-            );
-        }
-        ways.push(way);
-    }
-    match ways.as_slice() {
-        [Way { key: true, token: None, .. }] => Auth::ApiKey,
-        _ => Auth::Ways(ways.into()),
-    }
-}
-
-/// The alternatives of a route, each with its place.
-fn alternatives<'v>(value: &'v Value, at: &str, errors: &mut Errors) -> Vec<(String, &'v Value)> {
-    let Some(list) = value.as_object().filter(|object| object.len() == 1).and_then(|object| object.get("any_of")) else {
-        return vec![(at.to_owned(), value)];
-    };
-    items(list, &format!("{at}.any_of"), errors)
-}
-
-fn items<'v>(list: &'v Value, at: &str, errors: &mut Errors) -> Vec<(String, &'v Value)> {
-    let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
-    if items.is_empty() || items.len() > WAYS_MAX {
-        errors.add(at, format!("write a list of 1 to {WAYS_MAX} methods, such as `[api_key, jwt]`"));
-    }
-    items.iter().enumerate().map(|(position, item)| (format!("{at}[{position}]"), item)).collect()
-}
-
-/// One alternative: a method, or all of several.
-fn way(value: &Value, at: &str, issuers: &Issuers<'_>, errors: &mut Errors) -> Way {
-    let mut way = Way::default();
-    let members = match value.as_object().filter(|object| object.len() == 1).and_then(|object| object.get("all_of")) {
-        Some(list) => items(list, &format!("{at}.all_of"), errors),
-        None => vec![(at.to_owned(), value)],
-    };
-    for (at, member) in members {
-        let is_new = match method(member, &at, issuers, errors) {
-            None => continue,
-            Some(Method::ApiKey) => !std::mem::replace(&mut way.key, true),
-            Some(Method::Token(rules)) => {
-                way.is_token_first = !way.key;
-                way.token.replace(rules).is_none()
-            }
-        };
-        if !is_new {
-            errors.add(at, "this method stands twice");
-        }
-    }
-    way
-}
-
-enum Method {
-    ApiKey,
-    Token(Box<[TokenRule]>),
-}
-
-fn method(value: &Value, at: &str, issuers: &Issuers<'_>, errors: &mut Errors) -> Option<Method> {
-    match value {
-        Value::String(name) if name == "api_key" => return Some(Method::ApiKey),
-        Value::String(name) if name == "jwt" => return token(&Map::new(), at, issuers, errors).map(Method::Token),
-        Value::String(name) if name == "none" => errors.add(at, "`none` stands alone: a route asks for a credential, or it does not"),
-        Value::String(name) if name == "mtls" => errors.add(at, "client certificates come with a later release and are refused until then"),
-        Value::String(name) => errors.unknown(at, "authentication method", name, ["api_key", "jwt", "none"]),
-        Value::Object(object) => match object.iter().next() {
-            Some((name, Value::Object(rules))) if name == "jwt" && object.len() == 1 => {
-                return token(rules, &format!("{at}.jwt"), issuers, errors).map(Method::Token);
-            }
-            Some((name, _)) if matches!(name.as_str(), "any_of" | "all_of") => {
-                errors.add(at, format!("`{name}` does not stand here: `any_of` holds methods and `all_of`, `all_of` holds methods"));
-            }
-            _ => errors.add(at, "write `api_key`, `jwt`, or `jwt: { issuer: <name>, audience: <text> }`"),
-        },
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
-            errors.add(at, "write `api_key`, `jwt`, `none`, `{ any_of: [..] }` or `{ all_of: [..] }`");
-        }
-    }
-    None
-}
-
-/// The rules of `jwt`: one issuer, several, or the only one; and whom its tokens are for.
-fn token(doc: &Map<String, Value>, at: &str, issuers: &Issuers<'_>, errors: &mut Errors) -> Option<Box<[TokenRule]>> {
-    let before = errors.0.len();
-    for name in doc.keys().filter(|name| !matches!(name.as_str(), "issuer" | "audience")) {
-        errors.add(format!("{at}.{name}"), format!("unknown key `{name}`: `jwt` has `issuer` and `audience`"));
-    }
-    let named = match doc.get("issuer") {
-        None => only(at, issuers, errors),
-        Some(value) => texts(value, &format!("{at}.issuer"), "the name of an issuer, or a list of them", errors),
-    };
-    let audiences = doc.get("audience").map(|value| texts(value, &format!("{at}.audience"), "an audience, or a list of them", errors));
-    let mut rules_of: Vec<TokenRule> = Vec::new();
-    for name in &named {
-        let Some((found, issuer_doc)) = issuers.by_name.get(name.as_str()) else {
-            errors.unknown(format!("{at}.issuer"), "issuer", name, issuers.by_name.keys().copied());
-            continue;
-        };
-        // One with a mistake of its own has been told about.
-        let Some(found) = found else { continue };
-        if rules_of.iter().any(|rule| rule.issuer.name == found.name) {
-            errors.add(format!("{at}.issuer"), format!("`{name}` stands twice"));
-        }
-        let rules = match &audiences {
-            None => Some(Arc::clone(&found.rules)),
-            Some(audiences) => rules(issuer_doc, found.rules.algorithms(), audiences.clone(), &format!("{at}.audience"), errors).map(Arc::new),
-        };
-        rules_of.extend(rules.map(|rules| TokenRule { issuer: Arc::clone(found), rules }));
-    }
-    (errors.0.len() == before).then(|| rules_of.into())
-}
-
-fn only(at: &str, issuers: &Issuers<'_>, errors: &mut Errors) -> Vec<String> {
-    if let [only] = issuers.order.as_slice() {
-        return vec![(*only).to_owned()];
-    }
-    let message = if issuers.order.is_empty() { "there are no `issuers` whose tokens could be taken" } else { "say whose tokens are taken" };
-    errors.add_with_help(at, message, Some("write `jwt: { issuer: <name> }`, with a name from `issuers`".to_owned()));
-    Vec::new()
-}
-
-fn texts(value: &Value, at: &str, what: &str, errors: &mut Errors) -> Vec<String> {
-    let list = match value {
-        Value::String(text) => vec![Some(text.clone())],
-        Value::Array(list) => list.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => Vec::new(),
-    };
-    let out: Option<Vec<String>> = list.into_iter().collect();
-    out.filter(|list| !list.is_empty()).unwrap_or_else(|| {
-        errors.add(at, format!("write {what}"));
-        Vec::new()
-    })
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderName, Method};
 
-use super::{Compiled, Errors, Tenants, filter, identity, is_name, quota, websocket};
+use super::{Compiled, Errors, Tenants, auth, filter, is_name, quota, websocket};
 use crate::{
     document::{AllowDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
     duration::Span,
@@ -29,7 +29,7 @@ const BODY_BYTES_CHECKED_MAX: u64 = 16 << 20;
 const LIMITS_MAX: usize = 8;
 
 pub(super) struct Context<'a> {
-    pub(super) issuers: &'a identity::Issuers<'a>,
+    pub(super) proofs: auth::Known<'a>,
     pub(super) tenants: &'a Tenants,
     pub(super) plans: &'a HashMap<Arc<str>, Plan>,
     pub(super) apis: &'a HashMap<Arc<str>, Option<Arc<Api>>>,
@@ -50,7 +50,7 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     };
     let methods = methods(doc, &at, errors);
     let headers = headers(doc, &at, errors);
-    let auth = identity::auth(&doc.auth, &format!("{at}.auth"), context.issuers, errors);
+    let auth = auth::auth(&doc.auth, &format!("{at}.auth"), context.proofs, errors);
     let api = doc.api.as_ref().and_then(|name| {
         let known = context.apis.get(name.as_str());
         if known.is_none() {

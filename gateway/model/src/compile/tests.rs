@@ -31,7 +31,7 @@ fn each_kind_of_mistake_is_named_with_its_place() {
     check("- { name: a, match: { path: /a, host: other.example }, upstream: shop }", "belongs to no tenant");
     check("- { name: a, match: { path: /a, methods: [get] }, upstream: shop }", "routes[0].match.methods[0]");
     check("- { name: a, match: { path: /a }, api: nope, upstream: shop }", "routes[0].api: there is no API named `nope`");
-    check("- { name: a, match: { path: /a }, auth: mtls, upstream: shop }", "refused until then");
+    check("- { name: a, match: { path: /a }, auth: mtls, upstream: shop }", "routes[0].auth: there are no `certificate_authorities`");
     check("- { name: a, match: { path: /a }, auth: none, scopes: [x], upstream: shop }", "cannot ask for scopes");
     check("- { name: a, match: { path: /a }, idempotency: { methods: [POST] }, upstream: shop }", "refused until then");
     check("- { name: a, match: { path: /a }, audit: replicated, upstream: shop }", "refused until then");

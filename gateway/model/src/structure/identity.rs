@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use rustls_pki_types::CertificateDer;
 use url::Url;
 
-use crate::jwt::{algorithm::Algorithms, issuer::Rules, keys::KeySet};
+use crate::{
+    certificate::authority::Authority,
+    jwt::{algorithm::Algorithms, issuer::Rules, keys::KeySet},
+};
 
 /// How callers prove who they are.
 #[derive(Debug)]
@@ -24,28 +27,72 @@ impl Auth {
         matches!(self, Self::None)
     }
 
+    fn ways(&self) -> &[Way] {
+        if let Self::Ways(ways) = self { ways } else { &[] }
+    }
+
     /// Whether services get a token that is taken.
     pub fn forwards(&self) -> bool {
-        let Self::Ways(ways) = self else { return false };
-        ways.iter().filter_map(|way| way.token.as_ref()).any(|rules| rules.iter().any(|rule| rule.issuer.forward))
+        self.ways().iter().filter_map(Way::token_rules).flatten().any(|rule| rule.issuer.forward)
+    }
+
+    /// Whether a client may have to show a certificate, for which the handshake must ask.
+    pub fn asks_certificate(&self) -> bool {
+        let of_token = |rules: &[TokenRule]| rules.iter().any(|rule| rule.issuer.certificate_bound != Binding::Refuse);
+        self.ways().iter().any(|way| way.authorities().is_some() || way.token_rules().is_some_and(of_token))
     }
 
     /// The way that takes exactly these kinds of credentials.
-    pub fn way(&self, key: bool, token: bool) -> Option<&Way> {
-        let Self::Ways(ways) = self else { return None };
-        ways.iter().find(|way| way.key == key && way.token.is_some() == token)
+    pub fn way(&self, kinds: Kinds) -> Option<&Way> {
+        self.ways().iter().find(|way| way.kinds() == kinds)
     }
 }
 
-/// The credentials that a request must carry, all of them and no other.
-#[derive(Debug, Default)]
-pub struct Way {
+/// Kinds of credentials.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kinds {
     /// An API key.
     pub key: bool,
+    /// A token.
+    pub token: bool,
+    /// A client certificate.
+    pub certificate: bool,
+}
+
+/// The credentials that a request must carry, all of them and no other. The first speaks for the caller.
+#[derive(Debug, Default)]
+pub struct Way(pub Box<[Credential]>);
+
+/// One of the credentials of a way.
+#[derive(Debug)]
+pub enum Credential {
+    /// An API key.
+    Key,
     /// A token of one of these issuers.
-    pub token: Option<Box<[TokenRule]>>,
-    /// Whether the token speaks for the caller where both are asked for; else the key does.
-    pub is_token_first: bool,
+    Token(Box<[TokenRule]>),
+    /// A certificate that one of these vouches for.
+    Certificate(Box<[Arc<Authority>]>),
+}
+
+impl Way {
+    /// What it takes.
+    pub fn kinds(&self) -> Kinds {
+        self.0.iter().fold(Kinds::default(), |kinds, credential| match credential {
+            Credential::Key => Kinds { key: true, ..kinds },
+            Credential::Token(_) => Kinds { token: true, ..kinds },
+            Credential::Certificate(_) => Kinds { certificate: true, ..kinds },
+        })
+    }
+
+    /// Whose tokens it takes.
+    pub fn token_rules(&self) -> Option<&[TokenRule]> {
+        self.0.iter().find_map(|credential| if let Credential::Token(rules) = credential { Some(&**rules) } else { None })
+    }
+
+    /// Who may vouch for certificates.
+    pub fn authorities(&self) -> Option<&[Arc<Authority>]> {
+        self.0.iter().find_map(|credential| if let Credential::Certificate(authorities) = credential { Some(&**authorities) } else { None })
+    }
 }
 
 /// The tokens of one issuer, as one route takes them.
@@ -70,6 +117,19 @@ pub struct Issuer {
     pub holder: Holder,
     /// Whether services get the token.
     pub forward: bool,
+    /// What happens with tokens that are bound to their client's certificate.
+    pub certificate_bound: Binding,
+}
+
+/// What happens with tokens that are bound to their client's certificate (RFC 8705 section 3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Binding {
+    /// They are refused.
+    Refuse,
+    /// They are taken from whoever holds the certificate.
+    Accept,
+    /// All others are refused.
+    Require,
 }
 
 /// Where an issuer's keys come from.

@@ -35,10 +35,24 @@ pub(super) struct Wanted {
 impl Wanted {
     pub(super) fn from_document(document: &Document) -> Result<Self, StoreError> {
         // Named one by one, so that none can be forgotten; callers are written by themselves.
-        let Document { version: _, regions, domains, tenants, plans, issuers, apis, consumers: _, applications: _, upstreams, routes } = document;
+        let Document {
+            version: _,
+            regions,
+            domains,
+            tenants,
+            plans,
+            issuers,
+            certificate_authorities,
+            apis,
+            consumers: _,
+            applications: _,
+            upstreams,
+            routes,
+        } = document;
         let mut others = section(ResourceKind::Region, regions, |doc| &doc.name)?;
         others.extend(section(ResourceKind::Domain, domains, |doc| &doc.name)?);
         others.extend(section(ResourceKind::Issuer, issuers, |doc| &doc.name)?);
+        others.extend(section(ResourceKind::CertificateAuthority, certificate_authorities, |doc| &doc.name)?);
         others.extend(section(ResourceKind::Api, apis, |doc| &doc.name)?);
         others.extend(section(ResourceKind::Upstream, upstreams, |doc| &doc.name)?);
         others.extend(section(ResourceKind::Route, routes, |doc| &doc.name)?);
@@ -136,10 +150,7 @@ async fn compare_others(write: &mut ControlWrite, entries: &[Entry]) -> Result<V
 }
 
 fn kind(text: &str) -> Result<ResourceKind, StoreError> {
-    [ResourceKind::Region, ResourceKind::Domain, ResourceKind::Issuer, ResourceKind::Api, ResourceKind::Upstream, ResourceKind::Route]
-        .into_iter()
-        .find(|kind| kind.as_str() == text)
-        .ok_or_else(|| wire::corrupt("resource kind", text))
+    ResourceKind::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or_else(|| wire::corrupt("resource kind", text))
 }
 
 /// Deletes what belongs to the file and is no longer in it.

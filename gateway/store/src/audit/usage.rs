@@ -205,7 +205,7 @@ fn hours(minutes: &[Sums]) -> HashMap<(i64, &str, &str), Sums> {
 }
 
 fn is_old(columns: &Columns<'_>) -> bool {
-    matches!(columns.facts.auth_method, Some("api_key_old" | "api_key_old jwt"))
+    columns.facts.auth_method.is_some_and(|method| method.starts_with("api_key_old"))
 }
 
 impl Sums {

@@ -52,6 +52,7 @@ async fn structure_on(connection: &mut PgConnection) -> Result<StructureLoad, St
             "tenant" => add(&mut document.tenants, &row.body),
             "plan" => add(&mut document.plans, &row.body),
             "issuer" => add(&mut document.issuers, &row.body),
+            "certificate_authority" => add(&mut document.certificate_authorities, &row.body),
             "api" => add(&mut document.apis, &row.body),
             "upstream" => add(&mut document.upstreams, &row.body),
             "route" => add(&mut document.routes, &row.body),

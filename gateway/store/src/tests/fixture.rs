@@ -126,9 +126,12 @@ async fn make_template() {
     let pool = pool::lazy(options, 2);
     let primary = Primary::new(pool.clone());
     let before = migrate::pending(&primary).await.expect("what is missing is known");
-    assert_eq!(before, ["0001_control", "0002_audit", "0003_key_life", "0004_usage", "0005_issuers", "0006_token_denials"]);
+    assert_eq!(
+        before,
+        ["0001_control", "0002_audit", "0003_key_life", "0004_usage", "0005_issuers", "0006_token_denials", "0007_certificate_authorities"]
+    );
     let applied = migrate::migrate(&primary).await.expect("the schema is made");
-    assert_eq!((applied.now, applied.version), (before, 6));
+    assert_eq!((applied.now, applied.version), (before, 7));
     assert!(migrate::migrate(&primary).await.expect("nothing is left to do").now.is_empty());
     // A database in use cannot be copied.
     pool.close().await;

@@ -1,4 +1,6 @@
-use model::structure::identity::TokenRule;
+use std::{cell::Cell, sync::Arc};
+
+use model::{certificate::authority::Authority, structure::identity::Credential};
 
 use super::*;
 
@@ -11,13 +13,36 @@ fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn way(key: bool, token: bool) -> Way {
-    Way { key, token: token.then(Box::<[TokenRule]>::default), is_token_first: false }
+    with(key, token, false)
+}
+
+fn with(key: bool, token: bool, certificate: bool) -> Way {
+    let key = key.then_some(Credential::Key);
+    let token = token.then(|| Credential::Token(Box::default()));
+    let certificate = certificate.then(|| Credential::Certificate(Box::default()));
+    Way(key.into_iter().chain(token).chain(certificate).collect())
+}
+
+/// Says of every certificate the same.
+struct Always(fn() -> Judged<()>, Cell<u32>);
+
+impl Judge for Always {
+    type Proof = ();
+
+    fn judge(&self, _: &[Arc<Authority>]) -> Judged<()> {
+        self.1.set(self.1.get() + 1);
+        self.0()
+    }
+}
+
+fn never() -> Always {
+    Always(|| Judged::NotAsked, Cell::default())
 }
 
 /// Which way is chosen, or the kind of the refusal.
 fn chosen(ways: &[Way], fields: &[(&'static str, &str)]) -> Result<usize, ProblemKind> {
     let headers = headers(fields);
-    let way = Credentials::read(&headers).and_then(|credentials| credentials.choose(ways)).map_err(|denial| denial.kind)?;
+    let way = Credentials::read(&headers).and_then(|credentials| credentials.choose(ways, &never())).map_err(|denial| denial.kind)?.way;
     Ok(ways.iter().position(|other| std::ptr::eq(other, way)).unwrap())
 }
 
@@ -59,7 +84,7 @@ fn the_kinds_of_credentials_choose_the_way() {
 fn what_is_missing_is_told_in_words_that_help() {
     let said = |ways: &[Way], fields: &[(&'static str, &str)]| {
         let headers = headers(fields);
-        Credentials::read(&headers).unwrap().choose(ways).map(drop).unwrap_err().detail.into_owned()
+        Credentials::read(&headers).unwrap().choose(ways, &never()).map(drop).unwrap_err().detail.into_owned()
     };
     let (any, both) = ([way(true, false), way(false, true)], [way(true, true)]);
 
@@ -69,4 +94,47 @@ fn what_is_missing_is_told_in_words_that_help() {
     assert!(said(&any, &[]).contains("one of the credentials"));
     assert!(said(&[way(false, true)], &[]).contains("send a token"));
     assert!(said(&[way(true, false)], &[]).contains("send an API key"));
+}
+
+#[test]
+fn a_certificate_goes_before_and_never_stands_in_the_way_of_what_needs_none() {
+    use ProblemKind::{CertificateNotAsked as NotAsked, CredentialsInvalid as Invalid, CredentialsMissing as Missing};
+    type Says = fn() -> Judged<()>;
+    let (holds, refused, nothing): (Says, Says, Says) = (|| Judged::Holds(()), || Judged::Refused, || Judged::Nothing);
+    let (not_asked, of_hop): (Says, Says) = (|| Judged::NotAsked, || Judged::OfHop);
+    let alone = [with(false, false, true)];
+    let or_key = [way(true, false), with(false, false, true)];
+    let and_key = [with(true, false, true)];
+    let key_or_both = [way(true, false), with(true, false, true)];
+    for (ways, fields, says, expected) in [
+        (&alone[..], &[][..], holds, Ok((0, true))),
+        (&alone, &[], refused, Err(Invalid)),
+        (&alone, &[], nothing, Err(Missing)),
+        (&alone, &[], not_asked, Err(NotAsked)),
+        (&alone, &[], of_hop, Err(Missing)),
+        (&alone, &[KEY], holds, Err(Invalid)),
+        (&or_key, &[], holds, Ok((1, true))),
+        (&or_key, &[KEY], holds, Ok((0, false))),
+        (&or_key, &[KEY], refused, Ok((0, false))),
+        (&or_key, &[], refused, Err(Invalid)),
+        (&or_key, &[], nothing, Err(Missing)),
+        (&or_key, &[], not_asked, Err(NotAsked)),
+        (&or_key, &[TOKEN], holds, Err(Invalid)),
+        (&and_key, &[KEY], holds, Ok((0, true))),
+        (&and_key, &[KEY], refused, Err(Invalid)),
+        (&and_key, &[KEY], nothing, Err(Missing)),
+        (&and_key, &[], holds, Err(Missing)),
+        (&key_or_both, &[KEY], holds, Ok((1, true))),
+        (&key_or_both, &[KEY], refused, Ok((0, false))),
+        (&key_or_both, &[KEY], not_asked, Ok((0, false))),
+        (&key_or_both, &[], holds, Err(Missing)),
+    ] {
+        let headers = headers(fields);
+        let judge = Always(says, Cell::default());
+        let chosen = Credentials::read(&headers).and_then(|credentials| credentials.choose(ways, &judge));
+        let position = |way: &Way| ways.iter().position(|other| std::ptr::eq(other, way)).unwrap();
+        let got = chosen.map(|chosen| (position(chosen.way), chosen.certificate.is_some())).map_err(|denial| denial.kind);
+        assert_eq!(got, expected, "{fields:?} of {} ways, {:?}", ways.len(), says());
+        assert!(judge.1.get() <= 1, "asked once");
+    }
 }

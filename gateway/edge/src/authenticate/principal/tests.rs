@@ -80,20 +80,20 @@ fn token(world: &World, client: Option<&str>, until: i64) -> Proof {
 #[test]
 fn a_token_stands_for_the_application_that_its_client_is_named_like() {
     let world = world();
-    let principal = of(&world.snapshot, token(&world, Some("app"), 1_500_000_000), None, NOW).unwrap();
+    let principal = of(&world.snapshot, token(&world, Some("app"), 1_500_000_000), Vec::new(), NOW).unwrap();
 
     assert_eq!((principal.application_id, &*principal.consumer.name, principal.scopes.len()), (world.ids[1], "acme", 2));
     assert!(principal.key().is_none() && principal.token().is_some());
     for client in [None, Some("nobody"), Some("App")] {
-        assert!(of(&world.snapshot, token(&world, client, 1_500_000_000), None, NOW).is_none(), "{client:?}");
+        assert!(of(&world.snapshot, token(&world, client, 1_500_000_000), Vec::new(), NOW).is_none(), "{client:?}");
     }
-    assert!(of(&world.snapshot, token(&world, Some("app"), NOW.wall.0), None, NOW).is_none(), "over");
+    assert!(of(&world.snapshot, token(&world, Some("app"), NOW.wall.0), Vec::new(), NOW).is_none(), "over");
 }
 
 #[test]
 fn two_proofs_stand_for_one_consumer_and_for_what_both_allow() {
     let world = world();
-    let both = |client| of(&world.snapshot, world.key.clone(), Some(token(&world, Some(client), 1_500_000_000)), NOW);
+    let both = |client| of(&world.snapshot, world.key.clone(), vec![token(&world, Some(client), 1_500_000_000)], NOW);
 
     let principal = both("app").unwrap();
     assert_eq!((principal.application_id, principal.scopes.iter().map(|scope| &**scope).collect::<Vec<_>>()), (world.ids[0], vec!["read"]));
@@ -106,8 +106,8 @@ fn two_proofs_stand_for_one_consumer_and_for_what_both_allow() {
 #[test]
 fn what_held_is_held_no_longer_than_what_it_rests_on() {
     let world = world();
-    let key = of(&world.snapshot, world.key.clone(), None, NOW).unwrap();
-    let caller = of(&world.snapshot, token(&world, Some("app"), 1_500_000_000), None, NOW).unwrap();
+    let key = of(&world.snapshot, world.key.clone(), Vec::new(), NOW).unwrap();
+    let caller = of(&world.snapshot, token(&world, Some("app"), 1_500_000_000), Vec::new(), NOW).unwrap();
     assert!(is_still_valid(&world.snapshot, &key, NOW) && is_still_valid(&world.snapshot, &caller, NOW));
 
     let later = Now { wall: UtcMicros(1_500_000_000), ..NOW };

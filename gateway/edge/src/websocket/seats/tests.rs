@@ -6,6 +6,7 @@ use model::{
     id::{ApplicationId, ConsumerId},
     key::KeyId,
     restriction::Restrictions,
+    structure::identity::Way,
     time::UtcMicros,
 };
 use serde_json::{Value, json};
@@ -32,7 +33,8 @@ fn route(issuer: &Value, auth: &Value) -> Arc<Route> {
 }
 
 fn token(route: &Route) -> Proof {
-    let rule = route.auth.way(false, true).or_else(|| route.auth.way(true, true)).and_then(|way| way.token.as_ref()).unwrap()[0].clone();
+    let kinds = |key| Kinds { key, token: true, ..Kinds::default() };
+    let rule = route.auth.way(kinds(false)).or_else(|| route.auth.way(kinds(true))).and_then(Way::token_rules).unwrap()[0].clone();
     Proof::Token(Arc::new(Token {
         issuer: rule.issuer,
         rules: rule.rules,
@@ -67,7 +69,7 @@ fn principal(proof: Proof, also: Option<Proof>) -> Principal {
     let application = Application { name: "web".into(), consumer: ConsumerId::new(Uuid::nil()), plan: None, scopes: [].into() };
     Principal {
         proof,
-        also: also.map(Box::new),
+        also: also.into_iter().collect(),
         application_id: ApplicationId::new(Uuid::nil()),
         application: Arc::new(application),
         consumer_id: ConsumerId::new(Uuid::nil()),

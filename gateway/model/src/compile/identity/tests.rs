@@ -4,7 +4,7 @@ use crate::{
     source,
     structure::{
         Structure,
-        identity::{Auth, Holder, KeySource, Place},
+        identity::{Auth, Credential, Holder, KeySource, Kinds, Place},
     },
 };
 
@@ -104,7 +104,7 @@ fn each_mistake_of_a_route_is_named_with_its_place() {
         (&two, "{ jwt: { issuer: id, aud: x } }", "routes[0].auth.jwt.aud: unknown key `aud`"),
         (&two, "{ any_of: [] }", "routes[0].auth.any_of: write a list of 1 to 8"),
         (&two, "{ any_of: [ api_key, none ] }", "routes[0].auth.any_of[1]: `none` stands alone"),
-        (&two, "{ any_of: [ api_key, mtls ] }", "routes[0].auth.any_of[1]: client certificates come with a later release"),
+        (&two, "{ any_of: [ api_key, mtls ] }", "routes[0].auth.any_of[1]: there are no `certificate_authorities` that could vouch"),
         (&two, "{ any_of: [ api_key, api_key ] }", "another alternative asks for the same kinds of credentials"),
         (&two, "{ any_of: [ { jwt: { issuer: id } }, { jwt: { issuer: partner } } ] }", "name several issuers in one"),
         (&two, "{ any_of: [ { any_of: [ api_key ] } ] }", "`any_of` does not stand here"),
@@ -126,14 +126,15 @@ fn what_is_right_compiles_to_what_it_says() {
     let KeySource::Remote(remote) = &id.keys else { panic!("{id:?}") };
     let Place::Configuration { url, issuer: named } = &remote.place else { panic!("{remote:?}") };
     assert_eq!((url.as_str(), &**named), ("https://id.example/.well-known/openid-configuration", "https://id.example"));
-    assert!(structure.routes[0].auth.way(false, true).is_some() && structure.routes[0].auth.way(true, false).is_none());
+    let (key, token) = (Kinds { key: true, ..Kinds::default() }, Kinds { token: true, ..Kinds::default() });
+    assert!(structure.routes[0].auth.way(token).is_some() && structure.routes[0].auth.way(key).is_none());
     assert!(structure.routes[0].auth.forwards());
 
     let fixed = issuer("id", &format!("keys: [ {{ kid: a, algorithm: EdDSA, pem: \"{PEM}\" }} ]"));
     let structure = compiled(&fixed, "{ any_of: [ api_key, { all_of: [ { jwt: { audience: other } }, api_key ] } ] }").unwrap();
     let Auth::Ways(ways) = &structure.routes[0].auth else { panic!() };
-    assert_eq!((ways.len(), ways[0].key, ways[0].token.is_none()), (2, true, true));
-    assert!(ways[1].key && ways[1].token.is_some() && ways[1].is_token_first);
+    assert!(matches!(&*ways[0].0, [Credential::Key]), "{ways:?}");
+    assert!(matches!(&*ways[1].0, [Credential::Token(_), Credential::Key]), "{ways:?}");
     assert!(!structure.routes[0].auth.forwards());
 
     let structure = compiled("", "{ any_of: [ api_key ] }").unwrap();

@@ -1,0 +1,93 @@
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use serde_json::{Value, json};
+
+use crate::{compile::compile, document::Document, structure::Structure};
+
+fn pem() -> String {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap().pem()
+}
+
+fn compiled(authorities: &Value, auth: &Value) -> Result<Structure, Vec<String>> {
+    let document = json!({
+        "version": 1, "regions": [{ "name": "eu" }],
+        "tenants": [{ "name": "acme", "hosts": ["api.example"] }, { "name": "open", "hosts": ["*.open.example"] }],
+        "certificate_authorities": authorities,
+        "upstreams": [{ "name": "shop", "regions": { "eu": { "targets": ["http://10.0.0.1:8080"] } } }],
+        "routes": [
+            { "name": "a", "match": { "host": "api.example", "path": "/a" }, "auth": auth, "upstream": "shop" },
+            { "name": "b", "match": { "host": "*.open.example", "path": "/b" }, "upstream": "shop" },
+        ],
+    });
+    let document: Document = serde_json::from_value(document).map_err(|error| vec![error.to_string()])?;
+    compile(&document).map_err(|errors| errors.into_iter().map(|error| format!("{}: {}", error.path, error.message)).collect())
+}
+
+fn check(authorities: &Value, auth: &Value, expected: &str) {
+    let errors = compiled(authorities, auth).expect_err(expected);
+    assert!(errors.iter().any(|error| error.contains(expected)), "{authorities}\n  expected: {expected}\n  got: {errors:?}");
+}
+
+#[test]
+fn mistakes_in_an_authority_are_told_with_their_place() {
+    let ca = pem();
+    let print = "ab".repeat(32);
+    for (doc, expected) in [
+        (json!({ "name": "p" }), "certificate_authorities[0]: it is not said whose"),
+        (json!({ "name": "P!", "ca": ca, "application": "x" }), "certificate_authorities[0].name: `P!` is not a name"),
+        (json!({ "name": "p", "ca": "x", "application": "x" }), "certificate_authorities[0].ca: "),
+        (json!({ "name": "p", "application": "x" }), "certificate_authorities[0].application: without `ca` this would let everybody in"),
+        (json!({ "name": "p", "ca": ca, "application": "a b" }), "certificate_authorities[0].application: `a b` is not the name"),
+        (json!({ "name": "p", "ca": ca, "application": "x", "crls": "x" }), "certificate_authorities[0].crls: write 1 to 32 PEM"),
+        (
+            json!({ "name": "p", "ca": ca, "application": "x", "crls": ca.replace("CERTIFICATE", "X509 CRL") }),
+            "crls: list 1 of the text cannot be read",
+        ),
+        (json!({ "name": "p", "ca": ca, "application": "x", "expired_crls": "maybe" }), "unknown variant `maybe`"),
+        (json!({ "name": "p", "ca": ca, "clients": [{ "application": "x" }] }), "clients[0]: write exactly one of `dns`"),
+        (json!({ "name": "p", "ca": ca, "clients": [{ "application": "x", "dns": "a", "uri": "b" }] }), "clients[0]: write exactly one of `dns`"),
+        (json!({ "name": "p", "ca": ca, "clients": [{ "application": "x", "dns": "*.a" }] }), "clients[0].dns: a wildcard is no client's name"),
+        (json!({ "name": "p", "ca": ca, "clients": [{ "application": "x", "uri": "a b" }] }), "clients[0].uri: write 1 to 1024 visible"),
+        (
+            json!({ "name": "p", "ca": ca, "clients": [{ "application": "x", "thumbprint": "abc" }] }),
+            "clients[0].thumbprint: write the certificate's SHA-256",
+        ),
+        (json!({ "name": "p", "clients": [{ "application": "x", "dns": "a" }] }), "clients[0].dns: without `ca` anybody could write this name"),
+        (
+            json!({ "name": "p", "clients": [{ "application": "x", "thumbprint": print }, { "application": "y", "thumbprint": print }] }),
+            "clients[1]: another entry has the same name",
+        ),
+        (json!({ "name": "p", "crls": "x", "clients": [{ "application": "x", "thumbprint": print }] }), "crls: without `ca` there is nobody"),
+    ] {
+        check(&json!([doc]), &json!("mtls"), expected);
+    }
+    let two = json!([{ "name": "p", "ca": ca, "application": "x" }, { "name": "q", "ca": ca, "application": "x" }]);
+    for (auth, expected) in [
+        (json!("mtls"), "routes[0].auth: say who vouches for certificates"),
+        (json!({ "mtls": { "authority": "r" } }), "routes[0].auth.mtls.authority: there is no certificate authority named `r`"),
+        (json!({ "mtls": { "authority": ["p", "p"] } }), "`p` stands twice"),
+        (json!({ "mtls": { "ca": "p" } }), "routes[0].auth.mtls.ca: unknown key `ca`"),
+        (json!({ "any_of": [{ "mtls": { "authority": "p" } }, { "mtls": { "authority": "q" } }] }), "routes[0].auth.any_of[1]: another alternative"),
+        (json!({ "all_of": ["mtls", "mtls"] }), "say who vouches"),
+    ] {
+        check(&two, &auth, expected);
+    }
+}
+
+#[test]
+fn only_hosts_that_need_a_certificate_ask_for_it() {
+    let one = json!([{ "name": "p", "ca": pem(), "application": "x" }]);
+    for (auth, asks) in [
+        (json!("mtls"), true),
+        (json!({ "any_of": ["api_key", { "mtls": { "authority": ["p"] } }] }), true),
+        (json!({ "all_of": ["api_key", "mtls"] }), true),
+        (json!("api_key"), false),
+        (json!("none"), false),
+    ] {
+        let structure = compiled(&one, &auth).unwrap();
+        assert_eq!(structure.hosts.asks_certificate, asks, "{auth}");
+        assert_eq!(structure.hosts.find("api.example").unwrap().asks_certificate, asks, "{auth}");
+        assert!(!structure.hosts.find("x.open.example").unwrap().asks_certificate, "{auth}");
+    }
+}

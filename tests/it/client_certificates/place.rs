@@ -1,0 +1,364 @@
+//! A node whose routes ask for certificates, the authorities, and those who hold certificates.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use data_encoding::BASE64URL_NOPAD;
+use harness::client::Version;
+use harness::issuer::Issuer;
+use harness::wait;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
+};
+use reqwest::Response;
+use rustls::client::ResolvesClientCert;
+use rustls::sign::CertifiedKey;
+use rustls::{ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use tokio_rustls::client::TlsStream;
+
+use crate::operation::{Running, Station, dial, once};
+use crate::service::{Service, ok, raw};
+use crate::site::{SOON, apply, upstream};
+
+/// An authority and the chain that its certificates need.
+pub(crate) struct Ca {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    chain: String,
+}
+
+impl Ca {
+    fn params(name: &str) -> CertificateParams {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        params
+    }
+
+    fn root(name: &str) -> Self {
+        let issuer = CertifiedIssuer::self_signed(Self::params(name), KeyPair::generate().unwrap()).unwrap();
+        Self { issuer, chain: String::new() }
+    }
+
+    fn below(&self, name: &str) -> Self {
+        let issuer = CertifiedIssuer::signed_by(Self::params(name), KeyPair::generate().unwrap(), &self.issuer).unwrap();
+        let chain = issuer.pem();
+        Self { issuer, chain }
+    }
+
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
+    /// Somebody with a certificate for a name.
+    pub(crate) fn holder(&self, name: &str) -> Holder {
+        self.holder_with(name, &|_| {})
+    }
+
+    pub(crate) fn holder_with(&self, name: &str, change: &dyn Fn(&mut CertificateParams)) -> Holder {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        params.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())];
+        change(&mut params);
+        let leaf = params.signed_by(&key, &self.issuer).unwrap();
+        let thumbprint = BASE64URL_NOPAD.encode(sha256(leaf.der()).as_ref());
+        Holder { chain: format!("{}{}", leaf.pem(), self.chain), key: key.serialize_pem(), leaf: leaf.der().to_vec(), thumbprint }
+    }
+}
+
+fn sha256(bytes: &[u8]) -> aws_lc_rs::digest::Digest {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes)
+}
+
+/// Who holds a certificate and its key.
+pub(crate) struct Holder {
+    chain: String,
+    key: String,
+    /// The certificate, in DER form.
+    pub(crate) leaf: Vec<u8>,
+    /// `x5t#S256`.
+    pub(crate) thumbprint: String,
+}
+
+impl Holder {
+    /// The same, without what stands above the certificate.
+    pub(crate) fn alone(mut self) -> Self {
+        let end = self.chain.find("-----END CERTIFICATE-----").unwrap() + "-----END CERTIFICATE-----\n".len();
+        self.chain.truncate(end);
+        self
+    }
+
+    fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
+        let chain = CertificateDer::pem_slice_iter(self.chain.as_bytes()).map(Result::unwrap).collect();
+        (chain, PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap())
+    }
+}
+
+/// A revocation list that ends with a year's first day.
+pub(crate) fn crl(ca: &Ca, until_year: i32, serials: &[u64]) -> String {
+    let revoked = |serial: &u64| RevokedCertParams {
+        serial_number: SerialNumber::from(*serial),
+        revocation_time: date_time_ymd(2025, 6, 1),
+        reason_code: None,
+        invalidity_date: None,
+    };
+    let params = CertificateRevocationListParams {
+        this_update: date_time_ymd(2025, 1, 1),
+        next_update: date_time_ymd(until_year, 1, 1),
+        crl_number: SerialNumber::from(1_u64),
+        issuing_distribution_point: None,
+        revoked_certs: serials.iter().map(revoked).collect(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(&ca.issuer).unwrap().pem().unwrap()
+}
+
+/// How often a client was asked for a certificate.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    key: Arc<CertifiedKey>,
+    times: AtomicUsize,
+}
+
+impl Asked {
+    pub(crate) fn times(&self) -> usize {
+        self.times.load(Ordering::SeqCst)
+    }
+}
+
+impl ResolvesClientCert for Asked {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.times.fetch_add(1, Ordering::SeqCst);
+        Some(Arc::clone(&self.key))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+/// One connection of a holder.
+pub(crate) struct Raw(TlsStream<tokio::net::TcpStream>);
+
+impl Raw {
+    /// The head of an answer.
+    pub(crate) async fn request(mut self, path: &str) -> String {
+        once(&mut self.0, &format!("GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")).await.unwrap()
+    }
+}
+
+/// A node with routes for certificates, alone, beside keys and beside tokens.
+pub(crate) struct Place {
+    pub(crate) station: Station,
+    node: Running,
+    pub(crate) service: Service,
+    pub(crate) ca: Ca,
+    pub(crate) middle: Ca,
+    pub(crate) foreign: Ca,
+    port: u16,
+    chat_port: u16,
+    _chat: harness::websocket::Echo,
+}
+
+impl Place {
+    pub(crate) async fn start() -> Self {
+        let station = Station::start(|text| format!("{text}limits: {{ failures_per_prefix: 100000 }}\n")).await;
+        let node = station.serve().await;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        listener.set_nonblocking(true).unwrap();
+        let service = Service::start(tokio::net::TcpListener::from_std(listener).unwrap(), |seen| {
+            let cached = "HTTP/1.1 200 OK\r\ncache-control: public, max-age=60\r\ncontent-length: 1\r\n\r\n1";
+            if seen.line().contains("/cached") { raw(cached) } else { ok("served") }
+        });
+        let (chat, address) = harness::websocket::Echo::anywhere().await.unwrap();
+        let ca = Ca::root("partners");
+        let middle = ca.below("middle");
+        let foreign = Ca::root("partners");
+        let place = Self { station, node, service, ca, middle, foreign, port, chat_port: address.port(), _chat: chat };
+        place.apply(&json!({})).await;
+        place
+    }
+
+    /// Puts the authority in force, with other members.
+    pub(crate) async fn apply(&self, more: &Value) {
+        self.apply_document(&self.document(more, None)).await;
+    }
+
+    /// Puts an issuer in force whose tokens may be bound.
+    pub(crate) async fn apply_with_issuer(&self, issuer: &Issuer, certificate_bound: &str) {
+        let issuer = json!({
+            "name": "accounts", "issuer": issuer.url(), "jwks": format!("{}/keys", issuer.url()), "audiences": ["api"],
+            "application_claim": "azp", "ca": std::fs::read_to_string(self.station.ca()).unwrap(), "private_addresses": true,
+            "certificate_bound": certificate_bound,
+        });
+        self.apply_document(&self.document(&json!({}), Some(&issuer))).await;
+    }
+
+    async fn apply_document(&self, document: &Value) {
+        let before = self.station.metric("causeway_config_structural_revision").await;
+        apply(&self.station.dev, document, &self.station.folder().join("certificates.json"));
+        let applied = wait::until("the document", SOON, async || self.station.metric("causeway_config_structural_revision").await > before).await;
+        assert!(applied.is_ok(), "{}", self.node.log());
+    }
+
+    fn document(&self, more: &Value, issuer: Option<&Value>) -> Value {
+        let crls = [crl(&self.ca, 2100, &[66]), crl(&self.middle, 2100, &[67])].concat();
+        let mut authority = json!({
+            "name": "partners", "ca": self.ca.pem(), "crls": crls,
+            "clients": [
+                { "application": "default", "dns": "web.partner.example" },
+                { "application": "default", "dns": "app.partner.example" },
+                { "application": "rival", "dns": "rival.partner.example" },
+                { "application": "stranger", "dns": "tenant.partner.example" },
+                { "application": "missing", "dns": "nobody.partner.example" },
+            ],
+        });
+        authority.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        authority.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        let route = |name: &str, auth: Value, more: Value| {
+            let place = json!({ "path": format!("/{name}/**"), "host": "127.0.0.1" });
+            let mut route = json!({ "name": name, "match": place, "upstream": "echo", "auth": auth });
+            route.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            route
+        };
+        let told = json!({ "headers": { "request": { "set": { "x-who": "${subject}", "x-app": "${application}" } } } });
+        let mut document = json!({
+            "version": 1,
+            "regions": [{ "name": "eu-west" }, { "name": "us-east" }],
+            "tenants": [{ "name": "demo", "hosts": ["127.0.0.1", "localhost"] }, { "name": "foreign", "hosts": ["foreign.example"] }],
+            "plans": [{ "name": "free", "limits": { "burst": { "rate": "200/s", "burst": 400 } } }],
+            "consumers": [{ "name": "demo", "tenant": "demo" }, { "name": "rival", "tenant": "demo" }, { "name": "stranger", "tenant": "foreign" }],
+            "applications": [
+                { "name": "default", "consumer": "demo", "plan": "free", "scopes": ["read", "own"] },
+                { "name": "rival", "consumer": "rival", "plan": "free" },
+                { "name": "stranger", "consumer": "stranger" },
+            ],
+            "certificate_authorities": [authority],
+            "upstreams": [upstream("echo", self.port), upstream("chat", self.chat_port)],
+            "routes": [
+                route("open", json!("none"), json!({})),
+                route("keyless", json!("none"), json!({ "match": { "path": "/keyless/**", "host": "localhost" } })),
+                route("cert", json!("mtls"), told),
+                route("either", json!({ "any_of": ["api_key", "mtls"] }), json!({})),
+                route("both", json!({ "all_of": ["api_key", "mtls"] }), json!({})),
+                route("limited", json!("mtls"), json!({ "limits": [{ "name": "few", "rate": "3/h" }] })),
+                route("cached", json!("mtls"), json!({ "cache": {}, "consistency": { "reads": { "mode": "eventual" } } })),
+                route("chat", json!("mtls"), json!({ "upstream": "chat", "websocket": {} })),
+            ],
+        });
+        if let Some(issuer) = issuer {
+            document["issuers"] = json!([issuer]);
+            document["routes"].as_array_mut().unwrap().push(route("token", json!("jwt"), json!({})));
+        }
+        document
+    }
+
+    fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_file_iter(self.station.ca()).unwrap() {
+            roots.add(certificate.unwrap()).unwrap();
+        }
+        roots
+    }
+
+    /// How a holder connects, with sessions that can be resumed.
+    pub(crate) fn tls(&self, holder: &Holder, versions: &[&'static SupportedProtocolVersion]) -> Arc<ClientConfig> {
+        let (chain, key) = holder.parts();
+        let builder = ClientConfig::builder_with_protocol_versions(versions).with_root_certificates(self.roots());
+        let mut config = builder.with_client_auth_cert(chain, key).unwrap();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Arc::new(config)
+    }
+
+    /// The same, and how often it was asked.
+    pub(crate) fn watching(&self, holder: &Holder) -> (Arc<Asked>, Arc<ClientConfig>) {
+        let (chain, key) = holder.parts();
+        let key = CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider()).unwrap();
+        let asked = Arc::new(Asked { key: Arc::new(key), times: AtomicUsize::new(0) });
+        let resolver: Arc<dyn ResolvesClientCert> = Arc::<Asked>::clone(&asked);
+        let mut config = ClientConfig::builder().with_root_certificates(self.roots()).with_client_cert_resolver(resolver);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        (asked, Arc::new(config))
+    }
+
+    pub(crate) async fn connect(&self, name: &str, config: &Arc<ClientConfig>) -> TlsStream<tokio::net::TcpStream> {
+        dial(self.station.address(), None, b"", name, Arc::clone(config)).await.unwrap()
+    }
+
+    pub(crate) async fn raw(&self, holder: &Holder, name: &str, versions: &[&'static SupportedProtocolVersion]) -> Raw {
+        Raw(self.connect(name, &self.tls(holder, versions)).await)
+    }
+
+    /// A client that keeps its connection.
+    pub(crate) fn client(&self, holder: &Holder, version: Version) -> reqwest::Client {
+        harness::client::install_provider();
+        let roots = reqwest::Certificate::from_pem_bundle(&std::fs::read(self.station.ca()).unwrap()).unwrap();
+        let identity = reqwest::Identity::from_pem(format!("{}{}", holder.key, holder.chain).as_bytes()).unwrap();
+        let builder = reqwest::Client::builder().tls_certs_only(roots).identity(identity).no_proxy();
+        match version {
+            Version::Http1 => builder.http1_only(),
+            Version::Http2 => builder.http2_prior_knowledge(),
+        }
+        .build()
+        .unwrap()
+    }
+
+    async fn ask(&self, client: &reqwest::Client, path: &str, fields: &[(&str, &str)]) -> Response {
+        let request = client.get(format!("{}{path}", self.station.region.data));
+        fields.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await.unwrap()
+    }
+
+    pub(crate) async fn get(&self, holder: &Holder, version: Version, path: &str, fields: &[(&str, &str)]) -> Response {
+        self.ask(&self.client(holder, version), path, fields).await
+    }
+
+    /// Status and problem code.
+    pub(crate) async fn judged(&self, holder: &Holder, path: &str, fields: &[(&str, &str)]) -> (u16, String) {
+        verdict(self.get(holder, Version::Http2, path, fields).await).await
+    }
+
+    pub(crate) async fn verdict_of(&self, client: &reqwest::Client, path: &str) -> (u16, String) {
+        verdict(self.ask(client, path, &[]).await).await
+    }
+
+    pub(crate) async fn anonymous(&self, version: Version, path: &str) -> (u16, String) {
+        self.anonymous_with(version, path, &[]).await
+    }
+
+    pub(crate) async fn anonymous_with(&self, version: Version, path: &str, fields: &[(&str, &str)]) -> (u16, String) {
+        verdict(self.ask(&self.station.http(version), path, fields).await).await
+    }
+
+    /// How many certificates were refused for a reason.
+    pub(crate) async fn refusals(&self, reason: &str) -> f64 {
+        self.station.metric(&format!("causeway_certificates_refused_total{{reason=\"{reason}\"}}")).await
+    }
+
+    /// The record of a request's outcome.
+    pub(crate) async fn record(&self, answer: &Response) -> Value {
+        let id = answer.headers()["x-request-id"].to_str().unwrap();
+        let question = format!("select convert_from(event, 'UTF8') from audit_event where request_id = '{id}' and phase = 'outcome'");
+        let sql = self.station.sql();
+        let read = async || sql.ask("causeway", &question).await.ok().filter(|rows| !rows.is_empty());
+        let (rows, _) = wait::some("the record", SOON, read).await.unwrap();
+        serde_json::from_str(&rows[0]).unwrap()
+    }
+
+    pub(crate) async fn stop(self) {
+        drop(self.node);
+        self.station.stop().await;
+    }
+}
+
+async fn verdict(answer: Response) -> (u16, String) {
+    let status = answer.status().as_u16();
+    let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default();
+    (status, body["code"].as_str().unwrap_or_default().to_owned())
+}
