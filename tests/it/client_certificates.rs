@@ -2,8 +2,6 @@
 
 mod place;
 
-use std::time::Duration;
-
 use harness::client::Version;
 use harness::issuer::{Issuer, Signer};
 use harness::wait;
@@ -167,9 +165,10 @@ async fn a_revocation_ends_what_open_connections_and_resumed_sessions_are_worth(
     assert_eq!(place.judged(&place.ca.holder("web.partner.example"), "/cert/x", &[]).await.0, 200, "one that is not in the list");
 
     place.apply(&json!({ "crls": crl(&place.ca, 2026, &[]) })).await;
-    assert_eq!(place.judged(&place.ca.holder("web.partner.example"), "/cert/x", &[]).await.0, 401, "nobody knows what an old list lacks");
+    let told = place.judged(&place.ca.holder("web.partner.example"), "/cert/x", &[]).await;
+    assert_eq!(told, (503, "revocation-unknown".to_owned()), "nobody knows what an old list lacks, and it is not the client's fault");
     let checks = place.station.calls.control(&place.station.region, "/readyz?verbose").await.unwrap().body;
-    assert!(checks.contains("a revocation list of `partners` ought to have been replaced"), "{checks}");
+    assert!(checks.contains("a revocation list of `partners` is over, and the certificates of its issuer are refused"), "{checks}");
     place.apply(&json!({ "crls": crl(&place.ca, 2026, &[77]), "expired_crls": "allow" })).await;
     assert_eq!(place.judged(&place.ca.holder("web.partner.example"), "/cert/x", &[]).await.0, 200);
     assert_eq!(over().await.0, 401, "what stands in it is revoked all the same");
@@ -184,20 +183,29 @@ async fn a_revocation_ends_what_open_connections_and_resumed_sessions_are_worth(
 async fn only_clients_of_hosts_that_need_a_certificate_are_asked() {
     let place = Place::start().await;
     let holder = place.ca.holder("web.partner.example");
-    let (asked, config) = place.watching(&holder);
-    let mut elsewhere = place.connect("localhost", &config).await;
-    let answer = once(&mut elsewhere, "GET /keyless/x HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    let (asked, config) = Place::watching(&holder);
+    let mut elsewhere = place.connect("plain.example", &config).await;
+    let answer = once(&mut elsewhere, "GET /keyless/x HTTP/1.1\r\nhost: plain.example\r\n\r\n").await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert_eq!(asked.times(), 0, "a browser would ask its user");
     let misdirected = once(&mut elsewhere, "GET /cert/x HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
     assert!(misdirected.starts_with("HTTP/1.1 421") && misdirected.contains("connection: close"), "{misdirected}");
-    let mut here = place.connect("127.0.0.1", &config).await;
-    let answer = once(&mut here, "GET /cert/x HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n").await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert_eq!(asked.times(), 1);
-    // A session that began without being asked opens none where clients are asked.
-    let answer = once(&mut here, "GET /cert/x HTTP/1.1\r\nhost: 127.0.0.1\r\nx-forwarded-for: 192.0.2.1\r\n\r\n").await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "no hop is trusted here: {answer}");
+    // The client offers the session that began there: opened under it, a connection would have nothing to show.
+    for (times, (name, host, path)) in
+        [("localhost", "localhost", "/named/x"), ("LOCALHOST", "localhost", "/named/x"), ("127.0.0.1", "127.0.0.1", "/cert/x")]
+            .into_iter()
+            .enumerate()
+    {
+        let mut here = place.connect(name, &config).await;
+        let answer = once(&mut here, &format!("GET {path} HTTP/1.1\r\nhost: {host}\r\n\r\n")).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{name}: {answer}");
+        let is_asked = here.get_ref().1.handshake_kind() == Some(HandshakeKind::Full);
+        assert!(times > 0 || is_asked, "a session of a host that does not ask is resumed where clients are asked");
+    }
+    assert!(asked.times() >= 1);
+    place.apply(&json!({ "forward": false })).await;
+    assert_eq!(place.get(&holder, Version::Http2, "/cert/x", &[]).await.status(), 200);
+    assert!(place.service.seen().pop().unwrap().header("client-cert").is_empty(), "where services are not to get it");
     place.stop().await;
 }
 
@@ -244,6 +252,6 @@ async fn a_token_that_is_bound_to_a_certificate_is_worth_nothing_without_its_key
         assert_eq!(got, expected, "{mode}");
     }
     let counted = place.station.metric("causeway_tokens_refused_total{reason=\"token-of-another\"}").await;
-    assert!(counted >= 2.0 && Duration::from_secs(1) < SOON, "{counted}");
+    assert!(counted >= 2.0, "{counted}");
     place.stop().await;
 }

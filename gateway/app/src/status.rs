@@ -19,6 +19,9 @@ use crate::{
     facts::Facts,
 };
 
+/// A revocation list that ends sooner degrades the node; some are made anew every few hours.
+const LISTS_END_SOON_SECONDS: i64 = 3_600;
+
 /// A certificate that expires sooner degrades the node: long enough for a working week to notice.
 const EXPIRY_NOTICE_DAYS: i64 = 7;
 
@@ -144,14 +147,22 @@ impl NodeStatus {
         let Some(snapshot) = self.edge.current.load() else { return self.check(name, CheckState::Ok, "there is no configuration yet".to_owned()) };
         let now = self.edge.clock.wall();
         let lists = || snapshot.structure.authorities.iter().filter_map(|authority| Some((authority, authority.crls_end()?)));
-        let over: Vec<String> = lists()
-            .filter(|(_, end)| *end <= now)
-            .map(|(authority, _)| format!("a revocation list of `{}` ought to have been replaced; apply a new one", authority.name()))
+        let soon = now.plus_seconds(LISTS_END_SOON_SECONDS);
+        let told: Vec<String> = lists()
+            .filter(|(_, end)| *end <= soon)
+            .map(|(authority, end)| {
+                let what = match (end <= now, authority.vouches_until()) {
+                    (false, _) => "ends soon; apply a new one",
+                    (true, Some(_)) => "is over, and the certificates of its issuer are refused; apply a new one",
+                    (true, None) => "is over; whom its issuer has revoked since is let in, as the document says",
+                };
+                format!("a revocation list of `{}` {what}", authority.name())
+            })
             .collect();
-        if over.is_empty() {
+        if told.is_empty() {
             self.check(name, CheckState::Ok, format!("the lists of {} certificate authorities are current", lists().count()))
         } else {
-            self.check(name, CheckState::Degraded, over.join("; "))
+            self.check(name, CheckState::Degraded, told.join("; "))
         }
     }
 

@@ -28,7 +28,7 @@ use model::problem::{Denial, ProblemKind};
 use parking_lot::Mutex;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Notify, watch},
 };
 use tokio_rustls::server::TlsStream;
 
@@ -313,10 +313,10 @@ pub(crate) fn client(edge: &Edge, peer: &Arc<Peer>, headers: &HeaderMap) -> Arc<
     }
 }
 
-/// Tells a client where HTTP/3 is spoken (RFC 7838), where it is.
+/// Tells a client where HTTP/3 is spoken (RFC 7838), where it is. One that was asked for a certificate stays: over HTTP/3 it could show none.
 #[cfg(feature = "http3")]
-fn advertise(edge: &Edge, headers: &mut HeaderMap) {
-    if let Some(value) = &edge.settings.alt_svc {
+fn advertise(edge: &Edge, peer: &Peer, headers: &mut HeaderMap) {
+    if let Some(value) = edge.settings.alt_svc.as_ref().filter(|_| matches!(peer.shown, crate::certificate::Shown::NotAsked)) {
         headers.insert(header::ALT_SVC, value.clone());
     }
 }
@@ -336,6 +336,8 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
             request.extensions_mut().insert(AmbiguousFraming);
         }
         let peer = client(&core.edge, &peer, request.headers());
+        #[cfg(feature = "http3")]
+        let told = Arc::clone(&peer);
         let (parts, body) = request.into_parts();
         // Boxed, the future and the head as well: they are large, and moved several times.
         let served = Box::pin(serve::handle(Arc::clone(core), peer, Box::new(parts), body));
@@ -343,7 +345,7 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         async move {
             let mut response = served.await?;
             #[cfg(feature = "http3")]
-            advertise(&core.edge, response.headers_mut());
+            advertise(&core.edge, &told, response.headers_mut());
             if let Some(carried) = websocket::carried(&mut response) {
                 *tunnel.lock() = Some(carried);
             } else if watch.is_ambiguous()
@@ -405,20 +407,27 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let settings = &core.edge.settings;
     let owned = Arc::clone(core);
     let own_watch = Arc::clone(&watch);
+    let misdirected = Arc::new(Notify::new());
+    let tell = Arc::clone(&misdirected);
     let service = service_fn(move |request: Request<Incoming>| {
         let in_flight = own_watch.enter(Protocol::Http2);
+        let tell = Arc::clone(&tell);
         let request = request.map(Intake::of_stream);
         let peer = client(&owned.edge, &peer, request.headers());
         #[cfg(feature = "http3")]
-        let core = Arc::clone(&owned);
+        let (core, told) = (Arc::clone(&owned), Arc::clone(&peer));
         let (parts, body) = request.into_parts();
         let served = Box::pin(serve::handle(Arc::clone(&owned), peer, Box::new(parts), body));
         async move {
             let response = served.await?;
+            // The next request for this host would be misdirected, too: the client makes another connection after GOAWAY.
+            if response.status() == StatusCode::MISDIRECTED_REQUEST {
+                tell.notify_one();
+            }
             #[cfg(feature = "http3")]
             let response = {
                 let mut response = response;
-                advertise(&core.edge, response.headers_mut());
+                advertise(&core.edge, &told, response.headers_mut());
                 response
             };
             Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight)))
@@ -441,6 +450,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     tokio::select! {
         _ended = connection.as_mut() => return,
         () = watch.left_alone() => {}
+        () = misdirected.notified() => {}
         _draining = phase.wait_for(|phase| *phase == NodePhase::Draining) => {}
     }
     // A connection that has just begun is served once: before its preface a shutdown would be an end without GOAWAY.

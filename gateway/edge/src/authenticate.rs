@@ -99,7 +99,7 @@ async fn several(
     let credentials = Credentials::read(&offer.head.parts.headers)?;
     let presented = credentials.key.map(presented).transpose()?;
     *seen = presented.as_ref().map(|presented| presented.id);
-    let chosen = credentials.choose(ways, &Here { shown: offer.shown, snapshot, edge, now })?;
+    let chosen = credentials.choose(ways, &Here { shown: offer.shown, matched, edge, is_read, now })?;
     edge.lease.check(route.keys, is_read, snapshot, now)?;
     let mut proofs = Vec::with_capacity(chosen.way.0.len());
     let mut certificate = chosen.certificate;

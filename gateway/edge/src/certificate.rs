@@ -1,7 +1,7 @@
 //! The certificate that a client showed on its connection, and what its authorities say of it.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -9,7 +9,7 @@ use data_encoding::{BASE64, BASE64URL_NOPAD};
 use http::{HeaderName, HeaderValue};
 use model::{
     certificate::{
-        ClientCertificate,
+        CertificateFault, ClientCertificate, Thumbprint,
         authority::{Authority, Holder, Refused},
     },
     time::{BootNanos, Now},
@@ -39,7 +39,15 @@ pub enum Shown {
     /// A certificate whose key it holds.
     Certificate(Arc<PeerCertificate>),
     /// Something that cannot be read as one.
-    Unreadable,
+    Unreadable(Arc<Unreadable>),
+}
+
+/// A certificate that cannot be read.
+#[derive(Debug)]
+pub struct Unreadable {
+    /// Why.
+    pub fault: CertificateFault,
+    thumbprint_text: Box<str>,
 }
 
 impl Shown {
@@ -50,10 +58,19 @@ impl Shown {
             Some(chain) => match ClientCertificate::read(chain.to_vec()) {
                 Ok(certificate) => Self::Certificate(Arc::new(PeerCertificate::new(certificate))),
                 Err(fault) => {
-                    tracing::debug!(error = &fault as &dyn std::error::Error, "a client's certificate cannot be read");
-                    Self::Unreadable
+                    let thumbprint = chain.first().map(|leaf| Thumbprint::of(leaf));
+                    Self::Unreadable(Arc::new(Unreadable { fault, thumbprint_text: thumbprint.map(base64url).unwrap_or_default() }))
                 }
             },
+        }
+    }
+
+    /// The thumbprint of what was shown, as records have it: `x5t#S256` (RFC 8705 section 3.1).
+    pub fn thumbprint_text(&self) -> Option<&str> {
+        match self {
+            Self::Certificate(certificate) => Some(&certificate.thumbprint_text),
+            Self::Unreadable(unreadable) => Some(&unreadable.thumbprint_text),
+            Self::NotAsked | Self::Nothing | Self::OfHop => None,
         }
     }
 
@@ -68,13 +85,14 @@ impl Shown {
 pub struct PeerCertificate {
     certificate: ClientCertificate,
     thumbprint_text: Box<str>,
+    field: OnceLock<Option<HeaderValue>>,
     words: Mutex<Vec<Word>>,
 }
 
 /// What an authority said.
 #[derive(Debug)]
 struct Word {
-    authority: Arc<Authority>,
+    authority: Thumbprint,
     at: BootNanos,
     verdict: Result<Arc<Holder>, Refused>,
 }
@@ -82,8 +100,8 @@ struct Word {
 impl PeerCertificate {
     /// A certificate that nobody was asked about yet.
     pub fn new(certificate: ClientCertificate) -> Self {
-        let thumbprint_text = BASE64URL_NOPAD.encode(&certificate.thumbprint().0).into();
-        Self { certificate, thumbprint_text, words: Mutex::new(Vec::new()) }
+        let thumbprint_text = base64url(certificate.thumbprint());
+        Self { certificate, thumbprint_text, field: OnceLock::new(), words: Mutex::new(Vec::new()) }
     }
 
     /// What it says.
@@ -91,35 +109,24 @@ impl PeerCertificate {
         &self.certificate
     }
 
-    /// Its thumbprint as records have it: `x5t#S256` (RFC 8705 section 3.1).
-    pub const fn thumbprint_text(&self) -> &str {
-        &self.thumbprint_text
-    }
-
     /// Whom it stands for by an authority's word, which is kept for a minute.
     ///
     /// # Errors
     /// Why it stands for nobody.
-    pub fn judge(&self, authority: &Arc<Authority>, now: Now) -> Result<Arc<Holder>, Refused> {
+    pub fn judge(&self, authority: &Authority, now: Now) -> Result<Arc<Holder>, Refused> {
         if !self.certificate.is_within_dates(now.wall) {
             return Err(Refused::Dates);
         }
         let mut words = self.words.lock();
-        let known = words.iter_mut().find(|word| Arc::ptr_eq(&word.authority, authority) || word.authority == *authority);
-        if let Some(word) = known {
-            if now.boot.nanos_since(word.at) > WORD_KEPT_NANOS {
-                word.verdict = self.asked(authority, now);
-                word.at = now.boot;
-            }
-            // After a reload: the same words in another place, which is found by its place from now on.
-            word.authority = Arc::clone(authority);
+        words.retain(|word| now.boot.nanos_since(word.at) <= WORD_KEPT_NANOS);
+        if let Some(word) = words.iter().find(|word| word.authority == authority.digest()) {
             return word.verdict.clone();
         }
         let verdict = self.asked(authority, now);
         if words.len() == WORDS_MAX {
             words.remove(0);
         }
-        words.push(Word { authority: Arc::clone(authority), at: now.boot, verdict: verdict.clone() });
+        words.push(Word { authority: authority.digest(), at: now.boot, verdict: verdict.clone() });
         verdict
     }
 
@@ -129,8 +136,13 @@ impl PeerCertificate {
 
     /// The certificate as a field for services (RFC 9440 section 2.1).
     pub fn field(&self) -> Option<HeaderValue> {
-        HeaderValue::from_str(&format!(":{}:", BASE64.encode(self.certificate.leaf()))).ok()
+        let encode = || HeaderValue::from_str(&format!(":{}:", BASE64.encode(self.certificate.leaf()))).ok();
+        self.field.get_or_init(encode).clone()
     }
+}
+
+fn base64url(thumbprint: Thumbprint) -> Box<str> {
+    BASE64URL_NOPAD.encode(&thumbprint.0).into()
 }
 
 /// How many certificates did not get their client in, by reason.

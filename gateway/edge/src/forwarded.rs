@@ -10,7 +10,7 @@ use std::{
 
 use http::{HeaderMap, HeaderName, header};
 
-use crate::{network::Networks, tls::Peer};
+use crate::{certificate::Shown, network::Networks, tls::Peer};
 
 /// Hops that are looked at: longer chains are nobody's network, and an attacker's field is not walked for ever.
 const HOPS_MAX: usize = 32;
@@ -43,13 +43,15 @@ impl TrustedHops {
         self.networks.contains(address)
     }
 
-    /// Who a request comes from: the connection's peer, or behind trusted hops the client that they name.
+    /// Who a request comes from: the connection's peer, or behind trusted hops the client that they name. What the hop has proved about
+    /// itself is not the client's, whoever that turns out to be.
     pub fn client(&self, peer: &Arc<Peer>, headers: &HeaderMap) -> Arc<Peer> {
         if !self.trusts(peer.address) {
             return Arc::clone(peer);
         }
         let address = self.address(peer.address, headers);
-        if address == peer.address { Arc::clone(peer) } else { Arc::new(peer.at(address)) }
+        let is_bare = matches!(peer.shown, Shown::NotAsked | Shown::OfHop);
+        if address == peer.address && is_bare { Arc::clone(peer) } else { Arc::new(peer.at(address)) }
     }
 
     fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {

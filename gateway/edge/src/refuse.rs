@@ -67,9 +67,11 @@ fn proxy_status(kind: ProblemKind) -> &'static str {
         ProblemKind::UpstreamTimeout => "causeway; error=http_response_timeout",
         ProblemKind::RegionUnavailable | ProblemKind::CircuitOpen => "causeway; error=destination_unavailable",
         ProblemKind::Overloaded => "causeway; error=connection_limit_reached",
-        ProblemKind::AuthorityStale | ProblemKind::IssuerUnreachable | ProblemKind::AuditUnavailable | ProblemKind::NotReady => {
-            "causeway; error=proxy_configuration_error"
-        }
+        ProblemKind::AuthorityStale
+        | ProblemKind::IssuerUnreachable
+        | ProblemKind::RevocationUnknown
+        | ProblemKind::AuditUnavailable
+        | ProblemKind::NotReady => "causeway; error=proxy_configuration_error",
         ProblemKind::HostUnknown | ProblemKind::RouteNotFound => "causeway; error=destination_not_found",
         other if other.blame() == Blame::Client => "causeway; error=http_request_denied",
         _other => "causeway; error=proxy_internal_error",

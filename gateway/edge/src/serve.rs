@@ -292,7 +292,11 @@ async fn release_ready(
 async fn refuse_recorded(core: &Arc<Core>, denial: &Denial, mut trail: Trail, limits: &LimitFacts) -> Response<ReplyBody> {
     if matches!(
         denial.kind,
-        ProblemKind::CredentialsInvalid | ProblemKind::CredentialsMissing | ProblemKind::HostUnknown | ProblemKind::RouteNotFound
+        ProblemKind::CredentialsInvalid
+            | ProblemKind::CredentialsMissing
+            | ProblemKind::CertificateNotAsked
+            | ProblemKind::HostUnknown
+            | ProblemKind::RouteNotFound
     ) {
         core.edge.gate.failed(trail.client_address(), trail.started().boot);
     }

@@ -107,7 +107,8 @@ impl Peer {
     /// The same connection's other end at another address: a client behind a trusted hop. The certificate is the hop's, not the client's.
     #[must_use]
     pub fn at(&self, address: IpAddr) -> Self {
-        Self::new(address, self.protocol, self.tls.clone(), Shown::OfHop)
+        let shown = if matches!(self.shown, Shown::NotAsked) { Shown::NotAsked } else { Shown::OfHop };
+        Self::new(address, self.protocol, self.tls.clone(), shown)
     }
 }
 

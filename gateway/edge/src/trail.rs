@@ -413,10 +413,9 @@ impl Facts {
                 Proof::Certificate(_) => "certificate",
             });
             event.auth_method = Some(auth_method(principal));
-            let authority = || principal.certified().map(|certified| &**certified.authority.name());
-            event.issuer = principal.token().map(|token| &*token.issuer.name).or_else(authority);
+            event.issuer = principal.issuer();
         }
-        event.certificate = self.peer.shown.certificate().map(|certificate| certificate.thumbprint_text());
+        event.certificate = self.peer.shown.thumbprint_text();
         let key = self.principal.as_ref().and_then(Principal::key).map(|proof| proof.id.as_str());
         event.key_id = key.or_else(|| self.key_seen.as_ref().map(KeyId::as_str));
         event.tls_version = Some(self.peer.tls.version);

@@ -90,7 +90,7 @@ fn push(out: &mut String, variable: Variable, facts: &Facts<'_>) -> Option<()> {
         Variable::Application => out.push_str(&facts.principal?.application.name),
         Variable::KeyId => out.push_str(facts.principal?.key()?.id.as_str()),
         Variable::Subject => out.push_str(facts.principal?.subject()?),
-        Variable::Issuer => out.push_str(&facts.principal?.token()?.issuer.name),
+        Variable::Issuer => out.push_str(facts.principal?.issuer()?),
         Variable::Tenant => out.push_str(&facts.route.tenant),
         Variable::Route => out.push_str(&facts.route.name),
         Variable::Region => out.push_str(facts.region),

@@ -13,6 +13,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
+    objects::oid_registry,
+    oid_registry::{OID_X509_EXT_SUBJECT_ALT_NAME, OidEntry},
     prelude::{FromDer, ParsedExtension},
     x509::X509Name,
 };
@@ -40,6 +42,10 @@ pub enum CertificateFault {
     /// The leaf is no X.509 certificate.
     #[error("the first certificate cannot be read")]
     Leaf,
+    /// Two certificates of one subject, or one above the leaf that cannot be read. Each step of a chain must have one candidate: with several,
+    /// somebody unknown could have a hundred signatures checked.
+    #[error("two certificates of the chain have the same subject, or one cannot be read")]
+    Chain,
     /// More than 64 names, or one above 1 KiB.
     #[error("the first certificate has more than {NAMES_MAX} names, or one that cannot be read")]
     Names,
@@ -122,6 +128,8 @@ pub struct ClientCertificate {
     subject: Box<str>,
     not_before: UtcMicros,
     not_after: UtcMicros,
+    /// When the others of the chain end.
+    ends_above: Box<[UtcMicros]>,
 }
 
 /// Names of holders may be names of people: they stay out of logs.
@@ -147,11 +155,12 @@ impl ClientCertificate {
             return Err(CertificateFault::Leaf);
         }
         let names = names(&parsed)?;
-        let subject = subject(parsed.subject());
+        let thumbprint = Thumbprint::of(leaf);
+        let subject = subject(parsed.subject()).unwrap_or_else(|| format!("sha256:{thumbprint}").into());
         let validity = parsed.validity();
         let (not_before, not_after) = (micros(validity.not_before.timestamp()), micros(validity.not_after.timestamp()));
-        let thumbprint = Thumbprint::of(leaf);
-        Ok(Self { thumbprint, names, subject, not_before, not_after, chain: chain.into() })
+        let ends_above = above(&chain, &parsed)?;
+        Ok(Self { thumbprint, names, subject, not_before, not_after, ends_above, chain: chain.into() })
     }
 
     /// The hash of the leaf.
@@ -164,14 +173,15 @@ impl ClientCertificate {
         &self.names
     }
 
-    /// The leaf's subject, as people read it; cut after 1 KiB.
+    /// The leaf's subject as RFC 4514 writes it, in no way that another subject could be written; its thumbprint where it has none, or none
+    /// that can be written so.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// The end of the leaf's validity.
-    pub const fn not_after(&self) -> UtcMicros {
-        self.not_after
+    /// When the first of its certificates ends that has not ended at an instant: until then, a chain that held then holds.
+    pub fn ends_after(&self, now: UtcMicros) -> UtcMicros {
+        self.ends_above.iter().copied().filter(|end| *end > now).fold(self.not_after, UtcMicros::min)
     }
 
     /// The leaf in DER form.
@@ -192,7 +202,10 @@ fn micros(seconds: i64) -> UtcMicros {
 fn names(leaf: &X509Certificate<'_>) -> Result<Box<[Name]>, CertificateFault> {
     let mut out = Vec::new();
     for extension in leaf.extensions() {
-        let ParsedExtension::SubjectAlternativeName(alternatives) = extension.parsed_extension() else { continue };
+        if extension.oid != OID_X509_EXT_SUBJECT_ALT_NAME {
+            continue;
+        }
+        let ParsedExtension::SubjectAlternativeName(alternatives) = extension.parsed_extension() else { return Err(CertificateFault::Names) };
         for name in &alternatives.general_names {
             let name = match name {
                 GeneralName::DNSName(text) => Name::Dns(text.to_ascii_lowercase().into()),
@@ -221,15 +234,52 @@ fn is_readable(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// A subject in one line, without anything that a terminal or a log would take for more than text.
-fn subject(name: &X509Name<'_>) -> Box<str> {
-    let mut text: String = name.to_string().chars().map(|char| if char.is_control() { '\u{fffd}' } else { char }).collect();
-    let mut end = text.len().min(NAME_BYTES_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+/// The ends of the certificates above a leaf, whose subjects must all differ.
+fn above(chain: &[CertificateDer<'_>], leaf: &X509Certificate<'_>) -> Result<Box<[UtcMicros]>, CertificateFault> {
+    let mut subjects = vec![leaf.subject().as_raw().to_vec()];
+    let mut ends = Vec::new();
+    for certificate in chain.iter().skip(1) {
+        let (_, parsed) = X509Certificate::from_der(certificate).map_err(|_| CertificateFault::Chain)?;
+        let subject = parsed.subject().as_raw().to_vec();
+        if subjects.contains(&subject) {
+            return Err(CertificateFault::Chain);
+        }
+        subjects.push(subject);
+        ends.push(micros(parsed.validity().not_after.timestamp()));
     }
-    text.truncate(end);
-    text.into()
+    Ok(ends.into())
+}
+
+/// A subject in one line (RFC 4514 section 2), the attributes in the certificate's order; `None` for one that is empty, too long, or has what
+/// cannot be written as text.
+fn subject(name: &X509Name<'_>) -> Option<Box<str>> {
+    let mut out = String::new();
+    for (position, part) in name.iter_rdn().enumerate() {
+        for (place, attribute) in part.iter().enumerate() {
+            if position + place > 0 {
+                out.push(if place == 0 { ',' } else { '+' });
+            }
+            let value = attribute.as_str().ok().filter(|value| !value.chars().any(char::is_control))?;
+            match oid_registry().get(attribute.attr_type()).map(OidEntry::sn) {
+                Some(short) => out.push_str(short),
+                None => out.push_str(&attribute.attr_type().to_id_string()),
+            }
+            out.push('=');
+            escape(value, &mut out);
+        }
+    }
+    (1..=NAME_BYTES_MAX).contains(&out.len()).then(|| out.into())
+}
+
+/// RFC 4514 section 2.4.
+fn escape(value: &str, out: &mut String) {
+    for (at, char) in value.char_indices() {
+        let is_edge = (at == 0 && matches!(char, ' ' | '#')) || (at + 1 == value.len() && char == ' ');
+        if is_edge || matches!(char, '"' | '+' | ',' | ';' | '<' | '=' | '>' | '\\') {
+            out.push('\\');
+        }
+        out.push(char);
+    }
 }
 
 #[cfg(test)]

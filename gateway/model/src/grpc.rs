@@ -116,6 +116,7 @@ impl From<ProblemKind> for Code {
             Kind::UpstreamUnreachable
             | Kind::AuthorityStale
             | Kind::IssuerUnreachable
+            | Kind::RevocationUnknown
             | Kind::AuditUnavailable
             | Kind::RegionUnavailable
             | Kind::CircuitOpen

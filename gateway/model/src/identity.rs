@@ -77,7 +77,7 @@ pub struct IssuerDoc {
     #[serde(default)]
     pub forward: bool,
     /// What happens with tokens that are bound to their client's certificate.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BindingDoc::is_default")]
     pub certificate_bound: BindingDoc,
 }
 
@@ -123,6 +123,14 @@ pub struct IssuerKeyDoc {
     pub algorithm: String,
     /// One PEM section `PUBLIC KEY`.
     pub pem: String,
+}
+
+impl BindingDoc {
+    /// Whether it need not be written: a node of the version before does not know the member.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Refuse)
+    }
 }
 
 /// `certificate_authorities[]`: who vouches for client certificates (RFC 5280), and whose they are.

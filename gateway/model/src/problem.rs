@@ -140,6 +140,8 @@ problems! {
     UpstreamMalformed = "upstream-malformed", 502, Upstream, AfterDelay, "The service sent an invalid response";
     /// Whether a token holds cannot be told without its issuer's keys, and they cannot be had.
     IssuerUnreachable = "issuer-unreachable", 503, Gateway, AfterDelay, "The issuer of the token cannot be reached";
+    /// The authority of a client certificate has no current revocation list, so that it cannot be told whether the certificate holds.
+    RevocationUnknown = "revocation-unknown", 503, Gateway, AfterDelay, "Whether the certificate was revoked cannot be told";
     /// The route's keys cannot be confirmed within its staleness bound.
     AuthorityStale = "authority-stale", 503, Gateway, AfterDelay, "Keys cannot be confirmed right now";
     /// The access log cannot take the record that must precede the response.

@@ -13,11 +13,14 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
 };
 use reqwest::Response;
-use rustls::client::ResolvesClientCert;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{
+    ClientSessionMemoryCache, ClientSessionStore, ResolvesClientCert, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
+};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, RootCertStore, SignatureScheme, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use serde_json::{Value, json};
 use tokio_rustls::client::TlsStream;
 
@@ -143,6 +146,73 @@ impl ResolvesClientCert for Asked {
     }
 }
 
+/// Takes any server for the right one: names that the node's certificate lacks can be asked for.
+#[derive(Debug)]
+struct AnyServer;
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(&self, _: &[u8], _: &CertificateDer<'_>, _: &DigitallySignedStruct) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Keeps sessions as if all servers had one name.
+#[derive(Debug)]
+struct OneSession(ClientSessionMemoryCache);
+
+fn everywhere() -> ServerName<'static> {
+    ServerName::try_from("everywhere.example").unwrap()
+}
+
+impl ClientSessionStore for OneSession {
+    fn set_kx_hint(&self, _: ServerName<'static>, group: NamedGroup) {
+        self.0.set_kx_hint(everywhere(), group);
+    }
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        self.0.kx_hint(&everywhere())
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, value: Tls12ClientSessionValue) {
+        self.0.set_tls12_session(everywhere(), value);
+    }
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        self.0.tls12_session(&everywhere())
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {
+        self.0.remove_tls12_session(&everywhere());
+    }
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
+        self.0.insert_tls13_ticket(everywhere(), value);
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.take_tls13_ticket(&everywhere())
+    }
+}
+
 /// One connection of a holder.
 pub(crate) struct Raw(TlsStream<tokio::net::TcpStream>);
 
@@ -232,7 +302,7 @@ impl Place {
         let mut document = json!({
             "version": 1,
             "regions": [{ "name": "eu-west" }, { "name": "us-east" }],
-            "tenants": [{ "name": "demo", "hosts": ["127.0.0.1", "localhost"] }, { "name": "foreign", "hosts": ["foreign.example"] }],
+            "tenants": [{ "name": "demo", "hosts": ["127.0.0.1", "localhost", "plain.example"] }, { "name": "foreign", "hosts": ["foreign.example"] }],
             "plans": [{ "name": "free", "limits": { "burst": { "rate": "200/s", "burst": 400 } } }],
             "consumers": [{ "name": "demo", "tenant": "demo" }, { "name": "rival", "tenant": "demo" }, { "name": "stranger", "tenant": "foreign" }],
             "applications": [
@@ -244,7 +314,8 @@ impl Place {
             "upstreams": [upstream("echo", self.port), upstream("chat", self.chat_port)],
             "routes": [
                 route("open", json!("none"), json!({})),
-                route("keyless", json!("none"), json!({ "match": { "path": "/keyless/**", "host": "localhost" } })),
+                route("keyless", json!("none"), json!({ "match": { "path": "/keyless/**", "host": "plain.example" } })),
+                route("named", json!("mtls"), json!({ "match": { "path": "/named/**", "host": "localhost" } })),
                 route("cert", json!("mtls"), told),
                 route("either", json!({ "any_of": ["api_key", "mtls"] }), json!({})),
                 route("both", json!({ "all_of": ["api_key", "mtls"] }), json!({})),
@@ -277,13 +348,16 @@ impl Place {
         Arc::new(config)
     }
 
-    /// The same, and how often it was asked.
-    pub(crate) fn watching(&self, holder: &Holder) -> (Arc<Asked>, Arc<ClientConfig>) {
+    /// The same without a look at the server's name, offering any session anywhere; and how often it was asked.
+    pub(crate) fn watching(holder: &Holder) -> (Arc<Asked>, Arc<ClientConfig>) {
         let (chain, key) = holder.parts();
         let key = CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider()).unwrap();
         let asked = Arc::new(Asked { key: Arc::new(key), times: AtomicUsize::new(0) });
         let resolver: Arc<dyn ResolvesClientCert> = Arc::<Asked>::clone(&asked);
-        let mut config = ClientConfig::builder().with_root_certificates(self.roots()).with_client_cert_resolver(resolver);
+        harness::client::install_provider();
+        let builder = ClientConfig::builder().dangerous().with_custom_certificate_verifier(Arc::new(AnyServer));
+        let mut config = builder.with_client_cert_resolver(resolver);
+        config.resumption = Resumption::store(Arc::new(OneSession(ClientSessionMemoryCache::new(8))));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         (asked, Arc::new(config))
     }

@@ -94,7 +94,7 @@ pub(crate) fn unread(core: &Core, peer: &Peer, kind: ProblemKind, id: Uuid) {
     event.tls_version = Some(peer.tls.version);
     event.tls_cipher = Some(peer.tls.cipher);
     event.sni = peer.tls.server_name.as_deref();
-    event.certificate = peer.shown.certificate().map(|certificate| certificate.thumbprint_text());
+    event.certificate = peer.shown.thumbprint_text();
     event.personal = Personal { client_address: Some(&address), ..Personal::default() };
     drop(reservation.record(&event));
 }

@@ -6,7 +6,7 @@ use model::{
     structure::identity::{Kinds, Way},
 };
 
-use super::certificate::{self, Judge, Judged};
+use super::certificate::{Judge, Judged};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 /// What every key begins with; no token does, because `{"` in base64url begins with `ey`.
@@ -99,17 +99,17 @@ impl<'h> Credentials<'h> {
     ///
     /// # Errors
     /// `credentials-missing` when something is missing, `credentials-invalid` when there is more than any way asks for: a credential
-    /// that nobody looks at could be somebody else's. For a certificate that is missing or not accepted, see [`certificate::refused`].
+    /// that nobody looks at could be somebody else's. For a certificate that is missing or not accepted, see [`Judge::refuse`].
     pub(super) fn choose<'w, J: Judge>(&self, ways: &'w [Way], judge: &J) -> Result<Chosen<'w, J::Proof>, Denial> {
         let carried = self.kinds();
         let way = |kinds: Kinds| ways.iter().find(|way| way.kinds() == kinds);
         let by_certificate = way(Kinds { certificate: true, ..carried });
-        let judged = by_certificate.and_then(Way::authorities).map(|authorities| judge.judge(authorities));
+        let judged = by_certificate.and_then(Way::authorities).map(|authorities| judge.judge(authorities)).transpose()?;
         match (by_certificate, judged, way(carried)) {
             (Some(way), Some(Judged::Holds(proof)), _) => Ok(Chosen { way, certificate: Some(proof) }),
             (_, _, Some(way)) => Ok(Chosen { way, certificate: None }),
             (_, Some(Judged::Nothing), None) if ways.len() > 1 && carried == Kinds::default() => Err(missing(SEND_OR_CONNECT)),
-            (_, Some(other), None) => Err(certificate::refused(&other)),
+            (_, Some(other), None) => Err(judge.refuse(&other)),
             (_, None, None) => Err(lacking(ways, carried)),
         }
     }

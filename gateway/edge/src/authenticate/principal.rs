@@ -122,6 +122,11 @@ impl Principal {
         self.token().map(|token| &*token.subject).or_else(|| self.certified().map(|certified| &*certified.holder.identity))
     }
 
+    /// Who vouches for the subject: the issuer of its token, or the authority of its certificate, by their names here.
+    pub fn issuer(&self) -> Option<&str> {
+        self.token().map(|token| &*token.issuer.name).or_else(|| self.certified().map(|certified| &**certified.authority.name()))
+    }
+
     /// Whether the secret was one that has been replaced already.
     pub fn used_old_secret(&self) -> bool {
         self.key().is_some_and(|proof| proof.secret_number != proof.key.secret_number)
@@ -166,7 +171,7 @@ impl Proof {
             }
             Self::Certificate(certified) => {
                 let application = certified.application(snapshot, now)?;
-                Some(Standing { application, scopes: None, until: certified.certificate.facts().not_after() })
+                Some(Standing { application, scopes: None, until: certified.until(now) })
             }
         }
     }

@@ -35,6 +35,7 @@ fn an_authoritys_word_is_kept_a_minute_and_only_its_own() {
     assert_eq!(shown.judge(&foreign, NOW).unwrap_err(), Refused::Issuer);
     let again = authority(&ours.pem(), "web");
     let before = shown.judge(&first, NOW).unwrap();
+    assert!(Shown::of(Some(&[b"garbage".to_vec().into()])).thumbprint_text().is_some_and(|text| text.len() == 43), "the record tells which");
     assert!(Arc::ptr_eq(&shown.judge(&again, NOW).unwrap(), &before), "the same authority after a reload is not asked again");
     assert_eq!(&*shown.judge(&authority(&ours.pem(), "app"), NOW).unwrap().application, "app", "one that says something else is");
     let later = Now { boot: BootNanos(NOW.boot.0 + WORD_KEPT_NANOS + 1), ..NOW };
@@ -50,13 +51,13 @@ fn an_authoritys_word_is_kept_a_minute_and_only_its_own() {
 #[test]
 fn what_was_shown_is_told_apart_from_nothing_and_from_garbage() {
     assert!(matches!(Shown::of(None), Shown::Nothing) && matches!(Shown::of(Some(&[])), Shown::Nothing));
-    assert!(matches!(Shown::of(Some(&[b"garbage".to_vec().into()])), Shown::Unreadable));
+    assert!(matches!(Shown::of(Some(&[b"garbage".to_vec().into()])), Shown::Unreadable(_)));
     let leaf = root().der().clone();
     let Shown::Certificate(shown) = Shown::of(Some(std::slice::from_ref(&leaf))) else { panic!() };
     let field = shown.field().unwrap();
     let text = field.to_str().unwrap().strip_prefix(':').unwrap().strip_suffix(':').unwrap();
     assert_eq!(BASE64.decode(text.as_bytes()).unwrap(), leaf.to_vec());
-    assert_eq!(BASE64URL_NOPAD.decode(shown.thumbprint_text().as_bytes()).unwrap(), shown.facts().thumbprint().0);
+    assert_eq!(BASE64URL_NOPAD.decode(shown.thumbprint_text.as_bytes()).unwrap(), shown.facts().thumbprint().0);
 }
 
 #[test]

@@ -28,6 +28,20 @@ fn client(field: Field, peer: &str, values: &[&str]) -> String {
 }
 
 #[test]
+fn a_hops_certificate_is_nobodys_whatever_the_field_says() {
+    let shown = |peer: &str, value: &str| {
+        let tls = TlsFacts { version: "1.3", cipher: "c", group: "g", server_name: None };
+        let peer = Arc::new(Peer::new(peer.parse::<IpAddr>().unwrap(), Protocol::Http1, tls, Shown::Nothing));
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-forwarded-for"), HeaderValue::from_str(value).unwrap())]);
+        hops(Field::XForwardedFor).client(&peer, &headers).shown.clone()
+    };
+    for value in ["198.51.100.7", "", "garbage", "10.0.0.1", "10.0.0.1, 10.0.0.5"] {
+        assert!(matches!(shown("10.0.0.1", value), Shown::OfHop), "{value}");
+        assert!(matches!(shown("198.51.100.7", value), Shown::Nothing), "{value}");
+    }
+}
+
+#[test]
 fn client_is_the_first_address_from_the_right_that_is_no_trusted_hop() {
     let cases: [(&str, &[&str], &str); 16] = [
         ("10.0.0.1", &["198.51.100.7"], "198.51.100.7"),

@@ -24,8 +24,8 @@ pub struct Authority {
     pub(crate) holders: Holders,
     /// Whether services get the certificate (RFC 9440).
     pub(crate) forward: bool,
-    /// What it was made of, which tells whether another one is the same.
-    pub(crate) written: Box<str>,
+    /// Of what it was made of: what tells whether another one is the same.
+    pub(crate) digest: Thumbprint,
 }
 
 /// Which certificates of a chain must not stand in a list.
@@ -97,12 +97,19 @@ impl Refused {
 }
 
 /// Whom a certificate stands for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Holder {
     /// The name of the application.
     pub application: Arc<str>,
     /// What it is known by: a name, or its subject. The same for the certificates that follow it.
     pub identity: Box<str>,
+}
+
+/// Names of holders may be names of people: they stay out of logs.
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holder").field("application", &self.application).finish_non_exhaustive()
+    }
 }
 
 impl fmt::Debug for Authority {
@@ -117,7 +124,7 @@ impl fmt::Debug for Authority {
 
 impl PartialEq for Authority {
     fn eq(&self, other: &Self) -> bool {
-        self.written == other.written
+        self.digest == other.digest
     }
 }
 
@@ -134,6 +141,16 @@ impl Authority {
         self.forward
     }
 
+    /// What tells it from another one, or from itself with other members.
+    pub const fn digest(&self) -> Thumbprint {
+        self.digest
+    }
+
+    /// When it stops to vouch for anybody unless another list comes.
+    pub fn vouches_until(&self) -> Option<UtcMicros> {
+        self.crls_end.filter(|_| self.expired_crls == ExpiredCrls::Deny)
+    }
+
     /// When the first of its revocation lists ought to have been replaced.
     pub const fn crls_end(&self) -> Option<UtcMicros> {
         self.crls_end
@@ -141,7 +158,8 @@ impl Authority {
 
     /// Whether it vouches for a certificate at an instant, and for whom.
     ///
-    /// It costs one to three signature checks; callers keep the answer for a while.
+    /// It costs a signature check for each certificate of the chain, and for each of the lists that are looked at; callers keep the answer for
+    /// a while. More than one candidate for a step there is only where several roots have one name.
     ///
     /// # Errors
     /// The [`Refused`] that operators are told.
@@ -218,11 +236,6 @@ impl Holders {
         }
         let application = self.others.as_ref().ok_or(Refused::Stranger)?;
         Ok(Holder { application: Arc::clone(application), identity: first_name(certificate) })
-    }
-
-    /// Every application that is named.
-    pub fn applications(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.by_name.values().chain(self.by_thumbprint.values()).chain(&self.others)
     }
 }
 

@@ -52,6 +52,45 @@ fn what_is_too_large_or_no_certificate_is_refused() {
 }
 
 #[test]
+fn a_chain_has_one_candidate_for_each_step() {
+    let named = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone()
+    };
+    let read = |names: &[&str]| ClientCertificate::read(names.iter().map(|name| named(name)).collect());
+    assert!(read(&["leaf", "middle", "root"]).is_ok());
+    for names in [&["leaf", "root", "root"][..], &["root", "root"], &["leaf", "middle", "leaf"]] {
+        assert_eq!(read(names).unwrap_err(), CertificateFault::Chain, "{names:?}");
+    }
+    assert_eq!(ClientCertificate::read(vec![named("leaf"), b"garbage".to_vec().into()]).unwrap_err(), CertificateFault::Chain);
+}
+
+#[test]
+fn a_subject_is_written_in_one_way_or_not_at_all() {
+    use rcgen::DnType::{CommonName as Cn, OrganizationName as O};
+    let subject = |parts: &[(rcgen::DnType, &str)]| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        for (kind, value) in parts {
+            params.distinguished_name.push(kind.clone(), *value);
+        }
+        let der = params.self_signed(&KeyPair::generate().unwrap()).unwrap().der().clone();
+        let read = ClientCertificate::read(vec![der]).unwrap();
+        let print = format!("sha256:{}", read.thumbprint());
+        if read.subject() == print { "thumbprint".to_owned() } else { read.subject().to_owned() }
+    };
+    assert_eq!(subject(&[(Cn, "a"), (O, "b")]), "CN=a,O=b");
+    assert_eq!(subject(&[(Cn, "a,O=b")]), r"CN=a\,O\=b");
+    assert_eq!(subject(&[(Cn, r#" x"y\z+<>; "#)]), r#"CN=\ x\"y\\z\+\<\>\;\ "#);
+    assert_eq!(subject(&[(Cn, "#a")]), r"CN=\#a");
+    assert_eq!(subject(&[(Cn, "z\u{fc}rich")]), "CN=z\u{fc}rich");
+    for cannot in [&[][..], &[(Cn, "a\nb")], &[(Cn, &*"x".repeat(1_100))]] {
+        assert_eq!(subject(cannot), "thumbprint", "{cannot:?}");
+    }
+}
+
+#[test]
 fn thumbprints_are_read_with_and_without_colons() {
     let digits = "00112233445566778899AABBCCDDEEFF00112233445566778899aabbccddeeff";
     let parsed = Thumbprint::parse(digits).unwrap();

@@ -18,6 +18,9 @@ use crate::{
 /// Alternatives of a route, and methods of each.
 const WAYS_MAX: usize = 8;
 
+/// Authorities of a route: a connection keeps what so many said.
+const AUTHORITIES_MAX: usize = 8;
+
 /// What methods may name.
 #[derive(Clone, Copy)]
 pub(super) struct Known<'k> {
@@ -163,6 +166,10 @@ fn certificate(doc: &Map<String, Value>, at: &str, known: Known<'_>, errors: &mu
             errors.add(format!("{at}.authority"), format!("`{name}` stands twice"));
         }
         out.push(Arc::clone(found));
+    }
+    if out.len() > AUTHORITIES_MAX {
+        errors
+            .add(format!("{at}.authority"), format!("a route takes certificates of at most {AUTHORITIES_MAX} authorities; put their roots into one"));
     }
     (errors.0.len() == before).then(|| out.into())
 }

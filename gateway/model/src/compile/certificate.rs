@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use rustls_pki_types::{CertificateRevocationListDer, TrustAnchor, pem::PemObject};
 use webpki::{CertRevocationList, OwnedCertRevocationList, anchor_from_trusted_cert};
-use x509_parser::{prelude::FromDer, revocation_list::CertificateRevocationList};
+use x509_parser::{certificate::X509Certificate, prelude::FromDer, revocation_list::CertificateRevocationList};
 
 use super::{Errors, is_name, names};
 use crate::{
@@ -67,8 +67,8 @@ fn authority(doc: &CertificateAuthorityDoc, name: Arc<str>, at: &str, errors: &m
         ExpiredCrlsDoc::Deny => ExpiredCrls::Deny,
         ExpiredCrlsDoc::Allow => ExpiredCrls::Allow,
     };
-    let written = serde_json::to_string(doc).unwrap_or_default().into();
-    Some(Arc::new(Authority { name, roots, crls, crl_depth, expired_crls, crls_end, holders, forward: doc.forward, written }))
+    let digest = Thumbprint::of(serde_json::to_string(doc).unwrap_or_default().as_bytes());
+    Some(Arc::new(Authority { name, roots, crls, crl_depth, expired_crls, crls_end, holders, forward: doc.forward, digest }))
 }
 
 fn anchors(doc: &CertificateAuthorityDoc, at: &str, errors: &mut Errors) -> Box<[TrustAnchor<'static>]> {
@@ -78,12 +78,24 @@ fn anchors(doc: &CertificateAuthorityDoc, at: &str, errors: &mut Errors) -> Box<
     });
     let mut out = Vec::new();
     for (position, certificate) in certificates.iter().flatten().enumerate() {
-        match anchor_from_trusted_cert(certificate) {
-            Ok(anchor) => out.push(anchor.to_owned()),
-            Err(_) => errors.add(format!("{at}.ca"), format!("certificate {} of the text cannot be read", position + 1)),
+        let parsed = X509Certificate::from_der(certificate).ok().map(|(_, parsed)| parsed);
+        match (anchor_from_trusted_cert(certificate), parsed) {
+            (Ok(anchor), Some(parsed)) if may_issue(&parsed) => out.push(anchor.to_owned()),
+            (Ok(_), Some(_)) => errors.add_with_help(
+                format!("{at}.ca"),
+                format!("certificate {} of the text is no authority's: whoever holds its key could make certificates for every name", position + 1),
+                Some("trust a single client by its `thumbprint` in `clients`".to_owned()),
+            ),
+            _ => errors.add(format!("{at}.ca"), format!("certificate {} of the text cannot be read", position + 1)),
         }
     }
     out.into()
+}
+
+/// Whether a certificate says that it is an authority's (RFC 5280 sections 4.2.1.3 and 4.2.1.9).
+fn may_issue(certificate: &X509Certificate<'_>) -> bool {
+    let signs = certificate.key_usage().map(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()));
+    certificate.is_ca() && signs.unwrap_or(false)
 }
 
 type Crls = (Box<[CertRevocationList<'static>]>, Option<UtcMicros>);
@@ -101,7 +113,10 @@ fn crls(doc: &CertificateAuthorityDoc, at: &str, errors: &mut Errors) -> Crls {
     if lists.is_empty() || lists.len() > CRLS_MAX {
         errors.add(&at, format!("write 1 to {CRLS_MAX} PEM sections `X509 CRL`; leave `crls` out where nothing is revoked this way"));
     }
-    let (mut out, mut end) = (Vec::new(), None::<UtcMicros>);
+    if lists.len() < text.matches("-----BEGIN ").count() && !lists.is_empty() {
+        errors.add(&at, "the text holds other sections beside `X509 CRL`");
+    }
+    let (mut out, mut end) = (Vec::<CertRevocationList<'static>>::new(), None::<UtcMicros>);
     for (position, list) in lists.iter().enumerate() {
         let parsed = CertificateRevocationList::from_der(list);
         let (Ok(owned), Ok((_, parsed))) = (OwnedCertRevocationList::from_der(list), parsed) else {
@@ -112,7 +127,12 @@ fn crls(doc: &CertificateAuthorityDoc, at: &str, errors: &mut Errors) -> Crls {
             let next = UtcMicros(next.timestamp().saturating_mul(1_000_000));
             end = Some(end.map_or(next, |end| end.min(next)));
         }
-        out.push(CertRevocationList::Owned(owned));
+        let list = CertRevocationList::Owned(owned);
+        // The verifier takes the first that fits: an old one before the new one would hide what the new one revokes.
+        if out.iter().any(|other| other.issuer() == list.issuer() && other.issuing_distribution_point() == list.issuing_distribution_point()) {
+            errors.add(&at, format!("list {} of the text has the same issuer as another one; keep the newest alone", position + 1));
+        }
+        out.push(list);
     }
     (out.into(), end)
 }

@@ -80,6 +80,10 @@ pub fn roots(text: Option<&str>) -> Result<Option<Box<[CertificateDer<'static>]>
     let Some(text) = text else { return Ok(None) };
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
     match found {
+        // A private key that was pasted along would be stored, and shown to whoever may read the configuration.
+        Ok(found) if found.len() < text.matches("-----BEGIN ").count() && !found.is_empty() => {
+            Err("it holds other sections beside `CERTIFICATE`; paste the certificates alone, and never a private key".to_owned())
+        }
         Ok(found) if found.is_empty() => Err("it holds no `-----BEGIN CERTIFICATE-----`; paste the PEM text of the CA".to_owned()),
         Ok(found) => Ok(Some(found.into())),
         Err(error) => Err(format!("it is not valid PEM: {error}")),

@@ -1,6 +1,9 @@
 use std::{cell::Cell, sync::Arc};
 
-use model::{certificate::authority::Authority, structure::identity::Credential};
+use model::{
+    certificate::authority::{Authority, Refused},
+    structure::identity::Credential,
+};
 
 use super::*;
 
@@ -29,9 +32,18 @@ struct Always(fn() -> Judged<()>, Cell<u32>);
 impl Judge for Always {
     type Proof = ();
 
-    fn judge(&self, _: &[Arc<Authority>]) -> Judged<()> {
+    fn judge(&self, _: &[Arc<Authority>]) -> Result<Judged<()>, Denial> {
         self.1.set(self.1.get() + 1);
-        self.0()
+        Ok(self.0())
+    }
+
+    fn refuse(&self, judged: &Judged<()>) -> Denial {
+        let kind = match judged {
+            Judged::Nothing | Judged::OfHop => ProblemKind::CredentialsMissing,
+            Judged::NotAsked => ProblemKind::CertificateNotAsked,
+            Judged::Holds(()) | Judged::Refused(_) => ProblemKind::CredentialsInvalid,
+        };
+        Denial::new(kind, "as told")
     }
 }
 
@@ -100,7 +112,7 @@ fn what_is_missing_is_told_in_words_that_help() {
 fn a_certificate_goes_before_and_never_stands_in_the_way_of_what_needs_none() {
     use ProblemKind::{CertificateNotAsked as NotAsked, CredentialsInvalid as Invalid, CredentialsMissing as Missing};
     type Says = fn() -> Judged<()>;
-    let (holds, refused, nothing): (Says, Says, Says) = (|| Judged::Holds(()), || Judged::Refused, || Judged::Nothing);
+    let (holds, refused, nothing): (Says, Says, Says) = (|| Judged::Holds(()), || Judged::Refused(Refused::Issuer), || Judged::Nothing);
     let (not_asked, of_hop): (Says, Says) = (|| Judged::NotAsked, || Judged::OfHop);
     let alone = [with(false, false, true)];
     let or_key = [way(true, false), with(false, false, true)];

@@ -1,12 +1,33 @@
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, SerialNumber,
+    date_time_ymd,
+};
 use serde_json::{Value, json};
 
 use crate::{compile::compile, document::Document, structure::Structure};
 
-fn pem() -> String {
+fn root(usages: &[KeyUsagePurpose]) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap().pem()
+    params.key_usages = usages.to_vec();
+    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+}
+
+fn pem() -> String {
+    root(&[]).pem()
+}
+
+/// A list of an authority's, made `n`th.
+fn crl(issuer: &CertifiedIssuer<'static, KeyPair>, n: u64) -> String {
+    let params = CertificateRevocationListParams {
+        this_update: date_time_ymd(2025, 1, 1),
+        next_update: date_time_ymd(2027, 1, 1),
+        crl_number: SerialNumber::from(n),
+        issuing_distribution_point: None,
+        revoked_certs: Vec::new(),
+        key_identifier_method: KeyIdMethod::Sha256,
+    };
+    params.signed_by(issuer).unwrap().pem().unwrap()
 }
 
 fn compiled(authorities: &Value, auth: &Value) -> Result<Structure, Vec<String>> {
@@ -31,12 +52,22 @@ fn check(authorities: &Value, auth: &Value, expected: &str) {
 
 #[test]
 fn mistakes_in_an_authority_are_told_with_their_place() {
-    let ca = pem();
+    let issuer = root(&[KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign]);
+    let ca = issuer.pem();
+    let key = KeyPair::generate().unwrap();
+    let leaf = CertificateParams::default().self_signed(&key).unwrap().pem();
+    let cannot_sign = root(&[KeyUsagePurpose::CrlSign]).pem();
+    let twice = [crl(&issuer, 1), crl(&issuer, 2)].concat();
     let print = "ab".repeat(32);
     for (doc, expected) in [
         (json!({ "name": "p" }), "certificate_authorities[0]: it is not said whose"),
         (json!({ "name": "P!", "ca": ca, "application": "x" }), "certificate_authorities[0].name: `P!` is not a name"),
         (json!({ "name": "p", "ca": "x", "application": "x" }), "certificate_authorities[0].ca: "),
+        (json!({ "name": "p", "ca": leaf, "application": "x" }), "ca: certificate 1 of the text is no authority's"),
+        (json!({ "name": "p", "ca": cannot_sign, "application": "x" }), "ca: certificate 1 of the text is no authority's"),
+        (json!({ "name": "p", "ca": ca.clone() + &key.serialize_pem(), "application": "x" }), "ca: it holds other sections beside `CERTIFICATE`"),
+        (json!({ "name": "p", "ca": ca, "application": "x", "crls": twice }), "crls: list 2 of the text has the same issuer as another one"),
+        (json!({ "name": "p", "ca": ca, "application": "x", "crls": crl(&issuer, 1) + &ca }), "crls: the text holds other sections"),
         (json!({ "name": "p", "application": "x" }), "certificate_authorities[0].application: without `ca` this would let everybody in"),
         (json!({ "name": "p", "ca": ca, "application": "a b" }), "certificate_authorities[0].application: `a b` is not the name"),
         (json!({ "name": "p", "ca": ca, "application": "x", "crls": "x" }), "certificate_authorities[0].crls: write 1 to 32 PEM"),
@@ -90,4 +121,27 @@ fn only_hosts_that_need_a_certificate_ask_for_it() {
         assert_eq!(structure.hosts.find("api.example").unwrap().asks_certificate, asks, "{auth}");
         assert!(!structure.hosts.find("x.open.example").unwrap().asks_certificate, "{auth}");
     }
+}
+
+#[test]
+fn a_host_whose_tokens_may_be_bound_asks_too_and_a_route_has_few_authorities() {
+    let document = |bound: &str| {
+        json!({
+            "version": 1, "regions": [{ "name": "eu" }], "tenants": [{ "name": "acme", "hosts": ["api.example"] }],
+            "issuers": [{ "name": "id", "issuer": "https://id.example", "jwks": "https://id.example/k", "audiences": ["a"], "application": "x",
+                "certificate_bound": bound }],
+            "upstreams": [{ "name": "shop", "regions": { "eu": { "targets": ["http://10.0.0.1:8080"] } } }],
+            "routes": [{ "name": "a", "match": { "path": "/a" }, "auth": "jwt", "upstream": "shop" }],
+        })
+    };
+    for (bound, asks) in [("refuse", false), ("accept", true), ("require", true)] {
+        let document: Document = serde_json::from_value(document(bound)).unwrap();
+        assert_eq!(compile(&document).unwrap().hosts.asks_certificate, asks, "{bound}");
+        let written = serde_json::to_value(&document.issuers[0]).unwrap();
+        assert_eq!(written.get("certificate_bound").is_some(), asks, "a node of the version before does not know the member");
+    }
+    let ca = pem();
+    let many: Vec<Value> = (0..9).map(|n| json!({ "name": format!("p{n}"), "ca": ca, "application": "x" })).collect();
+    let names: Vec<String> = (0..9).map(|n| format!("p{n}")).collect();
+    check(&json!(many), &json!({ "mtls": { "authority": names } }), "a route takes certificates of at most 8 authorities");
 }
