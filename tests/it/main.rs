@@ -32,6 +32,7 @@ mod leaving;
 mod limits;
 mod node_start;
 mod operation;
+mod operators;
 mod paths;
 mod peppers;
 mod postgres;

@@ -15,6 +15,7 @@ pub mod check;
 pub mod client;
 pub mod diagnostics;
 pub mod keys;
+mod operators;
 pub mod output;
 pub mod status;
 mod tokens;
@@ -62,6 +63,8 @@ enum Verb {
     Usage(usage::UsageArgs),
     /// Refuse tokens of issuers
     Tokens(tokens::TokensArgs),
+    /// Make, list and end operator tokens
+    Operators(operators::OperatorsArgs),
     /// Purge stored responses
     Cache(cache::CacheArgs),
     /// Search the access log
@@ -163,6 +166,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Keys(args) => return keys::run(args).await,
         Verb::Usage(args) => return usage::run(args).await,
         Verb::Tokens(args) => return tokens::run(args).await,
+        Verb::Operators(args) => return operators::run(args).await,
         Verb::Cache(args) => return cache::run(args).await,
         Verb::Audit(args) => return audit::run(args).await,
         Verb::Status(args) => return status::run(args).await,

@@ -8,6 +8,7 @@ pub(crate) mod document;
 pub(crate) mod key;
 pub(crate) mod leak;
 pub(crate) mod node;
+pub(crate) mod operator;
 pub(crate) mod problem;
 pub(crate) mod structure;
 pub(crate) mod token;

@@ -16,7 +16,7 @@ use store::actor::{Actor, ActorKind};
 use crate::{
     context::Context,
     operator::{self, Operator, RefusedLogin},
-    policy::{self, Action, Recording},
+    policy::{self, Action, Recording, Role},
     port::{AdminEvent, AuditPlace, AuditUnavailable},
     refusal::{self, Refusal},
     state::ControlState,
@@ -38,6 +38,11 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
+    /// What the operator may be.
+    pub(crate) fn roles(&self) -> &[Role] {
+        &self.operator.roles
+    }
+
     /// Who acts, for the store.
     pub(crate) fn actor(&self) -> Actor {
         Actor { kind: ActorKind::Operator, name: self.operator.name.clone() }
@@ -137,6 +142,9 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::KeyRevoke
         | Action::TokenDeny
         | Action::TokenRead
+        | Action::OperatorRead
+        | Action::OperatorCreate
+        | Action::OperatorRevoke
         | Action::UsageRead
         | Action::CachePurge
         | Action::AuditRead => DEADLINE,

@@ -112,6 +112,11 @@ impl Operators {
         }
     }
 
+    /// Looks a token up anew the next time: its row has changed.
+    pub(crate) fn forget(&self, id: &KeyId) {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner).remove(id);
+    }
+
     /// Lets a test log in without a database.
     #[cfg(test)]
     pub(crate) fn keep_for_test(&self, token: OperatorToken, now: Now) {

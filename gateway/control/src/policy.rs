@@ -122,6 +122,12 @@ actions! {
     TokenDeny = "token.deny", Required;
     /// Reads which tokens are refused, and whose.
     TokenRead = "token.read", None;
+    /// Reads who has operator tokens.
+    OperatorRead = "operator.read", None;
+    /// Makes an operator token; never one that may more than its maker.
+    OperatorCreate = "operator.create", Required;
+    /// Ends an operator token.
+    OperatorRevoke = "operator.revoke", Required;
     /// Reads how much keys are used.
     UsageRead = "usage.read", None;
     /// Makes stored responses worthless.
@@ -134,12 +140,12 @@ actions! {
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply,
-        DocumentCheck, KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, StatusRead, StructureRead,
-        TokenDeny, TokenRead, UsageRead,
+        DocumentCheck, KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, OperatorCreate, OperatorRead,
+        OperatorRevoke, StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
     };
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead | UsageRead => true,
-        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete => {
+        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | OperatorCreate => {
             matches!(role, Role::Operator)
         }
         KeyCreate | KeyRoll | KeyChange | KeyEnable => matches!(role, Role::Developer | Role::Operator),
@@ -149,8 +155,15 @@ pub const fn allows(role: Role, action: Action) -> bool {
         KeyDisable | KeyRevoke | CachePurge | TokenDeny => matches!(role, Role::Developer | Role::Operator | Role::Security),
         // Subjects are names of people.
         TokenRead => matches!(role, Role::Developer | Role::Operator | Role::Security | Role::Auditor),
+        OperatorRead => matches!(role, Role::Operator | Role::Security | Role::Auditor),
+        OperatorRevoke => matches!(role, Role::Operator | Role::Security),
         AuditRead => matches!(role, Role::Security | Role::Auditor),
     }
+}
+
+/// What some roles allow that others do not: the first such action. Whoever grants roles must have what they allow.
+pub fn beyond(granting: &[Role], granted: &[Role]) -> Option<Action> {
+    Action::ALL.iter().copied().find(|action| any_allows(granted, *action) && !any_allows(granting, *action))
 }
 
 /// True when one of the roles allows the action.

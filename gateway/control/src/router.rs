@@ -14,7 +14,9 @@ use model::problem::{Denial, ProblemKind};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
-    admin::{application, audit, cache, consumer, document, key, key::life, leak, node, problem, structure, structure::Section, token, usage},
+    admin::{
+        application, audit, cache, consumer, document, key, key::life, leak, node, operator, problem, structure, structure::Section, token, usage,
+    },
     context,
     guard::{self, Gate, Permit},
     health,
@@ -96,6 +98,8 @@ fn structure_paths(state: &ControlState) -> Router<ControlState> {
 fn node_paths(state: &ControlState) -> Router<ControlState> {
     let on = |action, methods| guarded(state, action, methods);
     Router::new()
+        .route("/v1/operators", on(Action::OperatorRead, get(operator::list)).merge(on(Action::OperatorCreate, post(operator::create))))
+        .route("/v1/operators/{id}/revoke", on(Action::OperatorRevoke, post(operator::revoke)))
         .route("/status", on(Action::StatusRead, get(node::status)))
         .route("/v1/nodes", on(Action::NodeRead, get(node::list)))
         .route("/v1/cache/purge", on(Action::CachePurge, post(cache::purge)))

@@ -15,7 +15,7 @@ use super::{
     output::{self, Format, fields, text_of},
 };
 
-mod create;
+pub(super) mod create;
 mod life;
 mod scan;
 
@@ -104,12 +104,12 @@ struct One {
 
 /// Takes any text: a parser that refuses would have its input printed, and it may be a whole key.
 #[expect(clippy::unnecessary_wraps, reason = "the signature that clap asks for")]
-fn given(text: &str) -> Result<SecretText, std::convert::Infallible> {
+pub(super) fn given(text: &str) -> Result<SecretText, std::convert::Infallible> {
     Ok(SecretText::new(text.to_owned()))
 }
 
 /// Reads a key's id, and never repeats what was given.
-fn key_id(given: &SecretText) -> anyhow::Result<KeyId> {
+pub(super) fn key_id(given: &SecretText) -> anyhow::Result<KeyId> {
     if Presented::parse(given.expose_secret()).is_some() {
         bail!("this is a whole key, which is secret: give only its id, the twelve characters after the second underscore");
     }

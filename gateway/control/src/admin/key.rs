@@ -99,7 +99,7 @@ fn with_secret(written: &Written<KeyInfo>, issued: &Issued) -> Value {
 }
 
 /// Draws until there is a credential.
-fn draw(issue: impl Fn(&ControlState) -> Option<Issued>, state: &ControlState) -> Result<Issued, Refusal> {
+pub(crate) fn draw(issue: impl Fn(&ControlState) -> Option<Issued>, state: &ControlState) -> Result<Issued, Refusal> {
     // One draw of 32 bytes holds twelve usable ones in nearly every case.
     (0..16).find_map(|_| issue(state)).ok_or_else(|| {
         tracing::error!("no key could be drawn: the source of randomness fails");

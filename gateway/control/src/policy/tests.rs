@@ -1,6 +1,6 @@
 use std::fmt::Write as _;
 
-use super::{Action, Recording, Role, allows, any_allows, roles};
+use super::{Action, Recording, Role, allows, any_allows, beyond, roles};
 
 /// The whole table, for a person to read: a change of policy must change this text.
 const MATRIX: &str = "\
@@ -26,6 +26,9 @@ key.enable          -          yes        -          yes        -          -
 key.revoke          -          yes        -          yes        yes        -
 token.deny          -          yes        -          yes        yes        -
 token.read          -          yes        -          yes        yes        yes
+operator.read       -          -          -          yes        yes        yes
+operator.create     -          -          -          yes        -          -
+operator.revoke     -          -          -          yes        yes        -
 usage.read          yes        yes        yes        yes        yes        yes
 cache.purge         -          yes        -          yes        yes        -
 audit.read          -          -          -          -          yes        yes
@@ -93,4 +96,18 @@ fn names_of_roles_and_actions_are_unique_and_read_back() {
 
     assert_eq!(codes.len(), Action::ALL.len());
     assert!(Role::ALL.iter().all(|role| Role::parse(role.as_str()) == Some(*role)));
+}
+
+#[test]
+fn nobody_grants_what_they_have_not() {
+    let may = |granting: &str, granted: &str| beyond(&roles(granting), &roles(granted)).is_none();
+    for granted in ["viewer", "developer", "approver", "operator"] {
+        assert!(may("operator", granted), "{granted}");
+    }
+    assert_eq!(beyond(&roles("operator"), &roles("auditor")), Some(Action::AuditRead));
+    assert_eq!(beyond(&roles("operator"), &roles("security")), Some(Action::AuditRead));
+    assert!(!may("operator", "admin") && !may("security", "operator") && !may("developer", "approver") && !may("viewer", "developer"));
+    for granted in ["viewer", "developer", "approver", "operator", "security", "auditor", "admin"] {
+        assert!(may("admin", granted), "{granted}");
+    }
 }

@@ -98,7 +98,7 @@ impl Bound {
 }
 
 /// Reads a time: a span, or seconds.
-pub(super) fn seconds(text: &str) -> Result<u64, String> {
+pub(in super::super) fn seconds(text: &str) -> Result<u64, String> {
     let read = text.parse().ok().or_else(|| Span::parse(text).map(|span| span.0.as_secs()));
     read.ok_or_else(|| "write a number and a unit, such as 90d or 12h, or a number of seconds".to_owned())
 }
