@@ -289,6 +289,7 @@ async fn wrong_usage_ends_with_2_and_every_verb_has_examples() {
         &["keys", "revoke"],
         &["audit", "query"],
         &["status"],
+        &["openapi"],
         &["serve"],
         &["migrate"],
         &["admin", "init"],

@@ -3,6 +3,7 @@
 //! Every name is a promise. Nothing here sleeps: it waits on a condition, with a deadline.
 #![cfg(test)]
 
+mod admin_api;
 mod arena;
 mod caching;
 mod calls;

@@ -15,6 +15,7 @@ pub mod check;
 pub mod client;
 pub mod diagnostics;
 pub mod keys;
+mod openapi;
 mod operators;
 pub mod output;
 pub mod status;
@@ -71,6 +72,9 @@ enum Verb {
     Audit(audit::AuditArgs),
     /// Show a node and its deployment
     Status(status::StatusArgs),
+    /// Print the admin API's OpenAPI document
+    #[command(name = "openapi")]
+    OpenApi(openapi::OpenApiArgs),
     /// Make development certificates
     #[command(subcommand)]
     Certs(CertsVerb),
@@ -170,6 +174,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Cache(args) => return cache::run(args).await,
         Verb::Audit(args) => return audit::run(args).await,
         Verb::Status(args) => return status::run(args).await,
+        Verb::OpenApi(args) => return openapi::run(&args),
         Verb::Migrate(args) => admin::migrate(&args).await?,
         Verb::Admin(verb) => admin::run(verb).await?,
         Verb::Certs(CertsVerb::Dev { dir, hosts }) => {

@@ -14,6 +14,8 @@ pub(crate) mod structure;
 pub(crate) mod token;
 pub(crate) mod usage;
 
+use std::borrow::Cow;
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use model::{
@@ -22,14 +24,19 @@ use model::{
     time::UtcMicros,
 };
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use store::{
     error::StoreError,
     page::{Page, PageRequest},
+    write::Written,
+};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{AllOfBuilder, ObjectBuilder, RefOr, Schema, Type},
 };
 use validator::ValidationError;
 
-use crate::{guard::Object, query::Query, refusal::Refusal};
+use crate::{guard::Object, openapi::form, query::Query, refusal::Refusal};
 
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
@@ -46,23 +53,23 @@ pub(crate) struct Reply {
 
 impl Reply {
     /// 200 with a body.
-    pub(crate) fn ok(body: Value) -> Self {
-        Self { status: StatusCode::OK, body, object: None, location: None, is_replayed: false, refusal: None }
+    pub(crate) fn ok(body: &impl Serialize) -> Self {
+        Self { status: StatusCode::OK, body: shown(body), object: None, location: None, is_replayed: false, refusal: None }
     }
 
     /// 201 with a body, and where the new thing stands.
-    pub(crate) fn created(body: Value, location: String) -> Self {
-        Self { status: StatusCode::CREATED, body, object: None, location: Some(location), is_replayed: false, refusal: None }
+    pub(crate) fn created(body: &impl Serialize, location: String) -> Self {
+        Self { status: StatusCode::CREATED, body: shown(body), object: None, location: Some(location), is_replayed: false, refusal: None }
     }
 
     /// A refusal of an act that was done in part: the record has to say in which.
     pub(crate) fn refused(denial: Denial) -> Self {
-        Self { refusal: Some(denial.into()), ..Self::ok(Value::Null) }
+        Self { refusal: Some(denial.into()), ..Self::ok(&()) }
     }
 
     /// A page of a list.
-    pub(crate) fn page<T: Serialize>(page: &Page<T>) -> Result<Self, Refusal> {
-        serde_json::to_value(page).map(Self::ok).map_err(|error| unexpected(&error))
+    pub(crate) fn page<T: Serialize>(page: &Page<T>) -> Self {
+        Self::ok(page)
     }
 
     /// Says that an earlier call did this.
@@ -122,7 +129,11 @@ pub(crate) fn store_refusal(error: &StoreError) -> Refusal {
         StoreError::NotFound { what, .. } => Refusal::not_found(what),
         StoreError::Invalid { .. } => {
             tracing::info!(error = chain(error), "the store refused a value");
-            Denial::new(ProblemKind::RequestInvalid, "a value cannot be stored: a cursor that is not ours, or a text that is too long").into()
+            Denial::new(
+                ProblemKind::RequestInvalid,
+                "a value cannot be stored or looked for: a cursor that is not ours, a text that is too long, or a character that no text may hold",
+            )
+            .into()
         }
         StoreError::Corrupt { .. } | StoreError::Internal { .. } => unexpected(error),
     }
@@ -177,19 +188,100 @@ macro_rules! read {
 }
 pub(crate) use read;
 
-/// Takes `limit` and `cursor`.
+/// Takes `limit` and `cursor`. What a cursor is made of is checked by whoever reads the list.
 pub(crate) fn page_request(query: &mut Query) -> PageRequest {
-    PageRequest { limit: query.limit(), cursor: query.text("cursor") }
+    page_request_by(query, |cursor| !cursor.is_empty())
+}
+
+/// The same, where it is known at once which cursors can be ours.
+pub(crate) fn page_request_by(query: &mut Query, is_ours: impl FnOnce(&str) -> bool) -> PageRequest {
+    let limit = query.limit();
+    let cursor = query.read("cursor", "must be `next_cursor` of the page before", |text| is_ours(text).then(|| text.to_owned()));
+    PageRequest { limit, cursor }
+}
+
+/// The revision of a write on the authority lane: nodes that have reached it know the change.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AuthorityRevision {
+    epoch: u64,
+    authority: u64,
+}
+
+/// The heads of both lanes.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LaneRevisions {
+    epoch: u64,
+    authority: u64,
+    structural: u64,
+}
+
+impl From<Revisions> for LaneRevisions {
+    fn from(Revisions { epoch, authority, structural }: Revisions) -> Self {
+        Self { epoch, authority, structural }
+    }
 }
 
 /// The revision of a write on the authority lane.
-pub(crate) fn authority_revision(revisions: Revisions) -> Value {
-    json!({ "epoch": revisions.epoch, "authority": revisions.authority })
+pub(crate) const fn authority_revision(revisions: Revisions) -> AuthorityRevision {
+    AuthorityRevision { epoch: revisions.epoch, authority: revisions.authority }
+}
+
+/// A resource after a change.
+#[derive(Debug, Serialize)]
+pub(crate) struct Changed<T> {
+    #[serde(flatten)]
+    view: T,
+    revision: AuthorityRevision,
+}
+
+impl<I, T: From<I>> From<Written<I>> for Changed<T> {
+    fn from(written: Written<I>) -> Self {
+        Self { view: written.item.into(), revision: authority_revision(written.revisions) }
+    }
+}
+
+impl<T: ToSchema> PartialSchema for Changed<T> {
+    fn schema() -> RefOr<Schema> {
+        let revision = ObjectBuilder::new().schema_type(Type::Object).property("revision", form::reference::<AuthorityRevision>());
+        AllOfBuilder::new().item(form::reference::<T>()).item(revision).into()
+    }
+}
+
+/// Derived it would have one name for all its types.
+impl<T: ToSchema> ToSchema for Changed<T> {
+    fn name() -> Cow<'static, str> {
+        format!("Changed{}", T::name()).into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        schemas.push((AuthorityRevision::name().into_owned(), AuthorityRevision::schema()));
+        T::schemas(schemas);
+    }
+}
+
+/// A list that is always whole, in the form of a page.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listed<T> {
+    items: Vec<T>,
+    next_cursor: (),
+}
+
+impl<T> Listed<T> {
+    /// All of them.
+    pub(crate) fn all(items: impl Iterator<Item = T>) -> Self {
+        Self { items: items.collect(), next_cursor: () }
+    }
+}
+
+/// A view as JSON. Views hold texts, numbers and lists alone: writing them as JSON cannot fail.
+fn shown(view: &impl Serialize) -> Value {
+    serde_json::to_value(view).unwrap_or_default()
 }
 
 /// An instant as clients read it: RFC 3339, UTC.
-pub(crate) fn instant(at: UtcMicros) -> Value {
-    Value::String(at.to_string())
+pub(crate) fn instant(at: UtcMicros) -> String {
+    at.to_string()
 }
 
 /// For validator: a text that a person can read on one line. That there is one is another rule.
@@ -211,8 +303,8 @@ pub(crate) fn plain_name(text: &str) -> Result<(), ValidationError> {
 }
 
 /// The most scopes of one holder, and the longest of them in characters: a key's row stays under 10 KiB.
-const SCOPES_MAX: usize = 64;
-const SCOPE_LEN_MAX: usize = 128;
+pub(crate) const SCOPES_MAX: usize = 64;
+pub(crate) const SCOPE_LEN_MAX: usize = 128;
 
 /// For validator: scopes as RFC 6749 section 3.3 has them, each once.
 pub(crate) fn scope_list(scopes: &[String]) -> Result<(), ValidationError> {

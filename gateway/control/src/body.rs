@@ -1,6 +1,6 @@
 //! Request bodies: JSON within a size and a time, into a validated value, or a refusal that names the place.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use axum::{
     body::Body,
@@ -13,7 +13,10 @@ use model::{
     openapi::{FieldError, Place},
     problem::{Denial, ProblemKind},
 };
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, DeserializeOwned, IgnoredAny, Visitor},
+};
 use validator::{Validate, ValidationErrors, ValidationErrorsKind};
 
 use crate::{refusal::Refusal, state::ControlState};
@@ -34,7 +37,7 @@ impl<T: DeserializeOwned + Validate> FromRequest<ControlState> for JsonBody<T> {
     async fn from_request(request: Request, _: &ControlState) -> Result<Self, Refusal> {
         expect_json(request.headers())?;
         let bytes = read(request, BODY_BYTES_MAX).await?;
-        let value: T = decode(&bytes)?;
+        let value: T = decode_object(&bytes)?;
         check(&value)?;
         Ok(Self(value))
     }
@@ -48,7 +51,10 @@ pub(crate) fn check(value: &impl Validate) -> Result<(), Refusal> {
 /// Refuses a content type or coding other than plain JSON (RFC 9110 section 8.3).
 pub(crate) fn expect_json(headers: &HeaderMap) -> Result<(), Refusal> {
     let is_coded = headers.get(header::CONTENT_ENCODING).is_some_and(|coding| coding.as_bytes() != b"identity");
-    let is_json = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|text| {
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    // Of two, which one counts would be for the reader to choose.
+    let only = types.next().filter(|_| types.next().is_none());
+    let is_json = only.and_then(|value| value.to_str().ok()).is_some_and(|text| {
         let mut parts = text.split(';').map(str::trim);
         let essence = parts.next().unwrap_or_default();
         let charset_ok = parts.all(|part| {
@@ -84,6 +90,20 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
         DecodeError::Syntax { line, column } => syntax(line, column),
         DecodeError::Member(member) => Refusal::field(member.pointer(), member.keyword, member.message),
     })
+}
+
+/// The same for a value that is an object: read as it stands, an array of a struct's members in their order would do too.
+pub(crate) fn decode_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    if is_object(bytes) {
+        return decode(bytes);
+    }
+    decode::<IgnoredAny>(bytes)?;
+    Err(Refusal::field("", "type", "must be an object"))
+}
+
+/// Whether JSON, if it is any, is an object.
+pub(crate) fn is_object(bytes: &[u8]) -> bool {
+    bytes.trim_ascii_start().first() == Some(&b'{')
 }
 
 /// The refusal of bytes that are not JSON.
@@ -191,6 +211,39 @@ fn member_error(path: serde_path_to_error::Path, text: &str) -> MemberError {
         ("type", expected.map_or_else(|| "has a wrong value".to_owned(), |expected| format!("must be {expected}")))
     };
     MemberError { path, member: None, keyword, message }
+}
+
+/// For serde: a whole number. JSON Schema does not tell 60.0 from 60, so neither do we.
+pub(crate) fn whole<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u32>, D::Error> {
+    Ok(Option::<Whole>::deserialize(deserializer)?.map(|whole| whole.0))
+}
+
+struct Whole(u32);
+
+impl<'de> Deserialize<'de> for Whole {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WholeVisitor)
+    }
+}
+
+struct WholeVisitor;
+
+impl Visitor<'_> for WholeVisitor {
+    type Value = Whole;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number from 0 to 4294967295")
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
+        u32::try_from(number).map(Whole).map_err(|_| E::invalid_value(de::Unexpected::Unsigned(number), &self))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole, E> {
+        // Written without a fraction it is read by the rules for integers, sign and range included.
+        let text = (number.fract() == 0.0).then(|| format!("{number:.0}"));
+        text.and_then(|text| text.parse().ok()).map(Whole).ok_or_else(|| E::invalid_value(de::Unexpected::Float(number), &self))
+    }
 }
 
 fn field_errors(errors: &ValidationErrors) -> Vec<FieldError> {

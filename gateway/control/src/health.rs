@@ -8,7 +8,13 @@ use axum::{
 };
 use http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 
-use crate::{port::Readiness, query::Query, refusal::Refusal, state::ControlState};
+use crate::{
+    openapi::{form, operation::Doc},
+    port::Readiness,
+    query::Query,
+    refusal::Refusal,
+    state::ControlState,
+};
 
 /// `OpenMetrics` 1.0, section "Text format".
 const OPENMETRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
@@ -63,4 +69,38 @@ fn plain(status: StatusCode, text: impl Into<String>) -> Response {
 fn unproblematic(mut response: Response) -> Response {
     response.extensions_mut().insert(crate::refusal::Plain);
     response
+}
+
+/// The media type of [`plain`].
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// How [`live`] is described.
+pub(crate) fn live_doc() -> Doc {
+    Doc::new("getLiveness", "Says whether the process works").answers_with(200, "It works.", PLAIN, form::text("`live`").into()).answers_with(
+        503,
+        "Restart it.",
+        PLAIN,
+        form::text("`not live`").into(),
+    )
+}
+
+/// How [`ready`] is described.
+pub(crate) fn ready_doc() -> Doc {
+    let texts = Doc::new("getReadiness", "Says whether the node should get traffic")
+        .about("Text; with `verbose` and `Accept: application/json`, JSON.")
+        .query_as("verbose", form::switch().into(), "Lists what was looked at.");
+    [(200, "It should."), (503, "It must not.")].into_iter().fold(texts, |doc, (status, about)| {
+        doc.answers_with(status, about, PLAIN, form::text("A word, and what was looked at.").into()).answers::<Readiness>(status, about)
+    })
+}
+
+/// How [`metrics`] is described.
+pub(crate) fn metrics_doc() -> Doc {
+    let form = form::text("OpenMetrics 1.0.").into();
+    Doc::new("getMetrics", "Returns every metric").answers_with(
+        200,
+        "The metrics.",
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        form,
+    )
 }

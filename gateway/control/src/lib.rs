@@ -10,16 +10,18 @@
 //! Reading order:
 //! 1. [`port`]: what the node must provide;
 //! 2. [`policy`]: who may do what;
-//! 3. [`router`]: every path, with the action it stands for;
+//! 3. [`router`]: every path, with the action it stands for and its description;
 //! 4. `context` (the frame around each request), `guard` (who is it, may they, is it recorded), `refusal`, `body`,
 //!    `query` (how requests are read and refused);
-//! 5. `admin`: one module for each kind of resource.
+//! 5. [`openapi`]: what is published about it;
+//! 6. `admin`: one module for each kind of resource.
 
 mod admin;
 mod body;
 mod context;
 mod guard;
 mod health;
+pub mod openapi;
 mod operator;
 pub mod policy;
 pub mod port;

@@ -5,7 +5,10 @@ use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
 use audit::event::Outcome;
 use model::time::{Now, UtcMicros};
 use serde::Serialize;
+use utoipa::ToSchema;
 use uuid::Uuid;
+
+use crate::openapi::form;
 
 /// Reads both clocks.
 pub trait Clock: Send + Sync + fmt::Debug {
@@ -36,7 +39,7 @@ pub trait Status: Send + Sync + fmt::Debug {
 }
 
 /// Whether a node should get traffic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Readiness {
     /// False takes the node out of rotation.
     pub ready: bool,
@@ -47,7 +50,7 @@ pub struct Readiness {
 }
 
 /// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Check {
     /// What: `database`, `snapshot`, `spool`.
     pub name: &'static str,
@@ -57,11 +60,12 @@ pub struct Check {
     pub detail: String,
     /// Since when it is so.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = form::Instant)]
     pub since: UtcMicros,
 }
 
 /// How a thing that was looked at is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckState {
     /// As it should be.
@@ -84,7 +88,7 @@ impl CheckState {
 }
 
 /// Which node this is, and how far it is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct NodeFacts {
     /// Its name, unique in the deployment.
     pub node: String,
@@ -94,6 +98,7 @@ pub struct NodeFacts {
     pub version: String,
     /// When this process started.
     #[serde(serialize_with = "rfc3339")]
+    #[schema(value_type = form::Instant)]
     pub started_at: UtcMicros,
     /// The configuration's epoch that requests are decided under.
     pub epoch: u64,

@@ -1,5 +1,6 @@
 //! Query parameters: each at most once, none unknown, each with a range.
 
+use axum::{extract::Request, middleware::Next, response::Response};
 use http::Uri;
 use model::openapi::{FieldError, Location, Place};
 
@@ -79,6 +80,12 @@ impl Query {
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Refusal::fields(self.errors)) }
     }
+}
+
+/// Stands before handlers that take no parameters.
+pub(crate) async fn refuse_any(request: Request, next: Next) -> Result<Response, Refusal> {
+    Query::of(request.uri()).finish()?;
+    Ok(next.run(request).await)
 }
 
 fn wrong(name: &str, keyword: &'static str, message: &str) -> FieldError {

@@ -5,6 +5,7 @@ use std::any::Any;
 use axum::{
     Router,
     extract::{Path, State},
+    handler::Handler,
     middleware,
     response::{IntoResponse, Response},
     routing::{MethodRouter, delete, get, patch, post},
@@ -12,6 +13,7 @@ use axum::{
 use http::Uri;
 use model::problem::{Denial, ProblemKind};
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::HttpMethod;
 
 use crate::{
     admin::{
@@ -20,16 +22,85 @@ use crate::{
     context,
     guard::{self, Gate, Permit},
     health,
+    openapi::{
+        self,
+        operation::{Access, Doc},
+    },
     policy::Action,
+    query,
     refusal::Refusal,
     state::ControlState,
 };
 
 /// The control plane as one service. The listener puts a [`crate::port::PeerAddress`] into each request's extensions.
-///
-/// `/livez`, `/readyz`, `/metrics` and `/v1/problems` ask for no token, `/v1/leaks` for a signature; everything else asks for an operator token.
 pub fn router(state: ControlState) -> Router {
-    framed(open_paths().merge(caller_paths(&state)).merge(structure_paths(&state)).merge(node_paths(&state)), state)
+    let paths = table().into_iter().fold(Router::new(), |paths, entry| paths.route(&entry.path.clone(), entry.guarded(&state)));
+    framed(paths, state)
+}
+
+/// One method of one path.
+pub(crate) struct Entry {
+    /// The method; with GET goes HEAD.
+    pub(crate) method: HttpMethod,
+    /// The path, its parts in braces.
+    pub(crate) path: String,
+    /// Who may ask, and for what.
+    pub(crate) access: Access,
+    /// How it is described.
+    pub(crate) doc: Doc,
+    handler: MethodRouter<ControlState>,
+}
+
+impl Entry {
+    fn get<H: Handler<T, ControlState>, T: 'static>(path: impl Into<String>, access: impl Into<Access>, handler: H, doc: Doc) -> Self {
+        Self { method: HttpMethod::Get, path: path.into(), access: access.into(), doc, handler: get(handler) }
+    }
+
+    fn post<H: Handler<T, ControlState>, T: 'static>(path: impl Into<String>, access: impl Into<Access>, handler: H, doc: Doc) -> Self {
+        Self { method: HttpMethod::Post, path: path.into(), access: access.into(), doc, handler: post(handler) }
+    }
+
+    fn patch<H: Handler<T, ControlState>, T: 'static>(path: impl Into<String>, access: impl Into<Access>, handler: H, doc: Doc) -> Self {
+        Self { method: HttpMethod::Patch, path: path.into(), access: access.into(), doc, handler: patch(handler) }
+    }
+
+    fn delete<H: Handler<T, ControlState>, T: 'static>(path: impl Into<String>, access: impl Into<Access>, handler: H, doc: Doc) -> Self {
+        Self { method: HttpMethod::Delete, path: path.into(), access: access.into(), doc, handler: delete(handler) }
+    }
+
+    /// Whether any parameter of the query is one too many: a misspelled one must not look as if it had counted. Scrapers add some to
+    /// probes, and an unknown reporter learns nothing.
+    pub(crate) fn refuses_parameters(&self) -> bool {
+        let takes_any = match self.access {
+            Access::Open => !self.path.starts_with("/v1/"),
+            Access::Signed => true,
+            Access::Operator(_) => false,
+        };
+        !takes_any && !self.doc.has_query()
+    }
+
+    /// The handler with what stands before it.
+    fn guarded(self, state: &ControlState) -> MethodRouter<ControlState> {
+        let handler = if self.refuses_parameters() { self.handler.route_layer(middleware::from_fn(query::refuse_any)) } else { self.handler };
+        match self.access {
+            Access::Open | Access::Signed => handler,
+            Access::Operator(action) => guarded(state, action, handler),
+        }
+    }
+}
+
+/// Every method of every path: what the router serves, and what the `OpenAPI` document describes.
+///
+/// `/livez`, `/readyz`, `/metrics`, `/v1/problems` and `/v1/openapi.json` ask for no token, `/v1/leaks` for a signature; everything else
+/// asks for an operator token.
+pub(crate) fn table() -> Vec<Entry> {
+    let mut table = open_paths();
+    table.extend(key_paths());
+    table.extend(caller_paths());
+    table.extend(structure_paths());
+    table.extend(Section::ALL.into_iter().flat_map(section_paths));
+    table.extend(node_paths());
+    table
 }
 
 /// Puts the frame around some paths: request id, headers, problem documents, panics.
@@ -41,69 +112,80 @@ pub(crate) fn framed(paths: Router<ControlState>, state: ControlState) -> Router
         .with_state(state)
 }
 
-fn open_paths() -> Router<ControlState> {
-    Router::new()
-        .route("/livez", get(health::live))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .route("/v1/problems", get(problem::list))
-        .route("/v1/leaks/{reporter}", post(leak::by_reporter))
+fn open_paths() -> Vec<Entry> {
+    vec![
+        Entry::get("/livez", Access::Open, health::live, health::live_doc()),
+        Entry::get("/readyz", Access::Open, health::ready, health::ready_doc()),
+        Entry::get("/metrics", Access::Open, health::metrics, health::metrics_doc()),
+        Entry::get("/v1/problems", Access::Open, problem::list, problem::list_doc()),
+        Entry::get("/v1/openapi.json", Access::Open, openapi::serve, openapi::serve_doc()),
+        Entry::post("/v1/leaks/{reporter}", Access::Signed, leak::by_reporter, leak::by_reporter_doc()),
+    ]
 }
 
-fn caller_paths(state: &ControlState) -> Router<ControlState> {
-    let on = |action, methods| guarded(state, action, methods);
-    Router::new()
-        .route("/v1/keys", on(Action::KeyRead, get(key::list)).merge(on(Action::KeyCreate, post(key::create))))
-        .route("/v1/keys/leaked", on(Action::KeyRevoke, post(leak::by_operator)))
-        .route("/v1/keys/{id}", on(Action::KeyRead, get(key::show)).merge(on(Action::KeyChange, patch(life::change))))
-        .route("/v1/keys/{id}/roll", on(Action::KeyRoll, post(life::roll)))
-        .route("/v1/keys/{id}/end-overlap", on(Action::KeyRoll, post(life::end_overlap)))
-        .route("/v1/keys/{id}/approve", on(Action::KeyApprove, post(life::approve)))
-        .route("/v1/keys/{id}/disable", on(Action::KeyDisable, post(life::disable)))
-        .route("/v1/keys/{id}/enable", on(Action::KeyEnable, post(life::enable)))
-        .route("/v1/keys/{id}/revoke", on(Action::KeyRevoke, post(life::revoke)))
-        .route("/v1/tokens/deny", on(Action::TokenDeny, post(token::deny)))
-        .route("/v1/tokens/denied", on(Action::TokenRead, get(token::denied)))
-        .route("/v1/usage", on(Action::UsageRead, get(usage::series)))
-        .route("/v1/consumers", on(Action::ConsumerRead, get(consumer::list)).merge(on(Action::ConsumerCreate, post(consumer::create))))
-        .route("/v1/consumers/{id}", on(Action::ConsumerRead, get(consumer::show)).merge(on(Action::ConsumerDelete, delete(consumer::remove))))
-        .route(
-            "/v1/applications",
-            on(Action::ApplicationRead, get(application::list)).merge(on(Action::ApplicationCreate, post(application::create))),
-        )
-        .route(
-            "/v1/applications/{id}",
-            on(Action::ApplicationRead, get(application::show)).merge(on(Action::ApplicationDelete, delete(application::remove))),
-        )
+fn key_paths() -> Vec<Entry> {
+    vec![
+        Entry::get("/v1/keys", Action::KeyRead, key::list, key::list_doc()),
+        Entry::post("/v1/keys", Action::KeyCreate, key::create, key::create_doc()),
+        Entry::post("/v1/keys/leaked", Action::KeyRevoke, leak::by_operator, leak::by_operator_doc()),
+        Entry::get("/v1/keys/{id}", Action::KeyRead, key::show, key::show_doc()),
+        Entry::patch("/v1/keys/{id}", Action::KeyChange, life::change, life::change_doc()),
+        Entry::post("/v1/keys/{id}/roll", Action::KeyRoll, life::roll, life::roll_doc()),
+        Entry::post("/v1/keys/{id}/end-overlap", Action::KeyRoll, life::end_overlap, life::end_overlap_doc()),
+        Entry::post("/v1/keys/{id}/approve", Action::KeyApprove, life::approve, life::approve_doc()),
+        Entry::post("/v1/keys/{id}/disable", Action::KeyDisable, life::disable, life::disable_doc()),
+        Entry::post("/v1/keys/{id}/enable", Action::KeyEnable, life::enable, life::enable_doc()),
+        Entry::post("/v1/keys/{id}/revoke", Action::KeyRevoke, life::revoke, life::revoke_doc()),
+        Entry::get("/v1/usage", Action::UsageRead, usage::series, usage::series_doc()),
+    ]
 }
 
-fn structure_paths(state: &ControlState) -> Router<ControlState> {
-    let on = |action, methods| guarded(state, action, methods);
-    let paths = Router::new()
-        .route("/v1/tenants", on(Action::StructureRead, get(structure::tenants)))
-        .route("/v1/tenants/{name}", on(Action::StructureRead, get(structure::tenant)))
-        .route("/v1/plans", on(Action::StructureRead, get(structure::plans)))
-        .route("/v1/plans/{name}", on(Action::StructureRead, get(structure::plan)))
-        .route("/v1/apply", on(Action::DocumentApply, post(document::apply)))
-        .route("/v1/check", on(Action::DocumentCheck, post(document::check)));
-    Section::ALL.into_iter().fold(paths, |paths, section| {
-        let list = get(move |State(state): State<ControlState>, _: Permit, uri: Uri| structure::section(section, state, uri));
-        let entry = get(move |State(state): State<ControlState>, _: Permit, Path(name): Path<String>| structure::entry(section, state, name));
-        paths
-            .route(&format!("/v1/{}", section.as_str()), on(Action::StructureRead, list))
-            .route(&format!("/v1/{}/{{name}}", section.as_str()), on(Action::StructureRead, entry))
-    })
+fn caller_paths() -> Vec<Entry> {
+    vec![
+        Entry::post("/v1/tokens/deny", Action::TokenDeny, token::deny, token::deny_doc()),
+        Entry::get("/v1/tokens/denied", Action::TokenRead, token::denied, token::denied_doc()),
+        Entry::get("/v1/consumers", Action::ConsumerRead, consumer::list, consumer::list_doc()),
+        Entry::post("/v1/consumers", Action::ConsumerCreate, consumer::create, consumer::create_doc()),
+        Entry::get("/v1/consumers/{id}", Action::ConsumerRead, consumer::show, consumer::show_doc()),
+        Entry::delete("/v1/consumers/{id}", Action::ConsumerDelete, consumer::remove, consumer::remove_doc()),
+        Entry::get("/v1/applications", Action::ApplicationRead, application::list, application::list_doc()),
+        Entry::post("/v1/applications", Action::ApplicationCreate, application::create, application::create_doc()),
+        Entry::get("/v1/applications/{id}", Action::ApplicationRead, application::show, application::show_doc()),
+        Entry::delete("/v1/applications/{id}", Action::ApplicationDelete, application::remove, application::remove_doc()),
+    ]
 }
 
-fn node_paths(state: &ControlState) -> Router<ControlState> {
-    let on = |action, methods| guarded(state, action, methods);
-    Router::new()
-        .route("/v1/operators", on(Action::OperatorRead, get(operator::list)).merge(on(Action::OperatorCreate, post(operator::create))))
-        .route("/v1/operators/{id}/revoke", on(Action::OperatorRevoke, post(operator::revoke)))
-        .route("/status", on(Action::StatusRead, get(node::status)))
-        .route("/v1/nodes", on(Action::NodeRead, get(node::list)))
-        .route("/v1/cache/purge", on(Action::CachePurge, post(cache::purge)))
-        .route("/v1/audit/events", on(Action::AuditRead, get(audit::events)))
+fn structure_paths() -> Vec<Entry> {
+    vec![
+        Entry::get("/v1/tenants", Action::StructureRead, structure::tenants, structure::tenants_doc()),
+        Entry::get("/v1/tenants/{name}", Action::StructureRead, structure::tenant, structure::tenant_doc()),
+        Entry::get("/v1/plans", Action::StructureRead, structure::plans, structure::plans_doc()),
+        Entry::get("/v1/plans/{name}", Action::StructureRead, structure::plan, structure::plan_doc()),
+        Entry::post("/v1/apply", Action::DocumentApply, document::apply, document::apply_doc()),
+        Entry::post("/v1/check", Action::DocumentCheck, document::check, document::check_doc()),
+    ]
+}
+
+fn section_paths(section: Section) -> [Entry; 2] {
+    let list = move |State(state): State<ControlState>, _: Permit, uri: Uri| structure::section(section, state, uri);
+    let entry = move |State(state): State<ControlState>, _: Permit, Path(name): Path<String>| structure::entry(section, state, name);
+    let path = format!("/v1/{}", section.as_str());
+    [
+        Entry::get(path.clone() + "/{name}", Action::StructureRead, entry, structure::entry_doc(section)),
+        Entry::get(path, Action::StructureRead, list, structure::section_doc(section)),
+    ]
+}
+
+fn node_paths() -> Vec<Entry> {
+    vec![
+        Entry::get("/v1/operators", Action::OperatorRead, operator::list, operator::list_doc()),
+        Entry::post("/v1/operators", Action::OperatorCreate, operator::create, operator::create_doc()),
+        Entry::post("/v1/operators/{id}/revoke", Action::OperatorRevoke, operator::revoke, operator::revoke_doc()),
+        Entry::get("/status", Action::StatusRead, node::status, node::status_doc()),
+        Entry::get("/v1/nodes", Action::NodeRead, node::list, node::list_doc()),
+        Entry::post("/v1/cache/purge", Action::CachePurge, cache::purge, cache::purge_doc()),
+        Entry::get("/v1/audit/events", Action::AuditRead, audit::events, audit::events_doc()),
+    ]
 }
 
 /// Puts the guard before a method. Which methods a path has is no secret, so 405 comes before 401.

@@ -2,6 +2,7 @@
 
 mod answers;
 mod credentials;
-mod fixture;
+pub(crate) mod fixture;
 mod purge;
 mod records;
+mod strict;

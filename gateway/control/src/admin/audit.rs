@@ -10,6 +10,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use crate::{
     admin::{Reply, instant, page_request, store_refusal},
     guard::Permit,
+    openapi::{form, operation::Doc},
     query::Query,
     refusal::Refusal,
     state::ControlState,
@@ -25,7 +26,7 @@ pub(crate) async fn events(State(state): State<ControlState>, _: Permit, uri: Ur
     let events = store::audit::query(&replica, &filter, &page).await.map_err(|error| store_refusal(&error))?;
     // The question is part of the record: it shows whom a reader looked for.
     let question = uri.query().unwrap_or("everything");
-    Ok(Reply::page(&events.map(view))?.about(format!("audit:{question}")))
+    Ok(Reply::page(&events.map(view)).about(format!("audit:{question}")))
 }
 
 fn filter(query: &mut Query, now: UtcMicros) -> AuditFilter {
@@ -88,7 +89,7 @@ fn status_range(text: &str) -> Option<(u16, u16)> {
 /// An event with its place in the log. An event whose bytes cannot be read is shown as such: it still happened.
 fn view(item: AuditItem) -> Value {
     let mut members = Map::new();
-    members.insert("at".to_owned(), instant(item.at));
+    members.insert("at".to_owned(), Value::from(instant(item.at)));
     members.insert("node".to_owned(), Value::from(item.node));
     members.insert("incarnation".to_owned(), Value::from(item.incarnation));
     members.insert("seq".to_owned(), Value::from(item.seq));
@@ -99,6 +100,28 @@ fn view(item: AuditItem) -> Value {
         }
     }
     Value::Object(members)
+}
+
+/// How [`events`] is described.
+pub(crate) fn events_doc() -> Doc {
+    let status = form::status_range();
+    Doc::new("listAuditEvents", "Searches the access log, newest first")
+        .about("Reading it is itself recorded.")
+        .query_text("tenant", "Only of this tenant.")
+        .query_text("consumer", "Only of this consumer.")
+        .query_text("key", "Only with this key, by its public id.")
+        .query_text("request_id", "Only this request.")
+        .query_text("route", "Only on this route.")
+        .query_text("method", "Only with this request method.")
+        .query_text("action", "Only this action of an operator.")
+        .query_as("decision", form::word(["allow", "deny"]).into(), "Only what was decided so.")
+        .query_as("class", form::word(["access", "admin", "node"]).into(), "Only of this class.")
+        .query_as("phase", form::word(["intent", "outcome", "close"]).into(), "Only of this phase.")
+        .query_text("region", "Only of this region.")
+        .query_as("status", status.into(), "Only with such a status.")
+        .query::<form::Moment>("since", "From when on.")
+        .query::<form::Moment>("until", "Until when.")
+        .pages_of(form::record().into(), "A page.")
 }
 
 #[cfg(test)]

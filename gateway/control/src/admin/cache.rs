@@ -2,32 +2,36 @@
 
 use axum::extract::State;
 use model::purge::{PURGE_TAGS_MAX, Purge, Tag};
-use serde::Deserialize;
-use serde_json::json;
+use serde::{Deserialize, Serialize};
 use store::error::StoreError;
+use utoipa::ToSchema;
 use validator::{Validate, ValidationError};
 
 use crate::{
-    admin::{Reply, authority_revision, instant, plain_name, store_refusal},
+    admin::{AuthorityRevision, Reply, authority_revision, instant, plain_name, store_refusal},
     body::JsonBody,
     guard::Permit,
+    openapi::{form, operation::Doc},
     refusal::Refusal,
     state::ControlState,
 };
 
 /// What is to go. Members narrow each other; of several tags, each names.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PurgeCache {
     /// With one of these tags.
     #[serde(default)]
     #[validate(custom(function = tag_list))]
+    #[schema(value_type = form::CacheTags)]
     tags: Vec<String>,
     /// Of this route.
     #[validate(custom(function = plain_name))]
+    #[schema(value_type = Option<form::Name>)]
     route: Option<String>,
     /// Of this tenant's routes.
     #[validate(custom(function = plain_name))]
+    #[schema(value_type = Option<form::Name>)]
     tenant: Option<String>,
 }
 
@@ -62,16 +66,33 @@ pub(crate) async fn purge(State(state): State<ControlState>, permit: Permit, Jso
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let written =
         store::purge::create(&primary, &purge, &permit.actor()).await.map_err(|error| unknown(&error).unwrap_or_else(|| store_refusal(&error)))?;
-    let body = json!({
-        "tags": purge.tags,
-        "route": purge.route,
-        "tenant": purge.tenant,
-        "revision": authority_revision(written.revisions),
-        "committed_at": instant(written.item),
-    });
     // The revision first: a record has room for 128 bytes, and the change log has the rest.
     let object = format!("cache:{}.{} {purge}", written.revisions.epoch, written.revisions.authority);
-    Ok(Reply::ok(body).about(object))
+    let Purge { tags, route, tenant } = purge;
+    let (revision, committed_at) = (authority_revision(written.revisions), instant(written.item));
+    Ok(Reply::ok(&Purged { tags, route, tenant, revision, committed_at }).about(object))
+}
+
+/// What is not given any more.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Purged {
+    #[schema(value_type = Vec<form::CacheTag>)]
+    tags: Vec<Tag>,
+    #[schema(value_type = Option<String>)]
+    route: Option<Box<str>>,
+    #[schema(value_type = Option<String>)]
+    tenant: Option<Box<str>>,
+    revision: AuthorityRevision,
+    #[schema(value_type = form::Instant)]
+    committed_at: String,
+}
+
+/// How [`purge`] is described.
+pub(crate) fn purge_doc() -> Doc {
+    Doc::new("purgeCache", "Purges stored responses")
+        .about("Members narrow each other; at least one has to say what is to go. Every node takes it like the revocation of a key.")
+        .body::<PurgeCache>()
+        .answers::<Purged>(200, "Nodes that have reached the revision do not give them any more.")
 }
 
 /// A name that a purge cannot mean.

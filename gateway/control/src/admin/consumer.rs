@@ -2,35 +2,39 @@
 
 use axum::extract::{Path, State};
 use http::Uri;
-use model::id::ConsumerId;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use model::{id::ConsumerId, key::KeyId, problem::ProblemKind};
+use serde::{Deserialize, Serialize};
 use store::{
     consumer::{ConsumerInfo, Deleted, NewConsumer},
     error::StoreError,
     pool::Reader,
+    tenant::ManagedBy,
     write::Written,
 };
+use utoipa::ToSchema;
 use validator::Validate;
 
 use crate::{
-    admin::{Reply, authority_revision, instant, page_request, plain_name, read, store_refusal},
+    admin::{AuthorityRevision, Changed, Reply, authority_revision, instant, page_request, plain_name, read, store_refusal},
     body::JsonBody,
     guard::Permit,
+    openapi::{form, operation::Doc},
     query::Query,
     refusal::Refusal,
     state::ControlState,
 };
 
 /// What a consumer is asked for with.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateConsumer {
     /// Its name, unique in the deployment.
     #[validate(custom(function = plain_name))]
+    #[schema(value_type = form::Name)]
     name: String,
     /// The name of its tenant; the only one when absent.
     #[validate(custom(function = plain_name))]
+    #[schema(value_type = Option<form::Name>)]
     tenant: Option<String>,
 }
 
@@ -41,12 +45,12 @@ pub(crate) async fn list(State(state): State<ControlState>, _: Permit, uri: Uri)
     let tenant = query.text("tenant");
     query.finish()?;
     let consumers = read!(state, |reader| store::consumer::list(reader, tenant.as_deref(), &page))?;
-    Reply::page(&consumers.map(|consumer| view(&consumer)))
+    Ok(Reply::page(&consumers.map(Consumer::from)))
 }
 
 /// `GET /v1/consumers/{id or name}`.
 pub(crate) async fn show(State(state): State<ControlState>, _: Permit, Path(id): Path<String>) -> Result<Reply, Refusal> {
-    Ok(Reply::ok(view(&read!(state, |reader| find(reader, &id))?)))
+    Ok(Reply::ok(&Consumer::from(read!(state, |reader| find(reader, &id))?)))
 }
 
 /// `POST /v1/consumers`.
@@ -63,7 +67,7 @@ pub(crate) async fn create(State(state): State<ControlState>, permit: Permit, Js
         store_refusal(&error)
     })?;
     let id = written.item.id;
-    Ok(Reply::created(with_revision(view(&written.item), &written), format!("/v1/consumers/{id}")).about(format!("consumer:{id}")))
+    Ok(Reply::created(&Changed::<Consumer>::from(written), format!("/v1/consumers/{id}")).about(format!("consumer:{id}")))
 }
 
 /// `DELETE /v1/consumers/{id or name}`: its applications go with it, and their keys end.
@@ -71,7 +75,7 @@ pub(crate) async fn remove(State(state): State<ControlState>, permit: Permit, Pa
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let consumer = find(&primary, &id).await.map_err(|error| store_refusal(&error))?;
     let written = store::consumer::delete(&primary, consumer.id, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
-    Ok(Reply::ok(deleted(&json!(consumer.id), &written)).about(format!("consumer:{}", consumer.id)))
+    Ok(Reply::ok(&deleted(consumer.id.to_string(), written)).about(format!("consumer:{}", consumer.id)))
 }
 
 /// Finds a consumer by its id or its name.
@@ -83,30 +87,74 @@ pub(crate) async fn find(reader: &impl Reader, text: &str) -> Result<ConsumerInf
 }
 
 /// What a deletion took with it.
-pub(crate) fn deleted(id: &Value, written: &Written<Deleted>) -> Value {
-    json!({
-        "id": id,
-        "deleted": true,
-        "applications": written.item.applications,
-        "keys_revoked": written.item.keys_revoked,
-        "revision": authority_revision(written.revisions),
-    })
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Deletion {
+    id: String,
+    deleted: bool,
+    /// Names of applications that went with it.
+    applications: Vec<String>,
+    /// Keys that ended.
+    #[schema(value_type = Vec<form::KeyId>)]
+    keys_revoked: Vec<KeyId>,
+    revision: AuthorityRevision,
 }
 
-/// Adds the revision of a write to a view.
-pub(crate) fn with_revision<T>(mut view: Value, written: &Written<T>) -> Value {
-    if let Value::Object(members) = &mut view {
-        members.insert("revision".to_owned(), authority_revision(written.revisions));
+/// What a deletion took with it.
+pub(crate) fn deleted(id: String, written: Written<Deleted>) -> Deletion {
+    let Deleted { applications, keys_revoked } = written.item;
+    Deletion { id, deleted: true, applications, keys_revoked, revision: authority_revision(written.revisions) }
+}
+
+/// Who calls: an organization or a person.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Consumer {
+    #[schema(value_type = form::ConsumerKey)]
+    id: ConsumerId,
+    name: String,
+    /// The name of its tenant.
+    tenant: String,
+    #[schema(value_type = form::Ruler)]
+    managed_by: ManagedBy,
+    #[schema(value_type = form::Instant)]
+    created_at: String,
+}
+
+impl From<ConsumerInfo> for Consumer {
+    fn from(consumer: ConsumerInfo) -> Self {
+        let ConsumerInfo { id, name, tenant, managed_by, created_at } = consumer;
+        Self { id, name, tenant, managed_by, created_at: instant(created_at) }
     }
-    view
 }
 
-fn view(consumer: &ConsumerInfo) -> Value {
-    json!({
-        "id": consumer.id,
-        "name": consumer.name,
-        "tenant": consumer.tenant,
-        "managed_by": consumer.managed_by,
-        "created_at": instant(consumer.created_at),
-    })
+/// How [`list`] is described.
+pub(crate) fn list_doc() -> Doc {
+    Doc::new("listConsumers", "Lists consumers, newest first")
+        .query_text("tenant", "Only of this tenant, by name.")
+        .pages::<Consumer>("A page.")
+        .leads_to(200, "getConsumer", "id", "items/0/name")
+}
+
+/// How [`show`] is described.
+pub(crate) fn show_doc() -> Doc {
+    Doc::new("getConsumer", "Shows a consumer").path_text("id", "Its id or its name.").answers::<Consumer>(200, "The consumer.")
+}
+
+/// How [`create`] is described.
+pub(crate) fn create_doc() -> Doc {
+    Doc::new("createConsumer", "Makes a consumer")
+        .body::<CreateConsumer>()
+        .answers::<Changed<Consumer>>(201, "It is made.")
+        .field(201, "location", form::text("Where it stands.").into())
+        .leads_to(201, "getConsumer", "id", "id")
+        .leads_to(201, "deleteConsumer", "id", "id")
+        .refuses(ProblemKind::ResourceConflict)
+}
+
+/// How [`remove`] is described.
+pub(crate) fn remove_doc() -> Doc {
+    Doc::new("deleteConsumer", "Removes a consumer")
+        .about("Its applications go with it, and their keys end. What belongs to the gateway file is removed there.")
+        .path_text("id", "Its id or its name.")
+        .answers::<Deletion>(200, "It is gone.")
+        .refuses(ProblemKind::ResourceConflict)
 }

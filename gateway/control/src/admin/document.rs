@@ -5,20 +5,22 @@ use std::sync::Arc;
 use axum::extract::{Request, State};
 use bytes::Bytes;
 use model::{
-    change::Revisions,
     compile::{self, ConfigError},
     document::Document,
+    key::KeyId,
     problem::{Denial, ProblemKind},
     source::TEXT_BYTES_MAX,
 };
-use serde_json::{Value, json};
-use store::apply::{ApplyReport, Mode};
+use serde::{Serialize, de::IgnoredAny};
+use store::apply::{ApplyReport, Mode, ResourceKind, ResourceName};
 use tokio::sync::OwnedSemaphorePermit;
+use utoipa::{ToSchema, openapi::Required};
 
 use crate::{
-    admin::{Reply, store_refusal, unexpected},
+    admin::{LaneRevisions, Reply, store_refusal, unexpected},
     body::{self, DecodeError},
     guard::Permit,
+    openapi::{form, operation::Doc},
     query::Query,
     refusal::Refusal,
     state::ControlState,
@@ -28,7 +30,7 @@ use crate::{
 pub(crate) async fn check(State(state): State<ControlState>, _: Permit, request: Request) -> Result<Reply, Refusal> {
     Query::of(request.uri()).finish()?;
     let (document, _turn) = receive(&state, request).await?;
-    Ok(Reply::ok(json!({ "valid": true, "counts": counts(&document) })))
+    Ok(Reply::ok(&Checked { valid: true, counts: Counts::of(&document) }))
 }
 
 /// `POST /v1/apply`: one transaction, or with `?dry_run=true` what it would change.
@@ -41,7 +43,7 @@ pub(crate) async fn apply(State(state): State<ControlState>, permit: Permit, req
     let mode = if dry_run { Mode::DryRun } else { Mode::Commit };
     let report = store::apply::apply(&primary, &document, mode, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
     let about = if dry_run { "document (dry run)" } else { "document" };
-    Ok(Reply::ok(view(&report, dry_run)).about(about.to_owned()))
+    Ok(Reply::ok(&Applied::new(report, dry_run)).about(about.to_owned()))
 }
 
 /// Receives, decodes and compiles a document. The turn that comes with it is held until the answer is made: documents
@@ -61,6 +63,10 @@ async fn receive(state: &ControlState, request: Request) -> Result<(Arc<Document
 }
 
 fn decode_and_compile(bytes: &Bytes, identities: &[Box<str>]) -> Result<Document, Refusal> {
+    if !body::is_object(bytes) {
+        body::decode::<IgnoredAny>(bytes)?;
+        return Err(Refusal::document(vec![ConfigError { path: String::new(), message: "must be an object".to_owned(), help: None }]));
+    }
     let document: Document = body::decode_at(bytes).map_err(|error| match error {
         DecodeError::Syntax { line, column } => body::syntax(line, column),
         DecodeError::Member(member) => Refusal::document(vec![ConfigError { path: member.dotted(), message: member.message, help: None }]),
@@ -70,32 +76,99 @@ fn decode_and_compile(bytes: &Bytes, identities: &[Box<str>]) -> Result<Document
     Ok(document)
 }
 
-fn counts(document: &Document) -> Value {
-    json!({
-        "regions": document.regions.len(),
-        "domains": document.domains.len(),
-        "tenants": document.tenants.len(),
-        "plans": document.plans.len(),
-        "issuers": document.issuers.len(),
-        "certificate_authorities": document.certificate_authorities.len(),
-        "apis": document.apis.len(),
-        "consumers": document.consumers.len(),
-        "applications": document.applications.len(),
-        "upstreams": document.upstreams.len(),
-        "routes": document.routes.len(),
-    })
+/// A document that nodes could serve.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Checked {
+    valid: bool,
+    counts: Counts,
 }
 
-fn view(report: &ApplyReport, dry_run: bool) -> Value {
-    let Revisions { epoch, authority, structural } = report.revisions;
-    json!({
-        "dry_run": dry_run,
-        "changed": !report.is_empty(),
-        "created": report.created,
-        "updated": report.updated,
-        "deleted": report.deleted,
-        "unchanged": report.unchanged,
-        "keys_revoked": report.keys_revoked,
-        "revisions": { "epoch": epoch, "authority": authority, "structural": structural },
-    })
+/// How many entries a document has.
+#[derive(Debug, Serialize, ToSchema)]
+struct Counts {
+    regions: usize,
+    domains: usize,
+    tenants: usize,
+    plans: usize,
+    issuers: usize,
+    certificate_authorities: usize,
+    apis: usize,
+    consumers: usize,
+    applications: usize,
+    upstreams: usize,
+    routes: usize,
+}
+
+impl Counts {
+    const fn of(document: &Document) -> Self {
+        Self {
+            regions: document.regions.len(),
+            domains: document.domains.len(),
+            tenants: document.tenants.len(),
+            plans: document.plans.len(),
+            issuers: document.issuers.len(),
+            certificate_authorities: document.certificate_authorities.len(),
+            apis: document.apis.len(),
+            consumers: document.consumers.len(),
+            applications: document.applications.len(),
+            upstreams: document.upstreams.len(),
+            routes: document.routes.len(),
+        }
+    }
+}
+
+/// What writing a document changed, or would change.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Applied {
+    dry_run: bool,
+    changed: bool,
+    created: Vec<Resource>,
+    updated: Vec<Resource>,
+    /// What only the gateway file had, and has no more.
+    deleted: Vec<Resource>,
+    unchanged: Vec<Resource>,
+    /// Keys that ended with their applications.
+    #[schema(value_type = Vec<form::KeyId>)]
+    keys_revoked: Vec<KeyId>,
+    revisions: LaneRevisions,
+}
+
+/// A resource of the gateway document.
+#[derive(Debug, Serialize, ToSchema)]
+struct Resource {
+    #[schema(value_type = form::Kind)]
+    kind: ResourceKind,
+    name: String,
+}
+
+impl Applied {
+    fn new(report: ApplyReport, dry_run: bool) -> Self {
+        let changed = !report.is_empty();
+        let ApplyReport { created, updated, deleted, unchanged, keys_revoked, revisions } = report;
+        let [created, updated, deleted, unchanged] = [created, updated, deleted, unchanged].map(resources);
+        Self { dry_run, changed, created, updated, deleted, unchanged, keys_revoked, revisions: revisions.into() }
+    }
+}
+
+fn resources(names: Vec<ResourceName>) -> Vec<Resource> {
+    names.into_iter().map(|ResourceName { kind, name }| Resource { kind, name }).collect()
+}
+
+/// How [`check`] is described.
+pub(crate) fn check_doc() -> Doc {
+    described("checkDocument", "Compiles a gateway document and writes nothing").answers::<Checked>(200, "Nodes could serve it.")
+}
+
+/// How [`apply`] is described.
+pub(crate) fn apply_doc() -> Doc {
+    described("applyDocument", "Makes what a gateway document says so")
+        .about("One transaction; what the document no longer has goes. What was made through this API stays.")
+        .query_as("dry_run", form::switch().into(), "Only says what would change.")
+        .answers::<Applied>(200, "It is so, or would be.")
+        .refuses(ProblemKind::ResourceConflict)
+}
+
+fn described(id: &'static str, summary: &'static str) -> Doc {
+    let about = "A gateway document as JSON, with everything that it refers to inline; docs/configuration.md lists its members.";
+    Doc::new(id, summary).body_with(form::gateway_document(about).into(), Required::True).refuses(ProblemKind::DocumentInvalid)
 }

@@ -1,6 +1,7 @@
 //! `/v1/keys`: issued once, shown once, revoked for good. What happens to a key in between is in [`life`].
 
 pub(crate) mod life;
+mod view;
 mod wish;
 
 use axum::extract::{Path, State};
@@ -8,10 +9,10 @@ use http::{HeaderMap, Uri};
 use model::{
     change::KeyState,
     id::ApplicationId,
-    key::{self, Issued, KeyId, Purpose},
+    key::{self, Issued, KeyId},
     problem::{Denial, ProblemKind},
 };
-use serde_json::{Value, json};
+use serde::Serialize;
 use store::{
     application::{ApplicationInfo, NoDefault},
     error::StoreError,
@@ -20,11 +21,15 @@ use store::{
     write::Written,
 };
 
-use self::wish::CreateKey;
+use self::{
+    view::{IssuedBefore, IssuedKey, Key, ShownKey},
+    wish::CreateKey,
+};
 use crate::{
-    admin::{Reply, consumer::with_revision, instant, page_request, read, store_refusal},
+    admin::{Reply, authority_revision, page_request, read, store_refusal},
     body::JsonBody,
     guard::Permit,
+    openapi::{form, operation::Doc},
     query::Query,
     refusal::Refusal,
     state::ControlState,
@@ -65,8 +70,8 @@ pub(crate) async fn create(
             call,
         };
         match store::key::create(&primary, new, &permit.actor()).await {
-            Ok(Created::New(written)) => return Ok(created(&written, &issued)),
-            Ok(Created::Before(before)) => return Ok(created_before(&before)),
+            Ok(Created::New(written)) => return Ok(created(written, &issued)),
+            Ok(Created::Before(before)) => return Ok(created_before(before)),
             Err(StoreError::Conflict { constraint, .. }) if constraint == "api_key_pk" => {}
             Err(StoreError::NotFound { what: "plan", .. }) => return Err(Refusal::field("/plan", "unknown", "is not the name of a plan")),
             Err(error) => return Err(store_refusal(&error)),
@@ -76,26 +81,19 @@ pub(crate) async fn create(
     Err(Refusal::internal())
 }
 
-fn created(written: &Written<KeyInfo>, issued: &Issued) -> Reply {
+fn created(written: Written<KeyInfo>, issued: &Issued) -> Reply {
     let id = written.item.id;
-    Reply::created(with_secret(written, issued), format!("/v1/keys/{id}")).about(format!("key:{id}"))
+    Reply::created(&with_secret(written, issued), format!("/v1/keys/{id}")).about(format!("key:{id}"))
 }
 
-fn created_before(key: &KeyInfo) -> Reply {
-    let mut body = view(key);
-    if let Value::Object(members) = &mut body {
-        members.insert("secret".to_owned(), Value::Null);
-    }
-    Reply::ok(body).about(format!("key:{}", key.id)).replayed()
+fn created_before(key: KeyInfo) -> Reply {
+    let object = format!("key:{}", key.id);
+    Reply::ok(&IssuedBefore { key: key.into(), secret: () }).about(object).replayed()
 }
 
 /// A key with its new secret, which is shown here and never again.
-fn with_secret(written: &Written<KeyInfo>, issued: &Issued) -> Value {
-    let mut body = with_revision(view(&written.item), written);
-    if let Value::Object(members) = &mut body {
-        members.insert("secret".to_owned(), Value::from(issued.text.expose_secret()));
-    }
-    body
+fn with_secret(written: Written<KeyInfo>, issued: &Issued) -> impl Serialize {
+    IssuedKey { key: written.item.into(), revision: authority_revision(written.revisions), secret: issued.text.expose_secret().to_owned() }
 }
 
 /// Draws until there is a credential.
@@ -155,50 +153,49 @@ pub(crate) async fn list(State(state): State<ControlState>, _: Permit, uri: Uri)
     };
     let filter = KeyFilter { application, state: key_state, tenant };
     let keys = read!(state, |reader| store::key::list(reader, &filter, &page))?;
-    Reply::page(&keys.map(|key| view(&key)))
+    Ok(Reply::page(&keys.map(Key::from)))
 }
 
 /// `GET /v1/keys/{id}`.
 pub(crate) async fn show(State(state): State<ControlState>, _: Permit, Path(id): Path<String>) -> Result<Reply, Refusal> {
     let id = KeyId::parse(&id).ok_or_else(|| Refusal::not_found("key"))?;
-    let mut body = view(&read!(state, |reader| store::key::get(reader, &id))?);
+    let key = read!(state, |reader| store::key::get(reader, &id))?;
     let last = read!(state, |reader| store::usage::last_use(reader, &id))?;
-    let old = read!(state, |reader| store::usage::old_secret_requests(reader, &id))?;
-    if let Value::Object(members) = &mut body {
-        let used = last.map(|last| json!({ "at": instant(last.at), "region": last.region, "client": last.client }));
-        members.insert("last_used".to_owned(), used.unwrap_or(Value::Null));
-        members.insert("previous_requests_30s".to_owned(), Value::from(old));
-    }
-    Ok(Reply::ok(body))
+    let previous_requests_30s = read!(state, |reader| store::usage::old_secret_requests(reader, &id))?;
+    Ok(Reply::ok(&ShownKey { key: key.into(), last_used: last.map(Into::into), previous_requests_30s }))
 }
 
-/// A key as clients see it: nothing that authenticates.
-fn view(key: &KeyInfo) -> Value {
-    json!({
-        "id": key.id,
-        "name": key.name,
-        "application": key.application,
-        "application_name": key.application_name,
-        "consumer": key.consumer,
-        "consumer_name": key.consumer_name,
-        "tenant": key.tenant,
-        "environment": key.environment,
-        "prefix": Purpose::prefix(key.environment.purpose()),
-        "last_four": key.last_four,
-        "scopes": key.scopes,
-        "plan": key.plan,
-        "routes": key.restrictions.routes,
-        "methods": key.restrictions.methods,
-        "addresses": key.restrictions.addresses,
-        "state": key.state,
-        "expires_at": instant(key.expires_at),
-        "created_at": instant(key.created_at),
-        "created_by": key.created_by,
-        "rolled_at": key.rolled_at.map(instant),
-        "previous_last_four": key.previous.as_ref().map(|previous| &previous.last_four),
-        "previous_until": key.previous.as_ref().map(|previous| instant(previous.until)),
-        "revoked_at": key.revoked_at.map(instant),
-        "revoked_by": key.revoked_by,
-        "revoked_reason": key.revoked_reason,
-    })
+/// How [`list`] is described.
+pub(crate) fn list_doc() -> Doc {
+    Doc::new("listKeys", "Lists keys, newest first")
+        .query_text("application", "Only of this application, by its id or its name.")
+        .query::<form::KeyStatus>("state", "Only in this state.")
+        .query_text("tenant", "Only of this tenant, by name.")
+        .pages::<Key>("A page.")
+        .leads_to(200, "getKey", "id", "items/0/id")
+        .refuses(ProblemKind::ResourceNotFound)
+}
+
+/// How [`create`] is described.
+pub(crate) fn create_doc() -> Doc {
+    let call = form::call_key(wish::CALL_KEY_MAX);
+    Doc::new("createKey", "Issues a key")
+        .about("The answer is the only one that ever holds the secret.")
+        .header("idempotency-key", call.into(), "Names this call: sent again with the same body, it makes no second key.")
+        .body::<CreateKey>()
+        .answers::<IssuedKey>(201, "It is issued.")
+        .field(201, "location", form::text("Where it stands.").into())
+        .answers::<IssuedBefore>(200, "An earlier call with this Idempotency-Key has issued it.")
+        .field(200, "idempotency-replayed", form::word(["true"]).into())
+        .leads_to(201, "getKey", "id", "id")
+        .leads_to(201, "changeKey", "id", "id")
+        .leads_to(201, "rollKey", "id", "id")
+        .leads_to(201, "disableKey", "id", "id")
+        .leads_to(201, "revokeKey", "id", "id")
+        .refuses(ProblemKind::ResourceConflict)
+}
+
+/// How [`show`] is described.
+pub(crate) fn show_doc() -> Doc {
+    Doc::new("getKey", "Shows a key, and when it was used last").path::<form::KeyId>("id", "Its public id.").answers::<ShownKey>(200, "The key.")
 }

@@ -14,14 +14,14 @@ use model::{
     leak::Reporter,
     problem::{Denial, ProblemKind},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use store::{
     actor::{Actor, ActorKind},
     error::StoreError,
     key::RevokedReason,
     pool::Primary,
 };
+use utoipa::{ToSchema, openapi::Required};
 use validator::{Validate, ValidationError};
 
 use crate::{
@@ -29,6 +29,7 @@ use crate::{
     body::{self, JsonBody},
     context::Context,
     guard::{self, Permit},
+    openapi::{form, operation::Doc},
     refusal::Refusal,
     state::ControlState,
 };
@@ -43,15 +44,16 @@ const WORK_NANOS: u64 = 20_000_000_000;
 /// What the act is called in the access log.
 const ACTION: &str = "key.leak";
 
-const KEY_ID: &str = "github-public-key-identifier";
-const SIGNATURE: &str = "github-public-key-signature";
+pub(crate) const KEY_ID: &str = "github-public-key-identifier";
+pub(crate) const SIGNATURE: &str = "github-public-key-signature";
 
 /// What an operator reports.
-#[derive(Deserialize, Validate)]
+#[derive(Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Leaked {
     /// Whole keys, as they were found.
     #[validate(custom(function = few))]
+    #[schema(min_items = 1, max_items = 200)]
     keys: Vec<String>,
 }
 
@@ -60,11 +62,55 @@ fn few(keys: &[String]) -> Result<(), ValidationError> {
 }
 
 /// One entry of a scanner's report; members that are not needed are passed over.
-#[derive(Deserialize)]
-struct Entry {
+#[derive(Deserialize, ToSchema)]
+#[schema(as = LeakedToken)]
+pub(crate) struct Entry {
     token: String,
     #[serde(default, rename = "type")]
     kind: String,
+}
+
+/// What became of reported keys.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct FoundKeys {
+    /// In the order of the report.
+    items: Vec<Found>,
+}
+
+/// What became of a reported key.
+#[derive(Debug, Serialize, ToSchema)]
+struct Found {
+    /// Null when it is none of ours.
+    #[schema(value_type = Option<form::KeyId>)]
+    id: Option<KeyId>,
+    #[schema(value_type = form::LeakOutcome)]
+    outcome: &'static str,
+}
+
+/// What a scanner is told of a finding.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = LeakLabel)]
+pub(crate) struct Answer {
+    /// SHA-256 of the token in hexadecimal digits.
+    token_hash: String,
+    /// As the report has it.
+    token_type: String,
+    #[schema(value_type = form::LeakVerdict)]
+    label: &'static str,
+}
+
+/// How [`by_operator`] is described.
+pub(crate) fn by_operator_doc() -> Doc {
+    Doc::new("reportLeakedKeys", "Revokes leaked keys").body::<Leaked>().answers::<FoundKeys>(200, "What became of each.")
+}
+
+/// How [`by_reporter`] is described.
+pub(crate) fn by_reporter_doc() -> Doc {
+    Doc::new("reportLeaks", "Takes a secret scanner's report of leaked keys")
+        .about("As GitHub's secret scanning sends it. Reporters stand in the node file; no other exists.")
+        .path_text("reporter", "Who reports.")
+        .sends_list::<Entry>(Required::True)
+        .answers_list::<Answer>(200, "Which of the findings were keys of ours.")
 }
 
 /// What became of a reported text.
@@ -104,9 +150,9 @@ pub(crate) async fn by_operator(State(state): State<ControlState>, permit: Permi
         if let Finding::Revoked(id) = finding {
             revoked.push(id.to_string());
         }
-        items.push(json!({ "id": finding.id(), "outcome": finding.word() }));
+        items.push(Found { id: finding.id(), outcome: finding.word() });
     }
-    Ok(Reply::ok(json!({ "items": items })).about(format!("key:{}", revoked.join(","))))
+    Ok(Reply::ok(&FoundKeys { items }).about(format!("key:{}", revoked.join(","))))
 }
 
 /// `POST /v1/leaks/{reporter}`: no operator, but a signature. A reporter that is not configured is no path at all.
@@ -165,7 +211,7 @@ async fn report(state: &ControlState, bytes: &Bytes, actor: &Actor) -> Result<Re
         }
         let label = if finding == Finding::Foreign { "false_positive" } else { "true_positive" };
         let hash = data_encoding::HEXLOWER.encode(&fingerprint_plain(entry.token.as_bytes()));
-        labels.push(json!({ "token_hash": hash, "token_type": entry.kind, "label": label }));
+        labels.push(Answer { token_hash: hash, token_type: entry.kind.clone(), label });
     }
     let object = format!("key:{}", revoked.join(","));
     if failed > 0 {
@@ -173,7 +219,7 @@ async fn report(state: &ControlState, bytes: &Bytes, actor: &Actor) -> Result<Re
         let text = "not every finding could be looked at; send the report again";
         return Ok(Reply::refused(Denial::new(ProblemKind::DatabaseUnavailable, text).retry_after(5)).about(object));
     }
-    Ok(Reply::ok(Value::Array(labels)).about(object))
+    Ok(Reply::ok(&labels).about(object))
 }
 
 /// Looks at one text, and revokes the key whose secret it is.

@@ -2,12 +2,18 @@
 
 use axum::extract::State;
 use http::Uri;
-use serde_json::{Value, json};
-use store::{node::NodeInfo, topology::ServerState};
+use serde::Serialize;
+use store::{
+    node::{Nack, NodeInfo},
+    topology::ServerState,
+};
+use utoipa::ToSchema;
 
 use crate::{
-    admin::{Reply, instant, read},
+    admin::{LaneRevisions, Listed, Reply, instant, read},
     guard::Permit,
+    openapi::{form, operation::Doc},
+    port::{NodeFacts, Readiness},
     query::Query,
     refusal::Refusal,
     state::ControlState,
@@ -16,28 +22,52 @@ use crate::{
 /// `GET /status`: what this node says about itself, and how it sees the database's servers.
 pub(crate) async fn status(State(state): State<ControlState>, _: Permit, uri: Uri) -> Result<Reply, Refusal> {
     Query::of(&uri).finish()?;
-    Ok(Reply::ok(json!({
-        "node": state.status().node(),
-        "readiness": state.status().ready(),
-        "database": database(&state),
-    })))
+    let (node, readiness) = (state.status().node(), state.status().ready());
+    Ok(Reply::ok(&NodeStatus { node, readiness, database: database(&state) }))
 }
 
-fn database(state: &ControlState) -> Vec<Value> {
+/// What a node says about itself.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NodeStatus {
+    node: NodeFacts,
+    readiness: Readiness,
+    /// How it sees the servers of the control database.
+    database: Vec<DatabaseServer>,
+}
+
+/// A server of the control database, as a node sees it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct DatabaseServer {
+    /// `host:port`.
+    address: String,
+    /// The region that reads it.
+    region: String,
+    #[schema(value_type = form::ServerRole)]
+    state: &'static str,
+    /// How far it is behind the primary; null when that is not known.
+    lag_bytes: Option<u64>,
+    /// How long the last look took.
+    rtt_us: Option<u64>,
+}
+
+/// How [`status`] is described.
+pub(crate) fn status_doc() -> Doc {
+    Doc::new("getStatus", "Shows what this node says about itself").answers::<NodeStatus>(200, "This node.")
+}
+
+fn database(state: &ControlState) -> Vec<DatabaseServer> {
     let word = |state| match state {
         ServerState::Primary => "primary",
         ServerState::Standby => "standby",
         ServerState::Unreachable => "unreachable",
     };
     let view = state.topology().view();
-    let server = |server: &store::topology::ServerView| {
-        json!({
-            "address": server.address,
-            "region": server.region,
-            "state": word(server.state),
-            "lag_bytes": server.lag_bytes,
-            "rtt_us": server.rtt_us,
-        })
+    let server = |server: &store::topology::ServerView| DatabaseServer {
+        address: server.address.clone(),
+        region: server.region.clone(),
+        state: word(server.state),
+        lag_bytes: server.lag_bytes,
+        rtt_us: server.rtt_us,
     };
     view.servers.iter().map(server).collect()
 }
@@ -46,17 +76,42 @@ fn database(state: &ControlState) -> Vec<Value> {
 pub(crate) async fn list(State(state): State<ControlState>, _: Permit, uri: Uri) -> Result<Reply, Refusal> {
     Query::of(&uri).finish()?;
     let nodes = read!(state, |reader| store::node::list(reader))?;
-    let items: Vec<Value> = nodes.iter().map(view).collect();
-    Ok(Reply::ok(json!({ "items": items, "next_cursor": null })))
+    Ok(Reply::ok(&Listed::all(nodes.into_iter().map(Node::from))))
 }
 
-fn view(node: &NodeInfo) -> Value {
-    json!({
-        "name": node.name,
-        "region": node.region,
-        "incarnation": node.incarnation,
-        "revisions": node.revisions,
-        "nack": node.nack,
-        "last_seen": instant(node.last_seen),
-    })
+/// A node, as it last reported.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Node {
+    name: String,
+    region: String,
+    /// Which start of the node this is.
+    incarnation: u64,
+    /// What it has applied.
+    revisions: LaneRevisions,
+    /// The document that it refused, if it did.
+    nack: Option<RefusedDocument>,
+    #[schema(value_type = form::Instant)]
+    last_seen: String,
+}
+
+/// A document that a node does not serve.
+#[derive(Debug, Serialize, ToSchema)]
+struct RefusedDocument {
+    /// Its revision.
+    structural: u64,
+    /// Why, in the compiler's words.
+    message: String,
+}
+
+impl From<NodeInfo> for Node {
+    fn from(node: NodeInfo) -> Self {
+        let NodeInfo { name, region, incarnation, revisions, nack, last_seen } = node;
+        let nack = nack.map(|Nack { structural, message }| RefusedDocument { structural, message });
+        Self { name, region, incarnation, revisions: revisions.into(), nack, last_seen: instant(last_seen) }
+    }
+}
+
+/// How [`list`] is described.
+pub(crate) fn list_doc() -> Doc {
+    Doc::new("listNodes", "Lists the nodes that reported last, newest first").answers_whole::<Node>("At most 1,000 of them.")
 }

@@ -6,18 +6,19 @@ use model::{
     key::{self, KeyId, Purpose},
     problem::{Denial, ProblemKind},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use store::{
     error::StoreError,
     operator::{NewOperator, OperatorInfo},
 };
+use utoipa::ToSchema;
 use validator::Validate;
 
 use crate::{
     admin::{Reply, instant, key::draw, page_request, plain_name, read, store_refusal},
-    body::JsonBody,
+    body::{JsonBody, whole},
     guard::Permit,
+    openapi::{form, operation::Doc},
     policy,
     query::Query,
     refusal::Refusal,
@@ -29,16 +30,20 @@ const EXPIRES_IN_DEFAULT_SECONDS: u32 = 90 * 24 * 60 * 60;
 const EXPIRES_IN_MAX_SECONDS: u32 = 400 * 24 * 60 * 60;
 
 /// A new operator.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateOperator {
     /// Whose token it is; unique among those that are not revoked.
     #[validate(custom(function = plain_name))]
+    #[schema(value_type = form::Name)]
     name: String,
     /// `viewer`, `developer`, `approver`, `operator`, `security`, `auditor`, or `admin` for operator and auditor together.
+    #[schema(value_type = form::OperatorRole)]
     role: String,
     /// Seconds until it ends; 90 days when absent.
     #[validate(range(min = 60, max = EXPIRES_IN_MAX_SECONDS, message = "must be 60 to 34560000 seconds, that is 400 days"))]
+    #[serde(default, deserialize_with = "whole")]
+    #[schema(minimum = 60, maximum = 34_560_000)]
     expires_in: Option<u32>,
 }
 
@@ -58,12 +63,10 @@ pub(crate) async fn create(State(state): State<ControlState>, permit: Permit, Js
     let expires_at = state.now().wall.plus_seconds(i64::from(body.expires_in.unwrap_or(EXPIRES_IN_DEFAULT_SECONDS)));
     let new = NewOperator { issued: &issued, name: &body.name, role: &body.role, expires_at: Some(expires_at) };
     let made = store::operator::create(&primary, new, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
-    let mut view = view(&made);
-    if let Value::Object(members) = &mut view {
-        members.insert("token".to_owned(), Value::from(issued.text.expose_secret()));
-    }
+    let object = format!("operator:{}", made.id);
+    let made = NewToken { operator: made.into(), token: issued.text.expose_secret().to_owned() };
     // There is no address to read one operator at; the list has it.
-    Ok(Reply::created(view, "/v1/operators".to_owned()).about(format!("operator:{}", made.id)))
+    Ok(Reply::created(&made, "/v1/operators".to_owned()).about(object))
 }
 
 /// `GET /v1/operators`: newest first, without those that are revoked.
@@ -72,7 +75,7 @@ pub(crate) async fn list(State(state): State<ControlState>, _: Permit, uri: Uri)
     let page = page_request(&mut query);
     query.finish()?;
     let operators = read!(state, |reader| store::operator::list(reader, &page))?;
-    Reply::page(&operators.map(|operator| view(&operator)))
+    Ok(Reply::page(&operators.map(Operator::from)))
 }
 
 /// `POST /v1/operators/{id}/revoke`: here at once, on other nodes within some seconds. Doing it again changes nothing.
@@ -85,15 +88,70 @@ pub(crate) async fn revoke(State(state): State<ControlState>, permit: Permit, Pa
         Err(error) => return Err(store_refusal(&error)),
     }
     state.operators().forget(&id);
-    Ok(Reply::ok(json!({ "id": id, "state": "revoked" })).about(format!("operator:{id}")))
+    Ok(Reply::ok(&Revoked { id, state: "revoked" }).about(format!("operator:{id}")))
 }
 
-fn view(operator: &OperatorInfo) -> Value {
-    json!({
-        "id": operator.id,
-        "name": operator.name,
-        "role": operator.role,
-        "expires_at": operator.expires_at.map(instant),
-        "created_at": instant(operator.created_at),
-    })
+/// An operator token, without its secret.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Operator {
+    #[schema(value_type = form::KeyId)]
+    id: KeyId,
+    name: String,
+    #[schema(value_type = form::OperatorRole)]
+    role: String,
+    /// When it ends; the first one of a deployment may have none.
+    #[schema(value_type = Option<form::Instant>)]
+    expires_at: Option<String>,
+    #[schema(value_type = form::Instant)]
+    created_at: String,
+}
+
+impl From<OperatorInfo> for Operator {
+    fn from(operator: OperatorInfo) -> Self {
+        let OperatorInfo { id, name, role, expires_at, created_at } = operator;
+        Self { id, name, role, expires_at: expires_at.map(instant), created_at: instant(created_at) }
+    }
+}
+
+/// An operator token that was made now.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct NewToken {
+    #[serde(flatten)]
+    operator: Operator,
+    /// Shown here and never again.
+    token: String,
+}
+
+/// An operator token that is over.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Revoked {
+    #[schema(value_type = form::KeyId)]
+    id: KeyId,
+    #[schema(value_type = form::OperatorState)]
+    state: &'static str,
+}
+
+/// How [`create`] is described.
+pub(crate) fn create_doc() -> Doc {
+    Doc::new("createOperator", "Makes an operator token")
+        .about("Nobody makes one that may more than they may themselves. The answer is the only one that ever holds the token.")
+        .body::<CreateOperator>()
+        .answers::<NewToken>(201, "It is made.")
+        .field(201, "location", form::text("Where the list stands.").into())
+        .leads_to(201, "revokeOperator", "id", "id")
+        .refuses(ProblemKind::ResourceConflict)
+}
+
+/// How [`list`] is described.
+pub(crate) fn list_doc() -> Doc {
+    Doc::new("listOperators", "Lists operator tokens that are not revoked, newest first").pages::<Operator>("A page.")
+}
+
+/// How [`revoke`] is described.
+pub(crate) fn revoke_doc() -> Doc {
+    Doc::new("revokeOperator", "Ends an operator token")
+        .about("The node that is asked refuses it at once, others within some seconds. Doing it again changes nothing.")
+        .path::<form::KeyId>("id", "Its public id.")
+        .empty_body()
+        .answers::<Revoked>(200, "It is revoked.")
 }

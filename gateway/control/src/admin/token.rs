@@ -9,15 +9,17 @@ use model::{
     duration::Span,
     time::UtcMicros,
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
 use store::{denial::DenialInfo, error::StoreError};
+use utoipa::ToSchema;
+use uuid::Uuid;
 use validator::{Validate, ValidationError};
 
 use crate::{
-    admin::{Reply, audit::moment, authority_revision, instant, page_request, read, store_refusal},
+    admin::{Changed, Reply, audit::moment, instant, page_request, read, store_refusal},
     body::JsonBody,
     guard::Permit,
+    openapi::{form, operation::Doc},
     query::Query,
     refusal::Refusal,
     state::ControlState,
@@ -27,25 +29,30 @@ use crate::{
 const LASTS_DEFAULT: Duration = Duration::from_hours(24 * 31);
 const LASTS_MAX: Duration = Duration::from_hours(24 * 400);
 /// The longest name in a token, in bytes: the gateway takes no longer one.
-const NAME_BYTES_MAX: usize = 255;
-const ISSUER_BYTES_MAX: usize = 1_024;
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+pub(crate) const ISSUER_BYTES_MAX: usize = 1_024;
 
 /// Which tokens are refused.
-#[derive(Debug, Deserialize, Validate)]
+#[derive(Debug, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct DenyTokens {
     /// The issuer, by its name in the gateway document or by its `iss`.
     #[validate(custom(function = issuer_text))]
+    #[schema(value_type = form::IssuerText)]
     issuer: String,
     /// One token, by its `jti`.
     #[validate(custom(function = name_text))]
+    #[schema(value_type = Option<form::TokenText>)]
     token: Option<String>,
     /// Every token about somebody, by `sub`.
     #[validate(custom(function = name_text))]
+    #[schema(value_type = Option<form::TokenText>)]
     subject: Option<String>,
     /// With `subject`: those issued until then; now when absent.
+    #[schema(value_type = Option<form::Moment>)]
     issued_until: Option<String>,
     /// How long, as `31d`: at least until every token that it is about is over.
+    #[schema(value_type = Option<form::Duration>)]
     lasts: Option<String>,
 }
 
@@ -97,12 +104,9 @@ pub(crate) async fn deny(State(state): State<ControlState>, permit: Permit, Json
         }
         store_refusal(&error)
     })?;
-    let mut body = view(&written.item);
-    if let Some(members) = body.as_object_mut() {
-        members.insert("revision".to_owned(), authority_revision(written.revisions));
-    }
     // Whose tokens they are is about a person, and a record's object is not among the personal fields.
-    Ok(Reply::ok(body).about(format!("token-denial:{}", written.item.id)))
+    let object = format!("token-denial:{}", written.item.id);
+    Ok(Reply::ok(&Changed::<TokenDenial>::from(written)).about(object))
 }
 
 /// `GET /v1/tokens/denied`: newest first.
@@ -112,22 +116,52 @@ pub(crate) async fn denied(State(state): State<ControlState>, _: Permit, uri: Ur
     let issuer = query.text("issuer");
     query.finish()?;
     let denials = read!(state, |reader| store::denial::list(reader, issuer.as_deref(), &page))?;
-    Reply::page(&denials.map(|denial| view(&denial)))
+    Ok(Reply::page(&denials.map(TokenDenial::from)))
 }
 
-fn view(denial: &DenialInfo) -> Value {
-    let (token, subject, issued_until) = match &denial.row.which {
-        Denied::Token { id } => (Some(id), None, None),
-        Denied::Subject { subject, issued_until } => (None, Some(subject), Some(instant(*issued_until))),
-    };
-    json!({
-        "id": denial.id,
-        "issuer": denial.row.issuer,
-        "token": token,
-        "subject": subject,
-        "issued_until": issued_until,
-        "expires_at": instant(denial.row.expires_at),
-        "created_at": instant(denial.created_at),
-        "created_by": denial.created_by,
-    })
+/// Tokens that are refused.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TokenDenial {
+    #[schema(value_type = form::Uuid)]
+    id: Uuid,
+    /// `iss`.
+    issuer: String,
+    /// `jti`, when it is one token.
+    token: Option<String>,
+    /// `sub`, when it is every token about somebody.
+    subject: Option<String>,
+    /// Tokens issued later are good again.
+    #[schema(value_type = Option<form::Instant>)]
+    issued_until: Option<String>,
+    #[schema(value_type = form::Instant)]
+    expires_at: String,
+    #[schema(value_type = form::Instant)]
+    created_at: String,
+    created_by: String,
+}
+
+impl From<DenialInfo> for TokenDenial {
+    fn from(denial: DenialInfo) -> Self {
+        let DenialInfo { id, row: DenialRow { issuer, which, expires_at }, created_at, created_by } = denial;
+        let (token, subject, issued_until) = match which {
+            Denied::Token { id } => (Some(id), None, None),
+            Denied::Subject { subject, issued_until } => (None, Some(subject), Some(instant(issued_until))),
+        };
+        Self { id, issuer, token, subject, issued_until, expires_at: instant(expires_at), created_at: instant(created_at), created_by }
+    }
+}
+
+/// How [`deny`] is described.
+pub(crate) fn deny_doc() -> Doc {
+    Doc::new("denyTokens", "Refuses tokens of an issuer on every node")
+        .about("Either one token or, by `subject`, every token about somebody. Doing it again refuses what is more of the two.")
+        .body::<DenyTokens>()
+        .answers::<Changed<TokenDenial>>(200, "Nodes that have reached the revision refuse them.")
+}
+
+/// How [`denied`] is described.
+pub(crate) fn denied_doc() -> Doc {
+    Doc::new("listDeniedTokens", "Lists which tokens are refused, newest first")
+        .query_text("issuer", "Only of this one, by `iss`.")
+        .pages::<TokenDenial>("A page.")
 }

@@ -6,12 +6,14 @@ use axum::{
 };
 use http::{HeaderValue, Uri, header};
 use model::{key::KeyId, time::UtcMicros};
-use serde_json::{Value, json};
+use serde::Serialize;
 use store::usage::{Point, Step, UsageFilter};
+use utoipa::ToSchema;
 
 use crate::{
     admin::{Reply, audit::moment, instant, store_refusal},
     guard::Permit,
+    openapi::{form, operation::Doc},
     query::Query,
     refusal::Refusal,
     state::ControlState,
@@ -60,11 +62,10 @@ pub(crate) async fn series(State(state): State<ControlState>, _: Permit, uri: Ur
     let points = store::usage::series(&replica, &filter).await.map_err(|error| store_refusal(&error))?;
     Ok(match form {
         Form::Csv => csv(&points),
-        Form::Json => Reply::ok(json!({
-            "since": instant(since), "until": instant(until), "step_seconds": step.length().as_secs(),
-            "items": points.iter().map(view).collect::<Vec<_>>(),
-        }))
-        .into_response(),
+        Form::Json => {
+            let (since, until, items) = (instant(since), instant(until), points.iter().map(UsagePoint::from).collect());
+            Reply::ok(&Usage { since, until, step_seconds: step.length().as_secs(), items }).into_response()
+        }
     })
 }
 
@@ -77,19 +78,74 @@ fn step(text: &str) -> Option<Step> {
     }
 }
 
-fn view(point: &Point) -> Value {
-    json!({
-        "at": instant(point.at),
-        "requests": point.requests,
-        "denied": point.denied,
-        "client_errors": point.client_errors,
-        "server_errors": point.server_errors,
-        "old_secret": point.old_secret,
-        "request_bytes": point.request_bytes,
-        "response_bytes": point.response_bytes,
-        "p50_us": point.p50_us,
-        "p95_us": point.p95_us,
-    })
+/// What keys were used for.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Usage {
+    /// As asked for, cut to whole steps.
+    #[schema(value_type = form::Instant)]
+    since: String,
+    #[schema(value_type = form::Instant)]
+    until: String,
+    step_seconds: u64,
+    /// Steps with use, oldest first; the last one may still grow.
+    items: Vec<UsagePoint>,
+}
+
+/// One step.
+#[derive(Debug, Serialize, ToSchema)]
+struct UsagePoint {
+    /// When it begins.
+    #[schema(value_type = form::Instant)]
+    at: String,
+    /// Requests of callers who were known.
+    requests: u64,
+    /// Those that the gateway refused.
+    denied: u64,
+    /// Those that were answered with 4xx.
+    client_errors: u64,
+    /// Those that were answered with 5xx.
+    server_errors: u64,
+    /// Those that came with the secret before the last roll.
+    old_secret: u64,
+    /// Of request bodies.
+    request_bytes: u64,
+    /// Of response bodies.
+    response_bytes: u64,
+    /// Half of them were decided within this.
+    p50_us: Option<u64>,
+    /// 95 of 100 were.
+    p95_us: Option<u64>,
+}
+
+impl From<&Point> for UsagePoint {
+    fn from(point: &Point) -> Self {
+        Self {
+            at: instant(point.at),
+            requests: point.requests,
+            denied: point.denied,
+            client_errors: point.client_errors,
+            server_errors: point.server_errors,
+            old_secret: point.old_secret,
+            request_bytes: point.request_bytes,
+            response_bytes: point.response_bytes,
+            p50_us: point.p50_us,
+            p95_us: point.p95_us,
+        }
+    }
+}
+
+/// How [`series`] is described.
+pub(crate) fn series_doc() -> Doc {
+    Doc::new("getUsage", "Shows what keys were used for, as the access log has it")
+        .query_as("step", form::word(["minute", "hour", "day"]).into(), "How long a point is; an hour when absent.")
+        .query::<form::Moment>("since", "From when on; 25 steps before `until` when absent. At most 1,500 points are shown.")
+        .query::<form::Moment>("until", "Until when; now when absent.")
+        .query_as("format", form::word(["json", "csv"]).into(), "How the answer is written; as JSON when absent.")
+        .query::<form::KeyId>("key", "Only this key.")
+        .query_text("application", "Only keys of this application, by name.")
+        .query_text("route", "Only on this route, by name.")
+        .answers::<Usage>(200, "The points.")
+        .answers_with(200, "The points.", "text/csv; charset=utf-8", form::text("RFC 4180, with a line of names.").into())
 }
 
 /// RFC 4180; every field is a number or an instant, so nothing needs quotes.

@@ -179,7 +179,7 @@ async fn a_good_document_passes_the_check_without_a_database() {
 }
 
 #[tokio::test]
-async fn an_unknown_parameter_is_refused_and_waiting_for_effect_says_that_it_comes_later() {
+async fn an_unknown_parameter_is_refused_and_so_is_waiting_for_effect() {
     let fixture = Fixture::new();
     let token = fixture.token("admin");
 

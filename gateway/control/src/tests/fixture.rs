@@ -30,16 +30,16 @@ use crate::{
 };
 
 /// 2026-01-01T00:00:00Z.
-pub(super) const START: UtcMicros = UtcMicros(1_767_225_600_000_000);
+pub(crate) const START: UtcMicros = UtcMicros(1_767_225_600_000_000);
 
 /// A clock that stands until it is moved.
 #[derive(Debug, Default)]
-pub(super) struct HandClock {
+pub(crate) struct HandClock {
     boot_nanos: AtomicU64,
 }
 
 impl HandClock {
-    pub(super) fn advance_seconds(&self, seconds: u64) {
+    pub(crate) fn advance_seconds(&self, seconds: u64) {
         self.boot_nanos.fetch_add(seconds * 1_000_000_000, Ordering::SeqCst);
     }
 }
@@ -53,10 +53,10 @@ impl Clock for HandClock {
 
 /// An access log in memory, which can be told to fail.
 #[derive(Debug, Default)]
-pub(super) struct Log {
-    pub(super) events: Arc<Mutex<Vec<AdminEvent>>>,
-    pub(super) is_full: AtomicBool,
-    pub(super) loses: Arc<AtomicBool>,
+pub(crate) struct Log {
+    pub(crate) events: Arc<Mutex<Vec<AdminEvent>>>,
+    pub(crate) is_full: AtomicBool,
+    pub(crate) loses: Arc<AtomicBool>,
 }
 
 #[derive(Debug)]
@@ -86,9 +86,9 @@ impl AuditPlace for Place {
 
 /// A node whose state a test sets.
 #[derive(Debug)]
-pub(super) struct FakeNode {
-    pub(super) readiness: Mutex<Readiness>,
-    pub(super) is_live: AtomicBool,
+pub(crate) struct FakeNode {
+    pub(crate) readiness: Mutex<Readiness>,
+    pub(crate) is_live: AtomicBool,
 }
 
 impl Status for FakeNode {
@@ -120,11 +120,11 @@ impl Status for FakeNode {
 }
 
 /// Everything that a test looks at.
-pub(super) struct Fixture {
-    pub(super) state: ControlState,
-    pub(super) clock: Arc<HandClock>,
-    pub(super) log: Arc<Log>,
-    pub(super) node: Arc<FakeNode>,
+pub(crate) struct Fixture {
+    pub(crate) state: ControlState,
+    pub(crate) clock: Arc<HandClock>,
+    pub(crate) log: Arc<Log>,
+    pub(crate) node: Arc<FakeNode>,
     peppers: Arc<Peppers>,
     draws: AtomicU64,
 }
@@ -137,24 +137,24 @@ impl fmt::Debug for Fixture {
 
 /// An answer, read whole.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    pub(super) text: String,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Answer {
-    pub(super) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {:?}", self.headers)).to_str().unwrap()
     }
 
     /// Asserts that this is a problem document of this code, complete and with the headers of every answer.
     #[track_caller]
-    pub(super) fn assert_problem(&self, status: u16, code: &str) -> Value {
+    pub(crate) fn assert_problem(&self, status: u16, code: &str) -> Value {
         let body = self.json();
         assert_eq!((self.status.as_u16(), body["code"].as_str()), (status, Some(code)), "{body}");
         assert_eq!(self.header("content-type"), "application/problem+json");
@@ -179,7 +179,7 @@ fn fill(counter: &AtomicU64, bytes: &mut [u8]) {
 }
 
 impl Fixture {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let server = Server { address: "127.0.0.1:1".to_owned(), region: "eu-west".to_owned() };
         let database = DatabaseConfig {
             name: "causeway".to_owned(),
@@ -209,12 +209,12 @@ impl Fixture {
         Self { state, clock, log, node, peppers, draws: AtomicU64::new(1_000_003) }
     }
 
-    pub(super) fn router(&self) -> Router {
+    pub(crate) fn router(&self) -> Router {
         router(self.state.clone())
     }
 
     /// Makes a token text, without making it known.
-    pub(super) fn draw(&self, purpose: Purpose) -> Issued {
+    pub(crate) fn draw(&self, purpose: Purpose) -> Issued {
         let (mut secret, mut id) = ([0; 32], [0; 32]);
         fill(&self.draws, &mut secret);
         fill(&self.draws, &mut id);
@@ -222,29 +222,29 @@ impl Fixture {
     }
 
     /// Makes a token that is known for the next five seconds.
-    pub(super) fn token(&self, role: &str) -> String {
+    pub(crate) fn token(&self, role: &str) -> String {
         let issued = self.draw(Purpose::Operator);
         self.know(&issued, issued.digest, role, None);
         issued.text.expose_secret().to_owned()
     }
 
-    pub(super) fn know(&self, issued: &Issued, digest: Digest, role: &str, expires_at: Option<UtcMicros>) {
+    pub(crate) fn know(&self, issued: &Issued, digest: Digest, role: &str, expires_at: Option<UtcMicros>) {
         let row =
             OperatorToken { id: issued.id, name: "ada".to_owned(), digest, pepper_version: issued.pepper_version, role: role.to_owned(), expires_at };
         self.state.operators().keep_for_test(row, self.clock.now());
     }
 
-    pub(super) fn events(&self) -> Vec<AdminEvent> {
+    pub(crate) fn events(&self) -> Vec<AdminEvent> {
         self.log.events.lock().unwrap().clone()
     }
 }
 
 /// A request in the making.
-pub(super) fn request(method: &str, path: &str) -> http::request::Builder {
+pub(crate) fn request(method: &str, path: &str) -> http::request::Builder {
     Request::builder().method(method).uri(path)
 }
 
-pub(super) async fn send(router: Router, request: Request<Body>) -> Answer {
+pub(crate) async fn send(router: Router, request: Request<Body>) -> Answer {
     let response = router.oneshot(request).await.unwrap();
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
@@ -252,7 +252,7 @@ pub(super) async fn send(router: Router, request: Request<Body>) -> Answer {
 }
 
 /// Sends without a body.
-pub(super) async fn ask(fixture: &Fixture, method: &str, path: &str, token: Option<&str>) -> Answer {
+pub(crate) async fn ask(fixture: &Fixture, method: &str, path: &str, token: Option<&str>) -> Answer {
     let mut builder = request(method, path);
     if let Some(token) = token {
         builder = builder.header("authorization", format!("Bearer {token}"));
@@ -261,12 +261,12 @@ pub(super) async fn ask(fixture: &Fixture, method: &str, path: &str, token: Opti
 }
 
 /// Sends JSON.
-pub(super) async fn post(fixture: &Fixture, path: &str, token: &str, body: impl Into<Body>) -> Answer {
+pub(crate) async fn post(fixture: &Fixture, path: &str, token: &str, body: impl Into<Body>) -> Answer {
     let builder = request("POST", path).header("authorization", format!("Bearer {token}")).header("content-type", "application/json");
     send(fixture.router(), builder.body(body.into()).unwrap()).await
 }
 
 /// A check for the readiness of a node.
-pub(super) fn looked_at(name: &'static str, state: CheckState, detail: &str) -> Check {
+pub(crate) fn looked_at(name: &'static str, state: CheckState, detail: &str) -> Check {
     Check { name, state, detail: detail.to_owned(), since: START }
 }

@@ -8,7 +8,7 @@ use model::{
     restriction::Restrictions,
     time::UtcMicros,
 };
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 use sqlx::query_file;
 
 use super::{KeyInfo, find, plan_id, row_on, stored};
@@ -78,7 +78,7 @@ pub struct KeyChange {
 }
 
 /// What a roll does to the overlap of the one before it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WhileRolling {
     /// The roll is refused: the present secret may be one that nobody has seen, and the previous one all that is in use.

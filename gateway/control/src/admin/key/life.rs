@@ -4,9 +4,9 @@ use axum::extract::{Path, Request, State};
 use model::{
     change::KeyState,
     key::{self, KeyId},
+    problem::ProblemKind,
 };
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
 use store::{
     error::StoreError,
     key::{
@@ -15,17 +15,19 @@ use store::{
     },
     write::Written,
 };
+use utoipa::ToSchema;
 
 use super::{
-    draw, view,
+    draw,
+    view::{IssuedKey, Key, RevokedKey},
     wish::{self, ChangeKey, RollKey},
     with_secret,
 };
 use crate::{
-    admin::{Reply, authority_revision, consumer::with_revision, instant, store_refusal},
+    admin::{Changed, Reply, authority_revision, instant, store_refusal},
     body::{self, BODY_BYTES_MAX},
     guard::Permit,
-    query::Query,
+    openapi::{form, operation::Doc},
     refusal::Refusal,
     state::ControlState,
 };
@@ -47,7 +49,7 @@ pub(crate) async fn roll(State(state): State<ControlState>, permit: Permit, Path
     let overlap_until = (overlap > 0).then(|| now.plus_seconds(i64::from(overlap)));
     let roll = Roll { issued: &issued, overlap_until, while_rolling: wish.while_rolling, now };
     let rolled = store::key::life::roll(&primary, &id, roll, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
-    Ok(Reply::ok(with_secret(&rolled, &issued)).about(object(&id)))
+    Ok(Reply::ok(&with_secret(rolled, &issued)).about(object(&id)))
 }
 
 /// `POST /v1/keys/{id}/end-overlap`: the secret before the last roll is not taken any more.
@@ -60,7 +62,7 @@ pub(crate) async fn end_overlap(
     let id = key_id(&id)?;
     optional_body::<Nothing>(request).await?;
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
-    Ok(changed(&store::key::life::end_overlap(&primary, &id, &permit.actor()).await.map_err(|error| store_refusal(&error))?))
+    Ok(changed(store::key::life::end_overlap(&primary, &id, &permit.actor()).await.map_err(|error| store_refusal(&error))?))
 }
 
 /// `POST /v1/keys/{id}/approve`.
@@ -89,14 +91,14 @@ async fn set_state(
     let id = key_id(&id)?;
     optional_body::<Nothing>(request).await?;
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
-    Ok(changed(&store::key::life::set_state(&primary, &id, from, to, &permit.actor()).await.map_err(|error| store_refusal(&error))?))
+    Ok(changed(store::key::life::set_state(&primary, &id, from, to, &permit.actor()).await.map_err(|error| store_refusal(&error))?))
 }
 
 /// `PATCH /v1/keys/{id}` (RFC 7396).
 pub(crate) async fn change(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>, request: Request) -> Result<Reply, Refusal> {
     let id = key_id(&id)?;
     body::expect_json(request.headers())?;
-    let wish: ChangeKey = body::decode(&body::read(request, BODY_BYTES_MAX).await?)?;
+    let wish: ChangeKey = body::decode_object(&body::read(request, BODY_BYTES_MAX).await?)?;
     wish.check()?;
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let (routes, methods, addresses) = wish.restrictions();
@@ -106,7 +108,7 @@ pub(crate) async fn change(State(state): State<ControlState>, permit: Permit, Pa
     let expires_at = wish.expires_in.map(|seconds| state.now().wall.plus_seconds(i64::from(seconds)));
     let change = KeyChange { name: wish.name, scopes: wish.scopes, plan: wish.plan, routes, methods, addresses, expires_at };
     match store::key::life::change(&primary, &id, change, &permit.actor()).await {
-        Ok(written) => Ok(changed(&written)),
+        Ok(written) => Ok(changed(written)),
         Err(StoreError::NotFound { what: "plan", .. }) => Err(Refusal::field("/plan", "unknown", "is not the name of a plan")),
         Err(error) => Err(store_refusal(&error)),
     }
@@ -115,28 +117,17 @@ pub(crate) async fn change(State(state): State<ControlState>, permit: Permit, Pa
 /// `POST /v1/keys/{id}/revoke`: doing it again changes nothing and says so.
 pub(crate) async fn revoke(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>, request: Request) -> Result<Reply, Refusal> {
     let id = key_id(&id)?;
-    let mut query = Query::of(request.uri());
-    if query.text("wait").is_some() {
-        let text = "is not available yet: nodes apply a revocation within a second, but do not confirm it";
-        query.refuse("wait", "unsupported", text);
-    }
-    query.finish()?;
     let wish: RevokeKey = optional_body(request).await?;
     let reason = if wish.leaked { RevokedReason::Leaked } else { RevokedReason::Asked };
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let revoked = store::key::revoke(&primary, &id, reason, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
-    let body = json!({
-        "id": id,
-        "state": KeyState::Revoked,
-        "revision": authority_revision(revoked.revisions),
-        "committed_at": instant(revoked.at),
-        "already_revoked": revoked.already,
-    });
-    Ok(Reply::ok(body).about(object(&id)))
+    let (revision, committed_at) = (authority_revision(revoked.revisions), instant(revoked.at));
+    let view = RevokedKey { id, state: KeyState::Revoked, revision, committed_at, already_revoked: revoked.already };
+    Ok(Reply::ok(&view).about(object(&id)))
 }
 
 /// How a key is revoked.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RevokeKey {
     /// It was seen where everybody can read it.
@@ -148,10 +139,15 @@ struct RevokeKey {
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
-/// An empty body will do.
+/// An empty body will do, whatever it is called; another one has to be JSON.
 async fn optional_body<T: DeserializeOwned + Default>(request: Request) -> Result<T, Refusal> {
+    let is_json = body::expect_json(request.headers());
     let bytes = body::read(request, BODY_BYTES_MAX).await?;
-    if bytes.is_empty() { Ok(T::default()) } else { body::decode(&bytes) }
+    if bytes.is_empty() {
+        return Ok(T::default());
+    }
+    is_json?;
+    body::decode_object(&bytes)
 }
 
 fn key_id(text: &str) -> Result<KeyId, Refusal> {
@@ -163,6 +159,54 @@ fn object(id: &KeyId) -> String {
 }
 
 /// A key after a change, and the revision that nodes have to reach to know it.
-fn changed(written: &Written<KeyInfo>) -> Reply {
-    Reply::ok(with_revision(view(&written.item), written)).about(object(&written.item.id))
+fn changed(written: Written<KeyInfo>) -> Reply {
+    let object = object(&written.item.id);
+    Reply::ok(&Changed::<Key>::from(written)).about(object)
+}
+
+/// How [`roll`] is described.
+pub(crate) fn roll_doc() -> Doc {
+    let doc = Doc::new("rollKey", "Gives a key another secret").about("The answer is the only one that ever holds the new secret.");
+    of_key(doc).optional_body::<RollKey>().answers::<IssuedKey>(200, "It has a new secret.").leads_to(200, "endOverlap", "id", "id")
+}
+
+/// How [`end_overlap`] is described.
+pub(crate) fn end_overlap_doc() -> Doc {
+    plain("endOverlap", "Ends the overlap with the secret before the last roll")
+}
+
+/// How [`approve`] is described.
+pub(crate) fn approve_doc() -> Doc {
+    plain("approveKey", "Lets a key be used that waits for approval")
+}
+
+/// How [`disable`] is described.
+pub(crate) fn disable_doc() -> Doc {
+    plain("disableKey", "Switches a key off for a while").leads_to(200, "enableKey", "id", "id")
+}
+
+/// How [`enable`] is described.
+pub(crate) fn enable_doc() -> Doc {
+    plain("enableKey", "Switches a key on again")
+}
+
+/// How [`change`] is described.
+pub(crate) fn change_doc() -> Doc {
+    let doc = Doc::new("changeKey", "Changes a key").about("What is absent stays; what is null goes back to what the application has (RFC 7396).");
+    of_key(doc).body::<ChangeKey>().answers::<Changed<Key>>(200, "It is changed.")
+}
+
+/// How [`revoke`] is described.
+pub(crate) fn revoke_doc() -> Doc {
+    let doc = Doc::new("revokeKey", "Revokes a key for good").about("Doing it again changes nothing and says so.");
+    of_key(doc).optional_body::<RevokeKey>().answers::<RevokedKey>(200, "It is revoked.").leads_to(200, "getKey", "id", "id")
+}
+
+/// What says nothing but which key.
+fn plain(id: &'static str, summary: &'static str) -> Doc {
+    of_key(Doc::new(id, summary)).empty_body().answers::<Changed<Key>>(200, "It is so.")
+}
+
+fn of_key(doc: Doc) -> Doc {
+    doc.path::<form::KeyId>("id", "Its public id.").refuses(ProblemKind::ResourceConflict)
 }

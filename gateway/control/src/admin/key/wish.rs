@@ -19,48 +19,61 @@ use store::{
     },
     pool::Primary,
 };
+use utoipa::ToSchema;
 use validator::{Validate, ValidationError};
 
 use crate::{
     admin::{plain_name, printable, scope_list, store_refusal, unexpected},
+    body::whole,
+    openapi::form,
     refusal::Refusal,
 };
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The longest key of a call, in characters.
-const CALL_KEY_MAX: usize = 255;
+pub(super) const CALL_KEY_MAX: usize = 255;
 
 /// What a key is asked for with.
-#[derive(Debug, Serialize, Deserialize, Validate)]
+#[derive(Debug, Serialize, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateKey {
     /// What its owner calls it.
     #[validate(length(min = 1, max = 80, message = "must have 1 to 80 characters"), custom(function = printable))]
+    #[schema(value_type = form::Label)]
     pub(super) name: String,
     /// The id or the name of the application; the default one when absent.
     #[validate(length(min = 1, max = 80, message = "must be the id or the name of an application"))]
+    #[schema(value_type = Option<form::Reference>)]
     pub(super) application: Option<String>,
     /// Its own scopes: the application's when absent, none when empty.
     #[validate(custom(function = scope_list))]
+    #[schema(value_type = Option<form::Scopes>)]
     pub(super) scopes: Option<Vec<String>>,
     /// The name of its own plan: the application's when absent.
     #[validate(custom(function = plain_name))]
+    #[schema(value_type = Option<form::Name>)]
     pub(super) plan: Option<String>,
     /// Names of the routes that it may be used on: all when absent, none when empty.
     #[validate(custom(function = route_list))]
+    #[schema(value_type = Option<form::Routes>)]
     routes: Option<Vec<String>>,
     /// Methods that it may be used with: all when absent, none when empty.
     #[validate(custom(function = method_list))]
+    #[schema(value_type = Option<form::Methods>)]
     methods: Option<Vec<String>>,
     /// Addresses and ranges (CIDR) that it may come from: all when absent, none when empty.
     #[validate(custom(function = address_list))]
+    #[schema(value_type = Option<form::Networks>)]
     addresses: Option<Vec<String>>,
     /// Seconds until it ends.
     #[validate(range(min = 60, max = 315_360_000, message = "must be 60 (a minute) to 315360000 (ten years) seconds"))]
+    #[serde(default, deserialize_with = "whole")]
+    #[schema(minimum = 60, maximum = 315_360_000)]
     pub(super) expires_in: Option<u32>,
     /// For which traffic.
     #[serde(default)]
+    #[schema(value_type = form::Traffic)]
     pub(super) environment: Environment,
     /// It waits for approval before it can be used.
     #[serde(default)]
@@ -78,20 +91,28 @@ impl CreateKey {
 type Names = Patch<Vec<Box<str>>>;
 
 /// What of a key is changed (RFC 7396): what is absent stays, what is null goes back to what the application has.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ChangeKey {
+    #[schema(value_type = Option<form::Label>)]
     pub(super) name: Option<String>,
     #[serde(default)]
+    #[schema(value_type = Option<form::Scopes>)]
     pub(super) scopes: Patch<Vec<String>>,
     #[serde(default)]
+    #[schema(value_type = Option<form::Name>)]
     pub(super) plan: Patch<String>,
     #[serde(default)]
+    #[schema(value_type = Option<form::Routes>)]
     routes: Patch<Vec<String>>,
     #[serde(default)]
+    #[schema(value_type = Option<form::Methods>)]
     methods: Patch<Vec<String>>,
     #[serde(default)]
+    #[schema(value_type = Option<form::Networks>)]
     addresses: Patch<Vec<String>>,
+    #[serde(default, deserialize_with = "whole")]
+    #[schema(minimum = 60, maximum = 315_360_000)]
     pub(super) expires_in: Option<u32>,
 }
 
@@ -123,14 +144,17 @@ impl ChangeKey {
 }
 
 /// How a key is rolled.
-#[derive(Debug, Default, Deserialize, Validate)]
+#[derive(Debug, Default, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RollKey {
     /// Seconds for which the secret before is taken too; a day when absent, not at all when 0.
     #[validate(range(max = 2_592_000, message = "must be 0 to 2592000 (thirty days) seconds"))]
+    #[serde(default, deserialize_with = "whole")]
+    #[schema(maximum = 2_592_000)]
     pub(super) overlap: Option<u32>,
     /// What becomes of an overlap that is not over: it is in the way when nothing is said.
     #[serde(default)]
+    #[schema(value_type = form::Rolling)]
     pub(super) while_rolling: WhileRolling,
 }
 
