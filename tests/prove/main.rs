@@ -11,6 +11,7 @@
 //! Reading order: [`claim`] (what a claim is), [`api`] (how a deployment is used), then one module a claim.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "its lines are its product")]
 
+mod admin_api;
 mod api;
 mod audit_crash;
 mod cancel_storm;
@@ -77,7 +78,7 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 19] = [
+const CLAIMS: [Claim; 20] = [
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
@@ -90,6 +91,7 @@ const CLAIMS: [Claim; 19] = [
     outage::CLAIM,
     limit_headers::CLAIM,
     validation::CLAIM,
+    admin_api::CLAIM,
     upstream_faults::CLAIM,
     smuggling::CLAIM,
     conformance::CLAIM,
