@@ -85,6 +85,9 @@ async fn an_operator_may_what_the_role_says_gives_no_more_and_ends_with_the_toke
         assert_eq!(call(&admin, Method::POST, unknown, None).await.0, 404, "{unknown}");
     }
     assert_eq!(create(&admin, "dana", "viewer").await.0, 201, "the name is free again");
+    let own = format!("/v1/operators/{}/revoke", &admin[6..18]);
+    assert_eq!(call(&admin, Method::POST, &own, None).await.0, 409, "nobody locks themselves out");
+    assert_eq!(call(&admin, Method::GET, "/v1/operators", None).await.0, 200);
 
     let records = async || {
         let found = call(&admin, Method::GET, "/v1/audit/events?class=admin&limit=200", None).await.1;
@@ -121,4 +124,19 @@ async fn operators_are_made_listed_and_ended_on_the_command_line() {
     assert!(refused.stderr.contains("credentials-invalid"), "{refused:?}");
     let unknown = run(admin, &["operators", "create", "cli-bob", "--role", "root"]).await.expect(1);
     assert!(unknown.stderr.contains("must be `viewer`"), "{unknown:?}");
+}
+
+/// A client that is refused while it still sends reads why; a reset would overtake the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_reaches_a_client_that_is_still_sending_its_body() {
+    let dev = shared().await;
+    let http = client::http(&dev.ready().ca, Version::Http1).unwrap();
+    let url = format!("{}/v1/keys", dev.writer().unwrap().control);
+    for size in [1_000, 100_000, 4_000_000] {
+        for turn in 0..20 {
+            let request = http.post(&url).header("content-type", "application/json").header("connection", "close");
+            let answer = request.body(format!("{{\"name\":\"{}\"}}", "a".repeat(size))).send().await;
+            assert_eq!(answer.map(|answer| answer.status().as_u16()).map_err(|error| format!("{error:?}")), Ok(401), "{size} bytes, turn {turn}");
+        }
+    }
 }

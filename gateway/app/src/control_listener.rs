@@ -1,5 +1,7 @@
 //! The control listener: TLS in front of the control plane's router.
 
+mod heard_out;
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{Router, extract::Request, middleware::Next, response::Response};
@@ -17,6 +19,7 @@ use tokio::{
     sync::{Semaphore, watch},
 };
 
+use self::heard_out::HeardOut;
 use crate::task::Tasks;
 
 /// Connections at once: operators, scrapers and portals, not traffic.
@@ -85,7 +88,7 @@ async fn connection(stream: TcpStream, address: SocketAddr, shared: Shared) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(15));
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(64).keep_alive_interval(Some(Duration::from_secs(30)));
-    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let connection = builder.serve_connection(TokioIo::new(HeardOut::new(stream)), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

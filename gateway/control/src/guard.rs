@@ -10,7 +10,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use http::request::Parts;
-use model::problem::{Denial, ProblemKind};
+use model::{
+    key::KeyId,
+    problem::{Denial, ProblemKind},
+};
 use store::actor::{Actor, ActorKind};
 
 use crate::{
@@ -38,6 +41,11 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
+    /// The public id of the token that the operator came with.
+    pub(crate) const fn token_id(&self) -> KeyId {
+        self.operator.id
+    }
+
     /// What the operator may be.
     pub(crate) fn roles(&self) -> &[Role] {
         &self.operator.roles

@@ -77,8 +77,8 @@ struct List {
 Examples:
   causeway operators revoke 7sEgbYf9hQ2x
 
-The node that is asked refuses the token at once, the others within five seconds. Doing it again is harmless. Whoever has locked
-everybody out makes a new first token with `causeway admin init`. Exit codes: 0 ended, 1 refused or failed, 2 wrong usage.")]
+The node that is asked refuses the token at once, the others within five seconds. Doing it again is harmless. Your own token you
+cannot end with itself. Whoever has locked everybody out makes a new first token with `causeway admin init`. Exit codes: 0 ended, 1 refused or failed, 2 wrong usage.")]
 struct Revoke {
     /// The token's public id: its letters 8 to 19, as the list shows it.
     #[arg(value_name = "ID", value_parser = given)]

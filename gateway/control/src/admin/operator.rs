@@ -1,6 +1,6 @@
 //! `/v1/operators`: tokens of the people and pipelines that run the deployment. Nobody makes one that may more than they may themselves.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use http::Uri;
 use model::{
     key::{self, KeyId, Purpose},
@@ -15,7 +15,14 @@ use utoipa::ToSchema;
 use validator::Validate;
 
 use crate::{
-    admin::{Reply, instant, key::draw, page_request, plain_name, read, store_refusal},
+    admin::{
+        Reply, instant,
+        key::{
+            draw,
+            life::{Nothing, optional_body},
+        },
+        page_request, plain_name, read, store_refusal,
+    },
     body::{JsonBody, whole},
     guard::Permit,
     openapi::{form, operation::Doc},
@@ -79,8 +86,13 @@ pub(crate) async fn list(State(state): State<ControlState>, _: Permit, uri: Uri)
 }
 
 /// `POST /v1/operators/{id}/revoke`: here at once, on other nodes within some seconds. Doing it again changes nothing.
-pub(crate) async fn revoke(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>) -> Result<Reply, Refusal> {
+pub(crate) async fn revoke(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>, request: Request) -> Result<Reply, Refusal> {
     let id = KeyId::parse(&id).ok_or_else(|| Refusal::not_found("operator token"))?;
+    optional_body::<Nothing>(request).await?;
+    if id == permit.token_id() {
+        let text = "this is the token that asks; whoever ends their own may lock everybody out, so another one has to do it";
+        return Err(Denial::new(ProblemKind::ResourceConflict, text).into());
+    }
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     match store::operator::revoke(&primary, &id, &permit.actor()).await {
         Ok(()) => {}
@@ -150,8 +162,9 @@ pub(crate) fn list_doc() -> Doc {
 /// How [`revoke`] is described.
 pub(crate) fn revoke_doc() -> Doc {
     Doc::new("revokeOperator", "Ends an operator token")
-        .about("The node that is asked refuses it at once, others within some seconds. Doing it again changes nothing.")
+        .about("The node that is asked refuses it at once, others within some seconds. Doing it again changes nothing. Nobody ends the token that they ask with.")
         .path::<form::KeyId>("id", "Its public id.")
         .empty_body()
         .answers::<Revoked>(200, "It is revoked.")
+        .refuses(ProblemKind::ResourceConflict)
 }

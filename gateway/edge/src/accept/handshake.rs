@@ -9,11 +9,14 @@ use tokio_rustls::{Accept, LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 use super::{corked::Corked, entrance::Handshakes, linger::linger};
 use crate::certificate::Shown;
 
+/// A client's TLS connection.
+pub type Stream = TlsStream<Corked>;
+
 /// A connection whose handshake is over.
 #[derive(Debug)]
 pub struct Accepted {
     /// The connection.
-    pub stream: TlsStream<Corked>,
+    pub stream: Stream,
     /// What the client showed of itself.
     pub shown: Shown,
 }

@@ -137,10 +137,10 @@ struct RevokeKey {
 /// A body that says nothing.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Nothing {}
+pub(crate) struct Nothing {}
 
 /// An empty body will do, whatever it is called; another one has to be JSON.
-async fn optional_body<T: DeserializeOwned + Default>(request: Request) -> Result<T, Refusal> {
+pub(crate) async fn optional_body<T: DeserializeOwned + Default>(request: Request) -> Result<T, Refusal> {
     let is_json = body::expect_json(request.headers());
     let bytes = body::read(request, BODY_BYTES_MAX).await?;
     if bytes.is_empty() {
