@@ -13,8 +13,8 @@ use rustls_pki_types::CertificateDer;
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
-    objects::oid_registry,
-    oid_registry::{OID_X509_EXT_SUBJECT_ALT_NAME, OidEntry},
+    objects::{oid_registry, oid2abbrev},
+    oid_registry::OID_X509_EXT_SUBJECT_ALT_NAME,
     prelude::{FromDer, ParsedExtension},
     x509::X509Name,
 };
@@ -260,9 +260,9 @@ fn subject(name: &X509Name<'_>) -> Option<Box<str>> {
                 out.push(if place == 0 { ',' } else { '+' });
             }
             let value = attribute.as_str().ok().filter(|value| !value.chars().any(char::is_control))?;
-            match oid_registry().get(attribute.attr_type()).map(OidEntry::sn) {
-                Some(short) => out.push_str(short),
-                None => out.push_str(&attribute.attr_type().to_id_string()),
+            match oid2abbrev(attribute.attr_type(), oid_registry()) {
+                Ok(short) => out.push_str(short),
+                Err(_) => out.push_str(&attribute.attr_type().to_id_string()),
             }
             out.push('=');
             escape(value, &mut out);
