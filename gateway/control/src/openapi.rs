@@ -84,7 +84,7 @@ pub fn text() -> Result<String, serde_json::Error> {
 }
 
 fn operator_token() -> SecurityScheme {
-    let about = "`causeway admin bootstrap` prints the first one.";
+    let about = "`causeway admin init` prints the first one.";
     SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("cw_op_...").description(Some(about)).build())
 }
 

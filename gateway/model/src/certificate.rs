@@ -7,7 +7,6 @@ pub mod authority;
 
 use std::fmt;
 
-use aws_lc_rs::digest;
 use data_encoding::HEXLOWER;
 use rustls_pki_types::CertificateDer;
 use x509_parser::{
@@ -19,7 +18,7 @@ use x509_parser::{
     x509::X509Name,
 };
 
-use crate::time::UtcMicros;
+use crate::{key::fingerprint_plain, time::UtcMicros};
 
 /// A leaf and what stands between it and a root.
 const CHAIN_MAX: usize = 8;
@@ -89,11 +88,7 @@ pub struct Thumbprint(pub [u8; 32]);
 impl Thumbprint {
     /// The hash of a certificate.
     pub fn of(certificate: &[u8]) -> Self {
-        let mut bytes = [0; 32];
-        for (to, from) in bytes.iter_mut().zip(digest::digest(&digest::SHA256, certificate).as_ref()) {
-            *to = *from;
-        }
-        Self(bytes)
+        Self(fingerprint_plain(certificate))
     }
 
     /// The first half of the hash, as a number that tells certificates apart.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
 use model::{
     certificate::authority::{Authority, Holder, Refused},
     id::ApplicationId,
@@ -12,6 +11,7 @@ use model::{
 };
 use uuid::Uuid;
 
+use super::principal::subject_id;
 use crate::{
     certificate::{PeerCertificate, Shown},
     route::Matched,
@@ -148,19 +148,6 @@ impl Here<'_> {
         let subject_id = subject_id(*application, authority.name(), &holder.identity);
         Ok(Certified { authority: Arc::clone(authority), certificate: Arc::clone(certificate), holder, subject_id })
     }
-}
-
-/// One number for what a certificate is known by, in an application and by an authority. None of the texts can hold a NUL.
-fn subject_id(application: ApplicationId, authority: &str, identity: &str) -> Uuid {
-    let mut context = digest::Context::new(&digest::SHA256);
-    for part in [application.uuid().as_bytes(), authority.as_bytes(), b"\0", identity.as_bytes()] as [&[u8]; 4] {
-        context.update(part);
-    }
-    let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(context.finish().as_ref()) {
-        *to = *from;
-    }
-    Uuid::from_bytes(bytes)
 }
 
 fn invalid() -> Denial {

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
+use aws_lc_rs::digest;
 use model::{
     authority::{Application, Consumer, Key},
     denial::Traits,
@@ -230,6 +231,20 @@ pub fn again(snapshot: &Snapshot, before: &Principal, tenant: &str, now: Now) ->
     // The application of a token or a certificate is known by its name, which may be another's by now.
     let is_same = matches!(principal.proof, Proof::Key(_)) && principal.also.is_empty() || principal.application_id == before.application_id;
     (is_same && *principal.consumer.tenant == *tenant).then_some((principal, until))
+}
+
+/// One number for whom an issuer or an authority vouches for, in an application: in another one, the same person is another caller. None of
+/// the texts can hold a NUL, so no two are hashed alike.
+pub(super) fn subject_id(application: ApplicationId, voucher: &str, subject: &str) -> Uuid {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in [application.uuid().as_bytes(), voucher.as_bytes(), b"\0", subject.as_bytes()] as [&[u8]; 4] {
+        context.update(part);
+    }
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(context.finish().as_ref()) {
+        *to = *from;
+    }
+    Uuid::from_bytes(bytes)
 }
 
 /// Whether proofs that were verified before still hold.

@@ -2,7 +2,15 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
+use super::{
+    certificate,
+    principal::{Token, subject_id},
+};
+use crate::{
+    certificate::{PeerCertificate, Shown},
+    issuers::{Again, Fetched, Known, Refusal},
+    runtime::Edge,
+};
 use model::{
     denial::Traits,
     id::ApplicationId,
@@ -20,14 +28,6 @@ use model::{
         identity::{Binding, Holder, KeySource, Remote, TokenRule},
     },
     time::Now,
-};
-use uuid::Uuid;
-
-use super::{certificate, principal::Token};
-use crate::{
-    certificate::{PeerCertificate, Shown},
-    issuers::{Again, Fetched, Known, Refusal},
-    runtime::Edge,
 };
 
 /// What a client waits before it asks again: the first fetches after one that failed come within it.
@@ -86,7 +86,7 @@ pub(super) async fn verify(
 
 fn of(rule: &TokenRule, verified: Verified, application: ApplicationId) -> Token {
     Token {
-        subject_id: subject_id(&verified.issuer, &verified.subject, application),
+        subject_id: subject_id(application, &verified.issuer, &verified.subject),
         issuer: Arc::clone(&rule.issuer),
         rules: Arc::clone(&rule.rules),
         subject: verified.subject,
@@ -96,22 +96,6 @@ fn of(rule: &TokenRule, verified: Verified, application: ApplicationId) -> Token
         scopes: verified.scopes.into_vec().into(),
         until: verified.expires_at.plus_seconds(i64::from(rule.rules.leeway_seconds())),
     }
-}
-
-/// One number for an issuer's subject in an application: in another one, the same person is another caller. Neither text can hold a NUL,
-/// so no two are hashed alike.
-fn subject_id(issuer: &str, subject: &str, application: ApplicationId) -> Uuid {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(application.uuid().as_bytes());
-    context.update(issuer.as_bytes());
-    context.update(&[0]);
-    context.update(subject.as_bytes());
-    let hash = context.finish();
-    let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(hash.as_ref()) {
-        *to = *from;
-    }
-    Uuid::from_bytes(bytes)
 }
 
 /// What the check of one token is made with.
