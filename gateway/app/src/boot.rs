@@ -14,6 +14,7 @@ use crate::{
     certificates::Source,
     cli::diagnostics::Diagnostic,
     config::{NodeConfig, PepperConfig, ReporterConfig, SECRET_IN_CLEAR, SecretRef},
+    principal,
 };
 
 /// Reads a node file.
@@ -43,7 +44,10 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
         return vec![Diagnostic::at(file, text, positions.find("leak_reporters"), format!("{error:#}")).with_path("leak_reporters")];
     }
     let mistakes = listeners.into_iter().chain(Source::identities(&config.identities)).flat_map(|source| source.mistakes());
-    mistakes.map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path)).collect()
+    mistakes
+        .chain(principal::mistakes(config.principal.as_ref()))
+        .map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path))
+        .collect()
 }
 
 /// The folder of a node file, where its relative paths start.

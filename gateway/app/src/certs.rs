@@ -1,4 +1,4 @@
-//! Development certificates: a CA of one's own and a server certificate for loopback names.
+//! Development certificates: a CA of one's own and a server certificate for loopback names; and a key that signs who calls.
 
 use std::{
     fs::OpenOptions,
@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use time::{Duration, OffsetDateTime};
 
-/// The files of a development CA and its server certificate.
+/// The files of a development CA, its server certificate, and the key beside them.
 #[derive(Debug, Clone)]
 pub struct DevCertificates {
     /// The CA's certificate: what clients trust.
@@ -20,18 +20,28 @@ pub struct DevCertificates {
     pub certificate: PathBuf,
     /// The server's private key.
     pub key: PathBuf,
+    /// The private key that signs who calls.
+    pub principal: PathBuf,
 }
 
-/// Makes a CA and a server certificate in `dir`, or keeps those that are there.
+/// Makes a CA, a server certificate and a key that signs who calls in `dir`, or keeps those that are there.
 ///
 /// # Errors
 /// When the folder or a file cannot be written.
 pub fn development(dir: &Path, hosts: &[String], now: OffsetDateTime) -> Result<DevCertificates> {
-    let files = DevCertificates { ca: dir.join("ca.pem"), certificate: dir.join("server.pem"), key: dir.join("server.key") };
+    let files = DevCertificates {
+        ca: dir.join("ca.pem"),
+        certificate: dir.join("server.pem"),
+        key: dir.join("server.key"),
+        principal: dir.join("principal.key"),
+    };
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
+    if !files.principal.exists() {
+        private(&files.principal, &KeyPair::generate_for(&rcgen::PKCS_ED25519)?.serialize_pem())?;
+    }
     if files.ca.exists() && files.certificate.exists() && files.key.exists() {
         return Ok(files);
     }
-    std::fs::create_dir_all(dir).with_context(|| format!("cannot make the folder {}", dir.display()))?;
     let ca_key = KeyPair::generate()?;
     let ca = authority(now);
     let ca_certificate = ca.self_signed(&ca_key)?;

@@ -110,10 +110,10 @@ pub struct NodeArgs {
 
 #[derive(Debug, Subcommand)]
 enum CertsVerb {
-    /// Make a development CA and a server certificate, unless they are there
+    /// Make a development CA, a server certificate and a key that signs who calls, unless they are there
     #[command(after_help = "Example:\n  causeway certs dev --dir certs --host api.example.test")]
     Dev {
-        /// Where to write ca.pem, server.pem and server.key
+        /// Where to write ca.pem, server.pem, server.key and principal.key
         #[arg(long, default_value = "certs")]
         dir: PathBuf,
         /// A host name or address for the certificate; may be repeated
@@ -180,10 +180,11 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Certs(CertsVerb::Dev { dir, hosts }) => {
             let files = crate::certs::development(&dir, &hosts, time::OffsetDateTime::now_utc())?;
             say(&format!(
-                "CA           {}\ncertificate  {}\nkey          {}\n",
+                "CA             {}\ncertificate    {}\nkey            {}\nprincipal key  {}\n",
                 files.ca.display(),
                 files.certificate.display(),
-                files.key.display()
+                files.key.display(),
+                files.principal.display()
             ));
         }
         Verb::DemoService(args) => {

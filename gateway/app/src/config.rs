@@ -3,6 +3,7 @@
 //! Strict: an unknown key or value is refused with its line. Relative paths start at the file's folder.
 
 pub mod data;
+pub mod principal;
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use std::{
 use model::duration::{Bytes, Span};
 use serde::{Deserialize, Serialize};
 
-use self::data::DataConfig;
+use self::{data::DataConfig, principal::PrincipalConfig};
 
 /// A whole node file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -39,6 +40,9 @@ pub struct NodeConfig {
     /// Certificates by which the node proves itself to services, by the names that gateway files use.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub identities: BTreeMap<String, IdentityConfig>,
+    /// By what it tells services who calls; documents with services that want to know are refused when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<PrincipalConfig>,
     /// Who may report leaked keys to `/v1/leaks/NAME` of the control listener; nobody when empty.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub leak_reporters: BTreeMap<String, ReporterConfig>,
@@ -371,6 +375,7 @@ impl NodeConfig {
         let mut all = vec![&mut self.data.key, &mut self.control.key, &mut self.database.password, &mut self.secrets.snapshot_key];
         all.extend(self.data.certificates.iter_mut().map(|own| &mut own.key));
         all.extend(self.identities.values_mut().map(|identity| &mut identity.key));
+        all.extend(self.principal.iter_mut().flat_map(|principal| &mut principal.keys).map(|key| &mut key.key));
         all.extend(self.domains.iter_mut().map(|domain| &mut domain.password));
         all.extend(self.secrets.peppers.iter_mut().map(|pepper| &mut pepper.key));
         all
@@ -434,6 +439,9 @@ impl NodeConfig {
             say("handover.socket", "the path of a Unix socket has at most 100 bytes here".to_owned());
         }
         self.data.mistakes(&mut say);
+        if let Some(principal) = &self.principal {
+            principal.mistakes(&mut say);
+        }
         found
     }
 }

@@ -17,7 +17,7 @@ use edge::runtime::Edge;
 use model::{
     authority::Authority,
     change::{AuthorityChange, Revisions},
-    compile::{self, ConfigError},
+    compile::{self, ConfigError, node::Means},
     document::Document,
     key::KeyId,
     snapshot::Snapshot,
@@ -37,7 +37,7 @@ use self::sealing::Sealing;
 use crate::{
     domains::Writers,
     facts::{Facts, Nack},
-    purge,
+    principal, purge,
     sealed::Sealed,
 };
 
@@ -268,7 +268,8 @@ impl Follower {
     /// A structure that this node can serve as it is meant.
     fn compiled(&self, document: &Document) -> Result<Structure, Vec<ConfigError>> {
         let structure = compile::compile(document)?;
-        compile::identities(&structure, &self.edge.identities.names().collect::<Vec<_>>())?;
+        let identities: Vec<_> = self.edge.identities.names().collect();
+        compile::node::check(&structure, Means { identities: &identities, principals: principal::signing(&self.edge.keyring) })?;
         Ok(structure)
     }
 

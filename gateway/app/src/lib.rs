@@ -20,6 +20,7 @@ pub mod load;
 pub mod node;
 pub mod notify;
 pub mod postgres;
+pub mod principal;
 pub mod purge;
 pub mod sealed;
 pub mod status;

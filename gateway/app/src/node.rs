@@ -29,6 +29,7 @@ use edge::{
     lease::Lease,
     metrics::Counters,
     network::Networks,
+    principal::key::Keyring,
     runtime::{Core, Edge, Settings},
     tls::{Asking, Identities},
 };
@@ -57,7 +58,7 @@ use crate::{
     handover::{self, Predecessor},
     load::{self, Loader},
     notify::Notify,
-    purge,
+    principal, purge,
     sealed::Sealed,
     status::NodeStatus,
     task::Tasks,
@@ -89,6 +90,8 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let notify = Arc::new(Notify::from_environment()?);
     let peppers = boot::peppers(&config.secrets.peppers)?;
     let reporters = boot::reporters(&config.leak_reporters)?;
+    let keyring = principal::keyring(config.principal.as_ref())?;
+    let key_set = principal::published(&keyring);
     let topology = topology(&config)?;
     let credentials = domain_credentials(&config)?;
     let sealed = Sealed::in_folder(&config.state, boot::secret_key("snapshot key", &config.secrets.snapshot_key)?)?;
@@ -105,7 +108,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let Listening { sockets, predecessor } = listening::listen(&config, cores)?;
     let (spool, other_folder) = records::open(&config, predecessor.as_ref()).await?;
 
-    let edge = edge(&config, clock, peppers.clone(), certificates::identities(&chains))?;
+    let edge = edge(&config, clock, peppers.clone(), certificates::identities(&chains), keyring)?;
     #[cfg(feature = "http3")]
     let (edge, http3) = {
         let mut edge = edge;
@@ -148,6 +151,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         audit: Arc::new(SpoolSink { lane: spool.lane(), region: Arc::clone(&edge.region), node: Arc::clone(&edge.node) }),
         region: Arc::clone(&edge.region),
         identities: edge.identities.names().map(Into::into).collect(),
+        key_set,
         reporters: reporters.into(),
     }));
     let given = sockets.try_clone()?;
@@ -249,7 +253,7 @@ fn tls(config: Option<&DatabaseTls>) -> Tls {
     config.map_or(Tls::Plain, |tls| Tls::Verified { ca: tls.ca.clone() })
 }
 
-fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identities) -> Result<Edge> {
+fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identities, keyring: Keyring) -> Result<Edge> {
     let limits = &config.limits;
     let failures = Rate::parse(&format!("{}/s", limits.failures_per_prefix)).context("limits.failures_per_prefix is not a rate")?;
     Ok(Edge {
@@ -269,6 +273,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identit
         tally: edge::balance::tally::Tally::default(),
         cache: edge::cache::Cache::new(limits.cache.0),
         identities: Arc::new(identities),
+        keyring,
         websockets: Arc::default(),
         settings: Settings {
             connections_max: limits.connections,

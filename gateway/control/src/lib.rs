@@ -21,6 +21,7 @@ mod body;
 mod context;
 mod guard;
 mod health;
+pub mod jwks;
 pub mod openapi;
 mod operator;
 pub mod policy;

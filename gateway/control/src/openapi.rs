@@ -119,7 +119,7 @@ pub(crate) async fn serve(headers: HeaderMap) -> Response {
 }
 
 /// Whether a list of entity tags names this one, compared weakly (RFC 9110 section 13.1.2).
-fn matches(list: &str, etag: &str) -> bool {
+pub(crate) fn matches(list: &str, etag: &str) -> bool {
     list.split(',').map(str::trim).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 

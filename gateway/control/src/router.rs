@@ -21,7 +21,7 @@ use crate::{
     },
     context,
     guard::{self, Gate, Permit},
-    health,
+    health, jwks,
     openapi::{
         self,
         operation::{Access, Doc},
@@ -91,8 +91,8 @@ impl Entry {
 
 /// Every method of every path: what the router serves, and what the `OpenAPI` document describes.
 ///
-/// `/livez`, `/readyz`, `/metrics`, `/v1/problems` and `/v1/openapi.json` ask for no token, `/v1/leaks` for a signature; everything else
-/// asks for an operator token.
+/// `/livez`, `/readyz`, `/metrics`, `/v1/problems`, `/v1/openapi.json` and `/.well-known/jwks.json` ask for no token, `/v1/leaks` for a
+/// signature; everything else asks for an operator token.
 pub(crate) fn table() -> Vec<Entry> {
     let mut table = open_paths();
     table.extend(key_paths());
@@ -118,6 +118,7 @@ fn open_paths() -> Vec<Entry> {
         Entry::get("/readyz", Access::Open, health::ready, health::ready_doc()),
         Entry::get("/metrics", Access::Open, health::metrics, health::metrics_doc()),
         Entry::get("/v1/problems", Access::Open, problem::list, problem::list_doc()),
+        Entry::get("/.well-known/jwks.json", Access::Open, jwks::show, jwks::show_doc()),
         Entry::get("/v1/openapi.json", Access::Open, openapi::serve, openapi::serve_doc()),
         Entry::post("/v1/leaks/{reporter}", Access::Signed, leak::by_reporter, leak::by_reporter_doc()),
     ]

@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
+    jwks::KeySet,
     operator::{LoginRefusals, Operators},
     port::{AuditSink, Clock, Random, Status},
 };
@@ -48,6 +49,8 @@ pub struct Ports {
     pub region: Arc<str>,
     /// The names of this node's identities towards services.
     pub identities: Arc<[Box<str>]>,
+    /// The keys by which services verify who calls.
+    pub key_set: KeySet,
     /// Who may report leaked keys.
     pub reporters: Arc<[Reporter]>,
 }
@@ -100,6 +103,10 @@ impl ControlState {
 
     pub(crate) fn identities(&self) -> Arc<[Box<str>]> {
         Arc::clone(&self.0.ports.identities)
+    }
+
+    pub(crate) fn key_set(&self) -> &KeySet {
+        &self.0.ports.key_set
     }
 
     pub(crate) fn reporter(&self, name: &str) -> Option<&Reporter> {

@@ -480,6 +480,7 @@ async fn sweep(core: Arc<Core>, connections: Arc<Connections>, acceptors: Arc<Ac
             Arc::strong_count(watch) > 1
         });
         core.pools.sweep(now.boot);
+        core.principals.sweep(now.boot);
         record::floods(&core);
         rounds = rounds.wrapping_add(1);
         if rounds.is_multiple_of(60) {

@@ -10,6 +10,7 @@ use model::{
 };
 
 use crate::{
+    authorize::Permit,
     body::{BodyError, Meter, Progress, RequestBody, ServiceBody, Source},
     connect::Opened,
     deadline::Within,
@@ -20,6 +21,7 @@ use crate::{
     message::Message,
     mirror,
     pool::ConnectError,
+    principal,
     region::{Candidate, Target},
     runtime::Core,
     trail::Trail,
@@ -59,13 +61,12 @@ pub async fn send(
     core: &Core,
     trail: &mut Trail,
 ) -> Result<Exchange, Denial> {
-    let route = admitted.permit().route();
     let meter = Arc::new(Meter::default());
-    exchange(route, target, head, body, core, trail, &meter).await
+    exchange(admitted.permit(), target, head, body, core, trail, &meter).await
 }
 
 async fn exchange(
-    route: &Route,
+    permit: &Permit<'_>,
     target: &Target<'_>,
     head: Head,
     body: ValidBody,
@@ -73,6 +74,7 @@ async fn exchange(
     trail: &mut Trail,
     meter: &Arc<Meter>,
 ) -> Result<Exchange, Denial> {
+    let route = permit.route();
     let stall = target.upstream().idle_timeout.min(core.edge.settings.stall_timeout);
     let mut body = match body {
         ValidBody::Empty => RequestBody::Empty,
@@ -96,11 +98,13 @@ async fn exchange(
         trail.ends(ends);
     }
     if let Some((upstream, cluster)) = target.mirror().filter(|_| !message.is_handshake()) {
-        mirror::copy(core, upstream, cluster, &message);
+        mirror::copy(core, permit, upstream, cluster, &message);
     }
     let mut tries = Tries::new(core, route, target, deadline, &message).ok_or_else(unreachable)?;
     loop {
         let turn = tries.next(trail).await?;
+        // For each try, because one may come long after another.
+        message.vouch(principal::field(core, permit, target.upstream())?);
         let spare = tries.copy(&message);
         let replay = tries.keep(&mut message);
         let result = tries.within(&turn, attempt(route, turn.candidate(), &mut message, core, trail, meter)).await;

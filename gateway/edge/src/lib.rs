@@ -49,6 +49,7 @@ pub mod names;
 pub mod network;
 pub mod pieces;
 pub mod pool;
+pub mod principal;
 pub mod refuse;
 pub mod region;
 pub mod route;

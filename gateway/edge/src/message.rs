@@ -10,7 +10,7 @@ use model::{
     time::BootNanos,
 };
 
-use crate::{body::RequestBody, clock::Clock, fields, grpc, head::Head, refuse, tls::Peer, trail::Trail, transform};
+use crate::{body::RequestBody, clock::Clock, fields, grpc, head::Head, principal::PRINCIPAL, refuse, tls::Peer, trail::Trail, transform};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 
@@ -32,6 +32,8 @@ pub struct Message {
     ends: Option<BootNanos>,
     /// The `grpc-timeout` of the try that begins.
     timeout: Option<HeaderValue>,
+    /// Who calls, for a service that asks: beside the head, where no rule about fields can reach it.
+    principal: Option<HeaderValue>,
     /// The body; taken while an attempt runs.
     pub body: RequestBody,
 }
@@ -48,6 +50,7 @@ impl Message {
         Ok(Self {
             ends: head.call.and_then(|call| call.ends(trail.started().boot)),
             timeout: None,
+            principal: None,
             path,
             request_id: Arc::clone(trail.request_id()),
             client: Arc::clone(trail.peer()),
@@ -78,12 +81,18 @@ impl Message {
         }
     }
 
+    /// Tells the service who calls.
+    pub fn vouch(&mut self, principal: Option<HeaderValue>) {
+        self.principal = principal;
+    }
+
     /// Takes the body for an attempt.
     pub fn take_body(&mut self) -> RequestBody {
         std::mem::replace(&mut self.body, RequestBody::Empty)
     }
 
-    /// A copy with another body and one more field, for a service that only looks on.
+    /// A copy with another body and one more field, for a service that only looks on. It does not tell who calls: what the service
+    /// behind the original is told is for that one alone.
     #[must_use]
     pub fn shadow(&self, body: RequestBody, name: HeaderName, value: HeaderValue) -> Self {
         let mut head = self.head.clone();
@@ -96,6 +105,7 @@ impl Message {
             cookie: self.cookie.clone(),
             host: self.host.clone(),
             timeout: self.timeout.clone(),
+            principal: None,
             body,
             hides_credentials: self.hides_credentials,
             forwards_token: self.forwards_token,
@@ -120,7 +130,7 @@ impl Message {
 
     /// The head in the form of HTTP/1.1, for one target.
     pub fn http1_head(&self, target: &Target) -> Vec<u8> {
-        let mut out = Vec::with_capacity(1_024);
+        let mut out = Vec::with_capacity(1_024 + self.principal.as_ref().map_or(0, HeaderValue::len));
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
         put(&[self.method().as_str().as_bytes(), b" ", target.base_path.as_bytes(), self.path.as_str().as_bytes(), b" HTTP/1.1\r\nhost: "]);
         put(&[self.host.as_ref().map_or(target.authority.as_bytes(), HeaderValue::as_bytes), b"\r\n"]);
@@ -137,6 +147,9 @@ impl Message {
         }
         if let Some(timeout) = &self.timeout {
             put(&[b"grpc-timeout: ", timeout.as_bytes(), b"\r\n"]);
+        }
+        if let Some(principal) = &self.principal {
+            put(&[b"causeway-principal: ", principal.as_bytes(), b"\r\n"]);
         }
         put(&[b"x-request-id: ", self.request_id.as_bytes(), b"\r\nx-forwarded-host: ", self.head.host.as_bytes()]);
         put(&[
@@ -179,6 +192,7 @@ impl Message {
         headers.extend(fields::unrepeated(&self.request_id).map(|id| (refuse::REQUEST_ID, id)));
         headers.extend(self.cookie.clone().map(|cookie| (header::COOKIE, cookie)));
         headers.extend(self.timeout.clone().map(|timeout| (grpc::TIMEOUT, timeout)));
+        headers.extend(self.principal.clone().map(|principal| (PRINCIPAL, principal)));
         headers.append(header::VIA, HeaderValue::from_static(self.via()));
         if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !body.is_end_stream()) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));

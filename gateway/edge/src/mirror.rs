@@ -16,6 +16,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     accept,
+    authorize::Permit,
     balance::{
         cluster::{Cluster, Facts, Tried},
         tally::Event,
@@ -25,6 +26,7 @@ use crate::{
     http1::Cause,
     message::Message,
     pool::{ConnectError, TargetPool},
+    principal,
     runtime::{Core, Edge},
 };
 
@@ -65,7 +67,7 @@ enum MirrorError {
 }
 
 /// Queues a copy of a prepared request. A body that streams is not copied: holding it would slow the request, or grow without end.
-pub fn copy(core: &Core, upstream: &Arc<Upstream>, cluster: &Cluster, message: &Message) {
+pub fn copy(core: &Core, permit: &Permit<'_>, upstream: &Arc<Upstream>, cluster: &Cluster, message: &Message) {
     let tally = &core.edge.tally;
     let body = match &message.body {
         RequestBody::Empty => RequestBody::Empty,
@@ -81,7 +83,11 @@ pub fn copy(core: &Core, upstream: &Arc<Upstream>, cluster: &Cluster, message: &
         pool: Arc::clone(&peer.pool),
         message: message.shadow(body, MIRROR, HeaderValue::from_static("1")),
     });
-    let Some(shadow) = made else { return tally.count(Event::MirrorFailed) };
+    let Some(mut shadow) = made else { return tally.count(Event::MirrorFailed) };
+    match principal::field(core, permit, upstream) {
+        Ok(field) => shadow.message.vouch(field),
+        Err(_) => return tally.count(Event::MirrorFailed),
+    }
     let queue = core.mirror.0.get_or_init(|| {
         let (queue, shadows) = mpsc::channel(QUEUE_MAX);
         accept::spawn(run(Arc::clone(&core.edge), shadows));

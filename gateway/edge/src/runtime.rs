@@ -30,6 +30,7 @@ use crate::{
     mirror::Mirror,
     names::Names,
     pool::Pools,
+    principal::{Principals, key::Keyring},
     tls::Identities,
     websocket::{places::Places, seats::Seats},
 };
@@ -125,6 +126,8 @@ pub struct Edge {
     pub cache: Cache,
     /// By what the node proves itself to services.
     pub identities: Arc<Identities>,
+    /// By what it tells services who calls.
+    pub keyring: Keyring,
     /// Places of open WebSockets.
     pub websockets: Arc<Places>,
     /// The node's limits.
@@ -152,6 +155,8 @@ pub struct Core {
     pub mirror: Mirror,
     /// Open WebSockets.
     pub websockets: Seats,
+    /// What tells services who calls.
+    pub principals: Principals,
     current: CoreCurrent,
     ids: Ids,
 }
@@ -166,6 +171,7 @@ impl Core {
             dice: Dice::default(),
             mirror: Mirror::default(),
             websockets: Seats::default(),
+            principals: Principals::default(),
             current: CoreCurrent::default(),
             ids: Ids::default(),
             edge,

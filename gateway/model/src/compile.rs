@@ -27,6 +27,8 @@ mod certificate;
 mod fields;
 mod filter;
 mod identity;
+pub mod node;
+mod principal;
 mod resilience;
 mod route;
 mod upstream;
@@ -108,25 +110,6 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
         regions,
         domains,
     })
-}
-
-/// Checks that a node has the identities by which a document wants it to prove itself to services.
-///
-/// # Errors
-/// One for each service that names another. A node that connected without would be somebody else to the service, or nobody.
-pub fn identities(structure: &Structure, known: &[&str]) -> Result<(), Vec<ConfigError>> {
-    let mut errors = Errors::default();
-    for (index, upstream) in structure.upstreams.iter().enumerate() {
-        let tls = upstream.regions.iter().flat_map(|region| &region.targets).find_map(|target| target.reach.tls.as_ref());
-        let Some(name) = tls.and_then(|tls| tls.identity.as_deref()).filter(|name| !known.contains(name)) else { continue };
-        let help = nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-        errors.add_with_help(
-            format!("upstreams[{index}].tls.client_certificate"),
-            format!("this node has no identity named `{name}`; write it under `identities` in every node file, restart the nodes, then apply"),
-            help,
-        );
-    }
-    if errors.0.is_empty() { Ok(()) } else { Err(errors.0) }
 }
 
 /// Checks the names of a section: form and uniqueness.

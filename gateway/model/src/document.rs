@@ -11,7 +11,7 @@ use crate::{
     duration::{Bytes, Span},
     filter::{CacheDoc, CompressionDoc, CorsDoc, HeadersDoc},
     host::HostPattern,
-    identity::{AuthDoc, CertificateAuthorityDoc, IssuerDoc},
+    identity::{AuthDoc, CertificateAuthorityDoc, IssuerDoc, PrincipalDoc},
     limit::Rate,
     policy::{AuditDoc, ConsistencyDoc},
     resilience::{BalanceDoc, BreakerDoc, BudgetDoc, CanaryDoc, HealthDoc, InFlightDoc, MirrorDoc, OutliersDoc, RetriesDoc, SplitDoc},
@@ -181,6 +181,9 @@ pub struct UpstreamDoc {
     /// TLS for `https://` targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<UpstreamTlsDoc>,
+    /// Whether it is told who calls, by a signed token; not when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub principal: Option<PrincipalDoc>,
     /// Which endpoint takes the next request.
     #[serde(default)]
     pub balance: BalanceDoc,

@@ -209,3 +209,12 @@ pub struct CertificateClientDoc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thumbprint: Option<String>,
 }
+
+/// `upstreams[].principal`: the service gets `Causeway-Principal`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrincipalDoc {
+    /// What `aud` says; the service's name when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+}

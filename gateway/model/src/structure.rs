@@ -228,6 +228,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// How endpoints are chosen, watched and spared.
     pub resilience: Resilience,
+    /// For whom the tokens are that tell it who calls; `None` when it does not ask.
+    pub principal: Option<Arc<str>>,
 }
 
 /// A fronted service in one region.

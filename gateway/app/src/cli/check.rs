@@ -31,7 +31,8 @@ Examples:
 
 Every mistake is shown with its file, line, column and a suggestion. A gateway file is compiled
 by the code that the nodes run, together with the OpenAPI files that it names (relative to it).
-For a node file the certificates that it names are read: whether chain, key, names and dates fit.
+For a node file the certificates that it names are read: whether chain, key, names and dates fit;
+and the keys that sign who calls.
 
 Exit codes: 0 no mistake, 1 mistakes, 2 wrong usage.")]
 pub(crate) struct CheckArgs {

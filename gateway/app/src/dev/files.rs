@@ -110,6 +110,7 @@ impl Layout {
              domains:\n- {{ name: demo, database: demo, user: demo, password: \"file:../secrets/demo-password\" }}\n\
              spool: {{ dir: spool, max: 1GiB, segment: 16MiB }}\n\
              state: state\n\
+             principal: {{ signing: dev-1, keys: [ {{ id: dev-1, key: \"file:../certs/principal.key\" }} ] }}\n\
              secrets:\n  peppers: [ {{ version: 1, key: \"file:../secrets/pepper-1\" }} ]\n  snapshot_key: \"file:../secrets/snapshot-key\"\n\
              log: text\n",
             data = own.data,

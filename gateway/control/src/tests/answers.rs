@@ -3,10 +3,11 @@
 use std::sync::atomic::Ordering;
 
 use axum::{body::Body, routing::get};
+use http::Request;
 use http_body_util::StreamBody;
 use serde_json::{Value, json};
 
-use super::fixture::{Fixture, ask, looked_at, post, request, send};
+use super::fixture::{Fixture, KEY_SET, ask, looked_at, post, request, send};
 use crate::{
     port::{CheckState, Readiness},
     router::framed,
@@ -269,4 +270,44 @@ async fn the_problem_list_has_every_problem_once() {
 
     assert_eq!(codes.len(), n);
     assert_eq!(n, model::problem::ProblemKind::ALL.len());
+}
+
+/// Services fetch it again and again, and caches between may keep it: for five minutes, as the rotation of keys counts on.
+#[tokio::test]
+async fn the_key_set_may_be_kept_for_five_minutes_and_is_not_sent_again_to_who_has_it() {
+    let fixture = Fixture::new();
+    let known = |tag: &str| Request::get("/.well-known/jwks.json").header("if-none-match", tag).body(Body::empty()).unwrap();
+
+    let first = ask(&fixture, "GET", "/.well-known/jwks.json", None).await;
+    assert_eq!((first.status.as_u16(), first.text.as_str()), (200, KEY_SET));
+    for tag in ["\"digest\"", "\"other\", W/\"digest\"", "*"] {
+        let again = send(fixture.router(), known(tag)).await;
+        assert_eq!((again.status.as_u16(), again.text.as_str(), again.header("etag")), (304, "", "\"digest\""), "{tag}");
+        assert_eq!(again.header("cache-control"), "public, max-age=300");
+    }
+    let changed = send(fixture.router(), known("\"other\"")).await;
+
+    assert_eq!((changed.status.as_u16(), changed.header("content-type")), (200, "application/jwk-set+json"));
+    assert_eq!((changed.header("cache-control"), changed.header("etag")), ("public, max-age=300", "\"digest\""));
+    assert_eq!(ask(&fixture, "GET", "/livez", None).await.header("cache-control"), "no-store", "everything else");
+}
+
+/// A node that cannot say who calls must not take a document in which a service wants to know.
+#[tokio::test]
+async fn a_document_with_a_service_that_wants_to_know_who_calls_is_refused_by_a_node_without_keys() {
+    let fixture = Fixture::new();
+    let token = fixture.token("admin");
+    let document = |principal: Value| {
+        let mut told = json!({ "name": "told", "regions": { "eu": { "targets": ["http://127.0.0.1:1"] } } });
+        told.as_object_mut().unwrap().extend(principal.as_object().unwrap().clone());
+        json!({ "version": 1, "regions": [{ "name": "eu" }], "tenants": [{ "name": "acme", "hosts": ["api.example"] }], "upstreams": [told] })
+            .to_string()
+    };
+
+    let without = post(&fixture, "/v1/check", &token, document(json!({}))).await;
+    let with = post(&fixture, "/v1/check", &token, document(json!({ "principal": {} }))).await;
+
+    assert_eq!(without.status, 200);
+    assert_eq!(with.status, 422);
+    assert_eq!(with.json()["errors"][0]["path"], "upstreams[0].principal", "{}", with.json());
 }

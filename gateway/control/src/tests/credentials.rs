@@ -57,7 +57,7 @@ async fn nothing_but_probes_metrics_and_the_problem_list_answers_without_a_token
         answer.assert_problem(401, "credentials-missing");
         assert_eq!(answer.header("www-authenticate"), "Bearer realm=\"causeway control\"", "{path}");
     }
-    for path in ["/livez", "/readyz", "/metrics", "/v1/problems"] {
+    for path in ["/livez", "/readyz", "/metrics", "/v1/problems", "/.well-known/jwks.json"] {
         assert_eq!(ask(&fixture, "GET", path, None).await.status, 200, "{path}");
     }
 }

@@ -12,6 +12,7 @@ use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use model::{
+    compile::node::Signing,
     key::{self, Digest, Issued, Peppers, Purpose},
     secret::{SecretKey, SecretText},
     time::{BootNanos, Now, UtcMicros},
@@ -24,6 +25,7 @@ use store::{
 use tower::ServiceExt;
 
 use crate::{
+    jwks::KeySet,
     port::{AdminEvent, AuditPlace, AuditSink, AuditUnavailable, Check, CheckState, Clock, NodeFacts, Readiness, Recorded, Status},
     router::router,
     state::{ControlState, Ports},
@@ -31,6 +33,9 @@ use crate::{
 
 /// 2026-01-01T00:00:00Z.
 pub(crate) const START: UtcMicros = UtcMicros(1_767_225_600_000_000);
+
+/// What is published here.
+pub(super) const KEY_SET: &str = r#"{"keys":[]}"#;
 
 /// A clock that stands until it is moved.
 #[derive(Debug, Default)]
@@ -204,6 +209,7 @@ impl Fixture {
             audit: Arc::<Log>::clone(&log),
             region: "eu-west".into(),
             identities: Arc::new([]),
+            key_set: KeySet::new(KEY_SET.to_owned(), "digest", Signing::Keyless),
             reporters: Arc::new([]),
         });
         Self { state, clock, log, node, peppers, draws: AtomicU64::new(1_000_003) }

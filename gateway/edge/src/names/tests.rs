@@ -73,6 +73,7 @@ fn edge() -> Arc<Edge> {
         cache: crate::cache::Cache::new(0),
         tally: crate::balance::tally::Tally::default(),
         identities: Arc::default(),
+        keyring: crate::principal::key::Keyring::default(),
         websockets: Arc::default(),
         settings: crate::runtime::Settings::default(),
     };

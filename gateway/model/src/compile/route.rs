@@ -72,6 +72,9 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     let upstream_host = filter::upstream_host(doc.upstream_host.as_deref(), &at, errors);
     let upstream_doc = context.upstream_docs.iter().find(|known| known.name == doc.upstream);
     let filters = filter::compile(doc, &at, &filter::Context { auth: &auth, methods: &methods, upstream: upstream_doc, reads, get_writes }, errors);
+    if doc.cache.is_some() {
+        super::principal::cached(&at, &auth, upstream, &diversions, errors);
+    }
     let websocket = websocket::compile(doc, &at, &methods, context.upstream_docs, errors);
     let body_bytes_max = doc.body_max.map_or(BODY_BYTES_DEFAULT, |bytes| bytes.0);
     if api.is_some() && body_bytes_max > BODY_BYTES_CHECKED_MAX {

@@ -137,18 +137,6 @@ fn each_mistake_about_endpoints_is_named_with_its_place() {
     check_upstream("breaker: { failures: 1, trials: 0 }", "upstreams[0].breaker.trials");
     check_upstream("retry_budget: { percent: 150 }", "upstreams[0].retry_budget.percent");
     check_upstream("slow_strt: 1s", "syntax");
-}
-
-/// A service that wants to know who calls must not be called by nobody.
-#[test]
-fn service_whose_identity_a_node_lacks_is_named_with_its_place() {
-    let text = "version: 1\nregions: [ { name: eu } ]\ntenants: [ { name: acme, hosts: [ api.example ] } ]\nupstreams:\n- { name: a, regions: { eu: { targets: [ \"http://a\" ] } } }\n- { name: b, regions: { eu: { targets: [ \"https://b\" ] } }, tls: { client_certificate: billing } }\n";
-    let structure = compile(&source::read::<Document>(text).unwrap().0).unwrap();
-
-    assert_eq!(identities(&structure, &["other", "billing"]), Ok(()));
-    let [error] = &identities(&structure, &["biling"]).unwrap_err()[..] else { panic!("one mistake") };
-    assert_eq!(error.path, "upstreams[1].tls.client_certificate");
-    assert!(error.message.contains("`billing`") && error.help.as_ref().unwrap().contains("`biling`"), "{error:?}");
     check_upstream("tls: { client_certificate: \"/etc/key.pem\" }", "upstreams[0].tls.client_certificate: it is not the name of an identity");
 }
 

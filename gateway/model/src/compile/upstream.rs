@@ -72,10 +72,12 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
     }
     let writer = writers.pop().or_else(|| out.first().filter(|_| out.len() == 1).map(|only| Arc::clone(&only.region)));
     let resilience = super::resilience::upstream(doc, &at, errors);
+    let principal = super::principal::audience(doc, &name, &at, errors);
     Upstream {
         name,
         index,
         resilience,
+        principal,
         domain,
         writer,
         regions: out,

@@ -60,6 +60,7 @@ impl Paper {
             response_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(1),
             resilience: rule(balance),
+            principal: None,
         };
         Self { upstream, cluster, health, dice: Dice::new(7), now }
     }

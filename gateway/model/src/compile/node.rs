@@ -1,0 +1,52 @@
+//! What a document asks of the nodes that serve it.
+
+use super::{ConfigError, Errors};
+use crate::{source::nearest, structure::Structure};
+
+/// By what a node proves itself, and its callers, to services.
+#[derive(Debug, Clone, Copy)]
+pub struct Means<'m> {
+    /// The names of its identities.
+    pub identities: &'m [&'m str],
+    /// Whether it can sign who calls.
+    pub principals: Signing,
+}
+
+/// Whether a node can sign who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signing {
+    /// It has a key.
+    Ready,
+    /// It has none.
+    Keyless,
+}
+
+/// Checks that a node has what a document wants services to see of it.
+///
+/// # Errors
+/// One for each identity, and each service that wants to know who calls, that the node has nothing for. A node that called without would
+/// be somebody else to the service, or nobody.
+pub fn check(structure: &Structure, means: Means<'_>) -> Result<(), Vec<ConfigError>> {
+    let mut errors = Errors::default();
+    for (index, upstream) in structure.upstreams.iter().enumerate() {
+        if upstream.principal.is_some() && means.principals == Signing::Keyless {
+            errors.add(
+                format!("upstreams[{index}].principal"),
+                "this node has no key to sign who calls; write it under `principal` in every node file, restart the nodes, then apply",
+            );
+        }
+        let tls = upstream.regions.iter().flat_map(|region| &region.targets).find_map(|target| target.reach.tls.as_ref());
+        let known = means.identities;
+        let Some(name) = tls.and_then(|tls| tls.identity.as_deref()).filter(|name| !known.contains(name)) else { continue };
+        let help = nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+        errors.add_with_help(
+            format!("upstreams[{index}].tls.client_certificate"),
+            format!("this node has no identity named `{name}`; write it under `identities` in every node file, restart the nodes, then apply"),
+            help,
+        );
+    }
+    if errors.0.is_empty() { Ok(()) } else { Err(errors.0) }
+}
+
+#[cfg(test)]
+mod tests;
