@@ -1,6 +1,6 @@
 //! Client certificates through a real node: who is let in with them, when that ends, and whose tokens they are.
 
-mod place;
+pub(crate) mod place;
 
 use harness::client::Version;
 use harness::issuer::{Issuer, Signer};

@@ -17,7 +17,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::arena::{Arena, Part, arena, part, patient};
 use crate::site::SOON;
 
-mod play;
+pub(crate) mod play;
 
 use play::{Answer, Asked, Client, Service, messages, play};
 

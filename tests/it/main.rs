@@ -38,6 +38,7 @@ mod paths;
 mod peppers;
 mod postgres;
 mod power;
+mod principal;
 mod process;
 mod program;
 mod purging;

@@ -43,7 +43,7 @@ impl Ca {
         params
     }
 
-    fn root(name: &str) -> Self {
+    pub(crate) fn root(name: &str) -> Self {
         let issuer = CertifiedIssuer::self_signed(Self::params(name), KeyPair::generate().unwrap()).unwrap();
         Self { issuer, chain: String::new() }
     }
@@ -95,6 +95,11 @@ impl Holder {
         let end = self.chain.find("-----END CERTIFICATE-----").unwrap() + "-----END CERTIFICATE-----\n".len();
         self.chain.truncate(end);
         self
+    }
+
+    /// Certificate and key, for a client.
+    pub(crate) fn identity(&self) -> reqwest::Identity {
+        reqwest::Identity::from_pem(format!("{}{}", self.key, self.chain).as_bytes()).unwrap()
     }
 
     fn parts(&self) -> (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>) {
@@ -374,8 +379,7 @@ impl Place {
     pub(crate) fn client(&self, holder: &Holder, version: Version) -> reqwest::Client {
         harness::client::install_provider();
         let roots = reqwest::Certificate::from_pem_bundle(&std::fs::read(self.station.ca()).unwrap()).unwrap();
-        let identity = reqwest::Identity::from_pem(format!("{}{}", holder.key, holder.chain).as_bytes()).unwrap();
-        let builder = reqwest::Client::builder().tls_certs_only(roots).identity(identity).no_proxy();
+        let builder = reqwest::Client::builder().tls_certs_only(roots).identity(holder.identity()).no_proxy();
         match version {
             Version::Http1 => builder.http1_only(),
             Version::Http2 => builder.http2_prior_knowledge(),
