@@ -109,6 +109,11 @@ impl PeerCertificate {
         &self.certificate
     }
 
+    /// Its thumbprint as records and tokens have it: `x5t#S256` (RFC 8705 section 3.1).
+    pub fn thumbprint_text(&self) -> &str {
+        &self.thumbprint_text
+    }
+
     /// Whom it stands for by an authority's word, which is kept for a minute.
     ///
     /// # Errors
