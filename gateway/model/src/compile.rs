@@ -28,6 +28,7 @@ mod fields;
 mod filter;
 mod identity;
 pub mod node;
+mod portal;
 mod principal;
 mod resilience;
 mod route;
@@ -81,6 +82,7 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
     let apis = apis(document, &mut errors);
     let upstreams = upstreams(&document.upstreams, &regions, &domains, &mut errors);
     callers(document, &tenants, &mut errors);
+    portal::check(document, &mut errors);
     let issuers = identity::issuers(&document.issuers, &mut errors);
     let authorities = certificate::authorities(&document.certificate_authorities, &mut errors);
     let context = route::Context {

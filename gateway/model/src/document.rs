@@ -14,6 +14,7 @@ use crate::{
     identity::{AuthDoc, CertificateAuthorityDoc, IssuerDoc, PrincipalDoc},
     limit::Rate,
     policy::{AuditDoc, ConsistencyDoc},
+    portal::PortalDoc,
     resilience::{BalanceDoc, BreakerDoc, BudgetDoc, CanaryDoc, HealthDoc, InFlightDoc, MirrorDoc, OutliersDoc, RetriesDoc, SplitDoc},
     structure::reach::{ProtocolDoc, UpstreamTlsDoc},
     websocket::WebSocketDoc,
@@ -99,6 +100,9 @@ pub struct TenantDoc {
     pub name: String,
     /// Host names that belong to it alone.
     pub hosts: Vec<HostPattern>,
+    /// The developer portal, at most one in the deployment; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portal: Option<PortalDoc>,
 }
 
 /// A plan.

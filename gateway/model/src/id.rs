@@ -1,4 +1,4 @@
-//! Typed ids: a UUIDv7 with a prefix that people see (`ten_`, `con_`, `app_`).
+//! Typed ids: a UUIDv7 with a prefix that people see (`ten_`, `con_`, `app_`, `acc_`).
 
 use std::{fmt, str::FromStr};
 
@@ -91,6 +91,12 @@ id!(
     /// A plan: named limits that applications share.
     PlanId,
     "plan_"
+);
+
+id!(
+    /// An account: a person who signs in.
+    AccountId,
+    "acc_"
 );
 
 #[cfg(test)]

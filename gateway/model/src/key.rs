@@ -225,6 +225,12 @@ impl Peppers {
         context.sign().as_ref().try_into().ok().map(Digest)
     }
 
+    /// The secret input of argon2id for passwords: without it a dump of the database cannot be searched for weak ones. `None` when the
+    /// version is not loaded.
+    pub fn password_key(&self, version: u16) -> Option<[u8; 32]> {
+        hmac::sign(self.pepper(version)?, b"cwpassword1").as_ref().try_into().ok()
+    }
+
     /// Hashes a credential under all layers; `None` when one of them is not loaded, or there is none.
     fn layered(&self, layers: &[u16], id: &KeyId, secret: &str) -> Option<Digest> {
         let (first, rest) = layers.split_first()?;

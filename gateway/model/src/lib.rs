@@ -28,6 +28,7 @@ pub mod openapi;
 pub mod origin;
 pub mod path;
 pub mod policy;
+pub mod portal;
 pub mod problem;
 pub mod purge;
 pub mod resilience;

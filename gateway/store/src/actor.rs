@@ -13,6 +13,8 @@ pub enum ActorKind {
     System,
     /// A secret scanner that signs its reports.
     Reporter,
+    /// A person who is signed in; the name is the account's id.
+    Account,
 }
 
 impl ActorKind {
@@ -23,6 +25,7 @@ impl ActorKind {
             Self::Cli => "cli",
             Self::System => "system",
             Self::Reporter => "reporter",
+            Self::Account => "account",
         }
     }
 }

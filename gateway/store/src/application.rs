@@ -6,7 +6,7 @@ use model::{
     time::UtcMicros,
 };
 use serde::Serialize;
-use sqlx::{PgConnection, query_file, query_file_as};
+use sqlx::{PgConnection, query_file, query_file_as, query_file_scalar};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -58,6 +58,8 @@ pub struct NewApplication<'a> {
     pub plan: Option<&'a str>,
     /// Scopes of keys that have none of their own.
     pub scopes: &'a [String],
+    /// How many applications the consumer may have with it; any number when absent.
+    pub at_most: Option<u32>,
 }
 
 /// No application can be taken for granted.
@@ -135,9 +137,17 @@ pub async fn default_application(reader: &impl Reader) -> Result<ApplicationInfo
 /// Makes an application that the API rules.
 ///
 /// # Errors
-/// [`StoreError::Conflict`] when the name is taken, [`StoreError::NotFound`] without such a consumer or plan.
+/// [`StoreError::Conflict`] when the name is taken, and with `application_count` when the consumer has `at_most` already;
+/// [`StoreError::NotFound`] without such a consumer or plan.
 pub async fn create(primary: &Primary, new: NewApplication<'_>, actor: &Actor) -> Result<Written<ApplicationInfo>, StoreError> {
     let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
+    if let Some(most) = new.at_most {
+        // The lock on the head makes it exact.
+        let count = query_file_scalar!("queries/application/count.sql", new.consumer.uuid()).fetch_one(&mut *write.tx).await?;
+        if count >= i64::from(most) {
+            return Err(StoreError::conflict("application_count", format!("the consumer has {count} applications, and may have {most}")));
+        }
+    }
     let plan = match new.plan {
         Some(name) => Some(
             query_file!("queries/plan/by_name.sql", name)

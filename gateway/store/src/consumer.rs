@@ -91,6 +91,12 @@ pub async fn by_name(reader: &impl Reader, name: &str) -> Result<ConsumerInfo, S
 /// [`StoreError::Invalid`] when no tenant is named and there is not exactly one.
 pub async fn create(primary: &Primary, new: NewConsumer<'_>, actor: &Actor) -> Result<Written<ConsumerInfo>, StoreError> {
     let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
+    let item = add(&mut write, new).await?;
+    Ok(Written { item, revisions: write.commit().await? })
+}
+
+/// The same as a part of a larger write.
+pub(crate) async fn add(write: &mut ControlWrite, new: NewConsumer<'_>) -> Result<ConsumerInfo, StoreError> {
     let tenants = query_file!("queries/tenant/choose.sql", new.tenant).fetch_all(&mut *write.tx).await?;
     let tenant = match (tenants.as_slice(), new.tenant) {
         ([only], _) => only,
@@ -102,8 +108,7 @@ pub async fn create(primary: &Primary, new: NewConsumer<'_>, actor: &Actor) -> R
     query_file!("queries/consumer/insert.sql", id, new.name, tenant.tenant_id).execute(&mut *write.tx).await?;
     let row = ConsumerRow { id: ConsumerId::new(id), name: new.name.to_owned(), tenant: tenant.name.clone() };
     write.authority(&AuthorityChange::Consumer(row))?;
-    let item = find(&mut write.tx, Some(id), None).await?.ok_or_else(|| StoreError::not_found("consumer", new.name))?;
-    Ok(Written { item, revisions: write.commit().await? })
+    find(&mut write.tx, Some(id), None).await?.ok_or_else(|| StoreError::not_found("consumer", new.name))
 }
 
 /// Deletes a consumer that the API rules, with its applications; their keys end.

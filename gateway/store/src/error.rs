@@ -79,6 +79,11 @@ impl StoreError {
         Self::Unavailable { reason, source: None }
     }
 
+    /// An error for a rule that the store itself keeps.
+    pub(crate) fn conflict(rule: &str, detail: impl Into<String>) -> Self {
+        Self::Conflict { constraint: rule.to_owned(), detail: detail.into() }
+    }
+
     /// True when it is about this constraint.
     pub(crate) fn breaks(&self, name: &str) -> bool {
         matches!(self, Self::Conflict { constraint, .. } if constraint == name)

@@ -129,13 +129,16 @@ pub struct NewKey<'a> {
     pub expires_at: UtcMicros,
     /// Says that a repeated call is the same call.
     pub call: Option<Call>,
+    /// How many keys that are not revoked the application may have with it; any number when absent.
+    pub at_most: Option<u32>,
 }
 
 impl<'a> NewKey<'a> {
     /// A key that may be used at once, everywhere, with what its application has.
     pub const fn of(issued: &'a Issued, name: &'a str, application: ApplicationId, expires_at: UtcMicros) -> Self {
         let restrictions = &UNRESTRICTED;
-        Self { issued, name, application, scopes: None, plan: None, restrictions, state: KeyState::Active, expires_at, call: None }
+        let state = KeyState::Active;
+        Self { issued, name, application, scopes: None, plan: None, restrictions, state, expires_at, call: None, at_most: None }
     }
 }
 
@@ -162,6 +165,8 @@ pub enum Created {
 pub struct KeyFilter {
     /// Only of this application.
     pub application: Option<ApplicationId>,
+    /// Only of this consumer's applications.
+    pub consumer: Option<ConsumerId>,
     /// Only in this state.
     pub state: Option<KeyState>,
     /// Only of this tenant, by name.
@@ -187,10 +192,10 @@ pub async fn list(reader: &impl Reader, filter: &KeyFilter, page: &PageRequest) 
     let place = page.place()?;
     let (at, after) = (place.as_ref().map(|place| place.at), place.as_ref().map(|place| place.rest.as_str()));
     let application = filter.application.map(ApplicationId::uuid);
+    let consumer = filter.consumer.map(ConsumerId::uuid);
     let state = filter.state.map(KeyState::as_str);
-    let rows = query_file_as!(Row, "queries/api_key/list.sql", application, state, filter.tenant.as_deref(), at, after, page.rows())
-        .fetch_all(reader.reader_pool())
-        .await?;
+    let rows = query_file_as!(Row, "queries/api_key/list.sql", application, consumer, state, filter.tenant.as_deref(), at, after, page.rows());
+    let rows = rows.fetch_all(reader.reader_pool()).await?;
     let items = rows.into_iter().map(Row::into_info).collect::<Result<Vec<_>, _>>()?;
     Ok(Page::cut(page, items, |info| (info.created_at, info.id.to_string())))
 }
@@ -217,7 +222,8 @@ pub async fn secrets(reader: &impl Reader, id: &KeyId) -> Result<KeyRow, StoreEr
 ///
 /// # Errors
 /// [`StoreError::NotFound`] without such an application or plan; [`StoreError::Conflict`] with `api_key_pk` when the random id
-/// is taken (draw again), and with `create_call` when the same call has asked for something else before.
+/// is taken (draw again), with `create_call` when the same call has asked for something else before, and with `key_count` when the
+/// application has `at_most` already.
 pub async fn create(primary: &Primary, new: NewKey<'_>, actor: &Actor) -> Result<Created, StoreError> {
     let environment = Environment::of(new.issued.purpose).ok_or_else(|| StoreError::invalid("the credential is not an API key"))?;
     let expires_at = wire::instant(new.expires_at)?;
@@ -227,6 +233,9 @@ pub async fn create(primary: &Primary, new: NewKey<'_>, actor: &Actor) -> Result
     {
         write.rollback().await?;
         return Ok(Created::Before(before));
+    }
+    if let Some(most) = new.at_most {
+        refuse_more(&mut write.tx, new.application, most).await?;
     }
     let plan = plan_id(&mut write.tx, new.plan).await?;
     let (id, digest) = (new.issued.id, new.issued.digest.0);
@@ -275,6 +284,15 @@ async fn made_by(connection: &mut PgConnection, call: Call) -> Result<Option<Key
     }
     let id = KeyId::parse(&row.key_id).ok_or_else(|| wire::corrupt("key id", row.key_id))?;
     find(connection, &id).await.map(Some)
+}
+
+/// Refuses a key beyond `most`. The lock on the head makes it exact.
+async fn refuse_more(connection: &mut PgConnection, application: ApplicationId, most: u32) -> Result<(), StoreError> {
+    let count = query_file_scalar!("queries/api_key/count.sql", application.uuid()).fetch_one(connection).await?;
+    if count >= i64::from(most) {
+        return Err(StoreError::conflict("key_count", format!("the application has {count} keys, and may have {most}")));
+    }
+    Ok(())
 }
 
 /// The id of a plan by its name.

@@ -7,11 +7,12 @@
 //! 1. [`error`], [`pool`], [`page`], [`actor`]: the words of every other module;
 //! 2. [`topology`]: which server is the primary, found and never configured; [`domain`] asks the same of other databases;
 //! 3. [`revision`]: what nodes read: heads, whole loads, deltas, hints; `write`: how every control transaction is numbered;
-//! 4. [`apply`]: a document becomes rows; [`tenant`], [`plan`], [`consumer`], [`application`], [`key`], [`operator`]: the
-//!    rows one by one;
+//! 4. [`apply`]: a document becomes rows; [`tenant`], [`plan`], [`consumer`], [`application`], [`key`], [`operator`],
+//!    [`account`]: the rows one by one;
 //! 5. [`purge`]: what must not be given from the nodes' caches any more; [`audit`]: the log, exactly once; [`node`]: who runs;
 //! 6. [`migrate`], [`bootstrap`], [`demo`]: how a database comes to be, and the demo service's own.
 
+pub mod account;
 pub mod actor;
 pub mod application;
 pub mod apply;

@@ -1,8 +1,8 @@
 //! Tenants: owners of host names. They come from the file; here they are read.
 
-use model::{document::TenantDoc, id::TenantId, time::UtcMicros};
+use model::{document::TenantDoc, id::TenantId, portal::PortalDoc, time::UtcMicros};
 use serde::Serialize;
-use sqlx::query_file_as;
+use sqlx::{query_file, query_file_as};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -59,6 +59,21 @@ pub async fn get(reader: &impl Reader, name: &str) -> Result<TenantInfo, StoreEr
     row.ok_or_else(|| StoreError::not_found("tenant", name))?.into_info()
 }
 
+/// The tenant that has the developer portal, by name, and what it says about it.
+///
+/// # Errors
+/// [`StoreError`]; without a portal it is `None`.
+pub async fn portal(reader: &impl Reader) -> Result<Option<(String, PortalDoc)>, StoreError> {
+    let row = query_file!("queries/tenant/portal.sql").fetch_optional(reader.reader_pool()).await?;
+    let Some(row) = row else { return Ok(None) };
+    let body = document(row.body)?;
+    Ok(body.portal.map(|portal| (row.name, portal)))
+}
+
+fn document(body: serde_json::Value) -> Result<TenantDoc, StoreError> {
+    serde_json::from_value(body).map_err(|error| wire::corrupt("tenant", error.to_string()))
+}
+
 /// A row of `tenant`.
 #[derive(Debug)]
 struct Row {
@@ -71,7 +86,7 @@ struct Row {
 
 impl Row {
     fn into_info(self) -> Result<TenantInfo, StoreError> {
-        let body: TenantDoc = serde_json::from_value(self.body).map_err(|error| wire::corrupt("tenant", error.to_string()))?;
+        let body = document(self.body)?;
         Ok(TenantInfo {
             id: TenantId::new(self.id),
             name: self.name,

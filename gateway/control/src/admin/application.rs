@@ -83,7 +83,7 @@ pub(crate) async fn create(State(state): State<ControlState>, permit: Permit, Js
         }
         store_refusal(&error)
     })?;
-    let new = NewApplication { name: &body.name, consumer: consumer.id, plan: body.plan.as_deref(), scopes: &body.scopes };
+    let new = NewApplication { name: &body.name, consumer: consumer.id, plan: body.plan.as_deref(), scopes: &body.scopes, at_most: None };
     let written = store::application::create(&primary, new, &permit.actor()).await.map_err(|error| {
         if matches!(error, StoreError::NotFound { what: "plan", .. }) {
             return Refusal::field("/plan", "unknown", "is not the name of a plan");

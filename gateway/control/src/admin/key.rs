@@ -68,6 +68,7 @@ pub(crate) async fn create(
             state: if body.pending { KeyState::Pending } else { KeyState::Active },
             expires_at,
             call,
+            at_most: None,
         };
         match store::key::create(&primary, new, &permit.actor()).await {
             Ok(Created::New(written)) => return Ok(created(written, &issued)),
@@ -151,7 +152,7 @@ pub(crate) async fn list(State(state): State<ControlState>, _: Permit, uri: Uri)
             Err(_) => Some(read!(state, |reader| store::application::by_name(reader, &text))?.id),
         },
     };
-    let filter = KeyFilter { application, state: key_state, tenant };
+    let filter = KeyFilter { application, consumer: None, state: key_state, tenant };
     let keys = read!(state, |reader| store::key::list(reader, &filter, &page))?;
     Ok(Reply::page(&keys.map(Key::from)))
 }

@@ -102,3 +102,14 @@ proptest! {
         prop_assert_eq!(base62::decode_256(&text), Some(bytes));
     }
 }
+
+#[test]
+fn the_secret_input_for_passwords_is_that_of_one_pepper_and_of_nothing_else() {
+    let (first, second) = (peppers().password_key(1).unwrap(), peppers().password_key(2).unwrap());
+
+    assert_ne!(first, second);
+    assert_eq!(peppers().password_key(1), Some(first));
+    assert_eq!(peppers().password_key(9), None);
+    let other = Peppers::new([(1, SecretKey::new([9; 32]))]).unwrap();
+    assert_ne!(other.password_key(1), Some(first), "it is the pepper that it hangs on, not its number");
+}

@@ -28,8 +28,9 @@ join tenant on tenant.tenant_id = consumer.tenant_id
 left join plan on plan.plan_id = api_key.plan_id
 where
     ($1::uuid is null or api_key.application_id = $1)
-    and ($2::text is null or api_key.state = $2)
-    and ($3::text is null or tenant.name = $3)
-    and ($4::timestamptz is null or (api_key.created_at, api_key.key_id) < ($4, $5::bpchar))
+    and ($2::uuid is null or application.consumer_id = $2)
+    and ($3::text is null or api_key.state = $3)
+    and ($4::text is null or tenant.name = $4)
+    and ($5::timestamptz is null or (api_key.created_at, api_key.key_id) < ($5, $6::bpchar))
 order by api_key.created_at desc, api_key.key_id desc
-limit $6
+limit $7

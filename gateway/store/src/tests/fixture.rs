@@ -110,7 +110,7 @@ impl Database {
         let new = NewConsumer { name: "made", tenant: None };
         let consumer = consumer::create(&self.primary, new, &operator()).await.expect("a consumer is made").item.id;
         let scopes = ["read".to_owned()];
-        let new = NewApplication { name: "made-app", consumer, plan: None, scopes: &scopes };
+        let new = NewApplication { name: "made-app", consumer, plan: None, scopes: &scopes, at_most: None };
         let application = application::create(&self.primary, new, &operator()).await.expect("an application is made").item.id;
         (consumer, application)
     }
@@ -128,10 +128,19 @@ async fn make_template() {
     let before = migrate::pending(&primary).await.expect("what is missing is known");
     assert_eq!(
         before,
-        ["0001_control", "0002_audit", "0003_key_life", "0004_usage", "0005_issuers", "0006_token_denials", "0007_certificate_authorities"]
+        [
+            "0001_control",
+            "0002_audit",
+            "0003_key_life",
+            "0004_usage",
+            "0005_issuers",
+            "0006_token_denials",
+            "0007_certificate_authorities",
+            "0008_accounts"
+        ]
     );
     let applied = migrate::migrate(&primary).await.expect("the schema is made");
-    assert_eq!((applied.now, applied.version), (before, 7));
+    assert_eq!((applied.now, applied.version), (before, 8));
     assert!(migrate::migrate(&primary).await.expect("nothing is left to do").now.is_empty());
     // A database in use cannot be copied.
     pool.close().await;

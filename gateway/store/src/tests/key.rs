@@ -94,7 +94,7 @@ async fn a_key_without_an_application_goes_to_the_only_one_or_to_the_default() {
     assert!(matches!(application::default_application(&database.primary).await, Err(NoDefault::NoApplication)));
     let (consumer, only) = database.with_application().await;
     assert_eq!(application::default_application(&database.primary).await.expect("the only one").id, only);
-    let new = |name| NewApplication { name, consumer, plan: None, scopes: &[] };
+    let new = |name| NewApplication { name, consumer, plan: None, scopes: &[], at_most: None };
     application::create(&database.primary, new("a-second"), &operator()).await.expect("made");
     let Err(NoDefault::Ambiguous { names }) = application::default_application(&database.primary).await else { panic!("there is a choice") };
     assert_eq!(names, ["a-second", "made-app"]);
@@ -159,7 +159,7 @@ async fn no_column_of_any_table_holds_the_text_of_a_credential() {
 async fn pages_show_every_key_once_newest_first_and_filter() {
     let database = Database::new().await;
     let (consumer, application) = database.with_application().await;
-    let new = NewApplication { name: "other", consumer, plan: None, scopes: &[] };
+    let new = NewApplication { name: "other", consumer, plan: None, scopes: &[], at_most: None };
     let other = application::create(&database.primary, new, &operator()).await.expect("made").item.id;
     let mut made = Vec::new();
     for number in 0..7 {

@@ -1,0 +1,37 @@
+//! The developer portal of a tenant, as an operator writes it.
+
+use serde::{Deserialize, Serialize};
+
+/// What the portal offers, and to whom.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PortalDoc {
+    /// Who may sign up.
+    #[serde(default)]
+    pub sign_up: SignUpDoc,
+    /// The plan of applications that are made there; none when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    /// Scopes of applications that are made there.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// The API descriptions that it shows; those of the tenant's routes when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apis: Option<Vec<String>>,
+    /// What stands above its pages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
+/// Who may sign up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignUpDoc {
+    /// Everybody, at once.
+    Open,
+    /// Everybody, once an operator approves.
+    Approval,
+    /// Nobody: people are invited.
+    #[default]
+    Closed,
+}

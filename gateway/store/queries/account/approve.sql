@@ -1,0 +1,4 @@
+update account
+set state = 'active', decided_at = now(), decided_by = $2
+where account_id = $1 and state = 'pending'
+returning account_id as id, email, name, state, role, organization, created_at

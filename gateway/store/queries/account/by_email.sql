@@ -1,0 +1,3 @@
+select account_id as id, email, name, state, role, organization, created_at, password, pepper_version
+from account
+where email = $1

@@ -1,0 +1,1 @@
+select count(*) as "waiting!" from account where state = 'pending'

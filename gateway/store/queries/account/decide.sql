@@ -1,0 +1,4 @@
+update account
+set state = $2, decided_at = now(), decided_by = $3
+where account_id = $1 and state <> 'pending'
+returning account_id as id, email, name, state, role, organization, created_at

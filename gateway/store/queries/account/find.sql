@@ -1,0 +1,3 @@
+select account_id as id, email, name, state, role, organization, created_at
+from account
+where account_id = $1

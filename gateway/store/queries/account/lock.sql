@@ -1,0 +1,5 @@
+-- What else belongs to the account changes one after the other.
+select account_id as id, email, name, state, role, organization, created_at
+from account
+where account_id = $1
+for no key update

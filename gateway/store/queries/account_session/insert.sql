@@ -1,0 +1,2 @@
+insert into account_session (digest, account_id, created_at, seen_at, expires_at)
+values ($1, $2, $3, $3, $4)

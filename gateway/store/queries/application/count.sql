@@ -1,0 +1,1 @@
+select count(*) as "applications!" from application where consumer_id = $1

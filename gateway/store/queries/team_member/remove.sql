@@ -1,0 +1,1 @@
+delete from team_member where consumer_id = $1 and account_id = $2
