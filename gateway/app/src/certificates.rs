@@ -259,8 +259,16 @@ impl Watched {
     /// # Errors
     /// When they are an identity's, or the machine has no randomness.
     pub fn server_config(&self, asking: Asking) -> Result<Arc<rustls::ServerConfig>> {
+        Ok(edge::tls::server_config(self.certificates()?, asking)?)
+    }
+
+    /// A listener's chains in force, now and after each reload.
+    ///
+    /// # Errors
+    /// When they are an identity's.
+    pub fn certificates(&self) -> Result<Arc<Certificates>> {
         let InForce::Listener(certificates) = &self.in_force else { anyhow::bail!("an identity is for services, not for a listener") };
-        Ok(edge::tls::server_config(Arc::clone(certificates), asking)?)
+        Ok(Arc::clone(certificates))
     }
 
     /// Looks at the files; puts them in force when they have changed and can be used. `Err` is a sentence about files that

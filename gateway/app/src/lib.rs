@@ -19,6 +19,7 @@ pub mod handover;
 pub mod load;
 pub mod node;
 pub mod notify;
+pub mod own_gateway;
 pub mod postgres;
 pub mod principal;
 pub mod purge;

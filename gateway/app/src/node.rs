@@ -31,7 +31,7 @@ use edge::{
     network::Networks,
     principal::key::Keyring,
     runtime::{Core, Edge, Settings},
-    tls::{Asking, Identities},
+    tls::{Asking, Certificates, Identities},
 };
 use model::{key::Peppers, limit::Rate};
 use store::{
@@ -40,7 +40,7 @@ use store::{
     topology::{DatabaseConfig, Server, Topology},
 };
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
 };
 
@@ -58,6 +58,7 @@ use crate::{
     handover::{self, Predecessor},
     load::{self, Loader},
     notify::Notify,
+    own_gateway::{self, OwnGateway, Senders},
     principal, purge,
     sealed::Sealed,
     status::NodeStatus,
@@ -97,6 +98,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let sealed = Sealed::in_folder(&config.state, boot::secret_key("snapshot key", &config.secrets.snapshot_key)?)?;
     let data_chains = certificates::Source::data(&config.data).start()?;
     let control_chains = certificates::Source::control(&config.control).start()?;
+    let certificates = data_chains.certificates()?;
     let data_tls = Handshakes { usual: data_chains.server_config(Asking::Nobody)?, asking: data_chains.server_config(Asking::Clients)? };
     let control_tls = Arc::new(Handshakes::without_clients(control_chains.server_config(Asking::Nobody)?));
     let mut chains = vec![data_chains, control_chains];
@@ -123,8 +125,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     tasks.spawn("audit loader", load::run(Loader::new(spool.clone(), Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts))));
     tasks.spawn("leftovers", records::leftovers(other_folder, Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts)));
     tasks.spawn("heartbeat", heartbeat(topology.clone(), Arc::clone(&edge), Arc::clone(&facts), spool.incarnation()));
-    let hang_up = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-    tasks.spawn("certificates", certificates::watch(chains, hang_up, Arc::clone(&notify), Arc::clone(&facts)));
+    tasks.spawn("certificates", certificates::watch(chains, hang_up()?, Arc::clone(&notify), Arc::clone(&facts)));
     let upgrade = signal(SignalKind::user_defined2()).context("cannot listen for SIGUSR2")?;
     tasks.spawn("upgrade", handover::start_successors(upgrade, config.handover.is_some()));
 
@@ -149,6 +150,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         random: wire::random(),
         status,
         audit: Arc::new(SpoolSink { lane: spool.lane(), region: Arc::clone(&edge.region), node: Arc::clone(&edge.node) }),
+        gateway: own_gateway(&config, &sockets, certificates, &edge),
         region: Arc::clone(&edge.region),
         identities: edge.identities.names().map(Into::into).collect(),
         key_set,
@@ -188,6 +190,17 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         successor = successor => node.hand_over(successor, &config.drain).await,
     }
     Ok(())
+}
+
+fn hang_up() -> Result<Signal> {
+    signal(SignalKind::hangup()).context("cannot listen for SIGHUP")
+}
+
+/// How the control plane calls this node's own data listener.
+fn own_gateway(config: &NodeConfig, sockets: &handover::Sockets, certificates: Arc<Certificates>, edge: &Edge) -> Arc<OwnGateway> {
+    let bound = sockets.data.first().and_then(|socket| socket.local_addr().ok()).unwrap_or(config.data.listen);
+    let senders = Senders { proxy: proxy_protocol(&config.data), hops: edge.settings.trusted_hops.clone() };
+    Arc::new(OwnGateway::new(bound, certificates, senders, own_gateway::WITHIN))
 }
 
 /// Where the node speaks HTTP/3, if it does.

@@ -1,8 +1,9 @@
-//! What the node provides: clocks, randomness, its own state, and the access log.
+//! What the node provides: clocks, randomness, its own state, the access log, and a way into its own gateway.
 
-use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc};
+use std::{fmt, future::Future, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
 
 use audit::event::Outcome;
+use bytes::Bytes;
 use model::time::{Now, UtcMicros};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -168,6 +169,47 @@ pub struct AdminEvent {
     pub duration_us: u64,
     /// How many acts of this kind the record stands for: more than one when refused log-ins come as a flood.
     pub count: u64,
+}
+
+/// One call through this node's own data listener, as a client outside would make it: over TLS, routed, limited and recorded.
+pub trait Gateway: Send + Sync + fmt::Debug {
+    /// Makes the call for a client at `from`, the address that limits and the access log shall see; they see this node's own where the
+    /// data listener believes nobody on this machine about others.
+    ///
+    /// The request's URI is a path with a query, and its `Host` decides the name that TLS asks for. Fields of the connection itself
+    /// (`Connection`, `Content-Length`, `Expect`, …) are replaced. A redirect is an answer like any other: nobody follows it.
+    ///
+    /// # Cancel
+    /// A dropped future closes the connection; the service may have been asked all the same.
+    fn call(&self, from: IpAddr, request: http::Request<Bytes>) -> Calling;
+}
+
+/// The future of a call.
+pub type Calling = Pin<Box<dyn Future<Output = Result<Called, GatewayFault>> + Send>>;
+
+/// What came of a call.
+#[derive(Debug)]
+pub struct Called {
+    /// The answer, with as much of its body as is shown.
+    pub response: http::Response<Bytes>,
+    /// Whether the body was longer than what is shown, or had not ended in time.
+    pub is_cut: bool,
+    /// From before the connection to the last byte that is shown.
+    pub took: Duration,
+}
+
+/// Why a call has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GatewayFault {
+    /// The listener took no connection, or closed it before TLS.
+    #[error("the gateway of this node takes no connection now")]
+    Unreachable,
+    /// No answer began in time.
+    #[error("the gateway of this node gave no answer in time")]
+    TimedOut,
+    /// TLS failed, the other end does not have a certificate of this node, or the answer broke off.
+    #[error("the connection to the gateway of this node failed before the answer had ended")]
+    Broken,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use crate::{
     jwks::KeySet,
     operator::{LoginRefusals, Operators},
-    port::{AuditSink, Clock, Random, Status},
+    port::{AuditSink, Clock, Gateway, Random, Status},
 };
 
 /// Requests that may be in work at once. The admin API is used by people and pipelines; more is a runaway script.
@@ -45,6 +45,8 @@ pub struct Ports {
     pub status: Arc<dyn Status>,
     /// The access log.
     pub audit: Arc<dyn AuditSink>,
+    /// This node's own data listener.
+    pub gateway: Arc<dyn Gateway>,
     /// The name of this node's region, for problem documents.
     pub region: Arc<str>,
     /// The names of this node's identities towards services.
@@ -123,6 +125,11 @@ impl ControlState {
 
     pub(crate) fn audit(&self) -> &dyn AuditSink {
         &*self.0.ports.audit
+    }
+
+    /// This node's own data listener.
+    pub fn gateway(&self) -> &dyn Gateway {
+        &*self.0.ports.gateway
     }
 
     pub(crate) fn operators(&self) -> &Operators {

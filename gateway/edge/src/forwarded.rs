@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::{certificate::Shown, network::Networks, tls::Peer};
 
@@ -54,14 +54,30 @@ impl TrustedHops {
         if address == peer.address && is_bare { Arc::clone(peer) } else { Arc::new(peer.at(address)) }
     }
 
-    fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
-        let name = match self.field {
+    /// Says which client a request is passed on for, in place of what the field said. For a sender that is a trusted hop.
+    pub fn tell(&self, client: IpAddr, headers: &mut HeaderMap) {
+        let text = match (self.field, client.to_canonical()) {
+            (Field::XForwardedFor, address) => address.to_string(),
+            (Field::Forwarded, IpAddr::V4(address)) => format!("for={address}"),
+            (Field::Forwarded, IpAddr::V6(address)) => format!("for=\"[{address}]\""),
+        };
+        headers.remove(self.name());
+        if let Ok(value) = HeaderValue::try_from(text) {
+            headers.insert(self.name(), value);
+        }
+    }
+
+    const fn name(&self) -> HeaderName {
+        match self.field {
             Field::XForwardedFor => X_FORWARDED_FOR,
             Field::Forwarded => header::FORWARDED,
-        };
+        }
+    }
+
+    fn address(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer;
         let mut left = HOPS_MAX;
-        for value in headers.get_all(name).iter().rev() {
+        for value in headers.get_all(self.name()).iter().rev() {
             let Ok(text) = value.to_str() else { return client };
             for element in elements_from_the_right(text) {
                 let named = match self.field {

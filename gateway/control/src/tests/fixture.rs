@@ -1,7 +1,9 @@
 //! A control plane whose ports are in memory, and whose database is a port where nobody listens.
 
 use std::{
+    collections::VecDeque,
     fmt,
+    net::IpAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -9,6 +11,7 @@ use std::{
 };
 
 use axum::{Router, body::Body};
+use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use model::{
@@ -26,7 +29,10 @@ use tower::ServiceExt;
 
 use crate::{
     jwks::KeySet,
-    port::{AdminEvent, AuditPlace, AuditSink, AuditUnavailable, Check, CheckState, Clock, NodeFacts, Readiness, Recorded, Status},
+    port::{
+        AdminEvent, AuditPlace, AuditSink, AuditUnavailable, Called, Calling, Check, CheckState, Clock, Gateway, GatewayFault, NodeFacts, Readiness,
+        Recorded, Status,
+    },
     router::router,
     state::{ControlState, Ports},
 };
@@ -124,12 +130,28 @@ impl Status for FakeNode {
     }
 }
 
+/// A gateway that answers what a test has put there, in turn; [`GatewayFault::Unreachable`] when nothing is left.
+#[derive(Debug, Default)]
+pub(crate) struct FakeGateway {
+    pub(crate) answers: Mutex<VecDeque<Result<Called, GatewayFault>>>,
+    pub(crate) calls: Mutex<Vec<(IpAddr, Request<Bytes>)>>,
+}
+
+impl Gateway for FakeGateway {
+    fn call(&self, from: IpAddr, request: Request<Bytes>) -> Calling {
+        self.calls.lock().unwrap().push((from, request));
+        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Err(GatewayFault::Unreachable));
+        Box::pin(async { answer })
+    }
+}
+
 /// Everything that a test looks at.
 pub(crate) struct Fixture {
     pub(crate) state: ControlState,
     pub(crate) clock: Arc<HandClock>,
     pub(crate) log: Arc<Log>,
     pub(crate) node: Arc<FakeNode>,
+    pub(crate) gateway: Arc<FakeGateway>,
     peppers: Arc<Peppers>,
     draws: AtomicU64,
 }
@@ -199,6 +221,7 @@ impl Fixture {
         let log = Arc::new(Log::default());
         let readiness = Readiness { ready: true, degraded: false, checks: Vec::new() };
         let node = Arc::new(FakeNode { readiness: Mutex::new(readiness), is_live: AtomicBool::new(true) });
+        let gateway = Arc::new(FakeGateway::default());
         let counter = AtomicU64::new(1);
         let state = ControlState::new(Ports {
             topology: Topology::new(&database, "eu-west").unwrap(),
@@ -207,12 +230,13 @@ impl Fixture {
             random: Arc::new(move |bytes| fill(&counter, bytes)),
             status: Arc::<FakeNode>::clone(&node),
             audit: Arc::<Log>::clone(&log),
+            gateway: Arc::<FakeGateway>::clone(&gateway),
             region: "eu-west".into(),
             identities: Arc::new([]),
             key_set: KeySet::new(KEY_SET.to_owned(), "digest", Signing::Keyless),
             reporters: Arc::new([]),
         });
-        Self { state, clock, log, node, peppers, draws: AtomicU64::new(1_000_003) }
+        Self { state, clock, log, node, gateway, peppers, draws: AtomicU64::new(1_000_003) }
     }
 
     pub(crate) fn router(&self) -> Router {

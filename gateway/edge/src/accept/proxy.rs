@@ -76,6 +76,19 @@ pub async fn read(stream: &mut (impl AsyncRead + Unpin), version_1: Version1) ->
     }
 }
 
+/// A version 2 header that passes a connection on for a client. It says nothing about ports and the other end: [`read`] skips them.
+pub fn header(client: IpAddr) -> Vec<u8> {
+    let (family, source) = match client.to_canonical() {
+        IpAddr::V4(address) => (0x11, address.octets().to_vec()),
+        IpAddr::V6(address) => (0x21, address.octets().to_vec()),
+    };
+    // Two addresses of the family, two ports: at most 36 bytes.
+    let len = if family == 0x11 { 12_u8 } else { 36 };
+    let mut header = [&SIGNATURE[..], &[0x21, family, 0, len], &source].concat();
+    header.resize(SIGNATURE.len() + 4 + usize::from(len), 0);
+    header
+}
+
 async fn binary(stream: &mut (impl AsyncRead + Unpin)) -> Result<Source, ProxyError> {
     let [version_and_command, family, high, low] = {
         let mut fixed = [0_u8; 4];

@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
+    pki_types::CertificateDer,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
@@ -54,6 +55,12 @@ impl ChainTable {
         self.earliest_end_unix
     }
 
+    /// Whether a certificate is the leaf of one of its chains, byte for byte.
+    pub fn holds(&self, leaf: &CertificateDer<'_>) -> bool {
+        let mut chains = std::iter::once(&self.default).chain(self.exact.values()).chain(self.wildcard.values());
+        chains.any(|chain| chain.cert.first() == Some(leaf))
+    }
+
     fn enter(&mut self, hosts: &[String], chain: &Chain) {
         for host in hosts {
             let host = host.to_ascii_lowercase();
@@ -99,6 +106,11 @@ impl Certificates {
     /// Puts another table in force for handshakes that begin from now on.
     pub fn replace(&self, table: ChainTable) {
         self.table.store(Arc::new(table));
+    }
+
+    /// The table in force.
+    pub fn in_force(&self) -> Arc<ChainTable> {
+        self.table.load_full()
     }
 
     /// When the first of the leaf certificates in force expires, in seconds since 1970.
