@@ -53,6 +53,9 @@ pub struct Options {
     pub ready_file: Option<PathBuf>,
 }
 
+/// Whom the first operator's account is for.
+const FIRST_OPERATOR: &str = "admin@example.com";
+
 /// How long all processes may take to answer.
 const UP_WITHIN: Duration = Duration::from_mins(1);
 
@@ -115,6 +118,7 @@ fn announce(layout: &Layout, deployment: &Deployment, options: &Options, took_ms
         ca: &ca,
         key_file: &layout.path("api-key"),
         token_file: &layout.path("operator-token"),
+        invitation: deployment.invitation.as_ref(),
         data: &layout.path(""),
         data_ports: [eu.data, us.data],
         control_ports: [eu.control, us.control],
@@ -134,6 +138,8 @@ struct Deployment {
     nodes: Vec<Process>,
     api_key: String,
     operator_token: String,
+    /// The code by which the first operator of the pages makes an account; none once there is one.
+    invitation: Option<SecretText>,
 }
 
 impl Deployment {
@@ -162,6 +168,7 @@ impl Deployment {
         let gateway = layout.write_gateway(&ports)?;
         apply(&control, &gateway).await?;
         let operator_token = operator_token(layout, &control, &peppers).await?;
+        let invitation = invitation(&control).await?;
         let api_key = api_key(layout, &control, &peppers).await?;
         tasks.stop(Duration::from_secs(1)).await;
         crate::cli::progress("starting two nodes and their demo services");
@@ -172,7 +179,7 @@ impl Deployment {
             let node_file = node_file.to_str().context("the data folder's path is not UTF-8")?;
             nodes.push(Process::start(&format!("node {region}"), &["serve", "--config", node_file], &layout.path(&format!("logs/{region}.log")))?);
         }
-        let mut deployment = Self { ports, _kept: kept, primary, standby, demos, nodes, api_key, operator_token };
+        let mut deployment = Self { ports, _kept: kept, primary, standby, demos, nodes, api_key, operator_token, invitation };
         deployment.wait_up(layout).await?;
         Ok(deployment)
     }
@@ -368,6 +375,14 @@ async fn operator_token(layout: &Layout, control: &Primary, peppers: &Peppers) -
     };
     crate::certs::private(&path, token.expose_secret())?;
     Ok(token.expose_secret().to_owned())
+}
+
+/// An invitation for the first operator of the pages, until somebody has accepted one.
+async fn invitation(control: &Primary) -> Result<Option<SecretText>> {
+    if store::account::by_email(control, FIRST_OPERATOR).await?.is_some() {
+        return Ok(None);
+    }
+    Ok(Some(crate::cli::admin::create_invitation(control, FIRST_OPERATOR, "admin").await?))
 }
 
 async fn api_key(layout: &Layout, control: &Primary, peppers: &Peppers) -> Result<String> {

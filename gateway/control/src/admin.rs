@@ -36,7 +36,7 @@ use utoipa::{
 };
 use validator::ValidationError;
 
-use crate::{guard::Object, openapi::form, query::Query, refusal::Refusal};
+use crate::{openapi::form, query::Query, refusal::Refusal, trail::Object};
 
 const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 

@@ -20,9 +20,10 @@ use crate::{
     context::Context,
     operator::{self, Operator, RefusedLogin},
     policy::{self, Action, Recording, Role},
-    port::{AdminEvent, AuditPlace, AuditUnavailable},
-    refusal::{self, Refusal},
+    port::{AdminEvent, AuditUnavailable},
+    refusal::Refusal,
     state::ControlState,
+    trail::{self, Trail},
 };
 
 /// How long an ordinary request may take: some times what the database gives a statement.
@@ -64,10 +65,6 @@ impl FromRequestParts<ControlState> for Permit {
         parts.extensions.get::<Self>().cloned().ok_or_else(Refusal::internal)
     }
 }
-
-/// What an act was about. A handler leaves it with its answer, for the record.
-#[derive(Debug, Clone)]
-pub(crate) struct Object(pub(crate) String);
 
 /// What a route stands for.
 #[derive(Debug, Clone)]
@@ -120,7 +117,7 @@ pub(crate) async fn recorded<R: IntoResponse>(
     actor: String,
     work: impl Future<Output = R>,
 ) -> Response {
-    let event = AdminEvent { actor: Some(actor), ..event(state, context, action, ("POST".to_owned(), path)) };
+    let event = AdminEvent { actor: Some(actor), ..trail::event(state, context, action, ("POST".to_owned(), path)) };
     let Ok(trail) = Trail::reserve(state, event) else {
         return Refusal::audit("nothing was done, because it could not be recorded").into_response();
     };
@@ -169,27 +166,7 @@ async fn within(deadline: Duration, work: impl Future<Output = Response>) -> Res
 
 /// The event as far as it is known when the head of the request has arrived.
 fn opening(state: &ControlState, context: &Context, request: &Request, action: Action) -> AdminEvent {
-    event(state, context, action.code(), (request.method().to_string(), request.uri().path().to_owned()))
-}
-
-fn event(state: &ControlState, context: &Context, action: &'static str, (method, path): (String, String)) -> AdminEvent {
-    AdminEvent {
-        event_id: state.uuid_v7(context.started.wall),
-        at: context.started.wall,
-        request_id: context.request_id.clone(),
-        actor: None,
-        token_id: None,
-        action,
-        object: None,
-        method,
-        path: Some(path),
-        outcome: Outcome::Unknown,
-        status: None,
-        reason: None,
-        client_address: context.peer.map(|peer| peer.0),
-        duration_us: 0,
-        count: 1,
-    }
+    trail::event(state, context, action.code(), (request.method().to_string(), request.uri().path().to_owned()))
 }
 
 /// Records a refused log-in without waiting for the disk: a refusal changes nothing, and must not be slowed by a flood of
@@ -208,58 +185,4 @@ fn refuse_login(state: &ControlState, opening: AdminEvent, refused: RefusedLogin
         drop(place.record(AdminEvent { action: LOGIN, outcome: Outcome::Denied, status, reason, token_id, count, ..opening }));
     }
     (*refusal).into_response()
-}
-
-/// The record of an act, whose place was taken before the act. Dropping it unsettled (the client went away, or a panic)
-/// still writes the record, with an outcome that says so.
-#[derive(Debug)]
-struct Trail {
-    state: ControlState,
-    place: Option<Box<dyn AuditPlace>>,
-    event: Option<AdminEvent>,
-    started: model::time::BootNanos,
-}
-
-impl Trail {
-    fn reserve(state: &ControlState, event: AdminEvent) -> Result<Self, AuditUnavailable> {
-        let place = state.audit().reserve()?;
-        let started = state.now().boot;
-        Ok(Self { state: state.clone(), place: Some(place), event: Some(event), started })
-    }
-
-    /// Writes the record, waits until it is on disk, and only then lets the answer go.
-    async fn settle(mut self, response: Response) -> Response {
-        let Some((place, mut event)) = self.take() else { return Refusal::internal().into_response() };
-        let status = response.status();
-        event.status = Some(status.as_u16());
-        event.reason = refusal::kind_of(&response).map(ProblemKind::code);
-        event.outcome = match () {
-            () if status.is_server_error() => Outcome::Error,
-            () if status.is_client_error() => Outcome::Denied,
-            () => Outcome::Ok,
-        };
-        if let Some(Object(object)) = response.extensions().get::<Object>() {
-            event.object = Some(object.clone());
-        }
-        match place.record(event).await {
-            Ok(()) => response,
-            Err(AuditUnavailable) => Refusal::audit("what was done could not be recorded; look before you try again").into_response(),
-        }
-    }
-
-    fn take(&mut self) -> Option<(Box<dyn AuditPlace>, AdminEvent)> {
-        let mut event = self.event.take()?;
-        event.duration_us = self.state.now().boot.nanos_since(self.started) / 1_000;
-        Some((self.place.take()?, event))
-    }
-}
-
-impl Drop for Trail {
-    fn drop(&mut self) {
-        if let Some((place, mut event)) = self.take() {
-            // Whether the act took place is not known: its transaction may have been at its commit.
-            event.outcome = if std::thread::panicking() { Outcome::Error } else { Outcome::Unknown };
-            drop(place.record(event));
-        }
-    }
 }

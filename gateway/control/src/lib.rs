@@ -14,11 +14,13 @@
 //! 4. `context` (the frame around each request), `guard` (who is it, may they, is it recorded), `refusal`, `body`,
 //!    `query` (how requests are read and refused);
 //! 5. [`openapi`]: what is published about it;
-//! 6. `admin`: one module for each kind of resource.
+//! 6. `admin`: one module for each kind of resource;
+//! 7. `portal`: the pages for developers.
 
 mod admin;
 mod body;
 mod context;
+pub mod email;
 mod guard;
 mod health;
 pub mod jwks;
@@ -26,9 +28,11 @@ pub mod openapi;
 mod operator;
 pub mod policy;
 pub mod port;
+mod portal;
 mod query;
 mod refusal;
 pub mod router;
 pub mod state;
 #[cfg(test)]
 mod tests;
+mod trail;

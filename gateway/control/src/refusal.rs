@@ -78,6 +78,17 @@ impl Refusal {
         self.denial.kind
     }
 
+    /// What is known about this one; mistakes of fields with it.
+    pub(crate) fn detail(&self) -> String {
+        let mistakes = self.denial.errors.iter().map(|error| error.message.as_str());
+        std::iter::once(&*self.denial.detail).chain(mistakes).collect::<Vec<_>>().join("; ")
+    }
+
+    /// When to come back, in seconds.
+    pub(crate) const fn retry_after(&self) -> Option<u64> {
+        self.denial.retry_after_seconds
+    }
+
     fn to_json(&self, request_id: &str, region: &str) -> Value {
         let mut body = self.denial.to_json(request_id, region);
         if let (Value::Object(members), false) = (&mut body, self.document.is_empty()) {
@@ -110,6 +121,16 @@ pub(crate) struct Plain;
 /// Which problem an answer is, if it is one.
 pub(crate) fn kind_of(response: &Response) -> Option<ProblemKind> {
     response.extensions().get::<Refusal>().map(Refusal::kind)
+}
+
+/// The refusal that an answer is, or the answer.
+pub(crate) fn taken(mut response: Response) -> Result<Refusal, Response> {
+    match response.extensions_mut().remove::<Refusal>() {
+        Some(refusal) => Ok(refusal),
+        None if response.extensions().get::<Plain>().is_some() || response.headers().contains_key(header::CONTENT_TYPE) => Err(response),
+        None if response.status().is_client_error() || response.status().is_server_error() => Ok(bare(&response)),
+        None => Err(response),
+    }
 }
 
 /// Writes the problem document of a refusal, and leaves every other answer as it is.

@@ -27,7 +27,7 @@ use crate::{
         operation::{Access, Doc},
     },
     policy::Action,
-    query,
+    portal, query,
     refusal::Refusal,
     state::ControlState,
 };
@@ -35,7 +35,7 @@ use crate::{
 /// The control plane as one service. The listener puts a [`crate::port::PeerAddress`] into each request's extensions.
 pub fn router(state: ControlState) -> Router {
     let paths = table().into_iter().fold(Router::new(), |paths, entry| paths.route(&entry.path.clone(), entry.guarded(&state)));
-    framed(paths, state)
+    framed(paths.merge(portal::paths(&state)), state)
 }
 
 /// One method of one path.

@@ -19,6 +19,7 @@ use crate::{
     jwks::KeySet,
     operator::{LoginRefusals, Operators},
     port::{AuditSink, Clock, Gateway, Random, Status},
+    portal::Portal,
 };
 
 /// Requests that may be in work at once. The admin API is used by people and pipelines; more is a runaway script.
@@ -74,6 +75,7 @@ struct Inner {
     in_flight: Semaphore,
     reports: Semaphore,
     documents: Arc<Semaphore>,
+    portal: Portal,
 }
 
 impl fmt::Debug for ControlState {
@@ -92,6 +94,7 @@ impl ControlState {
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             reports: Semaphore::new(REPORTS_MAX),
             documents: Arc::new(Semaphore::new(DOCUMENTS_MAX)),
+            portal: Portal::default(),
         }))
     }
 
@@ -150,6 +153,10 @@ impl ControlState {
 
     pub(crate) fn documents(&self) -> Arc<Semaphore> {
         Arc::clone(&self.0.documents)
+    }
+
+    pub(crate) fn portal(&self) -> &Portal {
+        &self.0.portal
     }
 
     pub(crate) fn topology(&self) -> &Topology {

@@ -2,20 +2,24 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use model::{
-    key::{Peppers, Purpose},
+    key::{Peppers, Purpose, fingerprint_plain},
     secret::SecretText,
 };
 use store::{
+    account::invitation::NewInvitation,
     actor::{Actor, ActorKind},
     pool::Primary,
     topology::Topology,
 };
 
 use super::NodeArgs;
-use crate::{boot, config::NodeConfig, node};
+use crate::{boot, config::NodeConfig, node, wire};
+
+/// How long the link of an operator can be opened.
+const INVITATION_SECONDS: i64 = 86_400;
 
 /// Setting up a deployment.
 #[derive(Debug, Subcommand)]
@@ -29,6 +33,24 @@ pub enum AdminVerb {
         /// Who the token is for
         #[arg(long, default_value = "admin")]
         name: String,
+    },
+    /// Invite an operator to the pages: print a link that makes one account, once
+    #[command(after_help = "\
+Example:
+  causeway admin invite --config node.yaml --email alice@example.com --role approver
+
+Open the link in a browser; it works once, and for a day. Roles: viewer, developer, approver, operator, security, auditor, admin.
+Exit codes: 0 done, 1 failed.")]
+    Invite {
+        /// The node file: which database, and where its control listener is
+        #[command(flatten)]
+        node: NodeArgs,
+        /// Whom the account is for
+        #[arg(long)]
+        email: String,
+        /// What they may be
+        #[arg(long, default_value = "admin", value_parser = ["viewer", "developer", "approver", "operator", "security", "auditor", "admin"])]
+        role: String,
     },
     /// Put the newest pepper around the digests of all keys
     #[command(after_help = "\
@@ -51,8 +73,38 @@ both. It can be stopped and begun again anywhere. Exit codes: 0 done, 1 failed."
 pub async fn run(verb: AdminVerb) -> Result<()> {
     match verb {
         AdminVerb::Init { node, name } => init(&node, &name).await,
+        AdminVerb::Invite { node, email, role } => invite(&node, &email, &role).await,
         AdminVerb::RotatePepper { node } => rotate_pepper(&node).await,
     }
+}
+
+async fn invite(node: &NodeArgs, email: &str, role: &str) -> Result<()> {
+    let email = email.trim().to_lowercase();
+    ensure!(control::email::is_address(&email), "`{email}` is not a mail address, such as alice@example.com");
+    let config = boot::node_config(&node.config)?;
+    let code = with_primary(&config, async |primary| create_invitation(&primary, &email, role).await).await?;
+    super::say(&format!("{}\n", invitation_link(&format!("https://{}", config.control.listen), &code)));
+    Ok(())
+}
+
+/// The link of an invitation. The code stands behind a `#`, which browsers do not send, so that no log on the way has it.
+pub fn invitation_link(control: &str, code: &SecretText) -> String {
+    format!("{control}/portal/invitation#{}", code.expose_secret())
+}
+
+/// Makes an invitation for an operator.
+///
+/// # Errors
+/// When it cannot be stored.
+pub async fn create_invitation(primary: &Primary, email: &str, role: &str) -> Result<SecretText> {
+    let mut random = [0; 32];
+    wire::random()(&mut random);
+    let code = data_encoding::BASE64URL_NOPAD.encode(&random);
+    let expires_at = edge::clock::Clock.wall().plus_seconds(INVITATION_SECONDS);
+    let actor = Actor { kind: ActorKind::Cli, name: "causeway admin".to_owned() };
+    let new = NewInvitation { digest: &fingerprint_plain(code.as_bytes()), email, team: None, role: Some(role), expires_at };
+    store::account::invitation::create(primary, new, &actor).await.context("the invitation could not be stored")?;
+    Ok(SecretText::new(code))
 }
 
 async fn init(node: &NodeArgs, name: &str) -> Result<()> {

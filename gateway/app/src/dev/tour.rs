@@ -2,6 +2,10 @@
 
 use std::path::Path;
 
+use model::secret::SecretText;
+
+use crate::cli::admin::invitation_link;
+
 /// What the tour needs to know.
 #[derive(Debug)]
 pub struct Tour<'a> {
@@ -13,6 +17,8 @@ pub struct Tour<'a> {
     pub key_file: &'a Path,
     /// The operator token's file.
     pub token_file: &'a Path,
+    /// The code of the first operator of the pages.
+    pub invitation: Option<&'a SecretText>,
     /// The deployment's folder.
     pub data: &'a Path,
     /// Data ports of both regions.
@@ -30,13 +36,17 @@ impl Tour<'_> {
         let [eu_control, us_control] = self.control_ports;
         let (program, ca, key, token, data) =
             (self.program.display(), self.ca.display(), self.key_file.display(), self.token_file.display(), self.data.display());
+        let control = format!("https://127.0.0.1:{eu_control}");
+        // It makes one account, once.
+        let first = self.invitation.map(|code| format!("  first operator     {}\n", invitation_link(&control, code))).unwrap_or_default();
         format!(
             r#"
 Causeway is up: two regions, one PostgreSQL primary, one streaming standby ({took} ms).
 
   eu-west (writes)   https://127.0.0.1:{eu}   control https://127.0.0.1:{eu_control}
   us-east (reads)    https://127.0.0.1:{us}   control https://127.0.0.1:{us_control}
-  files and logs     {data}
+  developer portal   https://127.0.0.1:{eu_control}/portal/
+{first}  files and logs     {data}
 
 A five-minute tour: paste line by line into another terminal.
 

@@ -2,7 +2,7 @@
 
 pub(crate) mod life;
 mod view;
-mod wish;
+pub(crate) mod wish;
 
 use axum::extract::{Path, State};
 use http::{HeaderMap, Uri};
@@ -39,7 +39,7 @@ use crate::{
 const EXPIRES_IN_DEFAULT_SECONDS: u32 = 365 * 24 * 60 * 60;
 
 /// How often a new key is drawn: an id that is taken is one in 10^21.
-const DRAWS_MAX: u8 = 3;
+pub(crate) const DRAWS_MAX: u8 = 3;
 
 /// `POST /v1/keys`: the only answer that ever holds this secret. With an `Idempotency-Key`, the same call again is answered with
 /// the key that it made, and `"secret": null`.

@@ -149,7 +149,7 @@ pub(crate) fn series_doc() -> Doc {
 }
 
 /// RFC 4180; every field is a number or an instant, so nothing needs quotes.
-fn csv(points: &[Point]) -> Response {
+pub(crate) fn csv(points: &[Point]) -> Response {
     let mut out = String::from("at,requests,denied,client_errors,server_errors,old_secret,request_bytes,response_bytes,p50_us,p95_us\r\n");
     for point in points {
         let optional = |value: Option<u64>| value.map(|value| value.to_string()).unwrap_or_default();

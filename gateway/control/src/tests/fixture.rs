@@ -1,7 +1,6 @@
 //! A control plane whose ports are in memory, and whose database is a port where nobody listens.
 
 use std::{
-    collections::VecDeque,
     fmt,
     net::IpAddr,
     sync::{
@@ -30,7 +29,7 @@ use tower::ServiceExt;
 use crate::{
     jwks::KeySet,
     port::{
-        AdminEvent, AuditPlace, AuditSink, AuditUnavailable, Called, Calling, Check, CheckState, Clock, Gateway, GatewayFault, NodeFacts, Readiness,
+        AdminEvent, AuditPlace, AuditSink, AuditUnavailable, Calling, Check, CheckState, Clock, Gateway, GatewayFault, NodeFacts, Readiness,
         Recorded, Status,
     },
     router::router,
@@ -130,18 +129,13 @@ impl Status for FakeNode {
     }
 }
 
-/// A gateway that answers what a test has put there, in turn; [`GatewayFault::Unreachable`] when nothing is left.
-#[derive(Debug, Default)]
-pub(crate) struct FakeGateway {
-    pub(crate) answers: Mutex<VecDeque<Result<Called, GatewayFault>>>,
-    pub(crate) calls: Mutex<Vec<(IpAddr, Request<Bytes>)>>,
-}
+/// A gateway that takes no connection: the tests here come to no call.
+#[derive(Debug)]
+struct NoGateway;
 
-impl Gateway for FakeGateway {
-    fn call(&self, from: IpAddr, request: Request<Bytes>) -> Calling {
-        self.calls.lock().unwrap().push((from, request));
-        let answer = self.answers.lock().unwrap().pop_front().unwrap_or(Err(GatewayFault::Unreachable));
-        Box::pin(async { answer })
+impl Gateway for NoGateway {
+    fn call(&self, _: IpAddr, _: Request<Bytes>) -> Calling {
+        Box::pin(async { Err(GatewayFault::Unreachable) })
     }
 }
 
@@ -151,7 +145,6 @@ pub(crate) struct Fixture {
     pub(crate) clock: Arc<HandClock>,
     pub(crate) log: Arc<Log>,
     pub(crate) node: Arc<FakeNode>,
-    pub(crate) gateway: Arc<FakeGateway>,
     peppers: Arc<Peppers>,
     draws: AtomicU64,
 }
@@ -221,7 +214,6 @@ impl Fixture {
         let log = Arc::new(Log::default());
         let readiness = Readiness { ready: true, degraded: false, checks: Vec::new() };
         let node = Arc::new(FakeNode { readiness: Mutex::new(readiness), is_live: AtomicBool::new(true) });
-        let gateway = Arc::new(FakeGateway::default());
         let counter = AtomicU64::new(1);
         let state = ControlState::new(Ports {
             topology: Topology::new(&database, "eu-west").unwrap(),
@@ -230,13 +222,13 @@ impl Fixture {
             random: Arc::new(move |bytes| fill(&counter, bytes)),
             status: Arc::<FakeNode>::clone(&node),
             audit: Arc::<Log>::clone(&log),
-            gateway: Arc::<FakeGateway>::clone(&gateway),
+            gateway: Arc::new(NoGateway),
             region: "eu-west".into(),
             identities: Arc::new([]),
             key_set: KeySet::new(KEY_SET.to_owned(), "digest", Signing::Keyless),
             reporters: Arc::new([]),
         });
-        Self { state, clock, log, node, gateway, peppers, draws: AtomicU64::new(1_000_003) }
+        Self { state, clock, log, node, peppers, draws: AtomicU64::new(1_000_003) }
     }
 
     pub(crate) fn router(&self) -> Router {

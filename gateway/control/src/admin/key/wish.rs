@@ -193,7 +193,7 @@ fn networks(list: Option<&[String]>) -> Option<Vec<IpNet>> {
 }
 
 /// A range, or one address. Bits behind the prefix are cut, so that what is shown is what is meant.
-fn network(text: &str) -> Option<IpNet> {
+pub(crate) fn network(text: &str) -> Option<IpNet> {
     text.parse::<IpNet>().ok().map(|range| range.trunc()).or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
 }
 

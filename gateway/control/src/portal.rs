@@ -1,0 +1,132 @@
+//! The developer portal: server-rendered pages under `/portal` where developers help themselves. Catalogue first, key second.
+//!
+//! Reading order:
+//! 1. [`table`]: every page and every act, with who may ask for it;
+//! 2. `gate`: what stands before each of them (same site, who is it, is it recorded) and how answers are dressed;
+//! 3. `session`, `password`, `throttle`: who is it;
+//! 4. `rights`: what a member of a team may do;
+//! 5. `site`, `catalogue`: what the pages tell about the deployment;
+//! 6. `pages`: one module for each part of the portal; their HTML is in `templates/portal`, styles and scripts in `assets`.
+
+mod assets;
+mod catalogue;
+mod fields;
+mod gate;
+mod pages;
+mod password;
+mod rights;
+mod session;
+mod site;
+mod state;
+mod throttle;
+mod view;
+
+use axum::{
+    Router,
+    handler::Handler,
+    middleware,
+    routing::{MethodRouter, get, post},
+};
+
+pub(crate) use self::state::Portal;
+use self::{
+    gate::{Gate, Need},
+    pages::{account, apis, applications, approvals, home, invitation, keys, problems, requests, sign, team, try_it, usage},
+};
+use crate::{policy::Action, state::ControlState};
+
+/// One page, or one act.
+struct Entry {
+    path: &'static str,
+    need: Need,
+    /// What the act is called in the access log; pages that only show are not recorded.
+    act: Option<&'static str>,
+    handler: MethodRouter<ControlState>,
+}
+
+fn page<H: Handler<T, ControlState>, T: 'static>(path: &'static str, need: Need, handler: H) -> Entry {
+    Entry { path, need, act: None, handler: get(handler) }
+}
+
+fn act<H: Handler<T, ControlState>, T: 'static>(path: &'static str, need: Need, name: &'static str, handler: H) -> Entry {
+    Entry { path, need, act: Some(name), handler: post(handler) }
+}
+
+/// Every page and every act.
+fn table() -> Vec<Entry> {
+    let mut table = open_entries();
+    table.extend(member_entries());
+    table.extend(team_entries());
+    table
+}
+
+fn open_entries() -> Vec<Entry> {
+    vec![
+        page("/portal", Need::Nothing, home::short),
+        page("/portal/", Need::Nothing, home::show),
+        page("/portal/apis/{api}", Need::Nothing, apis::show),
+        page("/portal/apis/{api}/{operation}", Need::Nothing, try_it::show),
+        page("/portal/problems", Need::Nothing, problems::list),
+        page("/portal/problems/{code}", Need::Nothing, problems::show),
+        page("/portal/sign-up", Need::Nothing, sign::up_form),
+        act("/portal/sign-up", Need::NoneYet, "account.sign_up", sign::up),
+        page("/portal/sign-in", Need::Nothing, sign::in_form),
+        act("/portal/sign-in", Need::NoneYet, "account.sign_in", sign::sign_in),
+        page("/portal/invitation", Need::Nothing, invitation::form),
+        act("/portal/invitation", Need::NoneYet, "invitation.accept", invitation::accept),
+        page("/portal/{*rest}", Need::Nothing, home::missing),
+    ]
+}
+
+fn member_entries() -> Vec<Entry> {
+    vec![
+        act("/portal/sign-out", Need::Account, "account.sign_out", sign::out),
+        // The record of the call itself is the data plane's.
+        Entry { path: "/portal/apis/{api}/{operation}", need: Need::Account, act: None, handler: post(try_it::send) },
+        page("/portal/account", Need::Account, account::show),
+        act("/portal/account/password", Need::Account, "account.change_password", account::change_password),
+        act("/portal/account/sign-out-everywhere", Need::Account, "account.sign_out_everywhere", account::sign_out_everywhere),
+        page("/portal/applications", Need::Account, applications::list),
+        act("/portal/applications", Need::Account, "application.create", applications::create),
+        page("/portal/applications/{id}", Need::Account, applications::show),
+        act("/portal/applications/{id}/delete", Need::Account, "application.delete", applications::delete),
+        page("/portal/applications/{id}/usage.json", Need::Account, usage::json),
+        page("/portal/applications/{id}/usage.csv", Need::Account, usage::csv),
+        act("/portal/applications/{id}/keys", Need::Account, "key.create", keys::create),
+        page("/portal/keys/{id}", Need::Account, keys::show),
+        page("/portal/keys/{id}/live", Need::Account, keys::live),
+        act("/portal/keys/{id}/roll", Need::Account, "key.roll", keys::roll),
+        act("/portal/keys/{id}/end-overlap", Need::Account, "key.end_overlap", keys::end_overlap),
+        act("/portal/keys/{id}/disable", Need::Account, "key.disable", keys::disable),
+        act("/portal/keys/{id}/enable", Need::Account, "key.enable", keys::enable),
+        act("/portal/keys/{id}/revoke", Need::Account, "key.revoke", keys::revoke),
+        page("/portal/requests", Need::Account, requests::list),
+        page("/portal/requests/{request_id}", Need::Account, requests::show),
+    ]
+}
+
+fn team_entries() -> Vec<Entry> {
+    vec![
+        page("/portal/teams/{team}", Need::Account, team::show),
+        act("/portal/teams/{team}/invitations", Need::Account, "team.invite", team::invite),
+        act("/portal/teams/{team}/invitations/{id}/withdraw", Need::Account, "team.withdraw_invitation", team::withdraw),
+        act("/portal/teams/{team}/members/{account}/role", Need::Account, "team.set_role", team::set_role),
+        act("/portal/teams/{team}/members/{account}/remove", Need::Account, "team.remove_member", team::remove),
+        page("/portal/approvals", Need::Operator(Action::KeyApprove), approvals::list),
+        act("/portal/approvals/accounts/{id}/approve", Need::Operator(Action::KeyApprove), "account.approve", approvals::approve_account),
+        act("/portal/approvals/accounts/{id}/refuse", Need::Operator(Action::KeyApprove), "account.refuse", approvals::refuse_account),
+        act("/portal/approvals/keys/{id}/approve", Need::Operator(Action::KeyApprove), "key.approve", approvals::approve_key),
+    ]
+}
+
+/// All paths of the portal, each behind its gate.
+pub(crate) fn paths(state: &ControlState) -> Router<ControlState> {
+    let assets = Router::new().route("/portal/assets/{name}", get(assets::serve));
+    table().into_iter().fold(assets, |paths, Entry { path, need, act, handler }| {
+        let gate = Gate { state: state.clone(), need, act };
+        paths.route(path, handler.route_layer(middleware::from_fn_with_state(gate, gate::gate)))
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,139 @@
+//! What stands before every page: forms come from our own pages, who is it, is there a place for the record. And how answers are
+//! dressed: with strict headers, and refusals as pages.
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Redirect, Response},
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use model::problem::{Denial, ProblemKind};
+
+use super::{
+    session::{self, SignedIn},
+    view,
+};
+use crate::{
+    context::Context,
+    policy::{self, Action},
+    port::AuditUnavailable,
+    refusal::{self, Refusal},
+    state::ControlState,
+    trail::{self, Trail},
+};
+
+/// Who may ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Need {
+    /// Everybody.
+    Nothing,
+    /// Everybody, but not often: these acts say who somebody is.
+    NoneYet,
+    /// Whoever has signed in. What they may in a team, the handler asks.
+    Account,
+    /// Whoever has signed in and is an operator who may do this.
+    Operator(Action),
+}
+
+/// What a path stands for.
+#[derive(Debug, Clone)]
+pub(super) struct Gate {
+    pub(super) state: ControlState,
+    pub(super) need: Need,
+    pub(super) act: Option<&'static str>,
+}
+
+/// Nothing but our own files, and nobody frames us.
+const POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; font-src 'self'; form-action 'self'; \
+     base-uri 'none'; frame-ancestors 'none'",
+);
+
+/// Lets a request through to its page.
+pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let state = gate.state.clone();
+    let Some(context) = request.extensions().get::<Context>().cloned() else { return Refusal::internal().into_response() };
+    let answer = admitted(gate, &context, request, next).await;
+    let (visitor, response) = answer.unwrap_or_else(|refusal| (None, refusal.into_response()));
+    dressed(&state, &context, visitor, response).await
+}
+
+type Answer = (Option<SignedIn>, Response);
+
+async fn admitted(gate: Gate, context: &Context, mut request: Request, next: Next) -> Result<Answer, Refusal> {
+    let Gate { state, need, act } = gate;
+    if request.method() == Method::POST {
+        from_here(request.headers())?;
+    }
+    let busy = |_| Refusal::from(Denial::new(ProblemKind::Overloaded, "too many pages are asked for at once").retry_after(1));
+    let _place = state.portal().visits.try_acquire().map_err(busy)?;
+    let visitor = session::visitor(&state, request.headers()).await?;
+    match (need, &visitor) {
+        (Need::Nothing, _) | (Need::Account, Some(_)) => {}
+        (Need::NoneYet, _) => state.portal().throttle.stranger(context.peer)?,
+        (Need::Account | Need::Operator(_), None) => return Ok((None, to_sign_in(request.method(), request.uri()))),
+        (Need::Operator(action), Some(visitor)) if policy::any_allows(&visitor.roles, action) => {}
+        (Need::Operator(action), Some(_)) => {
+            let text = format!("this page is for operators whose role allows `{}`", action.code());
+            return Err(Denial::new(ProblemKind::RoleInsufficient, text).into());
+        }
+    }
+    let trail = act.map(|act| reserve(&state, context, act, visitor.as_ref(), &request)).transpose()?;
+    if let Some(visitor) = &visitor {
+        request.extensions_mut().insert(visitor.clone());
+    }
+    let response = next.run(request).await;
+    let response = match trail {
+        Some(trail) => trail.settle(response).await,
+        None => response,
+    };
+    Ok((visitor, response))
+}
+
+fn reserve(state: &ControlState, context: &Context, act: &'static str, visitor: Option<&SignedIn>, request: &Request) -> Result<Trail, Refusal> {
+    let event = trail::event(state, context, act, (request.method().to_string(), request.uri().path().to_owned()));
+    let event = crate::port::AdminEvent { actor: visitor.map(|visitor| visitor.actor().to_string()), ..event };
+    Trail::reserve(state, event).map_err(|AuditUnavailable| Refusal::audit("nothing was done, because it could not be recorded"))
+}
+
+/// A form of another site must not act for whoever is signed in here. Browsers say where a request comes from; a program that says
+/// neither is no browser, and has no business with forms.
+fn from_here(headers: &HeaderMap) -> Result<(), Refusal> {
+    let one = |name: &str| {
+        let mut values = headers.get_all(name).iter();
+        let first = values.next().and_then(|value| value.to_str().ok());
+        if values.next().is_some() { None } else { first }
+    };
+    let is_own = match (one("sec-fetch-site"), one("origin")) {
+        (Some(site), _) => site == "same-origin",
+        (None, Some(origin)) => one("host").is_some_and(|host| origin.strip_prefix("https://") == Some(host)),
+        (None, None) => false,
+    };
+    if is_own {
+        return Ok(());
+    }
+    Err(Denial::new(ProblemKind::RoleInsufficient, "this form was not sent from a page of this portal; open the page and send it from there").into())
+}
+
+/// Leads to the sign-in page, and from there back to the page that was asked for.
+fn to_sign_in(method: &Method, uri: &Uri) -> Response {
+    let wanted = uri.path_and_query().map(http::uri::PathAndQuery::as_str).filter(|_| method == Method::GET);
+    let next = wanted.map(|path| format!("?next={}", view::in_query(path))).unwrap_or_default();
+    Redirect::to(&format!("/portal/sign-in{next}")).into_response()
+}
+
+async fn dressed(state: &ControlState, context: &Context, visitor: Option<SignedIn>, response: Response) -> Response {
+    let mut response = match refusal::taken(response) {
+        Ok(refusal) => view::refused(state, context, visitor.as_ref(), &refusal).await,
+        Err(response) => response,
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    if response.status() != StatusCode::NOT_MODIFIED {
+        response.extensions_mut().insert(refusal::Plain);
+    }
+    response
+}

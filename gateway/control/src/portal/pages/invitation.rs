@@ -1,0 +1,93 @@
+//! Accepting an invitation: to a team, or to be an operator.
+
+use askama::Template;
+use axum::{extract::State, response::Response};
+use http::HeaderMap;
+use model::key::fingerprint_plain;
+use store::{
+    account::{
+        AccountInfo,
+        invitation::{self, Accepting},
+    },
+    error::StoreError,
+};
+
+use super::{
+    is_conflict, primary,
+    sign::{entered, hashed},
+};
+use crate::{
+    admin::store_refusal,
+    portal::{
+        fields::{Fields, Wrong},
+        password,
+        session::Visitor,
+        site,
+        view::{self, Frame},
+    },
+    refusal::Refusal,
+    state::ControlState,
+};
+
+#[derive(Debug, Template)]
+#[template(path = "portal/invitation.html")]
+struct Form {
+    frame: Frame,
+    name: String,
+    /// Whoever has signed in joins with their account.
+    is_known: bool,
+    wrong: Wrong,
+}
+
+pub(in crate::portal) async fn form(State(state): State<ControlState>, Visitor(visitor): Visitor) -> Result<Response, Refusal> {
+    let site = site::site(&state).await?;
+    let frame = Frame::of(&site, "Accept an invitation", visitor.as_ref());
+    view::page(&Form { frame, name: String::new(), is_known: visitor.is_some(), wrong: Wrong::default() })
+}
+
+pub(in crate::portal) async fn accept(
+    State(state): State<ControlState>,
+    Visitor(visitor): Visitor,
+    headers: HeaderMap,
+    mut fields: Fields,
+) -> Result<Response, Refusal> {
+    let site = site::site(&state).await?;
+    let code = fields.text("code").trim().to_owned();
+    let (name, wanted) = if visitor.is_some() { (String::new(), String::new()) } else { (fields.line("name", 80), fields.text("password")) };
+    if visitor.is_none()
+        && let Some(fault) = password::fault(&wanted, "")
+    {
+        fields.refuse("password", fault);
+    }
+    let mut wrong = fields.finish()?;
+    if wrong.is_empty() {
+        let digest = fingerprint_plain(code.as_bytes());
+        let now = state.now().wall;
+        let done = match &visitor {
+            Some(visitor) => invitation::accept(&primary(&state)?, &digest, now, Accepting::Known(visitor.account.id)).await,
+            None => {
+                let hashed = hashed(&state, wanted).await?;
+                let person = Accepting::New { name: &name, password: &hashed.text, pepper_version: hashed.pepper_version };
+                invitation::accept(&primary(&state)?, &digest, now, person).await
+            }
+        };
+        match settled(done)? {
+            Ok(account) => return entered(&state, &headers, &account, "/portal/applications", "?done=joined").await,
+            Err(mistake) => wrong = mistake,
+        }
+    }
+    let frame = Frame::of(&site, "Accept an invitation", visitor.as_ref());
+    view::form(&wrong.clone(), &Form { frame, name, is_known: visitor.is_some(), wrong })
+}
+
+fn settled(done: Result<AccountInfo, StoreError>) -> Result<Result<AccountInfo, Wrong>, Refusal> {
+    match done {
+        Ok(account) => Ok(Ok(account)),
+        Err(StoreError::NotFound { .. }) => Ok(Err(Wrong::one("code", "is no invitation, or one that was accepted, withdrawn, or is too old"))),
+        Err(error) if is_conflict(&error, "account_email_unique") => {
+            Ok(Err(Wrong::one("code", "is for a mail address that has an account: sign in first, then open the link again")))
+        }
+        Err(error) if is_conflict(&error, "invitation_email") => Ok(Err(Wrong::one("code", "is for another mail address than yours"))),
+        Err(error) => Err(store_refusal(&error)),
+    }
+}

@@ -1,0 +1,133 @@
+//! Who is it: an opaque random id in a cookie, of which the database holds a digest.
+
+use axum::extract::FromRequestParts;
+use data_encoding::BASE64URL_NOPAD;
+use http::{HeaderMap, HeaderValue, header, request::Parts};
+use model::{key::fingerprint_plain, time::UtcMicros};
+use store::{
+    account::{self, AccountInfo, AccountState, session, team::Membership},
+    actor::{Actor, ActorKind},
+};
+
+use crate::{
+    admin::{read, store_refusal},
+    policy::{self, Role},
+    refusal::Refusal,
+    state::ControlState,
+};
+
+/// With this prefix browsers take it over TLS alone, for this host alone (RFC 6265bis section 4.1.3.2).
+const COOKIE: &str = "__Host-causeway";
+
+/// Seconds without a request after which a session is over.
+const IDLE_SECONDS: i64 = 2 * 60 * 60;
+/// Seconds after which it is over anyway.
+const ABSOLUTE_SECONDS: i64 = 12 * 60 * 60;
+/// Seconds in which its last use is written at most once.
+const TOUCH_SECONDS: i64 = 60;
+
+/// A person who has signed in.
+#[derive(Debug, Clone)]
+pub(super) struct SignedIn {
+    pub(super) digest: [u8; 32],
+    pub(super) account: AccountInfo,
+    pub(super) teams: Vec<Membership>,
+    /// What they may be as an operator; most are none.
+    pub(super) roles: Vec<Role>,
+}
+
+impl SignedIn {
+    /// Who acts. A mail address would stand for ever in a log that cannot forget.
+    pub(super) fn actor(&self) -> Actor {
+        actor(&self.account)
+    }
+}
+
+/// An account as whoever acts.
+pub(super) fn actor(account: &AccountInfo) -> Actor {
+    Actor { kind: ActorKind::Account, name: account.id.to_string() }
+}
+
+/// Whoever has signed in; only behind a gate that asks for it.
+impl FromRequestParts<ControlState> for SignedIn {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &ControlState) -> Result<Self, Refusal> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Refusal::internal)
+    }
+}
+
+/// Whoever looks, known or not.
+#[derive(Debug, Clone)]
+pub(super) struct Visitor(pub(super) Option<SignedIn>);
+
+impl FromRequestParts<ControlState> for Visitor {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &ControlState) -> Result<Self, Self::Rejection> {
+        Ok(Self(parts.extensions.get::<SignedIn>().cloned()))
+    }
+}
+
+/// Finds whose session a request belongs to. A cookie that stands for nothing is no mistake: sessions end.
+pub(super) async fn visitor(state: &ControlState, headers: &HeaderMap) -> Result<Option<SignedIn>, Refusal> {
+    let Some(digest) = presented(headers) else { return Ok(None) };
+    let Some(found) = read!(state, |reader| session::find(reader, &digest))? else { return Ok(None) };
+    let now = state.now().wall;
+    let idle_until = found.seen_at.plus_seconds(IDLE_SECONDS);
+    if found.account.state != AccountState::Active || now >= found.expires_at || now >= idle_until {
+        return Ok(None);
+    }
+    if now >= found.seen_at.plus_seconds(TOUCH_SECONDS)
+        && let Ok(primary) = state.primary()
+    {
+        // A session that could not be touched ends sooner than it should, and no page is refused for that.
+        session::touch(&primary, &digest, now).await.ok();
+    }
+    let teams = read!(state, |reader| account::team::of_account(reader, found.account.id))?;
+    let roles = found.account.role.as_deref().map(policy::roles).unwrap_or_default();
+    Ok(Some(SignedIn { digest, account: found.account, teams, roles }))
+}
+
+/// Begins a session; the value of the cookie leaves in the answer alone. A session that the request came with is over: its id may be one
+/// that somebody else has planted.
+pub(super) async fn begin(state: &ControlState, headers: &HeaderMap, account: &AccountInfo) -> Result<HeaderValue, Refusal> {
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    if let Some(digest) = presented(headers) {
+        session::end(&primary, &digest).await.map_err(|error| store_refusal(&error))?;
+    }
+    let id = BASE64URL_NOPAD.encode(&state.random32());
+    let now = state.now().wall;
+    let expires_at = now.plus_seconds(ABSOLUTE_SECONDS);
+    session::begin(&primary, &fingerprint_plain(id.as_bytes()), account.id, now, expires_at).await.map_err(|error| store_refusal(&error))?;
+    cookie(&id, ABSOLUTE_SECONDS)
+}
+
+/// Ends the session.
+pub(super) async fn end(state: &ControlState, digest: &[u8; 32]) -> Result<HeaderValue, Refusal> {
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    session::end(&primary, digest).await.map_err(|error| store_refusal(&error))?;
+    cookie("", 0)
+}
+
+/// The cookie, for so many seconds.
+pub(super) fn cookie(id: &str, seconds: i64) -> Result<HeaderValue, Refusal> {
+    let text = format!("{COOKIE}={id}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}");
+    HeaderValue::try_from(text).map_err(|_| Refusal::internal())
+}
+
+/// The digest of the one session id that a request presents.
+pub(super) fn presented(headers: &HeaderMap) -> Option<[u8; 32]> {
+    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut ids = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
+    let id = ids.next()?;
+    // Of two, somebody has planted one.
+    let is_only = ids.next().is_none();
+    let is_ours = id.len() == 43 && BASE64URL_NOPAD.decode(id.as_bytes()).is_ok_and(|bytes| bytes.len() == 32);
+    (is_only && is_ours).then(|| fingerprint_plain(id.as_bytes()))
+}
+
+/// An instant for people: to the minute, UTC.
+pub(super) fn minute(at: UtcMicros) -> String {
+    at.to_string().get(..16).map(|text| text.replace('T', " ") + " UTC").unwrap_or_default()
+}

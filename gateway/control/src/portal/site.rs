@@ -1,0 +1,94 @@
+//! What the pages tell about the deployment: read from the gateway document, compiled as nodes compile it, kept until the document changes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, PoisonError},
+};
+
+use model::{
+    compile::compile,
+    document::{Document, PlanLimitDoc, TenantDoc},
+    portal::{PortalDoc, SignUpDoc},
+    problem::{Denial, ProblemKind},
+    structure::Structure,
+};
+use store::revision::StructureLoad;
+
+use super::catalogue::{self, Api};
+use crate::{
+    admin::{read, unexpected},
+    refusal::Refusal,
+    state::ControlState,
+};
+
+/// What a portal without a name is called.
+const TITLE: &str = "Developer portal";
+
+/// One deployment's portal.
+#[derive(Debug)]
+pub(super) struct Site {
+    /// Whose portal it is.
+    pub(super) tenant: String,
+    /// What it is called.
+    pub(super) title: String,
+    /// What the document says about it.
+    pub(super) portal: PortalDoc,
+    /// APIs that developers see.
+    pub(super) apis: Vec<Api>,
+    /// Limits of plans.
+    pub(super) plans: BTreeMap<String, BTreeMap<String, PlanLimitDoc>>,
+}
+
+impl Site {
+    /// Whether somebody can sign up.
+    pub(super) const fn takes_sign_ups(&self) -> bool {
+        !matches!(self.portal.sign_up, SignUpDoc::Closed)
+    }
+
+    /// One API.
+    pub(super) fn api(&self, name: &str) -> Option<&Api> {
+        self.apis.iter().find(|api| api.name == name)
+    }
+}
+
+/// The portal, as this node's document has it.
+pub(super) async fn site(state: &ControlState) -> Result<Arc<Site>, Refusal> {
+    let facts = state.status().node();
+    let at = (facts.epoch, facts.structural_revision);
+    let kept = state.portal().site.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some((_, site)) = kept.filter(|(kept_at, _)| *kept_at == at) {
+        return Ok(site);
+    }
+    let load = read!(state, |reader| store::revision::structure(reader))?;
+    let StructureLoad { document, .. } = load;
+    let made = tokio::task::spawn_blocking(move || made(&document)).await.map_err(|error| unexpected(&error))?;
+    let site = Arc::new(made?);
+    *state.portal().site.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, Arc::clone(&site)));
+    Ok(site)
+}
+
+/// Reads a document.
+pub(super) fn made(document: &Document) -> Result<Site, Refusal> {
+    let found = document.tenants.iter().find_map(|tenant| Some((tenant, tenant.portal.clone()?)));
+    let Some((tenant, portal)) = found else {
+        let text = "this deployment has no portal: give a tenant of the gateway file `portal: { sign_up: open }`, and apply it";
+        return Err(Denial::new(ProblemKind::ResourceNotFound, text).into());
+    };
+    let structure = compile(document).map_err(|errors| {
+        tracing::error!(n = errors.len(), "the stored document does not compile, so the portal cannot show it");
+        Refusal::internal()
+    })?;
+    Ok(Site {
+        tenant: tenant.name.clone(),
+        title: portal.title.clone().unwrap_or_else(|| TITLE.to_owned()),
+        apis: shown(document, tenant, &portal, &structure),
+        plans: document.plans.iter().map(|plan| (plan.name.clone(), plan.limits.clone())).collect(),
+        portal,
+    })
+}
+
+fn shown(document: &Document, tenant: &TenantDoc, portal: &PortalDoc, structure: &Structure) -> Vec<Api> {
+    let is_shown = |name: &str| portal.apis.as_ref().is_none_or(|names| names.iter().any(|shown| shown == name));
+    let apis = document.apis.iter().filter(|api| is_shown(&api.name));
+    apis.filter_map(|api| catalogue::read(api, document, tenant, structure)).collect()
+}
