@@ -15,7 +15,7 @@ pub struct PortalDoc {
     /// Scopes of applications that are made there.
     #[serde(default)]
     pub scopes: Vec<String>,
-    /// The API descriptions that it shows; those of the tenant's routes when absent.
+    /// The API descriptions that it shows; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apis: Option<Vec<String>>,
     /// What stands above its pages.

@@ -1,5 +1,6 @@
 //! Promises of the store, against a real `PostgreSQL` that the tests start for themselves.
 
+mod account;
 mod apply;
 mod audit;
 mod fixture;
