@@ -99,6 +99,11 @@ impl RawTls {
         Ok(Self { stream, left: Vec::new() })
     }
 
+    /// The certificate that the server showed for itself.
+    pub fn certificate(&self) -> Option<&CertificateDer<'static>> {
+        self.stream.get_ref().1.peer_certificates()?.first()
+    }
+
     /// Writes bytes as they are.
     ///
     /// # Errors

@@ -3,10 +3,12 @@
 //! Reading order: [`wait`] (how tests wait), [`seed`] (where chance comes from), [`fault`] (what lies between regions),
 //! [`upstream`] (what lies behind a node), [`client`] (what lies before it), [`dev`] and [`node`] (whole deployments and
 //! the faults in them), [`frames`] and [`conformance`] (what any HTTP server must do),
-//! [`issuer`] (who issues tokens), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves).
+//! [`issuer`] (who issues tokens), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves),
+//! [`browser`] (a person with a browser).
 //!
 //! It must not know how the product works inside: it uses files, sockets and processes, as an operator would.
 
+pub mod browser;
 pub mod client;
 pub mod conformance;
 pub mod dev;

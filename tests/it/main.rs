@@ -5,6 +5,7 @@
 
 mod admin_api;
 mod arena;
+mod browser;
 mod caching;
 mod calls;
 mod certificates;

@@ -7,7 +7,8 @@ const LINES_MAX: usize = 500;
 const EMPTY_NAMES: [&str; 8] = ["common", "helper", "helpers", "manager", "misc", "types", "util", "utils"];
 
 /// Where a delay is the fault that is made, a moment of a kill is drawn, or a destructor waits.
-const MAY_SLEEP: [&str; 4] = ["tests/harness/fault.rs", "tests/harness/upstream.rs", "tests/harness/dev.rs", "tests/prove/audit_crash.rs"];
+const MAY_SLEEP: [&str; 5] =
+    ["tests/harness/browser/driver.rs", "tests/harness/fault.rs", "tests/harness/upstream.rs", "tests/harness/dev.rs", "tests/prove/audit_crash.rs"];
 
 /// A source, taken apart.
 struct Parts {
