@@ -121,6 +121,8 @@ async fn who_waits_is_let_in_or_forgotten_and_only_once() {
     let primary = &database.primary;
     assert_eq!(account::get(primary, let_in).await.expect("it is there").state, AccountState::Pending);
     assert!(members::of_account(primary, let_in).await.expect("a list").is_empty());
+    let sign_in = account::by_email(primary, "ann@example.com").await.expect("an answer").expect("who waits is found, so that they can be told");
+    assert_eq!(sign_in.account.state, AccountState::Pending);
     assert!(conflicts(&account::ask(primary, person("ann@example.com")).await, "account_email_unique"));
     for result in [account::disable(primary, let_in, &operator()).await, account::enable(primary, let_in, &operator()).await] {
         assert!(conflicts(&result, "account_state"), "{result:?}");
