@@ -4,11 +4,16 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use app::own_gateway::Senders;
+use edge::forwarded::{Field, TrustedHops};
+use edge::network::Networks;
 use harness::wait;
+use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
 use crate::operation::{Station, dial, once, tls};
+use crate::own_gateway;
 use crate::site::{SOON, source};
 use crate::wire::tcp;
 
@@ -17,7 +22,7 @@ const BALANCER: u8 = 77;
 const STRANGER: u8 = 78;
 
 fn edited(text: &str) -> String {
-    let more = "proxy_protocol: { from: [ 127.99.77.0/24 ] }, client_address: { field: x-forwarded-for, trusted: [ 203.0.113.0/24 ] }";
+    let more = "proxy_protocol: { from: [ 127.99.77.0/24 ] }, client_address: { field: x-forwarded-for, trusted: [ 203.0.113.0/24, 127.0.0.1 ] }";
     let text = text.replacen("server.key\" }\ncontrol", &format!("server.key\", {more} }}\ncontrol"), 1);
     format!("{text}limits: {{ connections_per_address: 6 }}\n")
 }
@@ -56,8 +61,15 @@ async fn recorded(station: &Station) {
         let answer = once(&mut stream, &request).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200 "), "{id}: {answer}");
     }
+    // The control plane of a node that trusts its own machine says who calls; what the caller said is gone.
+    let hops = TrustedHops::new(Field::XForwardedFor, Networks::new(["127.0.0.1/32".parse().unwrap()]));
+    let request = Request::get("/demo/v1/social/echo").header("host", "127.0.0.1").header("x-api-key", key).header("x-request-id", "address-tried");
+    let request = request.header("x-forwarded-for", "1.1.1.1").body("").unwrap();
+    let senders = Senders { proxy: None, hops: Some(hops) };
+    let called = own_gateway::call(station.address(), own_gateway::own(station.ca().parent().unwrap()), senders, request).await.unwrap();
+    assert_eq!(called.response.status(), 200);
     let sql = station.sql();
-    for (id, _, _, _, expected) in cases {
+    for (id, expected) in cases.map(|(id, _, _, _, expected)| (id, expected)).into_iter().chain([("tried", "198.51.100.30")]) {
         let question = format!("select convert_from(event, 'UTF8') from audit_event where request_id = 'address-{id}' and phase = 'outcome'");
         let (rows, _) =
             wait::some("the record", SOON, async || sql.ask("causeway", &question).await.ok().filter(|rows| !rows.is_empty())).await.unwrap();

@@ -74,7 +74,8 @@ const OPEN: [&str; 49] = [
     "curl",
 ];
 /// Services behind a key.
-const KEYED: [&str; 12] = ["leaked", "keyed", "scoped", "private", "limits", "rolled", "ontime", "paused", "bound", "unbound", "terminal", "counted"];
+const KEYED: [&str; 13] =
+    ["tried", "leaked", "keyed", "scoped", "private", "limits", "rolled", "ontime", "paused", "bound", "unbound", "terminal", "counted"];
 /// Services behind an API description.
 const CHECKED: [&str; 2] = ["checked", "trickle"];
 
@@ -347,6 +348,7 @@ fn special() -> Vec<Value> {
     vec![
         route("any", here, "/any/**", "refusing", json!({})),
         route("any-foreign", "foreign.example", "/any/**", "refusing", json!({})),
+        route("tried", here, "/tried/**", "tried", json!({})),
         route("keyed", here, "/keyed/**", "keyed", json!({})),
         route("keyed-foreign", "foreign.example", "/keyed/**", "keyed", json!({})),
         route("rolled", here, "/rolled/**", "rolled", json!({})),

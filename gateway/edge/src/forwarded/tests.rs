@@ -42,6 +42,30 @@ fn a_hops_certificate_is_nobodys_whatever_the_field_says() {
 }
 
 #[test]
+fn field_that_is_told_names_the_client_alone() {
+    for field in [Field::XForwardedFor, Field::Forwarded] {
+        let name = hops(field).name();
+        for (told, expected) in [
+            ("198.51.100.7", "198.51.100.7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("::ffff:198.51.100.7", "198.51.100.7"),
+            ("10.0.0.9", "10.0.0.9"),
+            ("2001:db8:1::9", "2001:db8:1::9"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(&name, HeaderValue::from_static("1.1.1.1"));
+            headers.append(&name, HeaderValue::from_static("for=2.2.2.2"));
+
+            hops(field).tell(told.parse().unwrap(), &mut headers);
+
+            let values: Vec<&str> = headers.get_all(&name).iter().map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(values.len(), 1, "{values:?}");
+            assert_eq!(client(field, "10.0.0.1", &values), expected, "{values:?}");
+        }
+    }
+}
+
+#[test]
 fn client_is_the_first_address_from_the_right_that_is_no_trusted_hop() {
     let cases: [(&str, &[&str], &str); 16] = [
         ("10.0.0.1", &["198.51.100.7"], "198.51.100.7"),

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::{ProxyError, SIGNATURE, Source, Version1, read};
+use super::{ProxyError, SIGNATURE, Source, Version1, header, read};
 
 /// Reads a header from bytes; also what is left of them.
 fn parse(bytes: &[u8], version_1: Version1) -> (Result<Source, ProxyError>, Vec<u8>) {
@@ -41,6 +41,18 @@ fn binary_header_names_the_client_and_takes_not_a_byte_of_what_follows() {
     for (header, expected) in cases {
         let (found, rest) = parse(&[&header[..], b"\x16\x03\x01rest"].concat(), Version1::Refuse);
         assert_eq!(found.unwrap(), expected, "{}", header.escape_ascii());
+        assert_eq!(rest, b"\x16\x03\x01rest");
+    }
+}
+
+#[test]
+fn header_that_is_written_here_is_read_as_it_was_meant() {
+    for (client, expected) in [("198.51.100.7", "198.51.100.7"), ("2001:db8::7", "2001:db8::7"), ("::ffff:198.51.100.7", "198.51.100.7")] {
+        let header = header(client.parse().unwrap());
+
+        let (found, rest) = parse(&[&header[..], b"\x16\x03\x01rest"].concat(), Version1::Refuse);
+
+        assert_eq!(found.unwrap(), source(expected));
         assert_eq!(rest, b"\x16\x03\x01rest");
     }
 }

@@ -51,6 +51,23 @@ fn name_gets_its_own_chain_then_that_of_one_label_below_then_the_default() {
 }
 
 #[test]
+fn table_holds_the_leaves_of_its_chains_and_no_other_certificate_for_their_names() {
+    let (default, exact, wildcard) = (chain(&["default.test"], 90), chain(&["a.example.test"], 60), chain(&["*.example.test"], 30));
+    let table = ChainTable::new(
+        &default,
+        &[(owned(&["a.example.test"]), exact.clone()), (owned(&["*.example.test"]), wildcard.clone())],
+        UnknownHost::Refuse,
+    );
+
+    for own in [&default, &exact, &wildcard] {
+        assert!(table.holds(&own.certified().cert[0]), "{:?}", own.names());
+    }
+    for foreign in ["default.test", "a.example.test", "*.example.test"] {
+        assert!(!table.holds(&chain(&[foreign], 90).certified().cert[0]), "{foreign}");
+    }
+}
+
+#[test]
 fn chain_is_held_to_its_dates_its_names_and_its_signatures() {
     let leaf = chain(&["a.test", "*.b.test", "127.0.0.1"], 10);
 
