@@ -84,3 +84,6 @@ create table account_invitation (
 
 create index account_invitation_consumer_idx on account_invitation (consumer_id);
 create index account_invitation_expires_idx on account_invitation (expires_at);
+
+-- Who switched a key off: what the API's owner has switched off, a team does not switch on again.
+alter table api_key add column disabled_by text;

@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{boot, config::LogFormat, dev, node, telemetry};
 
+mod accounts;
 pub mod admin;
 pub mod apply;
 pub mod audit;
@@ -66,6 +67,8 @@ enum Verb {
     Tokens(tokens::TokensArgs),
     /// Make, list and end operator tokens
     Operators(operators::OperatorsArgs),
+    /// People who sign in to the pages: approve, refuse, switch off and on, invite operators
+    Accounts(accounts::AccountsArgs),
     /// Purge stored responses
     Cache(cache::CacheArgs),
     /// Search the access log
@@ -170,13 +173,14 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Keys(args) => return keys::run(args).await,
         Verb::Usage(args) => return usage::run(args).await,
         Verb::Tokens(args) => return tokens::run(args).await,
+        Verb::Accounts(args) => return accounts::run(args).await,
         Verb::Operators(args) => return operators::run(args).await,
         Verb::Cache(args) => return cache::run(args).await,
         Verb::Audit(args) => return audit::run(args).await,
         Verb::Status(args) => return status::run(args).await,
         Verb::OpenApi(args) => return openapi::run(&args),
         Verb::Migrate(args) => admin::migrate(&args).await?,
-        Verb::Admin(verb) => admin::run(verb).await?,
+        Verb::Admin(verb) => Box::pin(admin::run(verb)).await?,
         Verb::Certs(CertsVerb::Dev { dir, hosts }) => {
             let files = crate::certs::development(&dir, &hosts, time::OffsetDateTime::now_utc())?;
             say(&format!(

@@ -31,7 +31,7 @@ for (const link of document.querySelectorAll('[data-origin]')) {
 }
 
 const answer = document.getElementById('answer');
-if (answer) answer.scrollIntoView();
+if (answer) answer.focus();
 
 const drawChart = async (place, step) => {
   const response = await fetch(`${place.dataset.usage}?step=${step}`);
@@ -40,7 +40,7 @@ const drawChart = async (place, step) => {
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const axis = { stroke: color('--soft'), grid: { stroke: color('--line'), width: 1 }, ticks: { stroke: color('--line'), width: 1 } };
   const options = {
-    width: Math.max(place.clientWidth, 300),
+    width: place.clientWidth,
     height: 240,
     scales: { y: { range: (_, min, max) => [0, Math.max(max, 5)] } },
     axes: [axis, axis],
@@ -53,16 +53,23 @@ const drawChart = async (place, step) => {
     ],
   };
   place.replaceChildren();
+  place.setAttribute('role', 'img');
+  place.setAttribute('aria-label', `Requests and errors in each of the last 48 ${step}s`);
   new uPlot(options, [usage.at, usage.requests, usage.errors, usage.p50_ms, usage.p95_ms], place);
   const sum = (list) => list.reduce((total, value) => total + value, 0);
   const words = document.createElement('p');
   words.className = 'hint';
   words.textContent = `${sum(usage.requests)} requests, ${sum(usage.errors)} of them errors, in what is shown.`;
-  place.append(words);
+  place.after(words);
+  place.words?.remove();
+  place.words = words;
 };
 
 for (const place of document.querySelectorAll('[data-usage]')) {
   drawChart(place, 'hour');
   const step = document.querySelector('[data-step]');
-  step?.addEventListener('change', () => drawChart(place, step.value));
+  step?.addEventListener('change', () => {
+    drawChart(place, step.value);
+    for (const file of document.querySelectorAll('[data-csv]')) file.href = file.href.replace(/step=.*/, `step=${step.value}`);
+  });
 }

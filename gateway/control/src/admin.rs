@@ -1,5 +1,6 @@
 //! The resources of the admin API, and what their handlers share: how an answer is made, how the store's errors are told.
 
+pub(crate) mod account;
 pub(crate) mod application;
 pub(crate) mod audit;
 pub(crate) mod cache;
@@ -145,6 +146,7 @@ fn conflict(constraint: &str) -> &'static str {
         "key_state" => "the key is in a state that does not allow this: `GET /v1/keys/{id}` says which",
         "key_rolling" => "the secret before still works: end its overlap first, or say in `while_rolling` whether it or the present one goes",
         "create_call" => "this Idempotency-Key came with another body before: take a new one for a new key",
+        "account_state" => "the account is in a state that does not allow this: `GET /v1/accounts/{id}` says which",
         "managed_by" => "it belongs to the gateway file, or to the API, and only that side changes it",
         name if name.ends_with("_unique") => "a resource with this name exists already",
         name if name.ends_with("_fk") => "another resource still refers to it, or the one it refers to is gone",

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How long an ordinary request may take: some times what the database gives a statement.
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 /// How long a document may take: to arrive, to compile, to be written.
 const DOCUMENT_DEADLINE: Duration = Duration::from_mins(2);
@@ -150,6 +150,11 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::OperatorRead
         | Action::OperatorCreate
         | Action::OperatorRevoke
+        | Action::AccountRead
+        | Action::AccountDecide
+        | Action::AccountDisable
+        | Action::AccountEnable
+        | Action::AccountInvite
         | Action::UsageRead
         | Action::CachePurge
         | Action::AuditRead => DEADLINE,
@@ -157,7 +162,7 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
     within(deadline, work).await
 }
 
-async fn within(deadline: Duration, work: impl Future<Output = Response>) -> Response {
+pub(crate) async fn within(deadline: Duration, work: impl Future<Output = Response>) -> Response {
     tokio::time::timeout(deadline, work).await.unwrap_or_else(|_| {
         let text = "the work took too long; whether a change was made is not known, so look before you try again";
         Refusal::from(Denial::new(ProblemKind::DatabaseUnavailable, text).retry_after(5)).into_response()

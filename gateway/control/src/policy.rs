@@ -128,6 +128,16 @@ actions! {
     OperatorCreate = "operator.create", Required;
     /// Ends an operator token.
     OperatorRevoke = "operator.revoke", Required;
+    /// Reads who signs in to the pages.
+    AccountRead = "account.read", None;
+    /// Lets somebody in who asked for an account, or refuses them.
+    AccountDecide = "account.decide", Required;
+    /// Switches an account off.
+    AccountDisable = "account.disable", Required;
+    /// Switches an account on again.
+    AccountEnable = "account.enable", Required;
+    /// Invites an operator to the pages; never one that may more than whoever invites.
+    AccountInvite = "account.invite", Required;
     /// Reads how much keys are used.
     UsageRead = "usage.read", None;
     /// Makes stored responses worthless.
@@ -139,24 +149,26 @@ actions! {
 /// The table.
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
-        ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply,
-        DocumentCheck, KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, OperatorCreate, OperatorRead,
-        OperatorRevoke, StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
+        AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountRead, ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead,
+        CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck, KeyApprove, KeyChange, KeyCreate, KeyDisable,
+        KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny,
+        TokenRead, UsageRead,
     };
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead | UsageRead => true,
-        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | OperatorCreate => {
+        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | OperatorCreate | AccountEnable | AccountInvite => {
             matches!(role, Role::Operator)
         }
         KeyCreate | KeyRoll | KeyChange | KeyEnable => matches!(role, Role::Developer | Role::Operator),
         // Whoever asks for a key does not approve it.
-        KeyApprove => matches!(role, Role::Approver | Role::Operator),
+        KeyApprove | AccountDecide => matches!(role, Role::Approver | Role::Operator),
         // What takes something back that went out is open to more roles than what gives it out.
         KeyDisable | KeyRevoke | CachePurge | TokenDeny => matches!(role, Role::Developer | Role::Operator | Role::Security),
         // Subjects are names of people.
         TokenRead => matches!(role, Role::Developer | Role::Operator | Role::Security | Role::Auditor),
         OperatorRead => matches!(role, Role::Operator | Role::Security | Role::Auditor),
-        OperatorRevoke => matches!(role, Role::Operator | Role::Security),
+        AccountRead => matches!(role, Role::Approver | Role::Operator | Role::Security | Role::Auditor),
+        OperatorRevoke | AccountDisable => matches!(role, Role::Operator | Role::Security),
         AuditRead => matches!(role, Role::Security | Role::Auditor),
     }
 }

@@ -28,11 +28,11 @@ use axum::{
     routing::{MethodRouter, get, post},
 };
 
-pub(crate) use self::state::Portal;
 use self::{
     gate::{Gate, Need},
     pages::{account, apis, applications, approvals, home, invitation, keys, problems, requests, sign, team, try_it, usage},
 };
+pub(crate) use self::{pages::team_names, site::tenant, state::Portal};
 use crate::{policy::Action, state::ControlState};
 
 /// One page, or one act.
@@ -50,6 +50,11 @@ fn page<H: Handler<T, ControlState>, T: 'static>(path: &'static str, need: Need,
 
 fn act<H: Handler<T, ControlState>, T: 'static>(path: &'static str, need: Need, name: &'static str, handler: H) -> Entry {
     Entry { path, need, act: Some(name), handler: post(handler) }
+}
+
+/// What an operator decides is called as in the admin API.
+fn decision<H: Handler<T, ControlState>, T: 'static>(path: &'static str, action: Action, handler: H) -> Entry {
+    act(path, Need::Operator(action), action.code(), handler)
 }
 
 /// Every page and every act.
@@ -96,7 +101,7 @@ fn member_entries() -> Vec<Entry> {
         page("/portal/keys/{id}", Need::Account, keys::show),
         page("/portal/keys/{id}/live", Need::Account, keys::live),
         act("/portal/keys/{id}/roll", Need::Account, "key.roll", keys::roll),
-        act("/portal/keys/{id}/end-overlap", Need::Account, "key.end_overlap", keys::end_overlap),
+        act("/portal/keys/{id}/end-overlap", Need::Account, "key.roll", keys::end_overlap),
         act("/portal/keys/{id}/disable", Need::Account, "key.disable", keys::disable),
         act("/portal/keys/{id}/enable", Need::Account, "key.enable", keys::enable),
         act("/portal/keys/{id}/revoke", Need::Account, "key.revoke", keys::revoke),
@@ -112,10 +117,10 @@ fn team_entries() -> Vec<Entry> {
         act("/portal/teams/{team}/invitations/{id}/withdraw", Need::Account, "team.withdraw_invitation", team::withdraw),
         act("/portal/teams/{team}/members/{account}/role", Need::Account, "team.set_role", team::set_role),
         act("/portal/teams/{team}/members/{account}/remove", Need::Account, "team.remove_member", team::remove),
-        page("/portal/approvals", Need::Operator(Action::KeyApprove), approvals::list),
-        act("/portal/approvals/accounts/{id}/approve", Need::Operator(Action::KeyApprove), "account.approve", approvals::approve_account),
-        act("/portal/approvals/accounts/{id}/refuse", Need::Operator(Action::KeyApprove), "account.refuse", approvals::refuse_account),
-        act("/portal/approvals/keys/{id}/approve", Need::Operator(Action::KeyApprove), "key.approve", approvals::approve_key),
+        page("/portal/approvals", Need::Operator(Action::AccountDecide), approvals::list),
+        decision("/portal/approvals/accounts/{id}/approve", Action::AccountDecide, approvals::approve_account),
+        decision("/portal/approvals/accounts/{id}/refuse", Action::AccountDecide, approvals::refuse_account),
+        decision("/portal/approvals/keys/{id}/approve", Action::KeyApprove, approvals::approve_key),
     ]
 }
 

@@ -123,14 +123,14 @@ pub(crate) fn kind_of(response: &Response) -> Option<ProblemKind> {
     response.extensions().get::<Refusal>().map(Refusal::kind)
 }
 
-/// The refusal that an answer is, or the answer.
-pub(crate) fn taken(mut response: Response) -> Result<Refusal, Response> {
-    match response.extensions_mut().remove::<Refusal>() {
-        Some(refusal) => Ok(refusal),
-        None if response.extensions().get::<Plain>().is_some() || response.headers().contains_key(header::CONTENT_TYPE) => Err(response),
-        None if response.status().is_client_error() || response.status().is_server_error() => Ok(bare(&response)),
-        None => Err(response),
+/// The refusal that an answer is, if it is one; an answer with a body of its own is none.
+pub(crate) fn taken(response: &mut Response) -> Option<Refusal> {
+    if let Some(refusal) = response.extensions_mut().remove::<Refusal>() {
+        return Some(refusal);
     }
+    let has_own = response.extensions().get::<Plain>().is_some() || response.headers().contains_key(header::CONTENT_TYPE);
+    let is_error = response.status().is_client_error() || response.status().is_server_error();
+    (is_error && !has_own).then(|| bare(response))
 }
 
 /// Writes the problem document of a refusal, and leaves every other answer as it is.

@@ -17,7 +17,8 @@ use utoipa::openapi::HttpMethod;
 
 use crate::{
     admin::{
-        application, audit, cache, consumer, document, key, key::life, leak, node, operator, problem, structure, structure::Section, token, usage,
+        account, application, audit, cache, consumer, document, key, key::life, leak, node, operator, problem, structure, structure::Section, token,
+        usage,
     },
     context,
     guard::{self, Gate, Permit},
@@ -97,6 +98,7 @@ pub(crate) fn table() -> Vec<Entry> {
     let mut table = open_paths();
     table.extend(key_paths());
     table.extend(caller_paths());
+    table.extend(account_paths());
     table.extend(structure_paths());
     table.extend(Section::ALL.into_iter().flat_map(section_paths));
     table.extend(node_paths());
@@ -153,6 +155,18 @@ fn caller_paths() -> Vec<Entry> {
         Entry::post("/v1/applications", Action::ApplicationCreate, application::create, application::create_doc()),
         Entry::get("/v1/applications/{id}", Action::ApplicationRead, application::show, application::show_doc()),
         Entry::delete("/v1/applications/{id}", Action::ApplicationDelete, application::remove, application::remove_doc()),
+    ]
+}
+
+fn account_paths() -> Vec<Entry> {
+    vec![
+        Entry::get("/v1/accounts", Action::AccountRead, account::list, account::list_doc()),
+        Entry::post("/v1/accounts/invite", Action::AccountInvite, account::invite, account::invite_doc()),
+        Entry::get("/v1/accounts/{id}", Action::AccountRead, account::show, account::show_doc()),
+        Entry::post("/v1/accounts/{id}/approve", Action::AccountDecide, account::approve, account::approve_doc()),
+        Entry::post("/v1/accounts/{id}/refuse", Action::AccountDecide, account::refuse, account::refuse_doc()),
+        Entry::post("/v1/accounts/{id}/disable", Action::AccountDisable, account::disable, account::disable_doc()),
+        Entry::post("/v1/accounts/{id}/enable", Action::AccountEnable, account::enable, account::enable_doc()),
     ]
 }
 

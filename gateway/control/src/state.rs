@@ -131,7 +131,7 @@ impl ControlState {
     }
 
     /// This node's own data listener.
-    pub fn gateway(&self) -> &dyn Gateway {
+    pub(crate) fn gateway(&self) -> &dyn Gateway {
         &*self.0.ports.gateway
     }
 

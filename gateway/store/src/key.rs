@@ -72,6 +72,8 @@ pub struct KeyInfo {
     pub revoked_by: Option<String>,
     /// Why.
     pub revoked_reason: Option<RevokedReason>,
+    /// Who switched it off, if it is.
+    pub disabled_by: Option<String>,
 }
 
 /// A secret that was replaced.
@@ -363,6 +365,7 @@ struct Row {
     revoked_at: Option<OffsetDateTime>,
     revoked_by: Option<String>,
     revoked_reason: Option<String>,
+    disabled_by: Option<String>,
 }
 
 impl Row {
@@ -390,6 +393,7 @@ impl Row {
             revoked_at: self.revoked_at.map(UtcMicros::from_datetime),
             revoked_by: self.revoked_by,
             revoked_reason: self.revoked_reason.as_deref().and_then(RevokedReason::parse),
+            disabled_by: self.disabled_by,
         })
     }
 }

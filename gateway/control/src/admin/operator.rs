@@ -26,7 +26,7 @@ use crate::{
     body::{JsonBody, whole},
     guard::Permit,
     openapi::{form, operation::Doc},
-    policy,
+    policy::{self, Role},
     query::Query,
     refusal::Refusal,
     state::ControlState,
@@ -56,15 +56,7 @@ pub(crate) struct CreateOperator {
 
 /// `POST /v1/operators`: the only answer that ever holds this token.
 pub(crate) async fn create(State(state): State<ControlState>, permit: Permit, JsonBody(body): JsonBody<CreateOperator>) -> Result<Reply, Refusal> {
-    let roles = policy::roles(&body.role);
-    if roles.is_empty() {
-        let known = "must be `viewer`, `developer`, `approver`, `operator`, `security`, `auditor` or `admin`";
-        return Err(Refusal::field("/role", "enum", known));
-    }
-    if let Some(action) = policy::beyond(permit.roles(), &roles) {
-        let text = format!("`{}` allows `{}`, which none of your roles does: ask somebody who has it", body.role, action.code());
-        return Err(Denial::new(ProblemKind::RoleInsufficient, text).into());
-    }
+    may_grant(permit.roles(), &body.role)?;
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     let issued = draw(|state| key::issue(Purpose::Operator, state.peppers(), &state.random32(), &state.random32()), &state)?;
     let expires_at = state.now().wall.plus_seconds(i64::from(body.expires_in.unwrap_or(EXPIRES_IN_DEFAULT_SECONDS)));
@@ -74,6 +66,18 @@ pub(crate) async fn create(State(state): State<ControlState>, permit: Permit, Js
     let made = NewToken { operator: made.into(), token: issued.text.expose_secret().to_owned() };
     // There is no address to read one operator at; the list has it.
     Ok(Reply::created(&made, "/v1/operators".to_owned()).about(object))
+}
+
+/// Refuses a role that is none, or that allows what none of these does.
+pub(crate) fn may_grant(granting: &[Role], name: &str) -> Result<(), Refusal> {
+    let granted = policy::roles(name);
+    if granted.is_empty() {
+        let known = "must be `viewer`, `developer`, `approver`, `operator`, `security`, `auditor` or `admin`";
+        return Err(Refusal::field("/role", "enum", known));
+    }
+    let Some(action) = policy::beyond(granting, &granted) else { return Ok(()) };
+    let text = format!("`{name}` allows `{}`, which none of your roles does: ask somebody who has it", action.code());
+    Err(Denial::new(ProblemKind::RoleInsufficient, text).into())
 }
 
 /// `GET /v1/operators`: newest first, without those that are revoked.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use model::{
     change::{Environment, KeyState},
-    id::{ApplicationId, ConsumerId, PlanId, TenantId},
+    id::{AccountId, ApplicationId, ConsumerId, PlanId, TenantId},
     problem::ProblemKind,
     purge::{PURGE_TAGS_MAX, TAG_BYTES_MAX},
     restriction::ENTRIES_MAX,
@@ -12,6 +12,7 @@ use model::{
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::{
+    account::AccountState,
     apply::ResourceKind,
     key::{RevokedReason, life::WhileRolling},
     tenant::ManagedBy,
@@ -75,6 +76,14 @@ forms! {
     ConsumerKey = id(ConsumerId::PREFIX);
     /// The id of an application.
     ApplicationKey = id(ApplicationId::PREFIX);
+    /// The id of an account.
+    AccountKey = id(AccountId::PREFIX);
+    /// Whether an account can be used.
+    AccountStatus = one_of([AccountState::Pending, AccountState::Active, AccountState::Disabled]);
+    /// What became of a request for an account.
+    AccountEnd = one_of(["refused"]);
+    /// A mail address of the internet, in ASCII.
+    MailAddress = lengths(pattern(r"^[!-?A-~]+@[!--/-?A-~][!-?A-~]*\.[!-?A-~]*[!--/-?A-~]$"), 5, 254);
     /// A UUID.
     Uuid = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom("uuid".to_owned())));
     /// An instant in UTC, to the microsecond.

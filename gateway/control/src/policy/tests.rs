@@ -29,6 +29,11 @@ token.read          -          yes        -          yes        yes        yes
 operator.read       -          -          -          yes        yes        yes
 operator.create     -          -          -          yes        -          -
 operator.revoke     -          -          -          yes        yes        -
+account.read        -          -          yes        yes        yes        yes
+account.decide      -          -          yes        yes        -          -
+account.disable     -          -          -          yes        yes        -
+account.enable      -          -          -          yes        -          -
+account.invite      -          -          -          yes        -          -
 usage.read          yes        yes        yes        yes        yes        yes
 cache.purge         -          yes        -          yes        yes        -
 audit.read          -          -          -          -          yes        yes

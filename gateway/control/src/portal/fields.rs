@@ -4,11 +4,10 @@ use axum::extract::{FromRequest, Request};
 use http::header;
 use model::problem::{Denial, ProblemKind};
 
-use crate::{
-    body::{self, BODY_BYTES_MAX},
-    refusal::Refusal,
-    state::ControlState,
-};
+use crate::{body, refusal::Refusal, state::ControlState};
+
+/// The largest form, in bytes: what the console sends travels encoded, which makes it up to three times as large.
+const FORM_BYTES_MAX: usize = 256 << 10;
 
 /// The fields of a form, taken one by one.
 #[derive(Debug)]
@@ -41,17 +40,17 @@ impl FromRequest<ControlState> for Fields {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &ControlState) -> Result<Self, Refusal> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let essence = kind.split(';').next().unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        let mut kinds = request.headers().get_all(header::CONTENT_TYPE).iter();
+        // Of two, which one counts would be for the reader to choose.
+        let only = kinds.next().filter(|_| kinds.next().is_none()).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if !only.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case("application/x-www-form-urlencoded") {
             return Err(Denial::new(ProblemKind::ContentTypeUnsupported, "this is the address of a form").into());
         }
-        let bytes = body::read(request, BODY_BYTES_MAX).await?;
-        let malformed = || Refusal::from(Denial::new(ProblemKind::RequestMalformed, "the form cannot be read"));
-        // The syntax of a form is that of a query.
-        let text = std::str::from_utf8(&bytes).map_err(|_| malformed())?;
-        let uri = http::Uri::builder().path_and_query(format!("/?{text}")).build().map_err(|_| malformed())?;
-        let axum::extract::Query(pairs) = axum::extract::Query::try_from_uri(&uri).map_err(|_| malformed())?;
+        let bytes = body::read(request, FORM_BYTES_MAX).await?;
+        if std::str::from_utf8(&bytes).is_err() {
+            return Err(Denial::new(ProblemKind::RequestMalformed, "the form cannot be read").into());
+        }
+        let pairs = url::form_urlencoded::parse(&bytes).into_owned().collect();
         Ok(Self { pairs, wrong: Wrong::default() })
     }
 }

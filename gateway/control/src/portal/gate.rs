@@ -6,7 +6,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use model::problem::{Denial, ProblemKind};
 
 use super::{
@@ -15,8 +15,9 @@ use super::{
 };
 use crate::{
     context::Context,
+    guard,
     policy::{self, Action},
-    port::AuditUnavailable,
+    port::{AdminEvent, AuditUnavailable},
     refusal::{self, Refusal},
     state::ControlState,
     trail::{self, Trail},
@@ -53,46 +54,57 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 pub(super) async fn gate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let state = gate.state.clone();
     let Some(context) = request.extensions().get::<Context>().cloned() else { return Refusal::internal().into_response() };
-    let answer = admitted(gate, &context, request, next).await;
-    let (visitor, response) = answer.unwrap_or_else(|refusal| (None, refusal.into_response()));
+    let place = state.portal().visits.try_acquire();
+    let visitor = match &place {
+        Ok(_) => session::visitor(&state, request.headers()).await,
+        Err(_) => Err(Denial::new(ProblemKind::Overloaded, "too many pages are asked for at once").retry_after(1).into()),
+    };
+    let (visitor, answer) = match visitor {
+        Ok(visitor) => {
+            let answer = admitted(gate, &context, visitor.as_ref(), request, next).await;
+            (visitor, answer)
+        }
+        // What is for everybody is shown while nobody can be told.
+        Err(refusal) if gate.need == Need::Nothing && refusal.kind() == ProblemKind::DatabaseUnavailable => {
+            (None, admitted(gate, &context, None, request, next).await)
+        }
+        Err(refusal) => (None, Err(refusal)),
+    };
+    let response = answer.unwrap_or_else(IntoResponse::into_response);
     dressed(&state, &context, visitor, response).await
 }
 
-type Answer = (Option<SignedIn>, Response);
-
-async fn admitted(gate: Gate, context: &Context, mut request: Request, next: Next) -> Result<Answer, Refusal> {
+async fn admitted(gate: Gate, context: &Context, visitor: Option<&SignedIn>, mut request: Request, next: Next) -> Result<Response, Refusal> {
     let Gate { state, need, act } = gate;
     if request.method() == Method::POST {
         from_here(request.headers())?;
     }
-    let busy = |_| Refusal::from(Denial::new(ProblemKind::Overloaded, "too many pages are asked for at once").retry_after(1));
-    let _place = state.portal().visits.try_acquire().map_err(busy)?;
-    let visitor = session::visitor(&state, request.headers()).await?;
-    match (need, &visitor) {
+    match (need, visitor) {
         (Need::Nothing, _) | (Need::Account, Some(_)) => {}
-        (Need::NoneYet, _) => state.portal().throttle.stranger(context.peer)?,
-        (Need::Account | Need::Operator(_), None) => return Ok((None, to_sign_in(request.method(), request.uri()))),
+        (Need::NoneYet, _) => state.portal().throttle.stranger(context.peer, state.now().boot)?,
+        (Need::Account | Need::Operator(_), None) => return Ok(to_sign_in(&request)),
         (Need::Operator(action), Some(visitor)) if policy::any_allows(&visitor.roles, action) => {}
         (Need::Operator(action), Some(_)) => {
+            // It is what an auditor looks for first, whatever was asked for.
+            let trail = reserve(&state, context, act.unwrap_or(action.code()), visitor, &request)?;
             let text = format!("this page is for operators whose role allows `{}`", action.code());
-            return Err(Denial::new(ProblemKind::RoleInsufficient, text).into());
+            return Ok(trail.settle(Refusal::from(Denial::new(ProblemKind::RoleInsufficient, text)).into_response()).await);
         }
     }
-    let trail = act.map(|act| reserve(&state, context, act, visitor.as_ref(), &request)).transpose()?;
-    if let Some(visitor) = &visitor {
+    let trail = act.map(|act| reserve(&state, context, act, visitor, &request)).transpose()?;
+    if let Some(visitor) = visitor {
         request.extensions_mut().insert(visitor.clone());
     }
-    let response = next.run(request).await;
-    let response = match trail {
+    let response = guard::within(guard::DEADLINE, next.run(request)).await;
+    Ok(match trail {
         Some(trail) => trail.settle(response).await,
         None => response,
-    };
-    Ok((visitor, response))
+    })
 }
 
 fn reserve(state: &ControlState, context: &Context, act: &'static str, visitor: Option<&SignedIn>, request: &Request) -> Result<Trail, Refusal> {
     let event = trail::event(state, context, act, (request.method().to_string(), request.uri().path().to_owned()));
-    let event = crate::port::AdminEvent { actor: visitor.map(|visitor| visitor.actor().to_string()), ..event };
+    let event = AdminEvent { actor: visitor.map(|visitor| visitor.actor().to_string()), ..event };
     Trail::reserve(state, event).map_err(|AuditUnavailable| Refusal::audit("nothing was done, because it could not be recorded"))
 }
 
@@ -116,17 +128,20 @@ fn from_here(headers: &HeaderMap) -> Result<(), Refusal> {
 }
 
 /// Leads to the sign-in page, and from there back to the page that was asked for.
-fn to_sign_in(method: &Method, uri: &Uri) -> Response {
-    let wanted = uri.path_and_query().map(http::uri::PathAndQuery::as_str).filter(|_| method == Method::GET);
+fn to_sign_in(request: &Request) -> Response {
+    if request.headers().contains_key(session::RENEWAL) {
+        // A part of a page would get the whole page of another; so the script is told to leave.
+        return [(HeaderName::from_static("hx-redirect"), HeaderValue::from_static("/portal/sign-in"))].into_response();
+    }
+    let wanted = request.uri().path_and_query().map(http::uri::PathAndQuery::as_str).filter(|_| request.method() == Method::GET);
     let next = wanted.map(|path| format!("?next={}", view::in_query(path))).unwrap_or_default();
     Redirect::to(&format!("/portal/sign-in{next}")).into_response()
 }
 
-async fn dressed(state: &ControlState, context: &Context, visitor: Option<SignedIn>, response: Response) -> Response {
-    let mut response = match refusal::taken(response) {
-        Ok(refusal) => view::refused(state, context, visitor.as_ref(), &refusal).await,
-        Err(response) => response,
-    };
+async fn dressed(state: &ControlState, context: &Context, visitor: Option<SignedIn>, mut response: Response) -> Response {
+    if let Some(refusal) = refusal::taken(&mut response) {
+        response = view::refused(state, context, visitor.as_ref(), &refusal).await;
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));

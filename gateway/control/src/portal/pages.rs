@@ -66,11 +66,11 @@ fn slug(text: &str, max: usize) -> String {
     if slug.is_empty() { "team".to_owned() } else { slug.to_owned() }
 }
 
-/// Names for the consumer of a new team: what it calls itself, then with something behind it.
-fn team_names(state: &ControlState, organization: &str) -> [String; 3] {
+/// Names for the consumer of a new team: what it calls itself, and something that nobody chooses. Routes and gateway files know consumers
+/// by their names, so a stranger must not take the name that one of them means.
+pub(crate) fn team_names(state: &ControlState, organization: &str) -> [String; 3] {
     let base = slug(organization, 30);
-    let suffix = |bytes: [u8; 32]| data_encoding::BASE32_NOPAD.encode(bytes.split_at(5).0).to_lowercase();
-    [base.clone(), format!("{base}-{}", suffix(state.random32())), format!("{base}-{}", suffix(state.random32()))]
+    [(); 3].map(|()| format!("{base}-{}", data_encoding::BASE32_NOPAD.encode(state.random32().split_at(5).0).to_lowercase()))
 }
 
 /// Whether an act failed because of this constraint.

@@ -1,6 +1,6 @@
 //! Passwords of people: argon2id (RFC 9106), with a key that the database does not hold.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use argon2::{
     Algorithm, Argon2, Params, Version,
@@ -26,12 +26,12 @@ const TURN_WITHIN: Duration = Duration::from_secs(3);
 /// Computes hashes, one at a time.
 #[derive(Debug)]
 pub(super) struct Passwords {
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { turns: Semaphore::new(AT_ONCE) }
+        Self { turns: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 }
 
@@ -60,8 +60,14 @@ impl Passwords {
 
     async fn computed<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
         let busy = || Refusal::from(Denial::new(ProblemKind::Overloaded, "too many people sign in at this moment").retry_after(2));
-        let turn = tokio::time::timeout(TURN_WITHIN, self.turns.acquire()).await;
-        let Ok(Ok(_turn)) = turn else { return Err(busy()) };
+        let turn = tokio::time::timeout(TURN_WITHIN, Arc::clone(&self.turns).acquire_owned()).await;
+        let Ok(Ok(turn)) = turn else { return Err(busy()) };
+        // The work goes on when whoever asked has gone, so the turn goes with it.
+        let work = move || {
+            let done = work();
+            drop(turn);
+            done
+        };
         tokio::task::spawn_blocking(work).await.map_err(|_| Refusal::internal())
     }
 }

@@ -1,9 +1,15 @@
 //! Who is it: an opaque random id in a cookie, of which the database holds a digest.
 
+use std::time::Duration;
+
 use axum::extract::FromRequestParts;
 use data_encoding::BASE64URL_NOPAD;
-use http::{HeaderMap, HeaderValue, header, request::Parts};
-use model::{key::fingerprint_plain, time::UtcMicros};
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+use model::{
+    key::fingerprint_plain,
+    problem::{Denial, ProblemKind},
+    time::UtcMicros,
+};
 use store::{
     account::{self, AccountInfo, AccountState, session, team::Membership},
     actor::{Actor, ActorKind},
@@ -25,6 +31,12 @@ const IDLE_SECONDS: i64 = 2 * 60 * 60;
 const ABSOLUTE_SECONDS: i64 = 12 * 60 * 60;
 /// Seconds in which its last use is written at most once.
 const TOUCH_SECONDS: i64 = 60;
+
+/// How long a look-up waits for its turn.
+const LOOKUP_WAIT: Duration = Duration::from_secs(2);
+
+/// The field of requests by which parts of a page renew themselves.
+pub(super) const RENEWAL: HeaderName = HeaderName::from_static("hx-request");
 
 /// A person who has signed in.
 #[derive(Debug, Clone)]
@@ -72,13 +84,20 @@ impl FromRequestParts<ControlState> for Visitor {
 /// Finds whose session a request belongs to. A cookie that stands for nothing is no mistake: sessions end.
 pub(super) async fn visitor(state: &ControlState, headers: &HeaderMap) -> Result<Option<SignedIn>, Refusal> {
     let Some(digest) = presented(headers) else { return Ok(None) };
-    let Some(found) = read!(state, |reader| session::find(reader, &digest))? else { return Ok(None) };
+    let found = {
+        let busy = || Refusal::from(Denial::new(ProblemKind::Overloaded, "too many sessions are looked up at once").retry_after(1));
+        let Ok(Ok(_turn)) = tokio::time::timeout(LOOKUP_WAIT, state.portal().lookups.acquire()).await else { return Err(busy()) };
+        read!(state, |reader| session::find(reader, &digest))?
+    };
+    let Some(found) = found else { return Ok(None) };
     let now = state.now().wall;
     let idle_until = found.seen_at.plus_seconds(IDLE_SECONDS);
     if found.account.state != AccountState::Active || now >= found.expires_at || now >= idle_until {
         return Ok(None);
     }
+    // A page that renews itself is nobody's use of it.
     if now >= found.seen_at.plus_seconds(TOUCH_SECONDS)
+        && !headers.contains_key(RENEWAL)
         && let Ok(primary) = state.primary()
     {
         // A session that could not be touched ends sooner than it should, and no page is refused for that.

@@ -1,9 +1,6 @@
 //! What the pages tell about the deployment: read from the gateway document, compiled as nodes compile it, kept until the document changes.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
     compile::compile,
@@ -55,16 +52,20 @@ impl Site {
 pub(super) async fn site(state: &ControlState) -> Result<Arc<Site>, Refusal> {
     let facts = state.status().node();
     let at = (facts.epoch, facts.structural_revision);
-    let kept = state.portal().site.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if let Some((_, site)) = kept.filter(|(kept_at, _)| *kept_at == at) {
-        return Ok(site);
+    // One at a time: the document is large, and whoever waits here finds what the one before has read.
+    let mut kept = state.portal().site.lock().await;
+    if let Some((_, site)) = kept.as_ref().filter(|(kept_at, _)| *kept_at >= at) {
+        return site.clone();
     }
-    let load = read!(state, |reader| store::revision::structure(reader))?;
-    let StructureLoad { document, .. } = load;
-    let made = tokio::task::spawn_blocking(move || made(&document)).await.map_err(|error| unexpected(&error))?;
-    let site = Arc::new(made?);
-    *state.portal().site.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, Arc::clone(&site)));
-    Ok(site)
+    let StructureLoad { document, revisions, .. } = read!(state, |reader| store::revision::structure(reader))?;
+    let made = tokio::task::spawn_blocking(move || made(&document)).await.map_err(|error| unexpected(&error))?.map(Arc::new);
+    *kept = Some(((revisions.epoch, revisions.structural), made.clone()));
+    made
+}
+
+/// Whose portal this deployment has.
+pub(crate) async fn tenant(state: &ControlState) -> Result<String, Refusal> {
+    Ok(site(state).await?.tenant.clone())
 }
 
 /// Reads a document.

@@ -1,7 +1,5 @@
 //! What is decided without a database: who may what, what is read from a document, and how hostile texts are shown.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-
 use http::{HeaderMap, HeaderValue};
 use model::{document::Document, key::fingerprint_plain};
 use serde_json::json;

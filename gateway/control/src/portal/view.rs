@@ -4,7 +4,7 @@ use askama::Template;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use model::problem::{Blame, ProblemKind, Retry};
-use pulldown_cmark::{Event, Options, Parser};
+use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 
 use super::{fields::Wrong, session::SignedIn, site, site::Site};
 use crate::{
@@ -144,39 +144,41 @@ pub(super) const fn advice(kind: ProblemKind) -> &'static str {
 
 /// Markdown as HTML. HTML within it is shown as text: a description may come from anywhere.
 pub(super) fn markdown(text: &str) -> String {
-    let events = Parser::new_ext(text, Options::ENABLE_TABLES).map(|event| match event {
-        Event::Html(html) | Event::InlineHtml(html) => Event::Text(html),
-        other => harmless(other),
-    });
+    let events = Parser::new_ext(text, Options::ENABLE_TABLES).map(harmless);
     let mut html = String::new();
     pulldown_cmark::html::push_html(&mut html, events);
     html
 }
 
-/// A link or an image of another scheme than the web's, or of a place in the page, is none.
+/// HTML becomes text. A link or an image of another scheme than the web's, or of a place in the page, is none; pictures of elsewhere are not
+/// loaded, since the page makes no outside call.
 fn harmless(event: Event<'_>) -> Event<'_> {
-    use pulldown_cmark::Tag;
     let is_fine = |url: &str| url.starts_with("https://") || url.starts_with('#');
-    match event {
-        Event::Start(Tag::Link { link_type, dest_url, title, id }) => {
-            let dest_url = if is_fine(&dest_url) { dest_url } else { "#".into() };
-            Event::Start(Tag::Link { link_type, dest_url, title, id })
-        }
-        // Pictures of elsewhere are not loaded: the page makes no outside call.
-        Event::Start(Tag::Image { link_type, title, id, .. }) => Event::Start(Tag::Link { link_type, dest_url: "#".into(), title, id }),
-        Event::End(pulldown_cmark::TagEnd::Image) => Event::End(pulldown_cmark::TagEnd::Link),
-        other => other,
+    if let Event::Html(html) | Event::InlineHtml(html) = event {
+        return Event::Text(html);
     }
+    if let Event::Start(Tag::Link { link_type, dest_url, title, id }) = event {
+        let dest_url = if is_fine(&dest_url) { dest_url } else { "#".into() };
+        return Event::Start(Tag::Link { link_type, dest_url, title, id });
+    }
+    if let Event::Start(Tag::Image { link_type, title, id, .. }) = event {
+        return Event::Start(Tag::Link { link_type, dest_url: "#".into(), title, id });
+    }
+    if event == Event::End(TagEnd::Image) { Event::End(TagEnd::Link) } else { event }
 }
 
 /// A text as a value in a query (RFC 3986 section 3.4).
 pub(super) fn in_query(text: &str) -> String {
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'/') {
             out.push(char::from(byte));
         } else {
-            out += &format!("%{byte:02X}");
+            out.push('%');
+            out.extend(
+                [byte >> 4, byte & 15].iter().filter_map(|digit| char::from_digit(u32::from(*digit), 16)).map(|digit| digit.to_ascii_uppercase()),
+            );
         }
-        out
-    })
+    }
+    out
 }

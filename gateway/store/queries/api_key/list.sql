@@ -20,7 +20,8 @@ select
     api_key.previous_last_four as "previous_last_four?",
     api_key.revoked_at as "revoked_at?",
     api_key.revoked_by as "revoked_by?",
-    api_key.revoked_reason as "revoked_reason?"
+    api_key.revoked_reason as "revoked_reason?",
+    api_key.disabled_by as "disabled_by?"
 from api_key
 join application on application.application_id = api_key.application_id
 join consumer on consumer.consumer_id = application.consumer_id

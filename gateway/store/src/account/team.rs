@@ -9,6 +9,7 @@ use sqlx::{PgConnection, PgTransaction, query_file};
 
 use super::{AccountInfo, Row};
 use crate::{
+    actor::{Actor, ActorKind},
     error::StoreError,
     pool::{Primary, Reader},
     wire,
@@ -112,6 +113,9 @@ pub async fn members(reader: &impl Reader, consumer: ConsumerId) -> Result<Vec<M
 pub async fn set_role(primary: &Primary, consumer: ConsumerId, account: AccountId, role: TeamRole) -> Result<(), StoreError> {
     let mut tx = lock_for(primary, consumer, account, Some(role)).await?;
     query_file!("queries/team_member/set_role.sql", consumer.uuid(), account.uuid(), role.as_str()).execute(&mut *tx).await?;
+    if role != TeamRole::Owner {
+        forget_invitations(&mut tx, consumer, account).await?;
+    }
     tx.commit().await.map_err(StoreError::at_commit)
 }
 
@@ -122,7 +126,15 @@ pub async fn set_role(primary: &Primary, consumer: ConsumerId, account: AccountI
 pub async fn remove(primary: &Primary, consumer: ConsumerId, account: AccountId) -> Result<(), StoreError> {
     let mut tx = lock_for(primary, consumer, account, None).await?;
     query_file!("queries/team_member/remove.sql", consumer.uuid(), account.uuid()).execute(&mut *tx).await?;
+    forget_invitations(&mut tx, consumer, account).await?;
     tx.commit().await.map_err(StoreError::at_commit)
+}
+
+/// Whoever may not invite any more has no invitation of theirs waiting, and none to come back with.
+async fn forget_invitations(connection: &mut PgConnection, consumer: ConsumerId, account: AccountId) -> Result<(), StoreError> {
+    let by = Actor { kind: ActorKind::Account, name: account.to_string() }.to_string();
+    query_file!("queries/account_invitation/forget.sql", consumer.uuid(), by, account.uuid()).execute(connection).await?;
+    Ok(())
 }
 
 /// Locks the rows of a team, if it still has an owner once `account` is `then`: nothing at all when absent.

@@ -147,7 +147,7 @@ pub async fn set_state(primary: &Primary, id: &KeyId, from: KeyState, to: KeySta
     if info.state == to {
         return unchanged(write, info).await;
     }
-    query_file!("queries/api_key/set_state.sql", id.as_str(), to.as_str()).execute(&mut *write.tx).await?;
+    query_file!("queries/api_key/set_state.sql", id.as_str(), to.as_str(), actor.to_string()).execute(&mut *write.tx).await?;
     finish(write, id).await
 }
 

@@ -66,7 +66,7 @@ pub(in crate::portal) async fn change_password(
     let password = new_password(&mut fields, email);
     let mut wrong = fields.finish()?;
     if wrong.is_empty() {
-        state.portal().throttle.sign_in(email)?;
+        state.portal().throttle.own_password(visitor.account.id.uuid(), state.now().boot)?;
         if account_of(&state, email, current).await?.is_some() {
             let hashed = hashed(&state, password).await?;
             let changed = account::set_password(&primary(&state)?, visitor.account.id, &hashed.text, hashed.pepper_version).await;

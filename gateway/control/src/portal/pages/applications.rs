@@ -5,7 +5,11 @@ use axum::{
     extract::{Path, RawQuery, State},
     response::Response,
 };
-use model::{change::KeyState, time::UtcMicros};
+use model::{
+    change::KeyState,
+    problem::{Denial, ProblemKind},
+    time::UtcMicros,
+};
 use store::{
     application::{ApplicationFilter, ApplicationInfo, NewApplication},
     key::{KeyFilter, KeyInfo, RevokedReason},
@@ -30,6 +34,8 @@ use crate::{
 
 /// Applications of one team.
 const OF_TEAM_MAX: u32 = 20;
+/// Characters of the team's name before the name of an application: both together have at most 63.
+const TEAM_CHARACTERS: usize = 40;
 /// A key that was not used for so many days is shown as unused.
 const UNUSED_DAYS: i64 = 90;
 /// A key that ends within so many days is shown as ending.
@@ -98,7 +104,12 @@ pub(in crate::portal) async fn create(State(state): State<ControlState>, visitor
     let consumer = team(&chosen)?;
     let membership = visitor.may(consumer, Right::Applications, "team")?;
     if wrong.is_empty() {
-        let name = format!("{}_{}", membership.consumer_name, slug(&wish, 30)).chars().take(63).collect::<String>();
+        if membership.tenant != site.tenant {
+            let text = "this team belongs to another tenant than the portal; its applications are made by the API's owner";
+            return Err(Denial::new(ProblemKind::RoleInsufficient, text).into());
+        }
+        let team: String = membership.consumer_name.chars().take(TEAM_CHARACTERS).collect();
+        let name = format!("{team}_{}", slug(&wish, 63 - 1 - TEAM_CHARACTERS));
         let new =
             NewApplication { name: &name, consumer, plan: site.portal.plan.as_deref(), scopes: &site.portal.scopes, at_most: Some(OF_TEAM_MAX) };
         match store::application::create(&primary(&state)?, new, &visitor.actor()).await {
@@ -108,7 +119,7 @@ pub(in crate::portal) async fn create(State(state): State<ControlState>, visitor
             }
             Err(error) if is_conflict(&error, "application_name_unique") => wrong = Wrong::one("name", "is taken in this team; take another"),
             Err(error) if is_conflict(&error, "application_count") => {
-                wrong = Wrong::one("name", "a team has at most 20 applications; delete one first")
+                wrong = Wrong::one("name", "a team has at most 20 applications; delete one first");
             }
             Err(error) => return Err(store_refusal(&error)),
         }
@@ -171,7 +182,7 @@ pub(in crate::portal) async fn show(
 ) -> Result<Response, Refusal> {
     let application = application(&state, &visitor, &id, Right::Read).await?;
     let only_unused = query.as_deref().is_some_and(|query| query.split('&').any(|pair| pair == "unused=1"));
-    let page = shown(&state, &visitor, &application, only_unused, KeyWish::default(), Wrong::default()).await?;
+    let page = Box::pin(shown(&state, &visitor, &application, only_unused, KeyWish::default(), Wrong::default())).await?;
     view::page(&ApplicationPage { frame: page.frame.saying(query.as_deref()), ..page })
 }
 
@@ -284,7 +295,7 @@ pub(in crate::portal) async fn delete(
     fields.finish()?;
     if typed.trim() != short(&application.name, &application.consumer_name) {
         let wrong = Wrong::one("delete", "type the application's name, exactly, to delete it");
-        return view::form(&wrong.clone(), &shown(&state, &visitor, &application, false, KeyWish::default(), wrong).await?);
+        return view::form(&wrong.clone(), &Box::pin(shown(&state, &visitor, &application, false, KeyWish::default(), wrong)).await?);
     }
     store::application::delete(&primary(&state)?, application.id, &visitor.actor()).await.map_err(|error| store_refusal(&error))?;
     Ok(to("/portal/applications?done=application-deleted", format!("application:{}", application.id)))

@@ -5,16 +5,21 @@ use axum::{
     extract::{Path, RawQuery, State},
     response::Response,
 };
-use model::{change::KeyState, id::AccountId, key::KeyId};
+use model::{
+    change::KeyState,
+    id::AccountId,
+    key::KeyId,
+    problem::{Denial, ProblemKind},
+};
 use store::{
-    account::{self, AccountState, Team},
+    account::{self, AccountState},
     key::KeyFilter,
     page::PageRequest,
 };
 
-use super::{LISTED_MAX, applications::shown_text, is_conflict, primary, team_names, to};
+use super::{LISTED_MAX, applications::shown_text, primary, to};
 use crate::{
-    admin::{read, store_refusal},
+    admin::{account::approved, read, store_refusal},
     portal::{
         fields::Fields,
         session::{SignedIn, minute},
@@ -74,18 +79,9 @@ pub(in crate::portal) async fn approve_account(
     fields: Fields,
 ) -> Result<Response, Refusal> {
     fields.finish()?;
-    let site = site::site(&state).await?;
     let id: AccountId = id.parse().map_err(|_| Refusal::not_found("account"))?;
-    let waiting = read!(state, |reader| account::get(reader, id))?;
-    let primary = primary(&state)?;
-    for consumer in team_names(&state, &waiting.organization) {
-        match account::approve(&primary, id, Team { tenant: &site.tenant, consumer: &consumer }, &visitor.actor()).await {
-            Ok(_) => return Ok(to("/portal/approvals?done=account-approved", format!("account:{id}"))),
-            Err(error) if is_conflict(&error, "consumer_name_unique") => {}
-            Err(error) => return Err(store_refusal(&error)),
-        }
-    }
-    Err(Refusal::internal())
+    approved(&state, id, &visitor.actor()).await?;
+    Ok(to("/portal/approvals?done=account-approved", format!("account:{id}")))
 }
 
 pub(in crate::portal) async fn refuse_account(
@@ -108,6 +104,10 @@ pub(in crate::portal) async fn approve_key(
 ) -> Result<Response, Refusal> {
     fields.finish()?;
     let id = KeyId::parse(&id).ok_or_else(|| Refusal::not_found("key"))?;
+    let key = read!(state, |reader| store::key::get(reader, &id))?;
+    if visitor.teams.iter().any(|team| team.consumer == key.consumer) {
+        return Err(Denial::new(ProblemKind::RoleInsufficient, "this is a key of your own team; somebody else has to approve it").into());
+    }
     let (from, into) = (KeyState::Pending, KeyState::Active);
     store::key::life::set_state(&primary(&state)?, &id, from, into, &visitor.actor()).await.map_err(|error| store_refusal(&error))?;
     Ok(to("/portal/approvals?done=key-approved", format!("key:{id}")))

@@ -17,7 +17,7 @@ use super::{
     sign::{entered, hashed},
 };
 use crate::{
-    admin::store_refusal,
+    admin::{read, store_refusal},
     portal::{
         fields::{Fields, Wrong},
         password,
@@ -65,6 +65,8 @@ pub(in crate::portal) async fn accept(
         let now = state.now().wall;
         let done = match &visitor {
             Some(visitor) => invitation::accept(&primary(&state)?, &digest, now, Accepting::Known(visitor.account.id)).await,
+            // A hash is dear: not for a code that is none.
+            None if !is_open(&state, &digest).await? => Err(StoreError::NotFound { what: "invitation", name: String::new() }),
             None => {
                 let hashed = hashed(&state, wanted).await?;
                 let person = Accepting::New { name: &name, password: &hashed.text, pepper_version: hashed.pepper_version };
@@ -78,6 +80,11 @@ pub(in crate::portal) async fn accept(
     }
     let frame = Frame::of(&site, "Accept an invitation", visitor.as_ref());
     view::form(&wrong.clone(), &Form { frame, name, is_known: visitor.is_some(), wrong })
+}
+
+async fn is_open(state: &ControlState, digest: &[u8; 32]) -> Result<bool, Refusal> {
+    let found = read!(state, |reader| invitation::find(reader, digest))?;
+    Ok(found.is_some_and(|found| state.now().wall < found.expires_at))
 }
 
 fn settled(done: Result<AccountInfo, StoreError>) -> Result<Result<AccountInfo, Wrong>, Refusal> {

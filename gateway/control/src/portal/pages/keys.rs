@@ -1,11 +1,14 @@
 //! Keys: issued and shown once, rolled with an overlap, switched off and on, revoked.
 
+mod wish;
+
+use std::time::Duration;
+
 use askama::Template;
 use axum::{
     extract::{Path, RawQuery, State},
     response::Response,
 };
-use ipnet::IpNet;
 use model::{
     change::{Environment, KeyState, Revisions},
     id::ApplicationId,
@@ -21,8 +24,10 @@ use store::{
         life::{Roll, WhileRolling},
     },
     node::NodeInfo,
+    write::Written,
 };
 
+pub(super) use self::wish::KeyWish;
 use super::{
     application,
     applications::{self, shown_text, status, used},
@@ -50,78 +55,17 @@ use crate::{
 /// Keys of one application that are not revoked.
 const OF_APPLICATION_MAX: u32 = 50;
 const DAY_SECONDS: i64 = 86_400;
-/// Lifetimes that a form offers, in days.
-const LIFETIMES: [(&str, i64); 4] = [("30 days", 30), ("90 days", 90), ("one year", 365), ("two years", 730)];
 /// Overlaps that a form offers, in hours.
 const OVERLAPS: [(&str, i64); 5] = [("none: the old secret ends at once", 0), ("1 hour", 1), ("24 hours", 24), ("7 days", 168), ("30 days", 720)];
 
-/// What the form of a new key holds.
-#[derive(Debug)]
-pub(super) struct KeyWish {
-    pub(super) name: String,
-    pub(super) is_test: bool,
-    pub(super) days: i64,
-    pub(super) addresses: String,
-    /// The scopes that are ticked; all when the form is new.
-    pub(super) scopes: Option<Vec<String>>,
-}
-
-impl Default for KeyWish {
-    fn default() -> Self {
-        Self { name: String::new(), is_test: false, days: 365, addresses: String::new(), scopes: None }
-    }
-}
-
-impl KeyWish {
-    pub(super) const fn lifetimes(&self) -> [(&'static str, i64); 4] {
-        LIFETIMES
-    }
-
-    pub(super) fn has(&self, scope: &str) -> bool {
-        self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|ticked| ticked == scope))
-    }
-
-    fn read(fields: &mut Fields, application: &ApplicationInfo) -> Self {
-        let name = fields.line("name", 80);
-        let environment = fields.text("environment");
-        if !matches!(environment.as_str(), "live" | "test") {
-            fields.refuse("environment", "must be live or test");
-        }
-        let days = fields.text("days").parse().ok().filter(|days| LIFETIMES.iter().any(|(_, known)| known == days));
-        if days.is_none() {
-            fields.refuse("days", "must be one of the list");
-        }
-        let scopes = fields.list("scope");
-        if scopes.iter().any(|scope| !application.scopes.contains(scope)) {
-            fields.refuse("scope", "must be scopes of the application");
-        }
-        Self {
-            name,
-            is_test: environment == "test",
-            days: days.unwrap_or(365),
-            addresses: fields.text("addresses").trim().to_owned(),
-            scopes: Some(scopes),
-        }
-    }
-
-    /// Ranges from which the key may come; all when nothing is written.
-    fn networks(&self) -> Result<Option<Vec<IpNet>>, Wrong> {
-        if self.addresses.is_empty() {
-            return Ok(None);
-        }
-        let texts = self.addresses.split([',', ' ', '\n', '\r', ';']).filter(|text| !text.is_empty());
-        let networks: Option<Vec<IpNet>> = texts.map(crate::admin::key::wish::network).collect();
-        networks
-            .filter(|networks| networks.len() <= model::restriction::ENTRIES_MAX)
-            .map(Some)
-            .ok_or_else(|| Wrong::one("addresses", "must be at most 32 addresses or ranges, like 192.0.2.7 or 2001:db8::/32"))
-    }
-}
+/// How long a page waits for its own node, and how often it looks.
+const KNOWN_WITHIN: Duration = Duration::from_secs(2);
+const KNOWN_POLL: Duration = Duration::from_millis(10);
 
 /// The one page that ever shows a secret.
 #[derive(Debug, Template)]
 #[template(path = "portal/secret.html")]
-struct Secret<'s> {
+struct ShownOnce<'s> {
     frame: Frame,
     key: KeyFacts,
     application: (String, String),
@@ -182,12 +126,13 @@ pub(in crate::portal) async fn create(
     let wish = KeyWish::read(&mut fields, &application);
     let mut wrong = fields.finish()?;
     if wrong.is_empty() {
+        let site = site::site(&state).await?;
         match issued(&state, &visitor, application.id, &wish).await? {
-            Ok((key, issued)) => return shown_once(&state, &visitor, &application, &key, &issued, false).await,
+            Ok((written, issued)) => return shown_once(&state, &site, &visitor, &application, &written, &issued, false).await,
             Err(mistake) => wrong = mistake,
         }
     }
-    view::form(&wrong.clone(), &applications::shown(&state, &visitor, &application, false, wish, wrong).await?)
+    view::form(&wrong.clone(), &Box::pin(applications::shown(&state, &visitor, &application, false, wish, wrong)).await?)
 }
 
 async fn issued(
@@ -195,7 +140,7 @@ async fn issued(
     visitor: &SignedIn,
     application: ApplicationId,
     wish: &KeyWish,
-) -> Result<Result<(KeyInfo, Issued), Wrong>, Refusal> {
+) -> Result<Result<(Written<KeyInfo>, Issued), Wrong>, Refusal> {
     let addresses = match wish.networks() {
         Ok(addresses) => addresses,
         Err(wrong) => return Ok(Err(wrong)),
@@ -212,7 +157,7 @@ async fn issued(
             ..NewKey::of(&issued, &wish.name, application, expires_at)
         };
         match store::key::create(&primary(state)?, new, &visitor.actor()).await {
-            Ok(Created::New(written)) => return Ok(Ok((written.item, issued))),
+            Ok(Created::New(written)) => return Ok(Ok((written, issued))),
             // Only a call with a key of its own can have been made before.
             Ok(Created::Before(_)) => return Err(Refusal::internal()),
             Err(StoreError::Conflict { constraint, .. }) if constraint == "api_key_pk" => {}
@@ -227,25 +172,42 @@ async fn issued(
 
 async fn shown_once(
     state: &ControlState,
+    site: &Site,
     visitor: &SignedIn,
     application: &ApplicationInfo,
-    key: &KeyInfo,
+    written: &Written<KeyInfo>,
     issued: &Issued,
     was_rolled: bool,
 ) -> Result<Response, Refusal> {
-    let site = site::site(state).await?;
+    let key = &written.item;
+    known_here(state, written.revisions).await;
     let may = |scope: &String| key.scopes.as_ref().unwrap_or(&application.scopes).contains(scope);
-    let page = Secret {
-        frame: Frame::of(&site, "Your key", Some(visitor)),
+    let page = ShownOnce {
+        frame: Frame::of(site, "Your key", Some(visitor)),
         key: KeyFacts::of(key, state.now().wall),
         application: (application.id.to_string(), short(&application.name, &application.consumer_name).to_owned()),
         secret: issued.text.expose_secret().to_owned(),
         was_rolled,
-        first: first(&site, may).map(|(api, operation)| (api, operation, curl_with(operation, issued.text.expose_secret()))),
+        first: first(site, may).map(|(api, operation)| (api, operation, curl_with(operation, issued.text.expose_secret()))),
     };
     let mut response = view::page(&page)?;
     response.extensions_mut().insert(Object(format!("key:{}", key.id)));
     Ok(response)
+}
+
+/// Waits until this node knows of a change: whoever reads the key sends it at once, and must not be told that there is none. A node that
+/// does not get there in time shows the page all the same.
+async fn known_here(state: &ControlState, at: Revisions) {
+    let known = async {
+        loop {
+            let node = state.status().node();
+            if (node.epoch, node.authority_revision) >= (at.epoch, at.authority) {
+                return;
+            }
+            tokio::time::sleep(KNOWN_POLL).await;
+        }
+    };
+    tokio::time::timeout(KNOWN_WITHIN, known).await.ok();
 }
 
 /// An operation that answers without anything to fill in: what one calls first.
@@ -395,13 +357,15 @@ pub(in crate::portal) async fn roll(
     let mut wrong = fields.finish()?;
     if let (Some(hours), true) = (hours, wrong.is_empty()) {
         let now = state.now().wall;
+        // Everything that the page needs is read before: a secret that is not shown is lost.
+        let application = read!(state, |reader| store::application::get(reader, key.application))?;
+        let site = site::site(&state).await?;
         let issued = draw(|state| key::reissue(key.environment.purpose(), key.id, state.peppers(), &state.random32()), &state)?;
         let overlap_until = (hours > 0).then(|| now.plus_seconds(hours * 3_600));
         let roll = Roll { issued: &issued, overlap_until, while_rolling: WhileRolling::default(), now };
         match store::key::life::roll(&primary(&state)?, &key.id, roll, &visitor.actor()).await {
             Ok(written) => {
-                let application = read!(state, |reader| store::application::get(reader, key.application))?;
-                return shown_once(&state, &visitor, &application, &written.item, &issued, true).await;
+                return shown_once(&state, &site, &visitor, &application, &written, &issued, true).await;
             }
             Err(error) => wrong = mistake(&error, "roll")?,
         }
@@ -448,6 +412,12 @@ async fn switch(
 ) -> Result<Response, Refusal> {
     let key = found(state, visitor, id, Right::Keys).await?;
     fields.finish()?;
+    // What the API's owner has switched off, a team does not switch on again.
+    let by_owner = key.disabled_by.as_deref().is_some_and(|by| !by.starts_with("account:"));
+    if by_owner && into == KeyState::Active {
+        let wrong = Wrong::one("state", "the API's owner has switched this key off; ask them");
+        return view::form(&wrong.clone(), &key_page(state, visitor, &key, wrong).await?);
+    }
     let done = store::key::life::set_state(&primary(state)?, &key.id, from, into, &visitor.actor()).await.map(|written| written.revisions);
     after(state, visitor, &key, done, ("state", said)).await
 }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{RawQuery, State},
+    extract::{Extension, RawQuery, State},
     response::{IntoResponse, Redirect, Response},
 };
 use http::{HeaderMap, header};
@@ -15,6 +15,7 @@ use store::account::{self, AccountInfo, AccountState, NewAccount, Team};
 use super::{is_conflict, primary, team_names, to};
 use crate::{
     admin::{read, store_refusal},
+    context::Context,
     email,
     portal::{
         fields::{Fields, Wrong},
@@ -127,7 +128,7 @@ async fn ask(state: &ControlState, site: &site::Site, new: NewAccount<'_>) -> Re
         Ok(_) => {}
         Err(error) if is_conflict(&error, "account_email_unique") => {}
         Err(error) if is_conflict(&error, "account_pending") => {
-            return Err(Denial::new(ProblemKind::Overloaded, "too many requests wait for approval; come back tomorrow").retry_after(86_400).into());
+            return Err(Denial::new(ProblemKind::Overloaded, "too many requests wait for approval; ask the API's owner").retry_after(3_600).into());
         }
         Err(error) => return Err(store_refusal(&error)),
     }
@@ -150,14 +151,19 @@ pub(in crate::portal) async fn in_form(
     view::page(&SignIn { frame, email: String::new(), next, wrong: Wrong::default() })
 }
 
-pub(in crate::portal) async fn sign_in(State(state): State<ControlState>, headers: HeaderMap, mut fields: Fields) -> Result<Response, Refusal> {
+pub(in crate::portal) async fn sign_in(
+    State(state): State<ControlState>,
+    Extension(context): Extension<Context>,
+    headers: HeaderMap,
+    mut fields: Fields,
+) -> Result<Response, Refusal> {
     let site = site::site(&state).await?;
     let email = mail_address(&mut fields);
     let password = fields.text("password");
     let next = Some(fields.text("next")).filter(|next| is_page(next)).unwrap_or_default();
     let mut wrong = fields.finish()?;
     if wrong.is_empty() {
-        state.portal().throttle.sign_in(&email)?;
+        state.portal().throttle.sign_in(&email, context.peer, state.now().boot)?;
         match account_of(&state, &email, password).await? {
             Some(account) => return entered(&state, &headers, &account, if next.is_empty() { HOME } else { &next }, "").await,
             // One answer for a wrong address, a wrong password, and an account that waits or is switched off.

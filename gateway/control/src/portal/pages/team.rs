@@ -69,7 +69,7 @@ struct InvitationLine {
 }
 
 impl Team {
-    const fn roles(&self) -> [&'static str; 3] {
+    const fn roles() -> [&'static str; 3] {
         [TeamRole::Developer.as_str(), TeamRole::Viewer.as_str(), TeamRole::Owner.as_str()]
     }
 }

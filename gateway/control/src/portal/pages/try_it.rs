@@ -90,7 +90,7 @@ pub(in crate::portal) async fn send(
     Path((api, operation)): Path<(String, String)>,
     mut fields: Fields,
 ) -> Result<Response, Refusal> {
-    state.portal().throttle.call(visitor.account.id.uuid())?;
+    state.portal().throttle.call(visitor.account.id.uuid(), state.now().boot)?;
     let site = site::site(&state).await?;
     let (api, operation) = found(&site, &api, &operation)?;
     let key = fields.text("key").trim().to_owned();
@@ -98,31 +98,25 @@ pub(in crate::portal) async fn send(
     let given = fields.family("p.");
     let value = |index: usize| given.iter().find(|(name, _)| *name == index.to_string()).map(|(_, value)| value.clone()).unwrap_or_default();
     let call = Call { values: (0..operation.parameters.len()).map(value).collect(), body };
-    let mut wrong = fields.finish()?;
+    fields.finish()?;
+    let frame = Frame::of(&site, operation.summary.as_str(), Some(&visitor));
     let request = match request(operation, &call, &key) {
         Ok(request) => request,
-        Err(mistake) => {
-            wrong = mistake;
-            Request::new(Bytes::new())
-        }
+        Err(wrong) => return view::form(&wrong.clone(), &shown(frame, (api, operation), call, key, wrong, None)),
     };
-    let frame = Frame::of(&site, operation.summary.as_str(), Some(&visitor));
-    if !wrong.is_empty() {
-        return view::form(&wrong.clone(), &shown(frame, (api, operation), call, key, wrong, None));
-    }
     let busy = |_| Refusal::from(Denial::new(ProblemKind::Overloaded, "too many calls of the console are under way").retry_after(1));
     let _place = state.portal().calls.try_acquire().map_err(busy)?;
     let from = context.peer.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |peer| peer.0);
     match state.gateway().call(from, request).await {
-        Ok(called) => view::page(&shown(frame, (api, operation), call, key, wrong, Some(Answer::of(&called)))),
+        Ok(called) => view::page(&shown(frame, (api, operation), call, key, Wrong::default(), Some(Answer::of(&called)))),
         Err(fault) => {
-            let wrong = Wrong::one("call", words(&fault));
+            let wrong = Wrong::one("call", words(fault));
             view::form(&wrong.clone(), &shown(frame, (api, operation), call, key, wrong, None))
         }
     }
 }
 
-fn words(fault: &GatewayFault) -> String {
+fn words(fault: GatewayFault) -> String {
     format!("the call came to no answer: {fault}")
 }
 
@@ -216,7 +210,7 @@ fn curl(operation: &Operation, call: &Call, key: &str) -> String {
     lines.extend(fields_of(operation, &call.values).map(|(name, value)| format!("--header {}", quoted(&format!("{name}: {value}")))));
     if let Some(body) = operation.body.as_ref().filter(|_| !call.body.trim().is_empty()) {
         lines.push(format!("--header {}", quoted(&format!("Content-Type: {}", body.media_type))));
-        lines.push(format!("--data {}", quoted(&call.body)));
+        lines.push(format!("--data-raw {}", quoted(&call.body)));
     }
     lines.join(" \\\n  ")
 }

@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use http::Method;
 
 use super::*;
@@ -72,7 +70,7 @@ fn a_command_means_to_a_shell_what_the_form_says() {
             "--header \"X-Api-Key: $CAUSEWAY_KEY\"",
             "--header 'X-Note: `id`'",
             "--header 'Content-Type: application/json'",
-            r#"--data '{"a": "it'\''s"}'"#,
+            r#"--data-raw '{"a": "it'\''s"}'"#,
         ]
     );
 }

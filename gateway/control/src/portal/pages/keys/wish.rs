@@ -1,0 +1,72 @@
+//! What a new key is asked for with.
+
+use ipnet::IpNet;
+use store::application::ApplicationInfo;
+
+use crate::portal::fields::{Fields, Wrong};
+
+/// Lifetimes that the form offers, in days.
+const LIFETIMES: [(&str, i64); 4] = [("30 days", 30), ("90 days", 90), ("one year", 365), ("two years", 730)];
+
+/// What the form of a new key holds.
+#[derive(Debug)]
+pub(in crate::portal::pages) struct KeyWish {
+    pub(in crate::portal::pages) name: String,
+    pub(in crate::portal::pages) is_test: bool,
+    pub(in crate::portal::pages) days: i64,
+    pub(in crate::portal::pages) addresses: String,
+    /// The scopes that are ticked; all when the form is new.
+    pub(in crate::portal::pages) scopes: Option<Vec<String>>,
+}
+
+impl Default for KeyWish {
+    fn default() -> Self {
+        Self { name: String::new(), is_test: false, days: 365, addresses: String::new(), scopes: None }
+    }
+}
+
+impl KeyWish {
+    pub(in crate::portal::pages) const fn lifetimes() -> [(&'static str, i64); 4] {
+        LIFETIMES
+    }
+
+    pub(in crate::portal::pages) fn has(&self, scope: &str) -> bool {
+        self.scopes.as_ref().is_none_or(|scopes| scopes.iter().any(|ticked| ticked == scope))
+    }
+
+    pub(super) fn read(fields: &mut Fields, application: &ApplicationInfo) -> Self {
+        let name = fields.line("name", 80);
+        let environment = fields.text("environment");
+        if !matches!(environment.as_str(), "live" | "test") {
+            fields.refuse("environment", "must be live or test");
+        }
+        let days = fields.text("days").parse().ok().filter(|days| LIFETIMES.iter().any(|(_, known)| known == days));
+        if days.is_none() {
+            fields.refuse("days", "must be one of the list");
+        }
+        let scopes = fields.list("scope");
+        if scopes.iter().any(|scope| !application.scopes.contains(scope)) {
+            fields.refuse("scope", "must be scopes of the application");
+        }
+        Self {
+            name,
+            is_test: environment == "test",
+            days: days.unwrap_or(365),
+            addresses: fields.text("addresses").trim().to_owned(),
+            scopes: Some(scopes),
+        }
+    }
+
+    /// Ranges from which the key may come; all when nothing is written.
+    pub(super) fn networks(&self) -> Result<Option<Vec<IpNet>>, Wrong> {
+        if self.addresses.is_empty() {
+            return Ok(None);
+        }
+        let texts = self.addresses.split([',', ' ', '\n', '\r', ';']).filter(|text| !text.is_empty());
+        let networks: Option<Vec<IpNet>> = texts.map(crate::admin::key::wish::network).collect();
+        networks
+            .filter(|networks| networks.len() <= model::restriction::ENTRIES_MAX)
+            .map(Some)
+            .ok_or_else(|| Wrong::one("addresses", "must be at most 32 addresses or ranges, like 192.0.2.7 or 2001:db8::/32"))
+    }
+}
