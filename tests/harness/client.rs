@@ -1,6 +1,6 @@
 //! Clients: an ordinary one over HTTP/1.1 or HTTP/2, and a raw TLS socket for bytes that no library would send.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::Duration;
@@ -41,10 +41,23 @@ pub fn install_provider() {
 /// # Errors
 /// When the file is unreadable or holds no certificate.
 pub fn http(ca: &Path, version: Version) -> Result<reqwest::Client> {
+    http_from(ca, version, None)
+}
+
+/// The same from an address of this machine's own, `127.0.0.0/8`: to the other end it is somebody else.
+///
+/// # Errors
+/// When the file is unreadable or holds no certificate.
+pub fn http_from(ca: &Path, version: Version, from: Option<IpAddr>) -> Result<reqwest::Client> {
     install_provider();
     let pem = std::fs::read(ca).with_context(|| format!("cannot read {}", ca.display()))?;
     let roots = reqwest::Certificate::from_pem_bundle(&pem).with_context(|| format!("{} holds no certificate", ca.display()))?;
-    let builder = reqwest::Client::builder().tls_certs_only(roots).redirect(reqwest::redirect::Policy::none()).no_proxy().timeout(REQUEST_WITHIN);
+    let builder = reqwest::Client::builder()
+        .tls_certs_only(roots)
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .timeout(REQUEST_WITHIN)
+        .local_address(from);
     let builder = match version {
         Version::Http1 => builder.http1_only(),
         Version::Http2 => builder.http2_prior_knowledge(),

@@ -28,6 +28,7 @@ mod memory;
 mod neighbor;
 mod no_secrets;
 mod outage;
+mod portal;
 mod propagation;
 mod purge;
 mod reload;
@@ -78,7 +79,7 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 20] = [
+const CLAIMS: [Claim; 21] = [
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
@@ -92,6 +93,7 @@ const CLAIMS: [Claim; 20] = [
     limit_headers::CLAIM,
     validation::CLAIM,
     admin_api::CLAIM,
+    portal::CLAIM,
     upstream_faults::CLAIM,
     smuggling::CLAIM,
     conformance::CLAIM,

@@ -1,0 +1,178 @@
+//! What people do in the portal, click by click.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::browser::{Browser, Key};
+use harness::wait;
+use serde_json::Value;
+use tokio::time::Instant;
+
+use super::pages::Judge;
+
+const PASSWORD: &str = "the ferry leaves at noon";
+
+/// Somebody who has never been here.
+pub(super) struct Person {
+    email: String,
+    team: String,
+}
+
+impl Person {
+    pub(super) fn new(number: u64) -> Self {
+        Self { email: format!("ann{number}@example.com"), team: format!("Bell & Sons {number}") }
+    }
+}
+
+pub(super) struct Journey<'b> {
+    pub(super) browser: &'b Browser,
+    pub(super) control: &'b str,
+    /// Sends another key than the one that was shown.
+    pub(super) other_key: bool,
+}
+
+async fn look(judge: &mut Option<&mut Judge<'_>>, page: &'static str) -> Result<()> {
+    match judge {
+        Some(judge) => judge.look(page).await,
+        None => Ok(()),
+    }
+}
+
+impl Journey<'_> {
+    async fn open(&self, path: &str) -> Result<()> {
+        self.browser.goto(&format!("{}{path}", self.control)).await
+    }
+
+    /// From the first page to the first answer: how long it took, without the looks of the judge, and the answer's status.
+    pub(super) async fn first_answer(&self, person: &Person, mut judge: Option<&mut Judge<'_>>) -> Result<(Duration, String)> {
+        let browser = self.browser;
+        let mut took = Duration::ZERO;
+        let mut began = Instant::now();
+        macro_rules! look {
+            ($page:literal) => {
+                took += began.elapsed();
+                look(&mut judge, $page).await?;
+                began = Instant::now();
+            };
+        }
+        self.open("/portal/").await?;
+        look!("home");
+        browser.click(".cards a").await?;
+        browser.wait_for("table").await?;
+        look!("API");
+        browser.click("a[href='/portal/sign-up']").await?;
+        browser.wait_for("#organization").await?;
+        look!("sign up");
+        browser.fill("#name", "Ann Bell").await?;
+        browser.fill("#email", &person.email).await?;
+        browser.fill("#organization", &person.team).await?;
+        browser.fill("#password", PASSWORD).await?;
+        browser.click("#submit").await?;
+        browser.wait_for("#create").await?;
+        look!("applications");
+        browser.fill("#name", "shop").await?;
+        browser.click("#create").await?;
+        browser.wait_for("#create-key").await?;
+        look!("new application");
+        browser.fill("#name", "laptop").await?;
+        browser.click("#create-key").await?;
+        browser.wait_for("#secret").await?;
+        look!("secret");
+        if self.other_key {
+            browser.script("const f = document.querySelector('input[name=key]'); f.value = f.value.replace(/.{9}$/, 'AAAAAAAAA')", &[]).await?;
+        }
+        browser.click("#try").await?;
+        let status = browser.text("#answer-status").await?;
+        look!("answer");
+        Ok((took + began.elapsed(), status))
+    }
+
+    pub(super) async fn sign_out(&self) -> Result<()> {
+        self.browser.click("form[action='/portal/sign-out'] button").await?;
+        self.browser.wait_for("form[action='/portal/sign-in']").await
+    }
+
+    /// Signs in with the keyboard alone.
+    async fn sign_in(&self, person: &Person) -> Result<()> {
+        self.open("/portal/sign-in").await?;
+        self.browser.script("document.getElementById('email').focus()", &[]).await?;
+        self.browser.write(&person.email).await?;
+        self.browser.press(&[Key::Tab]).await?;
+        self.browser.write(PASSWORD).await?;
+        self.browser.press(&[Key::Enter]).await?;
+        self.browser.wait_for("#create").await
+    }
+
+    /// Every other page of a developer, with the key's life to its end.
+    pub(super) async fn on_from_there(&self, person: &Person, judge: &mut Judge<'_>) -> Result<()> {
+        let browser = self.browser;
+        self.open("/portal/sign-in").await?;
+        judge.look("sign in").await?;
+        self.sign_in(person).await?;
+        browser.click("main table a").await?;
+        browser.wait_for(".uplot").await?;
+        judge.look("application").await?;
+        browser.click("main table a").await?;
+        browser.wait_for("#roll").await?;
+        judge.look("key").await?;
+        browser.click("#roll").await?;
+        browser.wait_for("#secret").await?;
+        judge.look("rolled secret").await?;
+        browser.click("#stored").await?;
+        browser.wait_for("#old-requests").await?;
+        judge.look("rolling key").await?;
+        browser.fill("#confirm", "another name").await?;
+        browser.click("#revoke").await?;
+        browser.wait_for("#revoke-mistake").await?;
+        judge.look("refused form").await?;
+        browser.fill("#confirm", "laptop").await?;
+        browser.click("#revoke").await?;
+        // The page renews itself until every region knows.
+        browser.wait_for(".tick").await?;
+        ensure!(browser.text("#status").await? == "revoked", "the key is not revoked");
+        judge.look("revoked key").await?;
+        // A record is there some seconds after its answer.
+        wait::until("the record of the call", Duration::from_secs(20), async || {
+            let found = "return document.querySelector('main table tbody tr') !== null";
+            self.open("/portal/requests").await.is_ok() && browser.script(found, &[]).await.is_ok_and(|found| found == Value::Bool(true))
+        })
+        .await?;
+        judge.look("requests").await?;
+        browser.click("main table tbody tr:first-child td:last-child a").await?;
+        browser.wait_for("dl").await?;
+        judge.look("request").await?;
+        browser.click("a[href^='/portal/teams/']").await?;
+        browser.wait_for("#invite").await?;
+        judge.look("team").await?;
+        browser.fill("#email", "bob@example.com").await?;
+        browser.click("#invite").await?;
+        browser.wait_for("#link").await?;
+        judge.look("invitation made").await?;
+        for (path, page) in [
+            ("/portal/account", "account"),
+            ("/portal/problems", "problems"),
+            ("/portal/problems/credentials-invalid", "problem"),
+            ("/portal/apis/demo/createItem", "operation"),
+            ("/portal/nothing", "missing page"),
+            ("/portal/approvals", "forbidden page"),
+        ] {
+            self.open(path).await?;
+            judge.look(page).await?;
+        }
+        self.sign_out().await
+    }
+
+    /// An operator accepts an invitation and sees what waits.
+    pub(super) async fn as_operator(&self, link: &str, judge: &mut Judge<'_>) -> Result<()> {
+        self.browser.goto(link).await?;
+        self.browser.wait_for("#code").await?;
+        judge.look("invitation").await?;
+        self.browser.fill("#name", "The boss").await?;
+        self.browser.fill("#password", PASSWORD).await?;
+        self.browser.click("#submit").await?;
+        self.browser.wait_for("a[href='/portal/approvals']").await?;
+        self.browser.click("a[href='/portal/approvals']").await?;
+        self.browser.wait_for("#accounts-title").await?;
+        judge.look("approvals").await
+    }
+}
