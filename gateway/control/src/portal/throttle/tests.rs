@@ -30,7 +30,7 @@ fn addresses_of_one_network_are_one_and_too_many_networks_share_a_bucket() {
     let throttle = Throttle::default();
     let admitted = (0..50).filter(|n| throttle.stranger(Some(from(&format!("2001:db8::{n:x}"))), BootNanos(SECOND)).is_ok()).count();
     assert_eq!(admitted, 20);
-    for n in 0..u32::try_from(KNOWN_MAX).unwrap() {
+    for n in 1..u32::try_from(KNOWN_MAX).unwrap() {
         throttle.stranger(Some(PeerAddress(IpAddr::V4(n.into()))), BootNanos(SECOND)).ok();
     }
     let late = |n: u32| throttle.stranger(Some(PeerAddress(IpAddr::V4((n + 1_000_000).into()))), BootNanos(SECOND)).is_ok();
