@@ -23,6 +23,8 @@ const FALSE_MEMBER: &str = "false-member";
 const SECRET_STATUS: &str = "secret-status";
 /// A document that was accepted takes the place of the one before, and what it does not have is gone: this one goes last, alone.
 const APPLY: &str = "applyDocument";
+/// How many people ask for an account before anything is asked.
+const PEOPLE: usize = 8;
 /// Nobody but the holder of a reporter's key gets in here.
 const SIGNED: &str = "reportLeaks";
 
@@ -112,7 +114,7 @@ async fn populate(dev: &Dev) -> Result<()> {
         "version": 1,
         "regions": [{ "name": "eu-west" }, { "name": "us-east" }, { "name": "demo" }],
         "domains": [{ "name": "demo", "servers": [{ "address": format!("127.0.0.1:{}", dev.writer()?.postgres_port), "region": "eu-west" }] }],
-        "tenants": [{ "name": "demo", "hosts": ["127.0.0.1"] }],
+        "tenants": [{ "name": "demo", "hosts": ["127.0.0.1"], "portal": { "sign_up": "approval" } }],
         "plans": [{ "name": "demo", "limits": { "burst": { "rate": "20/s" } } }],
         "issuers": [issuer],
         "certificate_authorities": [{ "name": "demo", "clients": [{ "application": "default", "thumbprint": "ab".repeat(32) }] }],
@@ -133,5 +135,18 @@ async fn populate(dev: &Dev) -> Result<()> {
         .output()
         .await?;
     ensure!(done.status.success(), "apply: {}", String::from_utf8_lossy(&done.stderr));
+    people(dev).await
+}
+
+/// Some who ask for an account: what is decided about one of them is decided.
+async fn people(dev: &Dev) -> Result<()> {
+    let http = client::http(&dev.ready().ca, Version::Http1)?;
+    let form = format!("{}/portal/sign-up", dev.writer()?.control);
+    for number in 0..PEOPLE {
+        let fields = format!("name=Ann&email=ann{number}%40example.com&organization=Demo&password=the+ferry+leaves+at+noon");
+        let request = http.post(&form).header("content-type", "application/x-www-form-urlencoded").header("sec-fetch-site", "same-origin");
+        let status = request.body(fields).send().await?.status();
+        ensure!(status.is_success() || status.is_redirection(), "a sign-up was answered {status}");
+    }
     Ok(())
 }

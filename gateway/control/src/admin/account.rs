@@ -198,6 +198,10 @@ pub(crate) fn list_doc() -> Doc {
         .query::<form::AccountStatus>("state", "Only in this state.")
         .pages::<Account>("A page.")
         .leads_to(200, "getAccount", "id", "items/0/id")
+        .leads_to(200, "approveAccount", "id", "items/0/id")
+        .leads_to(200, "refuseAccount", "id", "items/0/id")
+        .leads_to(200, "disableAccount", "id", "items/0/id")
+        .leads_to(200, "enableAccount", "id", "items/0/id")
 }
 
 /// How [`show`] is described.
