@@ -31,7 +31,7 @@ use crate::{
 };
 
 /// Days for which an invitation can be accepted.
-pub(super) const INVITATION_DAYS: i64 = 7;
+const INVITATION_DAYS: i64 = 7;
 /// Open invitations of a team.
 const INVITATIONS_MAX: usize = 50;
 
