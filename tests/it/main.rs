@@ -54,6 +54,7 @@ mod spool_disk;
 mod streaming;
 mod tidy;
 mod tls;
+mod token_endpoint;
 mod tokens;
 mod upgrade;
 mod upstream;

@@ -74,8 +74,23 @@ const OPEN: [&str; 49] = [
     "curl",
 ];
 /// Services behind a key.
-const KEYED: [&str; 13] =
-    ["tried", "leaked", "keyed", "scoped", "private", "limits", "rolled", "ontime", "paused", "bound", "unbound", "terminal", "counted"];
+const KEYED: [&str; 15] = [
+    "lent",
+    "lentscoped",
+    "tried",
+    "leaked",
+    "keyed",
+    "scoped",
+    "private",
+    "limits",
+    "rolled",
+    "ontime",
+    "paused",
+    "bound",
+    "unbound",
+    "terminal",
+    "counted",
+];
 /// Services behind an API description.
 const CHECKED: [&str; 2] = ["checked", "trickle"];
 
@@ -349,6 +364,10 @@ fn special() -> Vec<Value> {
         route("any", here, "/any/**", "refusing", json!({})),
         route("any-foreign", "foreign.example", "/any/**", "refusing", json!({})),
         route("tried", here, "/tried/**", "tried", json!({})),
+        json!({ "name": "token", "match": { "host": here, "path": "/oauth/token", "methods": ["POST"] }, "token_endpoint": {}, "limits": [limit("tokens", "60/m", "key")] }),
+        json!({ "name": "token-brief", "match": { "host": here, "path": "/oauth/brief", "methods": ["POST"] }, "token_endpoint": { "lifetime": "30s" }, "allow": { "consumers": ["second"] } }),
+        route("lent", here, "/lent/**", "lent", json!({})),
+        route("lent-scoped", here, "/lentscoped/**", "lentscoped", json!({ "scopes": ["items:read"] })),
         route("keyed", here, "/keyed/**", "keyed", json!({})),
         route("keyed-foreign", "foreign.example", "/keyed/**", "keyed", json!({})),
         route("rolled", here, "/rolled/**", "rolled", json!({})),

@@ -11,6 +11,7 @@ use model::{
 };
 
 use crate::{
+    access_tokens,
     certificates::Source,
     cli::diagnostics::Diagnostic,
     config::{NodeConfig, PepperConfig, ReporterConfig, SECRET_IN_CLEAR, SecretRef},
@@ -46,6 +47,7 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
     let mistakes = listeners.into_iter().chain(Source::identities(&config.identities)).flat_map(|source| source.mistakes());
     mistakes
         .chain(principal::mistakes(config.principal.as_ref()))
+        .chain(access_tokens::mistakes(config.secrets.access_tokens.as_ref()))
         .map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path))
         .collect()
 }

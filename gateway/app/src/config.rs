@@ -2,6 +2,7 @@
 //!
 //! Strict: an unknown key or value is refused with its line. Relative paths start at the file's folder.
 
+pub mod access_tokens;
 pub mod data;
 pub mod principal;
 
@@ -14,7 +15,7 @@ use std::{
 use model::duration::{Bytes, Span};
 use serde::{Deserialize, Serialize};
 
-use self::{data::DataConfig, principal::PrincipalConfig};
+use self::{access_tokens::AccessTokensConfig, data::DataConfig, principal::PrincipalConfig};
 
 /// A whole node file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -246,6 +247,9 @@ pub struct SecretsConfig {
     pub peppers: Vec<PepperConfig>,
     /// What the snapshot on disk is sealed with; 32 bytes in hexadecimal.
     pub snapshot_key: SecretRef,
+    /// What access tokens are made with; documents with a token endpoint are refused when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_tokens: Option<AccessTokensConfig>,
 }
 
 /// One pepper version.
@@ -378,6 +382,7 @@ impl NodeConfig {
         all.extend(self.principal.iter_mut().flat_map(|principal| &mut principal.keys).map(|key| &mut key.key));
         all.extend(self.domains.iter_mut().map(|domain| &mut domain.password));
         all.extend(self.secrets.peppers.iter_mut().map(|pepper| &mut pepper.key));
+        all.extend(self.secrets.access_tokens.iter_mut().flat_map(|tokens| &mut tokens.keys).map(|key| &mut key.key));
         all
     }
 
@@ -441,6 +446,9 @@ impl NodeConfig {
         self.data.mistakes(&mut say);
         if let Some(principal) = &self.principal {
             principal.mistakes(&mut say);
+        }
+        if let Some(tokens) = &self.secrets.access_tokens {
+            tokens.mistakes(&mut say);
         }
         found
     }

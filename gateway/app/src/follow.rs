@@ -35,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 mod sealing;
 use self::sealing::Sealing;
 use crate::{
+    access_tokens,
     domains::Writers,
     facts::{Facts, Nack},
     principal, purge,
@@ -269,7 +270,9 @@ impl Follower {
     fn compiled(&self, document: &Document) -> Result<Structure, Vec<ConfigError>> {
         let structure = compile::compile(document)?;
         let identities: Vec<_> = self.edge.identities.names().collect();
-        compile::node::check(&structure, Means { identities: &identities, principals: principal::signing(&self.edge.keyring) })?;
+        let means =
+            Means { identities: &identities, principals: principal::signing(&self.edge.keyring), tokens: access_tokens::signing(&self.edge.tokens) };
+        compile::node::check(&structure, means)?;
         Ok(structure)
     }
 

@@ -4,6 +4,7 @@
 //! database to the data plane; [`load`] brings audit records from the data plane to the database; [`dev`] is a whole
 //! deployment on one machine.
 
+pub mod access_tokens;
 pub mod boot;
 pub mod certificates;
 pub mod certs;

@@ -33,7 +33,7 @@ use edge::{
     runtime::{Core, Edge, Settings},
     tls::{Asking, Certificates, Identities},
 };
-use model::{key::Peppers, limit::Rate};
+use model::{access_token::TokenKeys, key::Peppers, limit::Rate};
 use store::{
     node::NodeReport,
     pool::{Credentials, Tls},
@@ -46,7 +46,7 @@ use tokio::{
 
 use self::listening::Listening;
 use crate::{
-    boot, certificates,
+    access_tokens, boot, certificates,
     config::{
         DatabaseTls, NodeConfig,
         data::{self, ClientField, DataConfig, Network},
@@ -91,8 +91,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let notify = Arc::new(Notify::from_environment()?);
     let peppers = boot::peppers(&config.secrets.peppers)?;
     let reporters = boot::reporters(&config.leak_reporters)?;
-    let keyring = principal::keyring(config.principal.as_ref())?;
-    let key_set = principal::published(&keyring);
+    let signers = Signers::load(&config)?;
     let topology = topology(&config)?;
     let credentials = domain_credentials(&config)?;
     let sealed = Sealed::in_folder(&config.state, boot::secret_key("snapshot key", &config.secrets.snapshot_key)?)?;
@@ -110,7 +109,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let Listening { sockets, predecessor } = listening::listen(&config, cores)?;
     let (spool, other_folder) = records::open(&config, predecessor.as_ref()).await?;
 
-    let edge = edge(&config, clock, peppers.clone(), certificates::identities(&chains), keyring)?;
+    let edge = edge(&config, clock, peppers.clone(), certificates::identities(&chains), signers)?;
     #[cfg(feature = "http3")]
     let (edge, http3) = {
         let mut edge = edge;
@@ -153,7 +152,8 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         gateway: own_gateway(&config, &sockets, certificates, &edge),
         region: Arc::clone(&edge.region),
         identities: edge.identities.names().map(Into::into).collect(),
-        key_set,
+        key_set: principal::published(&edge.keyring),
+        tokens: access_tokens::signing(&edge.tokens),
         reporters: reporters.into(),
     }));
     let given = sockets.try_clone()?;
@@ -266,7 +266,20 @@ fn tls(config: Option<&DatabaseTls>) -> Tls {
     config.map_or(Tls::Plain, |tls| Tls::Verified { ca: tls.ca.clone() })
 }
 
-fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identities, keyring: Keyring) -> Result<Edge> {
+/// By what a node signs.
+struct Signers {
+    keyring: Keyring,
+    tokens: TokenKeys,
+}
+
+impl Signers {
+    fn load(config: &NodeConfig) -> Result<Self> {
+        let keyring = principal::keyring(config.principal.as_ref())?;
+        Ok(Self { keyring, tokens: access_tokens::keys(config.secrets.access_tokens.as_ref())? })
+    }
+}
+
+fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identities, signers: Signers) -> Result<Edge> {
     let limits = &config.limits;
     let failures = Rate::parse(&format!("{}/s", limits.failures_per_prefix)).context("limits.failures_per_prefix is not a rate")?;
     Ok(Edge {
@@ -286,7 +299,8 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identit
         tally: edge::balance::tally::Tally::default(),
         cache: edge::cache::Cache::new(limits.cache.0),
         identities: Arc::new(identities),
-        keyring,
+        keyring: signers.keyring,
+        tokens: signers.tokens,
         websockets: Arc::default(),
         settings: Settings {
             connections_max: limits.connections,

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc};
 
 use model::{
+    compile::node::Signing,
     key::Peppers,
     leak::Reporter,
     time::{Now, UtcMicros},
@@ -54,6 +55,8 @@ pub struct Ports {
     pub identities: Arc<[Box<str>]>,
     /// The keys by which services verify who calls.
     pub key_set: KeySet,
+    /// Whether this node can sign access tokens.
+    pub tokens: Signing,
     /// Who may report leaked keys.
     pub reporters: Arc<[Reporter]>,
 }
@@ -108,6 +111,11 @@ impl ControlState {
 
     pub(crate) fn identities(&self) -> Arc<[Box<str>]> {
         Arc::clone(&self.0.ports.identities)
+    }
+
+    /// Whether this node can sign access tokens.
+    pub(crate) fn tokens(&self) -> Signing {
+        self.0.ports.tokens
     }
 
     pub(crate) fn key_set(&self) -> &KeySet {

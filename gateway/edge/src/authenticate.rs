@@ -9,7 +9,7 @@ mod principal;
 mod token;
 
 use model::{
-    key::{KeyId, Presented, Purpose},
+    key::KeyId,
     problem::{Denial, ProblemKind},
     structure::identity::{Auth, Credential, Way},
     time::Now,
@@ -19,7 +19,7 @@ pub use self::{
     certificate::Certified,
     principal::{KeyProof, Principal, Proof, Token, again, is_still_valid},
 };
-use self::{certificate::Here, credential::Credentials};
+use self::{certificate::Here, credential::Credentials, key::Offered};
 use crate::{certificate::Shown, head::Head, route::Matched, runtime::Edge};
 
 /// A matched request whose caller is known, or whose route asks for none.
@@ -70,10 +70,10 @@ pub async fn verify<'s>(
     let principal = match &matched.route().auth {
         Auth::None => None,
         Auth::ApiKey => {
-            let presented = presented(credential::only_key(&head.parts.headers)?)?;
-            *seen = Some(presented.id);
+            let offered = Offered::read(credential::only_key(&head.parts.headers)?, edge, now)?;
+            *seen = Some(offered.id());
             edge.lease.check(matched.route().keys, head.is_read(), matched.snapshot(), now)?;
-            let proof = key::verify(matched.snapshot(), &presented, edge, now);
+            let proof = key::verify(matched.snapshot(), &offered, edge, now);
             let principal = proof.and_then(|proof| principal::of(matched.snapshot(), Proof::Key(proof), Vec::new(), now));
             Some(principal.filter(|principal| principal.consumer.tenant == matched.route().tenant).ok_or_else(credential::invalid_key)?)
         }
@@ -81,10 +81,6 @@ pub async fn verify<'s>(
         Auth::Ways(ways) => Some(Box::pin(several(&matched, ways, offer, edge, now, seen)).await?),
     };
     Ok(Authenticated { matched, principal })
-}
-
-fn presented(text: &str) -> Result<Presented<'_>, Denial> {
-    Presented::parse(text).filter(|key| key.purpose != Purpose::Operator).ok_or_else(credential::invalid_key)
 }
 
 async fn several(
@@ -97,8 +93,8 @@ async fn several(
 ) -> Result<Principal, Denial> {
     let (route, snapshot, is_read) = (matched.route(), matched.snapshot(), offer.head.is_read());
     let credentials = Credentials::read(&offer.head.parts.headers)?;
-    let presented = credentials.key.map(presented).transpose()?;
-    *seen = presented.as_ref().map(|presented| presented.id);
+    let offered = credentials.key.map(|text| Offered::read(text, edge, now)).transpose()?;
+    *seen = offered.as_ref().map(Offered::id);
     let chosen = credentials.choose(ways, &Here { shown: offer.shown, matched, edge, is_read, now })?;
     edge.lease.check(route.keys, is_read, snapshot, now)?;
     let mut proofs = Vec::with_capacity(chosen.way.0.len());
@@ -106,8 +102,8 @@ async fn several(
     for credential in &chosen.way.0 {
         proofs.push(match credential {
             Credential::Key => {
-                let presented = presented.as_ref().ok_or_else(credential::invalid_key)?;
-                Proof::Key(key::verify(snapshot, presented, edge, now).ok_or_else(credential::invalid_key)?)
+                let offered = offered.as_ref().ok_or_else(credential::invalid_key)?;
+                Proof::Key(key::verify(snapshot, offered, edge, now).ok_or_else(credential::invalid_key)?)
             }
             Credential::Token(rules) => {
                 let request = token::Request { text: credentials.token.ok_or_else(token::invalid)?, shown: offer.shown, is_read };

@@ -109,7 +109,7 @@ pub fn still_fresh(admitted: &Admitted<'_>, edge: &Edge, is_read: bool, now: Now
     }
     edge.lease.check(permit.route().keys, is_read, permit.snapshot(), now)?;
     let Some(principal) = permit.principal() else { return Ok(()) };
-    let is_over = principal.token().is_some_and(|token| now.wall >= token.until);
+    let is_over = principal.tokens_until().is_some_and(|until| now.wall >= until);
     if is_over {
         return Err(Denial::new(ProblemKind::CredentialsInvalid, "the token expired while the request came in"));
     }

@@ -34,6 +34,8 @@ pub enum Form {
     /// A status of HTTP, and a problem document.
     #[default]
     Problem,
+    /// A status of HTTP, and a problem document that is an error of OAuth, too (RFC 6749 section 5.2).
+    OAuth,
     /// A status of gRPC: in a response that is trailers alone, or behind what was sent already.
     Grpc,
 }

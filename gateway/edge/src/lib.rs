@@ -57,6 +57,7 @@ pub mod runtime;
 pub mod serve;
 pub mod strict;
 pub mod tls;
+pub mod token_endpoint;
 pub mod trail;
 pub mod transform;
 pub mod validate;

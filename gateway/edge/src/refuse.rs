@@ -22,7 +22,8 @@ const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 /// The response for a denial. `limits` are the rate-limit fields that the request had earned before.
 pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, limits: impl FnOnce(&mut HeaderMap)) -> Response<ReplyBody> {
     let mut response = match form {
-        Form::Problem => problem(denial, request_id, region),
+        Form::Problem => problem(denial, request_id, region, None),
+        Form::OAuth => problem(denial, request_id, region, Some(oauth_error(denial.kind))),
         Form::Grpc => grpc::refusal(denial),
     };
     let headers = response.headers_mut();
@@ -33,7 +34,8 @@ pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, lim
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if denial.kind.status() == http::StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"causeway\""));
+        let scheme = if form == Form::OAuth { "Basic realm=\"causeway\"" } else { "Bearer realm=\"causeway\"" };
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
     }
     if !denial.allow.is_empty() {
         let text = denial.allow.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
@@ -46,16 +48,42 @@ pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, lim
     response
 }
 
-fn problem(denial: &Denial, request_id: &str, region: &str) -> Response<ReplyBody> {
-    let body = Bytes::from(denial.to_json(request_id, region).to_string());
+/// A problem document, with the members of OAuth if there is a code of it.
+fn problem(denial: &Denial, request_id: &str, region: &str, oauth: Option<&str>) -> Response<ReplyBody> {
+    let mut body = denial.to_json(request_id, region);
+    if let (Some(code), Some(members)) = (oauth, body.as_object_mut()) {
+        members.insert("error".to_owned(), code.into());
+        // Neither quotes nor backslashes may stand there.
+        let is_allowed = |c: char| matches!(c, ' '..='~') && !matches!(c, '"' | '\\');
+        let text: String = denial.detail.chars().map(|c| if is_allowed(c) { c } else { '\'' }).collect();
+        members.insert("error_description".to_owned(), text.into());
+    }
+    let body = Bytes::from(body.to_string());
     let length = HeaderValue::from(body.len());
     let mut response = Response::new(ReplyBody::Whole(Some(body)));
     *response.status_mut() = denial.kind.status();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    let media = if oauth.is_some() { "application/json" } else { "application/problem+json" };
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     headers.insert(header::CONTENT_LENGTH, length);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// The code that a client of the token endpoint goes by. For what is not the client's fault there is none in RFC 6749 section 5.2; these are
+/// those of its section 4.1.2.1, and the status says the rest.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a refusal without a code of its own takes its blame's")]
+fn oauth_error(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::CredentialsInvalid | ProblemKind::CredentialsMissing => "invalid_client",
+        ProblemKind::GrantUnsupported => "unsupported_grant_type",
+        ProblemKind::ScopeInvalid | ProblemKind::ScopeInsufficient => "invalid_scope",
+        ProblemKind::KeyRestricted | ProblemKind::RouteForbidden => "unauthorized_client",
+        ProblemKind::QuotaExceeded => "temporarily_unavailable",
+        other if other.blame() == Blame::Client => "invalid_request",
+        ProblemKind::Internal => "server_error",
+        _other => "temporarily_unavailable",
+    }
 }
 
 /// `Proxy-Status` (RFC 9209): who failed, for errors that the gateway made.

@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use audit::spool::Lane;
-use model::{key::Peppers, structure::Upstream, time::Now};
+use model::{access_token::TokenKeys, key::Peppers, structure::Upstream, time::Now};
 use uuid::Uuid;
 
 use crate::{
@@ -128,6 +128,8 @@ pub struct Edge {
     pub identities: Arc<Identities>,
     /// By what it tells services who calls.
     pub keyring: Keyring,
+    /// By what it knows the access tokens that nodes of this deployment gave.
+    pub tokens: TokenKeys,
     /// Places of open WebSockets.
     pub websockets: Arc<Places>,
     /// The node's limits.

@@ -30,6 +30,7 @@ use crate::{
     refuse, region, route,
     runtime::Core,
     tls::Peer,
+    token_endpoint,
     trail::{self, Trail},
     validate::{self, Findings, ValidBody},
     websocket,
@@ -40,7 +41,7 @@ async fn respond(
     core: &Arc<Core>,
     snapshot: &Held,
     mut head: Head,
-    body: Intake,
+    mut body: Intake,
     trail: &mut Trail,
     limits: &mut LimitFacts,
     after: &mut Option<Box<After>>,
@@ -58,6 +59,13 @@ async fn respond(
     *after = After::new(matched.route(), &head);
     trail.matched(&matched)?;
     let handshake = websocket::handshake::check(matched.route(), &mut head)?;
+    let endpoint = matched.route().token_endpoint;
+    let mut wish = None;
+    if endpoint.is_some() {
+        trail.in_form(Form::OAuth);
+        let (stall, timeout) = (edge.settings.stall_timeout, matched.route().timeout);
+        wish = Some(Box::pin(token_endpoint::lift(&mut head, &mut body, stall, timeout)).await?);
+    }
 
     let mut key_seen = None;
     let authenticated = {
@@ -73,6 +81,10 @@ async fn respond(
     trail.limited_by(limits.refused_by.clone());
     let admitted = admitted?;
 
+    if let (Some(endpoint), Some(wish)) = (endpoint, wish) {
+        authorize::still_fresh(&admitted, edge, is_read, edge.clock.now())?; // its form may have been slow
+        return token_endpoint::answer(endpoint, &admitted, wish, &head.host, edge).map(Answer::Ready);
+    }
     let mut findings = Findings::default();
     let body = validate::request(&admitted, &head, body, edge.settings.stall_timeout, &mut findings).await;
     trail.findings(findings);

@@ -447,6 +447,7 @@ impl Drop for Trail {
 /// By what the caller is known, in the order of the words; the store counts those that begin with [`OLD_SECRET`].
 fn auth_method(principal: &Principal) -> &'static str {
     let key = principal.key().map(|_| principal.used_old_secret());
+    let is_lent = principal.key().is_some_and(|proof| proof.lent.is_some());
     match (key, principal.token().is_some(), principal.certified().is_some()) {
         (Some(true), false, false) => OLD_SECRET,
         (Some(true), true, false) => "api_key_old jwt",
@@ -458,6 +459,7 @@ fn auth_method(principal: &Principal) -> &'static str {
         (None, true, false) => "jwt",
         (None, true, true) => "jwt mtls",
         (None, false, true) => "mtls",
+        (Some(false), false, false) if is_lent => "api_key_token",
         (Some(false) | None, false, false) => "api_key",
     }
 }

@@ -131,7 +131,7 @@ impl Environment {
         match purpose {
             Purpose::Live => Some(Self::Live),
             Purpose::Test => Some(Self::Test),
-            Purpose::Operator => None,
+            Purpose::Operator | Purpose::Personal => None,
         }
     }
 

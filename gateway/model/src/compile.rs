@@ -32,6 +32,7 @@ mod portal;
 mod principal;
 mod resilience;
 mod route;
+mod token_endpoint;
 mod upstream;
 mod websocket;
 
@@ -92,6 +93,7 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
         apis: &apis,
         upstreams: &upstreams,
         upstream_docs: &document.upstreams,
+        own: token_endpoint::own(&mut errors),
     };
     names("routes", document.routes.iter().map(|doc| doc.name.as_str()), &mut errors);
     let mut compiled = Vec::with_capacity(document.routes.len());

@@ -304,8 +304,12 @@ pub struct RouteDoc {
     /// What must be on disk before a response is released.
     #[serde(default)]
     pub audit: AuditDoc,
-    /// The service that answers.
+    /// The service that answers; absent where the gateway answers itself.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub upstream: String,
+    /// The gateway answers, with access tokens for API keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint: Option<TokenEndpointDoc>,
     /// Services that take a share of the requests from it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub split: Vec<SplitDoc>,
@@ -345,6 +349,15 @@ pub struct RouteDoc {
     /// From the request's head to the response's head, everything included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Span>,
+}
+
+/// The token endpoint (RFC 6749 section 3.2): the grant `client_credentials`, with an API key as the client's secret.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TokenEndpointDoc {
+    /// How long a token lives; five minutes when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<Span>,
 }
 
 /// Which requests a route takes.

@@ -94,6 +94,8 @@ impl From<ProblemKind> for Code {
             | Kind::ExpectationFailed
             | Kind::RequestInvalid
             | Kind::DocumentInvalid
+            | Kind::GrantUnsupported
+            | Kind::ScopeInvalid
             | Kind::WebSocketInvalid => Self::InvalidArgument,
             Kind::TlsRequired => Self::FailedPrecondition,
             Kind::CredentialsMissing | Kind::CredentialsInvalid | Kind::CertificateNotAsked => Self::Unauthenticated,

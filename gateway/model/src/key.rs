@@ -1,6 +1,6 @@
 //! API keys and operator tokens: their text form, their checksum and the digest that the database keeps.
 //!
-//! `cw_live_<id:12>_<secret:43><crc32:6>`; operator tokens start with `cw_op_`. The id is public. The secret is 256
+//! `cw_live_<id:12>_<secret:43><crc32:6>`; operator tokens start with `cw_op_`, those of people with `cw_my_`. The id is public. The secret is 256
 //! random bits, so the digest needs no slow hash: guessing is out of reach, and a slow hash here would be a denial of
 //! service on ourselves.
 
@@ -24,15 +24,26 @@ pub enum Purpose {
     Test,
     /// A token for the control plane.
     Operator,
+    /// A person's own token, for what they may do on the pages.
+    Personal,
 }
 
 impl Purpose {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [Self::Live, Self::Test, Self::Operator, Self::Personal];
+
+    /// True for API keys, false for what the control plane alone takes.
+    pub const fn is_api_key(self) -> bool {
+        matches!(self, Self::Live | Self::Test)
+    }
+
     /// The text that such a credential starts with.
     pub const fn prefix(self) -> &'static str {
         match self {
             Self::Live => "cw_live_",
             Self::Test => "cw_test_",
             Self::Operator => "cw_op_",
+            Self::Personal => "cw_my_",
         }
     }
 }
@@ -103,7 +114,7 @@ impl fmt::Debug for Presented<'_> {
 impl<'a> Presented<'a> {
     /// Checks prefix, alphabet, length and checksum. Garbage stops here, without a look-up.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let purpose = [Purpose::Live, Purpose::Test, Purpose::Operator].into_iter().find(|p| text.starts_with(p.prefix()))?;
+        let purpose = Purpose::ALL.into_iter().find(|p| text.starts_with(p.prefix()))?;
         let rest = text.strip_prefix(purpose.prefix())?;
         if rest.len() != ID_LEN + 1 + base62::DIGITS_256 + CRC_LEN || !rest.is_ascii() {
             return None;

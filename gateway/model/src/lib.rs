@@ -7,6 +7,7 @@
 //! [`authority`] (what a request is decided over), [`snapshot`] (both at one revision), [`problem`] (every way to
 //! say no).
 
+pub mod access_token;
 pub mod authority;
 pub mod base62;
 pub mod certificate;

@@ -78,6 +78,10 @@ problems! {
     CredentialMisplaced = "credential-misplaced", 400, Client, Never, "A credential does not belong into a URL";
     /// Plain HTTP came to a TLS port.
     TlsRequired = "tls-required", 400, Client, Never, "This port speaks TLS";
+    /// The token endpoint was asked for a grant that it does not give.
+    GrantUnsupported = "grant-unsupported", 400, Client, Never, "The token endpoint does not give this grant";
+    /// The token endpoint was asked for a scope that the key does not have.
+    ScopeInvalid = "scope-invalid", 400, Client, Never, "The key does not have this scope";
     /// The handshake of a WebSocket breaks RFC 6455 or RFC 8441.
     WebSocketInvalid = "websocket-invalid", 400, Client, Never, "The WebSocket handshake is not valid";
     /// No credential came, but the route wants one.

@@ -120,8 +120,10 @@ pub struct Route {
     pub api: Option<Arc<Api>>,
     /// Whether requests that break the description are refused.
     pub enforce: bool,
-    /// The service.
+    /// The service; one without regions where the gateway answers itself.
     pub upstream: Arc<Upstream>,
+    /// The gateway answers, with access tokens for API keys.
+    pub token_endpoint: Option<TokenEndpoint>,
     /// Where requests go besides; `None` for the usual route, which has no other place.
     pub diversions: Option<Box<Diversions>>,
     /// When requests are tried again.
@@ -138,6 +140,13 @@ pub struct Route {
     pub body_bytes_max: u64,
     /// From the request's head to the response's head.
     pub timeout: Duration,
+}
+
+/// A token endpoint (RFC 6749 section 3.2).
+#[derive(Debug, Clone, Copy)]
+pub struct TokenEndpoint {
+    /// How long a token lives, in seconds.
+    pub lifetime_seconds: i64,
 }
 
 /// Who may use a route.

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use model::{
     authority::Key,
     change::KeyState,
-    key::{KeyId, Presented, Purpose, fingerprint_plain},
+    key::{KeyId, Presented, fingerprint_plain},
     leak::Reporter,
     problem::{Denial, ProblemKind},
 };
@@ -224,7 +224,7 @@ async fn report(state: &ControlState, bytes: &Bytes, actor: &Actor) -> Result<Re
 
 /// Looks at one text, and revokes the key whose secret it is.
 async fn settle(state: &ControlState, primary: &Primary, text: &str, actor: &Actor) -> Result<Finding, Refusal> {
-    let Some(presented) = Presented::parse(text).filter(|presented| presented.purpose != Purpose::Operator) else { return Ok(Finding::Foreign) };
+    let Some(presented) = Presented::parse(text).filter(|presented| presented.purpose.is_api_key()) else { return Ok(Finding::Foreign) };
     let key = match store::key::secrets(primary, &presented.id).await {
         Ok(row) => Some(Key::from(row)),
         Err(StoreError::NotFound { .. }) => None,

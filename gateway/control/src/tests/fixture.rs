@@ -225,6 +225,7 @@ impl Fixture {
             gateway: Arc::new(NoGateway),
             region: "eu-west".into(),
             identities: Arc::new([]),
+            tokens: Signing::Keyless,
             key_set: KeySet::new(KEY_SET.to_owned(), "digest", Signing::Keyless),
             reporters: Arc::new([]),
         });

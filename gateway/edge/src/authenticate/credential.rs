@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, header};
 use model::{
+    access_token,
     problem::{Denial, ProblemKind},
     structure::identity::{Kinds, Way},
 };
@@ -9,7 +10,7 @@ use model::{
 use super::certificate::{Judge, Judged};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-/// What every key begins with; no token does, because `{"` in base64url begins with `ey`.
+/// What every key begins with; no token of an issuer does, because `{"` in base64url begins with `ey`.
 const KEY_MARK: &str = "cw_";
 
 /// The refusal of a key, whatever is wrong with it.
@@ -82,7 +83,9 @@ impl<'h> Credentials<'h> {
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         if let Some(field) = fields.next() {
             let text = field.to_str().ok().and_then(bearer).ok_or_else(ambiguous)?;
-            let place = if text.starts_with(KEY_MARK) { &mut out.key } else { &mut out.token };
+            // A token of the gateway's own stands for a key.
+            let is_key = text.starts_with(KEY_MARK) || access_token::is_own(text);
+            let place = if is_key { &mut out.key } else { &mut out.token };
             if place.replace(text).is_some() || fields.next().is_some() {
                 return Err(ambiguous());
             }

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use aws_lc_rs::digest;
 use model::{
+    access_token::Lent,
     authority::{Application, Consumer, Key},
     denial::Traits,
     id::{ApplicationId, ConsumerId},
@@ -56,6 +57,8 @@ pub struct KeyProof {
     pub key: Arc<Key>,
     /// The how manyth of its secrets was presented.
     pub secret_number: u32,
+    /// The access token that stood for it; `None` where the key itself came.
+    pub lent: Option<Arc<Lent>>,
 }
 
 /// A token that holds.
@@ -128,6 +131,12 @@ impl Principal {
         self.token().map(|token| &*token.issuer.name).or_else(|| self.certified().map(|certified| &**certified.authority.name()))
     }
 
+    /// Until when the tokens among the proofs are taken; `None` where there are none.
+    pub fn tokens_until(&self) -> Option<UtcMicros> {
+        let lent = self.key().and_then(|proof| proof.lent.as_ref()).map(|lent| lent.until);
+        self.token().map(|token| token.until).into_iter().chain(lent).min()
+    }
+
     /// Whether the secret was one that has been replaced already.
     pub fn used_old_secret(&self) -> bool {
         self.key().is_some_and(|proof| proof.secret_number != proof.key.secret_number)
@@ -143,6 +152,8 @@ impl Principal {
 struct Standing<'s> {
     application: ApplicationId,
     scopes: Option<&'s Arc<[Box<str>]>>,
+    /// What these are narrowed to.
+    within: Option<&'s Arc<[Box<str>]>>,
     until: UtcMicros,
 }
 
@@ -152,8 +163,12 @@ impl Proof {
             Self::Key(proof) => {
                 // The key as it is now: it may have been changed since it was presented.
                 let key = snapshot.authority.keys.get(&proof.id)?;
-                let until = key.valid_until(proof.secret_number, now.wall)?;
-                Some(Standing { application: key.application, scopes: key.scopes.as_ref(), until })
+                let mut until = key.valid_until(proof.secret_number, now.wall)?;
+                if let Some(lent) = &proof.lent {
+                    until = until.min(lent.until);
+                }
+                let within = proof.lent.as_ref().map(|lent| &lent.scopes);
+                (now.wall < until).then(|| Standing { application: key.application, scopes: key.scopes.as_ref(), within, until })
             }
             Self::Token(token) => {
                 let issuer = token.issuer.rules.issuer();
@@ -167,12 +182,12 @@ impl Proof {
                 };
                 let is_trusted = snapshot.structure.issuers.iter().any(|known| known.rules.issuer() == issuer);
                 let application = snapshot.authority.application_ids.get(name)?;
-                let standing = Standing { application: *application, scopes: Some(&token.scopes), until: token.until };
+                let standing = Standing { application: *application, scopes: Some(&token.scopes), within: None, until: token.until };
                 (is_trusted && now.wall < token.until).then_some(standing)
             }
             Self::Certificate(certified) => {
                 let application = certified.application(snapshot, now)?;
-                Some(Standing { application, scopes: None, until: certified.until(now) })
+                Some(Standing { application, scopes: None, within: None, until: certified.until(now) })
             }
         }
     }
@@ -182,7 +197,7 @@ impl Proof {
         Some(match self {
             Self::Key(proof) => {
                 let key = Arc::clone(snapshot.authority.keys.get(&proof.id)?);
-                Self::Key(KeyProof { id: proof.id, key, secret_number: proof.secret_number })
+                Self::Key(KeyProof { id: proof.id, key, secret_number: proof.secret_number, lent: proof.lent.clone() })
             }
             Self::Token(_) | Self::Certificate(_) => self.clone(),
         })
@@ -200,6 +215,9 @@ fn until(snapshot: &Snapshot, proof: Proof, also: Vec<Proof>, now: Now) -> Optio
     let application = authority.applications.get(&first.application)?;
     let consumer = authority.consumers.get(&application.consumer)?;
     let mut scopes = Arc::clone(first.scopes.unwrap_or(&application.scopes));
+    if let Some(within) = first.within {
+        scopes = both(&scopes, within);
+    }
     let mut until = first.until;
     for also in &also {
         let second = also.standing(snapshot, now)?;
@@ -207,8 +225,10 @@ fn until(snapshot: &Snapshot, proof: Proof, also: Vec<Proof>, now: Now) -> Optio
         if other.consumer != application.consumer {
             return None;
         }
-        let others = second.scopes.unwrap_or(&other.scopes);
-        scopes = scopes.iter().filter(|scope| others.contains(scope)).cloned().collect();
+        scopes = both(&scopes, second.scopes.unwrap_or(&other.scopes));
+        if let Some(within) = second.within {
+            scopes = both(&scopes, within);
+        }
         until = until.min(second.until);
     }
     let application_id = first.application;
@@ -222,6 +242,10 @@ fn until(snapshot: &Snapshot, proof: Proof, also: Vec<Proof>, now: Now) -> Optio
         consumer: Arc::clone(consumer),
     };
     Some((principal, until))
+}
+
+fn both(some: &[Box<str>], others: &[Box<str>]) -> Arc<[Box<str>]> {
+    some.iter().filter(|scope| others.contains(scope)).cloned().collect()
 }
 
 /// Looks up again who calls by proofs that were verified before, and until when they hold; `None` once they do not.

@@ -74,6 +74,7 @@ fn edge() -> Arc<Edge> {
         tally: crate::balance::tally::Tally::default(),
         identities: Arc::default(),
         keyring: crate::principal::key::Keyring::default(),
+        tokens: model::access_token::TokenKeys::default(),
         websockets: Arc::default(),
         settings: crate::runtime::Settings::default(),
     };

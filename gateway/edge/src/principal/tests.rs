@@ -49,7 +49,7 @@ fn key() -> Proof {
         state: KeyState::Active,
         expires_at: UtcMicros(9),
     };
-    Proof::Key(KeyProof { id: row.id, secret_number: 1, key: Arc::new(row.into()) })
+    Proof::Key(KeyProof { id: row.id, secret_number: 1, lent: None, key: Arc::new(row.into()) })
 }
 
 fn token(issuer: &str, subject: &str) -> Proof {

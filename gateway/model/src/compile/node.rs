@@ -10,9 +10,11 @@ pub struct Means<'m> {
     pub identities: &'m [&'m str],
     /// Whether it can sign who calls.
     pub principals: Signing,
+    /// Whether it can sign access tokens.
+    pub tokens: Signing,
 }
 
-/// Whether a node can sign who calls.
+/// Whether a node can sign something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signing {
     /// It has a key.
@@ -44,6 +46,14 @@ pub fn check(structure: &Structure, means: Means<'_>) -> Result<(), Vec<ConfigEr
             format!("this node has no identity named `{name}`; write it under `identities` in every node file, restart the nodes, then apply"),
             help,
         );
+    }
+    for (index, route) in structure.routes.iter().enumerate() {
+        if route.token_endpoint.is_some() && means.tokens == Signing::Keyless {
+            errors.add(
+                format!("routes[{index}].token_endpoint"),
+                "this node has no key to sign access tokens; write it under `secrets.access_tokens` in every node file, restart the nodes, then apply",
+            );
+        }
     }
     if errors.0.is_empty() { Ok(()) } else { Err(errors.0) }
 }

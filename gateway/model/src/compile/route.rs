@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderName, Method};
 
-use super::{Compiled, Errors, Tenants, auth, filter, is_name, quota, websocket};
+use super::{Compiled, Errors, Tenants, auth, filter, is_name, quota, token_endpoint, websocket};
 use crate::{
     document::{AllowDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
     duration::Span,
@@ -35,6 +35,8 @@ pub(super) struct Context<'a> {
     pub(super) apis: &'a HashMap<Arc<str>, Option<Arc<Api>>>,
     pub(super) upstreams: &'a HashMap<Arc<str>, Arc<Upstream>>,
     pub(super) upstream_docs: &'a [UpstreamDoc],
+    /// What stands for a service where the gateway answers itself.
+    pub(super) own: Arc<Upstream>,
 }
 
 pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, errors: &mut Errors) -> Option<Compiled> {
@@ -58,10 +60,8 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
         }
         known.cloned().flatten()
     });
-    let upstream = context.upstreams.get(doc.upstream.as_str());
-    if upstream.is_none() {
-        errors.unknown(format!("{at}.upstream"), "upstream", &doc.upstream, context.upstreams.keys().map(|known| &**known));
-    }
+    let token_endpoint = token_endpoint::compile(doc, &at, &auth, errors);
+    let upstream = if token_endpoint.is_some() { Some(&context.own) } else { service(doc, &at, context, errors) };
     let limits = limits(doc, &at, &auth, context, errors);
     let (keys, reads, get_writes) = consistency(&doc.consistency, &at, errors);
     let retries = super::resilience::retries(&doc.retries, &at, errors);
@@ -103,6 +103,7 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
         api,
         enforce: doc.validation == ValidationDoc::Enforce,
         upstream,
+        token_endpoint,
         diversions: (!diversions.canaries.is_empty() || !diversions.shares.is_empty() || diversions.mirror.is_some()).then(|| Box::new(diversions)),
         retries,
         rewrite,
@@ -113,6 +114,19 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
         timeout,
     });
     Some(Compiled { index, hosts, pattern: pattern?, route })
+}
+
+fn service<'c>(doc: &RouteDoc, at: &str, context: &'c Context<'_>, errors: &mut Errors) -> Option<&'c Arc<Upstream>> {
+    let path = format!("{at}.upstream");
+    if doc.upstream.is_empty() {
+        errors.add(path, "name the service that answers, or write `token_endpoint: {}` where the gateway is to give access tokens");
+        return None;
+    }
+    let known = context.upstreams.get(doc.upstream.as_str());
+    if known.is_none() {
+        errors.unknown(path, "upstream", &doc.upstream, context.upstreams.keys().map(|known| &**known));
+    }
+    known
 }
 
 fn hosts(doc: &RouteDoc, at: &str, tenants: &Tenants, errors: &mut Errors) -> Option<(Arc<str>, Vec<HostPattern>)> {

@@ -169,7 +169,7 @@ fn credential(bytes: &[u8], at: usize) -> Option<(Purpose, KeyId, SecretText)> {
     let text = rest.get(..rest.iter().take(TEXT_MAX).take_while(|byte| is_part(byte)).count())?;
     let text = std::str::from_utf8(text).ok()?;
     // What follows may look like a part of it: the form says where it ends.
-    let purpose = [Purpose::Live, Purpose::Test, Purpose::Operator].into_iter().find(|purpose| text.starts_with(purpose.prefix()))?;
+    let purpose = Purpose::ALL.into_iter().find(|purpose| text.starts_with(purpose.prefix()))?;
     let length = purpose.prefix().len() + TEXT_MAX - Purpose::Live.prefix().len();
     let text = text.get(..length)?;
     let presented = Presented::parse(text)?;
@@ -189,7 +189,7 @@ fn advance(bytes: &[u8], line: &mut u64, column: &mut u64) {
 /// became of each finding, by its number, and what stopped the rest.
 async fn revoke(client: &Client, report: &Report) -> (BTreeMap<usize, &'static str>, Option<anyhow::Error>) {
     let mut outcomes = BTreeMap::new();
-    let keys: Vec<(usize, &Found)> = report.found.iter().enumerate().filter(|(_, found)| found.purpose != Purpose::Operator).collect();
+    let keys: Vec<(usize, &Found)> = report.found.iter().enumerate().filter(|(_, found)| found.purpose.is_api_key()).collect();
     for part in keys.chunks(REPORT_MAX) {
         let texts: Vec<&str> = part.iter().map(|(_, found)| found.text.expose_secret()).collect();
         let answer = match client.post("/v1/keys/leaked", Some(&json!({ "keys": texts }))).await {
@@ -243,6 +243,7 @@ const fn kind(purpose: Purpose) -> &'static str {
         Purpose::Live => "live key",
         Purpose::Test => "test key",
         Purpose::Operator => "operator token",
+        Purpose::Personal => "personal token",
     }
 }
 

@@ -52,7 +52,7 @@ fn world() -> World {
     };
     let consumer = |id, name: &str| ConsumerRow { id, name: name.to_owned(), tenant: "acme".to_owned() };
     let authority = Authority::from_rows([consumer(consumers[0], "acme"), consumer(consumers[1], "rival")], rows, [key], []);
-    let key = Proof::Key(KeyProof { id, key: Arc::clone(authority.keys.get(&id).unwrap()), secret_number: 1 });
+    let key = Proof::Key(KeyProof { id, key: Arc::clone(authority.keys.get(&id).unwrap()), secret_number: 1, lent: None });
     let snapshot = Snapshot {
         revisions: model::change::Revisions::default(),
         structure: Arc::new(structure),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{compile::compile, document::Document, source};
 
-const READY: Means<'_> = Means { identities: &["other", "billing"], principals: Signing::Ready };
+const READY: Means<'_> = Means { identities: &["other", "billing"], principals: Signing::Ready, tokens: Signing::Ready };
 
 fn structure(services: &str) -> Structure {
     let text = format!("version: 1\nregions: [ {{ name: eu }} ]\ntenants: [ {{ name: acme, hosts: [ api.example ] }} ]\nupstreams:\n{services}");
@@ -33,4 +33,17 @@ fn service_that_wants_to_know_who_calls_is_refused_by_a_node_without_keys() {
     let errors = check(&structure, keyless).unwrap_err();
     assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), ["upstreams[1].principal"]);
     assert!(errors[0].message.contains("no key to sign who calls"), "{errors:?}");
+}
+
+/// A node that cannot make tokens must not promise them.
+#[test]
+fn token_endpoint_is_refused_by_a_node_without_keys() {
+    let structure = structure(
+        "- { name: a, regions: { eu: { targets: [ \"http://a\" ] } } }\nroutes:\n- { name: a, match: { path: /a }, upstream: a }\n- { name: t, match: { path: /t, methods: [POST] }, token_endpoint: {} }\n",
+    );
+
+    assert_eq!(check(&structure, READY), Ok(()));
+    let errors = check(&structure, Means { tokens: Signing::Keyless, ..READY }).unwrap_err();
+    assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), ["routes[1].token_endpoint"]);
+    assert!(errors[0].message.contains("secrets.access_tokens"), "{errors:?}");
 }
