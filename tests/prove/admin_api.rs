@@ -2,6 +2,7 @@
 //! answer against it: statuses, media types, fields, bodies; what the document allows must be taken, what it forbids refused.
 
 mod fuzzer;
+mod person;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -13,7 +14,8 @@ use harness::client::{self, Version};
 use harness::dev::{self, Dev};
 use serde_json::{Value, json};
 
-use self::fuzzer::Fuzzer;
+use self::fuzzer::{Fuzzer, Whose};
+use self::person::Person;
 use self::report::Report;
 use crate::claim::{Claim, Context, Run, Verdict};
 use crate::figures::share;
@@ -23,8 +25,13 @@ const FALSE_MEMBER: &str = "false-member";
 const SECRET_STATUS: &str = "secret-status";
 /// A document that was accepted takes the place of the one before, and what it does not have is gone: this one goes last, alone.
 const APPLY: &str = "applyDocument";
+/// What all of them sign in with.
+const PASSWORD: &str = "the+ferry+leaves+at+noon";
 /// How many people ask for an account before anything is asked.
 const PEOPLE: usize = 8;
+/// Paths that take a person's own token; and the one that could end it, which goes alone.
+const OWN: &str = "^/v1/my";
+const OWN_TOKEN: &str = "revokeMyToken";
 /// Nobody but the holder of a reporter's key gets in here.
 const SIGNED: &str = "reportLeaks";
 
@@ -40,18 +47,25 @@ pub(crate) const CLAIM: Claim = Claim {
 async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let dev = Dev::start().await?;
     populate(&dev).await?;
+    let person = Person::with_token(&dev).await?;
     let mut document = published(&dev).await?;
     leave_out_call_key(&mut document)?;
     spoil(context, &mut document)?;
     let described = operations(&document);
     ensure!(described.len() > 40, "the document describes only {} operations", described.len());
 
-    let fuzzer = Fuzzer::prepare(&dev, &document, context.seed)?;
+    let fuzzer = Fuzzer::prepare(&dev, &document, &person, context.seed)?;
     let mut all = Report::default();
     // One operation leads nowhere, so there are no chains of it.
-    let runs: [&[&str]; 2] = [&["--exclude-operation-id", APPLY], &["--include-operation-id", APPLY, "--phases", "examples,coverage,fuzzing"]];
-    for chosen in runs {
-        all.join(fuzzer.run(chosen, context.trials).await?);
+    let alone = "examples,coverage,fuzzing";
+    let runs: [(Whose, &[&str]); 4] = [
+        (Whose::Operator, &["--exclude-operation-id", APPLY, "--exclude-path-regex", OWN]),
+        (Whose::Person, &["--include-path-regex", OWN, "--exclude-operation-id", OWN_TOKEN]),
+        (Whose::Person, &["--include-operation-id", OWN_TOKEN, "--phases", alone]),
+        (Whose::Operator, &["--include-operation-id", APPLY, "--phases", alone]),
+    ];
+    for (whose, chosen) in runs {
+        all.join(fuzzer.run(whose, chosen, context.trials).await?);
     }
 
     verdict.trials_of(all.sent, all.failures(), || all.sentences());
@@ -143,7 +157,7 @@ async fn people(dev: &Dev) -> Result<()> {
     let http = client::http(&dev.ready().ca, Version::Http1)?;
     let form = format!("{}/portal/sign-up", dev.writer()?.control);
     for number in 0..PEOPLE {
-        let fields = format!("name=Ann&email=ann{number}%40example.com&organization=Demo&password=the+ferry+leaves+at+noon");
+        let fields = format!("name=Ann&email=ann{number}%40example.com&organization=Demo&password={PASSWORD}");
         let request = http.post(&form).header("content-type", "application/x-www-form-urlencoded").header("sec-fetch-site", "same-origin");
         let status = request.body(fields).send().await?.status();
         ensure!(status.is_success() || status.is_redirection(), "a sign-up was answered {status}");

@@ -9,6 +9,7 @@ use crate::{boot, config::LogFormat, dev, node, telemetry};
 
 mod accounts;
 pub mod admin;
+mod applications;
 pub mod apply;
 pub mod audit;
 pub mod cache;
@@ -16,6 +17,7 @@ pub mod check;
 pub mod client;
 pub mod diagnostics;
 pub mod keys;
+mod my;
 mod openapi;
 mod operators;
 pub mod output;
@@ -61,6 +63,10 @@ enum Verb {
     Diff(apply::DiffArgs),
     /// Issue, roll, change, pause and revoke API keys; find leaked ones
     Keys(keys::KeysArgs),
+    /// List, make and remove applications
+    Applications(applications::ApplicationsArgs),
+    /// Your teams, their people and requests, by a token of your own
+    My(my::MyArgs),
     /// Show how much keys were used: requests, errors, latency
     Usage(usage::UsageArgs),
     /// Refuse tokens of issuers
@@ -174,6 +180,8 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Usage(args) => return usage::run(args).await,
         Verb::Tokens(args) => return tokens::run(args).await,
         Verb::Accounts(args) => return accounts::run(args).await,
+        Verb::Applications(args) => return applications::run(args).await,
+        Verb::My(args) => return my::run(args).await,
         Verb::Operators(args) => return operators::run(args).await,
         Verb::Cache(args) => return cache::run(args).await,
         Verb::Audit(args) => return audit::run(args).await,

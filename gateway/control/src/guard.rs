@@ -18,7 +18,7 @@ use store::actor::{Actor, ActorKind};
 
 use crate::{
     context::Context,
-    operator::{self, Operator, RefusedLogin},
+    operator::{self, Operator, RefusedLogin, Wanted},
     policy::{self, Action, Recording, Role},
     port::{AdminEvent, AuditUnavailable},
     refusal::Refusal,
@@ -80,7 +80,7 @@ pub(crate) async fn guard(State(gate): State<Gate>, mut request: Request, next: 
     let Gate { state, action } = gate;
     let Some(context) = request.extensions().get::<Context>().cloned() else { return Refusal::internal().into_response() };
     let opening = opening(&state, &context, &request, action);
-    let operator = match operator::authenticate(&state, request.headers(), context.started).await {
+    let operator = match operator::authenticate(&state, request.headers(), Wanted::Operators, context.started).await {
         Ok(operator) => operator,
         Err(refused) => return refuse_login(&state, opening, refused),
     };
@@ -176,7 +176,7 @@ fn opening(state: &ControlState, context: &Context, request: &Request, action: A
 
 /// Records a refused log-in without waiting for the disk: a refusal changes nothing, and must not be slowed by a flood of
 /// its like.
-fn refuse_login(state: &ControlState, opening: AdminEvent, refused: RefusedLogin) -> Response {
+pub(crate) fn refuse_login(state: &ControlState, opening: AdminEvent, refused: RefusedLogin) -> Response {
     let RefusedLogin { refusal, token_id } = refused;
     let is_login = refusal.kind().status() == http::StatusCode::UNAUTHORIZED;
     let now = state.now();

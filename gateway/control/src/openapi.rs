@@ -31,6 +31,8 @@ use crate::{
 
 /// What the operator token is called among the security schemes.
 const OPERATOR_TOKEN: &str = "operatorToken";
+/// What a person's own token is called there.
+const PERSONAL_TOKEN: &str = "personalToken";
 /// What the two fields of a signed report are called there.
 const REPORTER_KEY: &str = "reporterKey";
 const REPORTER_SIGNATURE: &str = "reporterSignature";
@@ -61,7 +63,8 @@ pub fn document() -> OpenApi {
     let components = ComponentsBuilder::new()
         .schemas_from_iter::<_, RefOr<Schema>, String>(schemas)
         .responses_from_iter(responses)
-        .security_scheme(OPERATOR_TOKEN, operator_token())
+        .security_scheme(OPERATOR_TOKEN, bearer("cw_op_...", "`causeway admin init` prints the first one."))
+        .security_scheme(PERSONAL_TOKEN, bearer("cw_my_...", "Whoever has an account makes one on a page of the portal."))
         .security_scheme(REPORTER_KEY, SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(leak::KEY_ID, "Which key has signed."))))
         .security_scheme(
             REPORTER_SIGNATURE,
@@ -83,9 +86,8 @@ pub fn text() -> Result<String, serde_json::Error> {
     document().to_pretty_json().map(|text| text + "\n")
 }
 
-fn operator_token() -> SecurityScheme {
-    let about = "`causeway admin init` prints the first one.";
-    SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("cw_op_...").description(Some(about)).build())
+fn bearer(format: &str, about: &str) -> SecurityScheme {
+    SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format(format).description(Some(about)).build())
 }
 
 /// What is served, made at the first request.
@@ -140,6 +142,7 @@ impl Access {
             Self::Open => &[],
             Self::Signed => &[REPORTER_KEY, REPORTER_SIGNATURE],
             Self::Operator(_) => &[OPERATOR_TOKEN],
+            Self::Member(_) => &[PERSONAL_TOKEN],
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who is it: an operator token in the Authorization header, checked against the replica of this region.
+//! Who is it: an operator token, or a person's own, in the Authorization header, checked against the replica of this region.
 //!
 //! Every way to fail looks the same from outside. A valid token is looked up once in five seconds; its secret is checked
 //! each time. An unknown one is looked up each time, and only a few such look-ups may be under way or wait, so that
@@ -12,11 +12,15 @@ use std::{
 
 use http::{HeaderMap, header};
 use model::{
+    id::AccountId,
     key::{Digest, KeyId, Layers, Presented, Purpose, Stored},
     problem::{Denial, ProblemKind},
     time::{BootNanos, Now, UtcMicros},
 };
-use store::operator::OperatorToken;
+use store::{
+    account::token::{self, StoredToken},
+    operator::OperatorToken,
+};
 use tokio::sync::Semaphore;
 
 use crate::{
@@ -44,15 +48,17 @@ const LOOKUP_WAIT: Duration = Duration::from_secs(2);
 /// Refused log-ins that get a record of their own in each second; the others are counted into the next record.
 const REFUSALS_PER_SECOND: u32 = 20;
 
-/// A person who proved to hold an operator token.
+/// A person who proved to hold a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Operator {
     /// The token's public id.
     pub(crate) id: KeyId,
     /// Whose token it is.
     pub(crate) name: String,
-    /// What they may be.
+    /// What they may be; nothing by a token of their own.
     pub(crate) roles: Vec<Role>,
+    /// Whose account it is, where it is a person's own token.
+    pub(crate) account: Option<AccountId>,
 }
 
 /// A log-in that was refused, with the token's public id as far as the text had the right form.
@@ -139,7 +145,35 @@ impl Cached {
             digest: row.digest,
             pepper_version: row.pepper_version,
             expires_at: row.expires_at,
-            operator: Operator { id: row.id, name: row.name, roles },
+            operator: Operator { id: row.id, name: row.name, roles, account: None },
+        }
+    }
+
+    fn personal(row: &StoredToken, now: Now) -> Self {
+        Self {
+            read_at: now.boot,
+            digest: row.digest,
+            pepper_version: row.pepper_version,
+            expires_at: Some(row.expires_at),
+            operator: Operator { id: row.id, name: row.account.to_string(), roles: Vec::new(), account: Some(row.account) },
+        }
+    }
+}
+
+/// Which tokens a path takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Operators'.
+    Operators,
+    /// People's own.
+    Personal,
+}
+
+impl Wanted {
+    const fn purpose(self) -> Purpose {
+        match self {
+            Self::Operators => Purpose::Operator,
+            Self::Personal => Purpose::Personal,
         }
     }
 }
@@ -148,21 +182,20 @@ impl Cached {
 ///
 /// # Errors
 /// 401 in one form for everything that is wrong with the credential; 503 when it cannot be looked up.
-pub(crate) async fn authenticate(state: &ControlState, headers: &HeaderMap, now: Now) -> Result<Operator, RefusedLogin> {
-    let Some(text) = bearer(headers)? else { return Err(missing()) };
-    let Some(presented) = Presented::parse(text).filter(|presented| presented.purpose == Purpose::Operator) else {
-        return Err(invalid(None));
+pub(crate) async fn authenticate(state: &ControlState, headers: &HeaderMap, wanted: Wanted, now: Now) -> Result<Operator, RefusedLogin> {
+    let Some(text) = bearer(headers, wanted)? else { return Err(missing(wanted)) };
+    let Some(presented) = Presented::parse(text).filter(|presented| presented.purpose == wanted.purpose()) else {
+        return Err(invalid(wanted, None));
     };
     let cached = state.operators().cached(&presented.id);
-    let known = cached.as_ref().map(|entry| check(state, &presented, Some(entry), now));
+    let known = cached.as_ref().map(|entry| check(state, &presented, wanted, Some(entry), now));
     let was_good = matches!(known, Some(Ok(_)));
     if let (Some(known), true) = (known, cached.is_some_and(|entry| entry.is_fresh(now))) {
         return known;
     }
-    let row =
-        find(state, &presented.id, was_good).await.map_err(|refusal| RefusedLogin { refusal: Box::new(refusal), token_id: Some(presented.id) })?;
-    let entry = row.map(|row| Cached::from_row(row, now));
-    let operator = check(state, &presented, entry.as_ref(), now)?;
+    let found = find(state, &presented.id, wanted, was_good, now).await;
+    let entry = found.map_err(|refusal| RefusedLogin { refusal: Box::new(refusal), token_id: Some(presented.id) })?;
+    let operator = check(state, &presented, wanted, entry.as_ref(), now)?;
     if let Some(entry) = entry {
         state.operators().keep(entry, now);
     }
@@ -170,42 +203,60 @@ pub(crate) async fn authenticate(state: &ControlState, headers: &HeaderMap, now:
 }
 
 /// The one bearer token of the Authorization header (RFC 6750 section 2.1).
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, RefusedLogin> {
+fn bearer(headers: &HeaderMap, wanted: Wanted) -> Result<Option<&str>, RefusedLogin> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
-        return Err(invalid(None));
+        return Err(invalid(wanted, None));
     }
-    let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else { return Err(invalid(None)) };
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(invalid(None)) }
+    let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else { return Err(invalid(wanted, None)) };
+    if scheme.eq_ignore_ascii_case("bearer") { Ok(Some(token.trim())) } else { Err(invalid(wanted, None)) }
 }
 
-async fn find(state: &ControlState, id: &KeyId, was_good: bool) -> Result<Option<OperatorToken>, Refusal> {
+async fn find(state: &ControlState, id: &KeyId, wanted: Wanted, was_good: bool, now: Now) -> Result<Option<Cached>, Refusal> {
     let busy = || Refusal::from(Denial::new(ProblemKind::Overloaded, "too many tokens are being looked up").retry_after(1));
     let operators = state.operators();
     let (turns, _place) =
         if was_good { (&operators.renewals, None) } else { (&operators.lookups, Some(operators.waiting.try_acquire().map_err(|_| busy())?)) };
     let Ok(Ok(_turn)) = tokio::time::timeout(LOOKUP_WAIT, turns.acquire()).await else { return Err(busy()) };
     let replica = state.replica().map_err(|error| store_refusal(&error))?;
-    store::operator::find(&replica, id).await.map_err(|error| store_refusal(&error))
+    let found = match wanted {
+        Wanted::Operators => store::operator::find(&replica, id).await.map(|row| row.map(|row| Cached::from_row(row, now))),
+        Wanted::Personal => token::find(&replica, id).await.map(|row| row.map(|row| Cached::personal(&row, now))),
+    };
+    found.map_err(|error| store_refusal(&error))
 }
 
 /// The secret is compared also when the id is unknown, so that both take the same time.
-fn check(state: &ControlState, presented: &Presented<'_>, entry: Option<&Cached>, now: Now) -> Result<Operator, RefusedLogin> {
+fn check(state: &ControlState, presented: &Presented<'_>, wanted: Wanted, entry: Option<&Cached>, now: Now) -> Result<Operator, RefusedLogin> {
+    // Ids of both kinds are drawn apart, so one may be that of the other kind.
+    let entry = entry.filter(|entry| entry.operator.account.is_some() == (wanted == Wanted::Personal));
     let stored = entry.map(|entry| Stored { digest: entry.digest, peppers: Layers::One(entry.pepper_version) });
     let is_genuine = state.peppers().verify(presented, stored.as_ref());
     let operator =
         entry.filter(|entry| is_genuine && entry.expires_at.is_none_or(|expires_at| now.wall < expires_at)).map(|entry| entry.operator.clone());
-    operator.ok_or_else(|| invalid(Some(presented.id)))
+    operator.ok_or_else(|| invalid(wanted, Some(presented.id)))
 }
 
-fn missing() -> RefusedLogin {
-    let denial = Denial::new(ProblemKind::CredentialsMissing, "send an operator token: `Authorization: Bearer cw_op_...`");
+fn missing(wanted: Wanted) -> RefusedLogin {
+    let denial = Denial::new(
+        ProblemKind::CredentialsMissing,
+        match wanted {
+            Wanted::Operators => "send an operator token: `Authorization: Bearer cw_op_...`",
+            Wanted::Personal => "send your own token: `Authorization: Bearer cw_my_...`; the portal gives it, under your account",
+        },
+    );
     RefusedLogin { refusal: Box::new(denial.into()), token_id: None }
 }
 
-fn invalid(token_id: Option<KeyId>) -> RefusedLogin {
-    let denial = Denial::new(ProblemKind::CredentialsInvalid, "the operator token is not accepted");
+fn invalid(wanted: Wanted, token_id: Option<KeyId>) -> RefusedLogin {
+    let denial = Denial::new(
+        ProblemKind::CredentialsInvalid,
+        match wanted {
+            Wanted::Operators => "the operator token is not accepted",
+            Wanted::Personal => "the token is not accepted; these paths take people's own, which begin with cw_my_",
+        },
+    );
     RefusedLogin { refusal: Box::new(denial.into()), token_id }
 }
 

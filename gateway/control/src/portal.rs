@@ -6,12 +6,14 @@
 //! 3. `session`, `password`, `throttle`: who is it;
 //! 4. `rights`: what a member of a team may do;
 //! 5. `site`, `catalogue`: what the pages tell about the deployment;
-//! 6. `pages`: one module for each part of the portal; their HTML is in `templates/portal`, styles and scripts in `assets`.
+//! 6. `my`: the same for programs, under `/v1/my`;
+//! 7. `pages`: one module for each part of the portal; their HTML is in `templates/portal`, styles and scripts in `assets`.
 
 mod assets;
 mod catalogue;
 mod fields;
 mod gate;
+pub(crate) mod my;
 mod pages;
 mod password;
 mod rights;
@@ -30,7 +32,7 @@ use axum::{
 
 use self::{
     gate::{Gate, Need},
-    pages::{account, apis, applications, approvals, home, invitation, keys, problems, requests, sign, team, try_it, usage},
+    pages::{account, apis, applications, approvals, home, invitation, keys, problems, requests, sign, team, tokens, try_it, usage},
 };
 pub(crate) use self::{pages::team_names, site::tenant, state::Portal};
 use crate::{policy::Action, state::ControlState};
@@ -91,6 +93,9 @@ fn member_entries() -> Vec<Entry> {
         page("/portal/account", Need::Account, account::show),
         act("/portal/account/password", Need::Account, "account.change_password", account::change_password),
         act("/portal/account/sign-out-everywhere", Need::Account, "account.sign_out_everywhere", account::sign_out_everywhere),
+        page("/portal/account/tokens", Need::Account, tokens::show),
+        act("/portal/account/tokens", Need::Account, "account.make_token", tokens::create),
+        act("/portal/account/tokens/{id}/revoke", Need::Account, "account.revoke_token", tokens::revoke),
         page("/portal/applications", Need::Account, applications::list),
         act("/portal/applications", Need::Account, "application.create", applications::create),
         page("/portal/applications/{id}", Need::Account, applications::show),

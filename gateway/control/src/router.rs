@@ -69,13 +69,33 @@ impl Entry {
         Self { method: HttpMethod::Delete, path: path.into(), access: access.into(), doc, handler: delete(handler) }
     }
 
+    /// `GET` of people's own paths.
+    pub(crate) fn my_get<H: Handler<T, ControlState>, T: 'static>(path: &str, handler: H, doc: Doc) -> Self {
+        Self::get(path, Access::Member(None), handler, doc)
+    }
+
+    /// `POST` of people's own paths, with the name of the act.
+    pub(crate) fn my_post<H: Handler<T, ControlState>, T: 'static>(path: &str, act: &'static str, handler: H, doc: Doc) -> Self {
+        Self::post(path, Access::Member(Some(act)), handler, doc)
+    }
+
+    /// `PATCH` of people's own paths, with the name of the act.
+    pub(crate) fn my_patch<H: Handler<T, ControlState>, T: 'static>(path: &str, act: &'static str, handler: H, doc: Doc) -> Self {
+        Self::patch(path, Access::Member(Some(act)), handler, doc)
+    }
+
+    /// `DELETE` of people's own paths, with the name of the act.
+    pub(crate) fn my_delete<H: Handler<T, ControlState>, T: 'static>(path: &str, act: &'static str, handler: H, doc: Doc) -> Self {
+        Self::delete(path, Access::Member(Some(act)), handler, doc)
+    }
+
     /// Whether any parameter of the query is one too many: a misspelled one must not look as if it had counted. Scrapers add some to
     /// probes, and an unknown reporter learns nothing.
     pub(crate) fn refuses_parameters(&self) -> bool {
         let takes_any = match self.access {
             Access::Open => !self.path.starts_with("/v1/"),
             Access::Signed => true,
-            Access::Operator(_) => false,
+            Access::Operator(_) | Access::Member(_) => false,
         };
         !takes_any && !self.doc.has_query()
     }
@@ -86,6 +106,7 @@ impl Entry {
         match self.access {
             Access::Open | Access::Signed => handler,
             Access::Operator(action) => guarded(state, action, handler),
+            Access::Member(act) => portal::my::guarded(state, act, handler),
         }
     }
 }
@@ -93,7 +114,7 @@ impl Entry {
 /// Every method of every path: what the router serves, and what the `OpenAPI` document describes.
 ///
 /// `/livez`, `/readyz`, `/metrics`, `/v1/problems`, `/v1/openapi.json` and `/.well-known/jwks.json` ask for no token, `/v1/leaks` for a
-/// signature; everything else asks for an operator token.
+/// signature, and `/v1/my` for a person's own token; everything else asks for an operator token.
 pub(crate) fn table() -> Vec<Entry> {
     let mut table = open_paths();
     table.extend(key_paths());
@@ -102,6 +123,7 @@ pub(crate) fn table() -> Vec<Entry> {
     table.extend(structure_paths());
     table.extend(Section::ALL.into_iter().flat_map(section_paths));
     table.extend(node_paths());
+    table.extend(portal::my::table());
     table
 }
 

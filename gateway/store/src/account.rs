@@ -1,7 +1,7 @@
 //! Accounts: the people who sign in to the portal and the console. Nodes never see these.
 //!
 //! An account belongs to teams ([`team`]), which are consumers with people; it comes by signing up or by an [`invitation`], and is
-//! signed in for as long as it has a [`session`].
+//! signed in for as long as it has a [`session`]. Programs of a person come with a [`token`].
 
 use std::fmt;
 
@@ -28,6 +28,7 @@ use crate::{
 pub mod invitation;
 pub mod session;
 pub mod team;
+pub mod token;
 
 /// Requests to sign up that may wait at once: anybody can ask, and a person has to read each.
 pub const PENDING_MAX: u32 = 1_000;
@@ -262,6 +263,8 @@ async fn decide(primary: &Primary, id: AccountId, state: AccountState, actor: &A
     let Some(row) = row else { return Err(other_state(&mut tx, id).await) };
     if state != AccountState::Active {
         session::end_all_on(&mut tx, id).await?;
+        // Whoever is let in again begins anew: a token may be why they were shut out.
+        token::revoke_all_on(&mut tx, id).await?;
     }
     tx.commit().await.map_err(StoreError::at_commit)?;
     row.into_info()

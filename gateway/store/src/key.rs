@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    actor::Actor,
+    actor::{Actor, ActorKind},
     error::StoreError,
     page::{Page, PageRequest},
     pool::{Primary, Reader},
@@ -74,6 +74,14 @@ pub struct KeyInfo {
     pub revoked_reason: Option<RevokedReason>,
     /// Who switched it off, if it is.
     pub disabled_by: Option<String>,
+}
+
+impl KeyInfo {
+    /// Whether an operator has switched it off: then its team does not switch it on again.
+    pub fn is_off_by_owner(&self) -> bool {
+        let account = ActorKind::Account.as_str();
+        self.disabled_by.as_deref().is_some_and(|by| by.split_once(':').is_none_or(|(kind, _)| kind != account))
+    }
 }
 
 /// A secret that was replaced.

@@ -7,18 +7,21 @@ use anyhow::{Context as _, Result, ensure};
 use harness::dev::Dev;
 use serde_json::Value;
 
+use super::person::Person;
 use super::report::Report;
 
 /// Which versions; a change of this text makes another environment.
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
-/// What the fuzzer is told. `@token@` is the operator's.
+/// What the fuzzer is told. `@token@` is the operator's, or a person's own, and `@team@` that person's.
 ///
 /// Names of what is there are mixed into what it makes up, so that it gets further than to a 404.
 /// A 422 for a lawful body is no fault where the body names what must exist, as a plan, or where a cursor has to be one of ours.
 const SETTINGS: &str = r#"
 [dictionaries]
 names = { values = ["demo", "default"] }
+teams = { values = ["@team@"] }
+applications = { values = ["@team@_demo"] }
 
 [parameters]
 "path.name" = { dictionary = "names", probability = 0.5 }
@@ -27,6 +30,8 @@ names = { values = ["demo", "default"] }
 "body.issuer" = { dictionary = "names", probability = 0.8 }
 "body.plan" = { dictionary = "names", probability = 0.8 }
 "body.tenant" = { dictionary = "names", probability = 0.8 }
+"path.team" = { dictionary = "teams", probability = 0.9 }
+"body.team" = { dictionary = "teams", probability = 0.8 }
 
 [headers]
 Authorization = "Bearer @token@"
@@ -41,6 +46,13 @@ include-operation-id = [
   "listRegions", "listDomains", "listIssuers", "listCertificateAuthorities", "listOperators", "listAccounts", "listApis", "listUpstreams", "listRoutes",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
+
+[[operations]]
+include-operation-id = ["createMyKey", "createMyApplication", "listMyKeys", "listMyApplications", "listMyRequests", "getMyUsage"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
+parameters."body.application" = { dictionary = "applications", probability = 0.8 }
+parameters."query.application" = { dictionary = "applications", probability = 0.8 }
+parameters."path.id" = { dictionary = "applications", probability = 0.5 }
 
 # A scanner's report counts with its signature alone, and that the fuzzer cannot make.
 [[operations]]
@@ -87,6 +99,24 @@ fn fingerprint(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
+/// By whose token it asks.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whose {
+    /// The operator's.
+    Operator,
+    /// A person's own.
+    Person,
+}
+
+impl Whose {
+    const fn settings(self) -> &'static str {
+        match self {
+            Self::Operator => "settings.toml",
+            Self::Person => "settings-of-person.toml",
+        }
+    }
+}
+
 /// A fuzzer with its target.
 pub(super) struct Fuzzer {
     program: PathBuf,
@@ -98,20 +128,22 @@ pub(super) struct Fuzzer {
 
 impl Fuzzer {
     /// Writes down what it has to know. The folder is the deployment's, and goes with it.
-    pub(super) fn prepare(dev: &Dev, document: &Value, seed: u64) -> Result<Self> {
+    pub(super) fn prepare(dev: &Dev, document: &Value, person: &Person, seed: u64) -> Result<Self> {
         let ready = dev.ready();
         let folder = ready.ca.with_file_name("fuzzer");
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("openapi.json"), document.to_string())?;
-        std::fs::write(folder.join("settings.toml"), SETTINGS.replace("@token@", &ready.operator_token))?;
+        for (whose, token) in [(Whose::Operator, &ready.operator_token), (Whose::Person, &person.token)] {
+            std::fs::write(folder.join(whose.settings()), SETTINGS.replace("@token@", token).replace("@team@", &person.team))?;
+        }
         Ok(Self { program: install()?, folder, ca: ready.ca.clone(), control: dev.writer()?.control.clone(), seed })
     }
 
     /// Fuzzes the chosen operations, with at most so many examples for each in each phase that makes them up.
-    pub(super) async fn run(&self, chosen: &[&str], examples: u64) -> Result<Report> {
+    pub(super) async fn run(&self, whose: Whose, chosen: &[&str], examples: u64) -> Result<Report> {
         let (summary, events) = (self.folder.join("summary.json"), self.folder.join("events.ndjson"));
         let output = tokio::process::Command::new(&self.program)
-            .args(["--config-file", "settings.toml", "run", "openapi.json", "--no-color", "--continue-on-failure"])
+            .args(["--config-file", whose.settings(), "run", "openapi.json", "--no-color", "--continue-on-failure"])
             .args(["--generation-database", "none", "--checks", "all", "--suppress-health-check", "all", "--warnings", "off"])
             .args(["--url", &self.control, "--seed", &self.seed.to_string(), "--max-examples", &examples.to_string()])
             .args(["--report", "json,ndjson"])

@@ -1,6 +1,7 @@
 //! A small HTTPS client for the control listener: one connection a call, one deadline, and problem documents as errors.
 
 use std::{
+    borrow::Cow,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use model::secret::SecretText;
+use model::{key::Purpose, secret::SecretText};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::Value;
@@ -34,7 +35,10 @@ const ANSWER_BYTES_MAX: usize = 32 << 20;
 /// Where Debian and its like keep the certificates of public authorities.
 const SYSTEM_CA_FILE: &str = "/etc/ssl/certs/ca-certificates.crt";
 
-const TOKEN_HELP: &str = "The operator token. On the command line every user of this machine can see it in the process \
+/// What people do under `/v1/my` as operators do under `/v1`.
+const PERSONAL: [&str; 3] = ["keys", "applications", "usage"];
+
+const TOKEN_HELP: &str = "The operator token, or a personal one. On the command line every user of this machine can see it in the process \
     list: rather set CAUSEWAY_TOKEN, or use --token-file";
 
 /// How the control plane is reached.
@@ -122,6 +126,11 @@ impl Sending<'_> {
     }
 }
 
+/// A text as one segment of a path (RFC 3986 section 3.3): it names what it says, and nothing else.
+pub(crate) fn segment(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace('+', "%20")
+}
+
 /// A client for one control listener.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -184,6 +193,14 @@ impl Client {
         self.call(path, &[], Sending::of(Method::PATCH, Some(body.to_string().into())), DEADLINE).await
     }
 
+    /// Removes a resource.
+    ///
+    /// # Errors
+    /// As for [`Self::get`].
+    pub(crate) async fn delete(&self, path: &str) -> anyhow::Result<Value> {
+        self.call(path, &[], Sending::of(Method::DELETE, None), DEADLINE).await
+    }
+
     /// Sends a document.
     ///
     /// # Errors
@@ -192,8 +209,19 @@ impl Client {
         self.call(path, query, Sending::of(Method::POST, Some(body.into())), DOCUMENT_DEADLINE).await
     }
 
+    /// Where a path lies for this token: what operators do under `/v1`, people do for their teams under `/v1/my`.
+    fn own<'p>(&self, path: &'p str) -> anyhow::Result<Cow<'p, str>> {
+        if !self.token.expose_secret().starts_with(Purpose::Personal.prefix()) || path == "/v1/my" || path.starts_with("/v1/my/") {
+            return Ok(path.into());
+        }
+        let rest = path.strip_prefix("/v1/").filter(|rest| PERSONAL.contains(&rest.split('/').next().unwrap_or_default()));
+        let rest = rest.context("this takes an operator token, and yours is a personal one (cw_my_...)")?;
+        Ok(format!("/v1/my/{rest}").into())
+    }
+
     async fn call(&self, path: &str, query: &[(&str, String)], sending: Sending<'_>, deadline: Duration) -> anyhow::Result<Value> {
-        let mut url = self.base.join(path).context("the control URL cannot hold this path")?;
+        let path = self.own(path)?;
+        let mut url = self.base.join(&path).context("the control URL cannot hold this path")?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }

@@ -69,6 +69,9 @@ struct List {
     /// Only keys of this application, by id or name.
     #[arg(long, value_name = "APPLICATION")]
     application: Option<String>,
+    /// Only keys of this team, by id or name; with a personal token, for whoever belongs to several.
+    #[arg(long, value_name = "TEAM")]
+    team: Option<String>,
     /// Only keys in this state.
     #[arg(long, value_parser = ["pending", "active", "disabled", "revoked"])]
     state: Option<String>,
@@ -139,6 +142,7 @@ pub(crate) async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
 async fn list(args: &List) -> anyhow::Result<ExitCode> {
     let mut query = vec![("limit", args.limit.to_string())];
     query.extend(args.application.clone().map(|application| ("application", application)));
+    query.extend(args.team.clone().map(|team| ("team", team)));
     query.extend(args.state.clone().map(|state| ("state", state)));
     query.extend(args.cursor.clone().map(|cursor| ("cursor", cursor)));
     let page = Client::new(&args.connection)?.get("/v1/keys", &query).await?;

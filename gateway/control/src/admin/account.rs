@@ -113,7 +113,7 @@ pub(crate) struct InviteOperator {
     role: String,
 }
 
-fn mail_address(text: &str) -> Result<(), ValidationError> {
+pub(crate) fn mail_address(text: &str) -> Result<(), ValidationError> {
     if email::is_address(text) {
         return Ok(());
     }

@@ -62,7 +62,7 @@ pub(crate) fn moment(text: &str, now: UtcMicros) -> Option<UtcMicros> {
 }
 
 /// Statuses from and to, both included.
-fn status_range(text: &str) -> Option<(u16, u16)> {
+pub(crate) fn status_range(text: &str) -> Option<(u16, u16)> {
     let number = |text: &str| text.parse::<u16>().ok().filter(|status| (100..=599).contains(status));
     if let Some(rest) = text.strip_prefix(">=") {
         return Some((number(rest)?, 599));

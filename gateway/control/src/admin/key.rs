@@ -7,24 +7,25 @@ pub(crate) mod wish;
 use axum::extract::{Path, State};
 use http::{HeaderMap, Uri};
 use model::{
-    change::KeyState,
+    change::{Environment, KeyState},
     id::ApplicationId,
     key::{self, Issued, KeyId},
     problem::{Denial, ProblemKind},
+    restriction::Restrictions,
+    time::UtcMicros,
 };
 use serde::Serialize;
 use store::{
+    actor::Actor,
     application::{ApplicationInfo, NoDefault},
     error::StoreError,
-    key::{Created, KeyFilter, KeyInfo, NewKey},
+    key::{Call, Created, KeyFilter, KeyInfo, NewKey},
     pool::Primary,
     write::Written,
 };
 
-use self::{
-    view::{IssuedBefore, IssuedKey, Key, ShownKey},
-    wish::CreateKey,
-};
+pub(crate) use self::view::{IssuedBefore, IssuedKey, Key, RevokedKey, ShownKey};
+use self::wish::CreateKey;
 use crate::{
     admin::{Reply, authority_revision, page_request, read, store_refusal},
     body::JsonBody,
@@ -39,7 +40,7 @@ use crate::{
 const EXPIRES_IN_DEFAULT_SECONDS: u32 = 365 * 24 * 60 * 60;
 
 /// How often a new key is drawn: an id that is taken is one in 10^21.
-pub(crate) const DRAWS_MAX: u8 = 3;
+const DRAWS_MAX: u8 = 3;
 
 /// `POST /v1/keys`: the only answer that ever holds this secret. With an `Idempotency-Key`, the same call again is answered with
 /// the key that it made, and `"secret": null`.
@@ -55,45 +56,95 @@ pub(crate) async fn create(
     let restrictions = body.restrictions();
     wish::known_routes(&primary, restrictions.routes.as_deref().unwrap_or_default()).await?;
     let lifetime = i64::from(body.expires_in.unwrap_or(EXPIRES_IN_DEFAULT_SECONDS));
-    let expires_at = state.now().wall.plus_seconds(lifetime);
-    for _ in 0..DRAWS_MAX {
-        let issued = draw(|state| key::issue(body.environment.purpose(), state.peppers(), &state.random32(), &state.random32()), &state)?;
-        let new = NewKey {
-            issued: &issued,
-            name: &body.name,
-            application: application.id,
-            scopes: body.scopes.as_deref(),
-            plan: body.plan.as_deref(),
-            restrictions: &restrictions,
-            state: if body.pending { KeyState::Pending } else { KeyState::Active },
-            expires_at,
-            call,
-            at_most: None,
-        };
-        match store::key::create(&primary, new, &permit.actor()).await {
-            Ok(Created::New(written)) => return Ok(created(written, &issued)),
-            Ok(Created::Before(before)) => return Ok(created_before(before)),
-            Err(StoreError::Conflict { constraint, .. }) if constraint == "api_key_pk" => {}
-            Err(StoreError::NotFound { what: "plan", .. }) => return Err(Refusal::field("/plan", "unknown", "is not the name of a plan")),
-            Err(error) => return Err(store_refusal(&error)),
-        }
+    let order = Order {
+        name: &body.name,
+        application: application.id,
+        environment: body.environment,
+        scopes: body.scopes.as_deref(),
+        plan: body.plan.as_deref(),
+        restrictions: &restrictions,
+        state: if body.pending { KeyState::Pending } else { KeyState::Active },
+        expires_at: state.now().wall.plus_seconds(lifetime),
+        call,
+        at_most: None,
+    };
+    match order.issue(&state, &primary, &permit.actor()).await? {
+        Ok(Ordered::New(written, issued)) => Ok(created(*written, &issued, "/v1/keys")),
+        Ok(Ordered::Before(before)) => Ok(created_before(*before)),
+        Err(StoreError::NotFound { what: "plan", .. }) => Err(Refusal::field("/plan", "unknown", "is not the name of a plan")),
+        Err(error) => Err(store_refusal(&error)),
     }
-    tracing::error!("three drawn key ids were all taken: the source of randomness repeats itself");
-    Err(Refusal::internal())
 }
 
-fn created(written: Written<KeyInfo>, issued: &Issued) -> Reply {
+/// What a new key is to be, once its texts are values.
+#[derive(Debug)]
+pub(crate) struct Order<'o> {
+    pub(crate) name: &'o str,
+    pub(crate) application: ApplicationId,
+    pub(crate) environment: Environment,
+    pub(crate) scopes: Option<&'o [String]>,
+    pub(crate) plan: Option<&'o str>,
+    pub(crate) restrictions: &'o Restrictions,
+    pub(crate) state: KeyState,
+    pub(crate) expires_at: UtcMicros,
+    /// The call that may be sent again.
+    pub(crate) call: Option<Call>,
+    /// Keys that the application may have.
+    pub(crate) at_most: Option<u32>,
+}
+
+/// What became of an order.
+#[derive(Debug)]
+pub(crate) enum Ordered {
+    /// A key, and the only moment at which its text exists here.
+    New(Box<Written<KeyInfo>>, Issued),
+    /// An earlier call has made it.
+    Before(Box<KeyInfo>),
+}
+
+impl Order<'_> {
+    /// Draws a key and stores it. The inner error is the store's, for words that fit the caller.
+    pub(crate) async fn issue(&self, state: &ControlState, primary: &Primary, actor: &Actor) -> Result<Result<Ordered, StoreError>, Refusal> {
+        for _ in 0..DRAWS_MAX {
+            let issued = draw(|state| key::issue(self.environment.purpose(), state.peppers(), &state.random32(), &state.random32()), state)?;
+            let new = NewKey {
+                issued: &issued,
+                name: self.name,
+                application: self.application,
+                scopes: self.scopes,
+                plan: self.plan,
+                restrictions: self.restrictions,
+                state: self.state,
+                expires_at: self.expires_at,
+                call: self.call,
+                at_most: self.at_most,
+            };
+            return Ok(match store::key::create(primary, new, actor).await {
+                Ok(Created::New(written)) => Ok(Ordered::New(Box::new(written), issued)),
+                Ok(Created::Before(before)) => Ok(Ordered::Before(Box::new(before))),
+                Err(StoreError::Conflict { constraint, .. }) if constraint == "api_key_pk" => continue,
+                Err(error) => Err(error),
+            });
+        }
+        tracing::error!("three drawn key ids were all taken: the source of randomness repeats itself");
+        Err(Refusal::internal())
+    }
+}
+
+/// A key that was just made, with its secret.
+pub(crate) fn created(written: Written<KeyInfo>, issued: &Issued, folder: &str) -> Reply {
     let id = written.item.id;
-    Reply::created(&with_secret(written, issued), format!("/v1/keys/{id}")).about(format!("key:{id}"))
+    Reply::created(&with_secret(written, issued), format!("{folder}/{id}")).about(format!("key:{id}"))
 }
 
-fn created_before(key: KeyInfo) -> Reply {
+/// A key that an earlier call has made.
+pub(crate) fn created_before(key: KeyInfo) -> Reply {
     let object = format!("key:{}", key.id);
     Reply::ok(&IssuedBefore { key: key.into(), secret: () }).about(object).replayed()
 }
 
 /// A key with its new secret, which is shown here and never again.
-fn with_secret(written: Written<KeyInfo>, issued: &Issued) -> impl Serialize {
+pub(crate) fn with_secret(written: Written<KeyInfo>, issued: &Issued) -> impl Serialize {
     IssuedKey { key: written.item.into(), revision: authority_revision(written.revisions), secret: issued.text.expose_secret().to_owned() }
 }
 
@@ -161,8 +212,13 @@ pub(crate) async fn list(State(state): State<ControlState>, _: Permit, uri: Uri)
 pub(crate) async fn show(State(state): State<ControlState>, _: Permit, Path(id): Path<String>) -> Result<Reply, Refusal> {
     let id = KeyId::parse(&id).ok_or_else(|| Refusal::not_found("key"))?;
     let key = read!(state, |reader| store::key::get(reader, &id))?;
-    let last = read!(state, |reader| store::usage::last_use(reader, &id))?;
-    let previous_requests_30s = read!(state, |reader| store::usage::old_secret_requests(reader, &id))?;
+    shown(&state, key).await
+}
+
+/// A key, with what it is used for.
+pub(crate) async fn shown(state: &ControlState, key: KeyInfo) -> Result<Reply, Refusal> {
+    let last = read!(state, |reader| store::usage::last_use(reader, &key.id))?;
+    let previous_requests_30s = read!(state, |reader| store::usage::old_secret_requests(reader, &key.id))?;
     Ok(Reply::ok(&ShownKey { key: key.into(), last_used: last.map(Into::into), previous_requests_30s }))
 }
 

@@ -29,38 +29,59 @@ enum Form {
     Csv,
 }
 
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) filter: UsageFilter,
+    form: Form,
+}
+
 /// `GET /v1/usage`: points at which there was use, oldest first. The last one may still grow.
 pub(crate) async fn series(State(state): State<ControlState>, _: Permit, uri: Uri) -> Result<Response, Refusal> {
     let mut query = Query::of(&uri);
-    let now = state.now().wall;
-    let step = query.read("step", "must be `minute`, `hour` or `day`", step).unwrap_or(Step::Hour);
-    let length = i64::try_from(step.length().as_micros()).unwrap_or(i64::MAX);
-    let time = "must be a time like 2026-01-31T12:00:00Z, or how long ago, like 15m";
-    let until = query.read("until", time, |text| moment(text, now)).unwrap_or(UtcMicros(now.0.saturating_add(length)));
-    let since = query.read("since", time, |text| moment(text, now)).unwrap_or(UtcMicros(until.0.saturating_sub(25 * length)));
-    let since = UtcMicros(since.0 - since.0.rem_euclid(length));
-    if until.0.saturating_sub(since.0) / length > POINTS_MAX {
-        query.refuse("since", "range", "is too far from `until` for this step: at most 1500 points are shown");
-    }
-    let form = query
-        .read("format", "must be `json` or `csv`", |text| match text {
-            "json" => Some(Form::Json),
-            "csv" => Some(Form::Csv),
-            _ => None,
-        })
-        .unwrap_or(Form::Json);
-    let filter = UsageFilter {
-        key_id: query.read("key", "must be the id of a key: twelve letters and digits", KeyId::parse),
-        application: query.text("application"),
-        route: query.text("route"),
-        since,
-        until,
-        step,
-    };
+    let mut asked = Asked::read(&mut query, state.now().wall);
+    asked.filter.route = query.text("route");
     query.finish()?;
+    answer(&state, &asked).await
+}
+
+impl Asked {
+    /// Takes everything but the route.
+    pub(crate) fn read(query: &mut Query, now: UtcMicros) -> Self {
+        let step = query.read("step", "must be `minute`, `hour` or `day`", step).unwrap_or(Step::Hour);
+        let length = i64::try_from(step.length().as_micros()).unwrap_or(i64::MAX);
+        let time = "must be a time like 2026-01-31T12:00:00Z, or how long ago, like 15m";
+        let until = query.read("until", time, |text| moment(text, now)).unwrap_or(UtcMicros(now.0.saturating_add(length)));
+        let since = query.read("since", time, |text| moment(text, now)).unwrap_or(UtcMicros(until.0.saturating_sub(25 * length)));
+        let since = UtcMicros(since.0 - since.0.rem_euclid(length));
+        if until.0.saturating_sub(since.0) / length > POINTS_MAX {
+            query.refuse("since", "range", "is too far from `until` for this step: at most 1500 points are shown");
+        }
+        let form = query
+            .read("format", "must be `json` or `csv`", |text| match text {
+                "json" => Some(Form::Json),
+                "csv" => Some(Form::Csv),
+                _ => None,
+            })
+            .unwrap_or(Form::Json);
+        let filter = UsageFilter {
+            key_id: query.read("key", "must be the id of a key: twelve letters and digits", KeyId::parse),
+            application: query.text("application"),
+            route: None,
+            since,
+            until,
+            step,
+        };
+        Self { filter, form }
+    }
+}
+
+/// The points that are asked for.
+pub(crate) async fn answer(state: &ControlState, asked: &Asked) -> Result<Response, Refusal> {
+    let UsageFilter { since, until, step, .. } = asked.filter;
     let replica = state.replica().map_err(|error| store_refusal(&error))?;
-    let points = store::usage::series(&replica, &filter).await.map_err(|error| store_refusal(&error))?;
-    Ok(match form {
+    let points = store::usage::series(&replica, &asked.filter).await.map_err(|error| store_refusal(&error))?;
+    Ok(match asked.form {
         Form::Csv => csv(&points),
         Form::Json => {
             let (since, until, items) = (instant(since), instant(until), points.iter().map(UsagePoint::from).collect());
@@ -136,14 +157,18 @@ impl From<&Point> for UsagePoint {
 
 /// How [`series`] is described.
 pub(crate) fn series_doc() -> Doc {
-    Doc::new("getUsage", "Shows what keys were used for, as the access log has it")
-        .query_as("step", form::word(["minute", "hour", "day"]).into(), "How long a point is; an hour when absent.")
-        .query::<form::Moment>("since", "From when on; 25 steps before `until` when absent. At most 1,500 points are shown.")
-        .query::<form::Moment>("until", "Until when; now when absent.")
-        .query_as("format", form::word(["json", "csv"]).into(), "How the answer is written; as JSON when absent.")
+    parameters(Doc::new("getUsage", "Shows what keys were used for, as the access log has it"))
         .query::<form::KeyId>("key", "Only this key.")
         .query_text("application", "Only keys of this application, by name.")
         .query_text("route", "Only on this route, by name.")
+}
+
+/// What both kinds of callers can say, and what they are answered.
+pub(crate) fn parameters(doc: Doc) -> Doc {
+    doc.query_as("step", form::word(["minute", "hour", "day"]).into(), "How long a point is; an hour when absent.")
+        .query::<form::Moment>("since", "From when on; 25 steps before `until` when absent. At most 1,500 points are shown.")
+        .query::<form::Moment>("until", "Until when; now when absent.")
+        .query_as("format", form::word(["json", "csv"]).into(), "How the answer is written; as JSON when absent.")
         .answers::<Usage>(200, "The points.")
         .answers_with(200, "The points.", "text/csv; charset=utf-8", form::text("RFC 4180, with a line of names.").into())
 }

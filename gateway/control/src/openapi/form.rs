@@ -12,7 +12,7 @@ use model::{
 use serde::Serialize;
 use serde_json::{Value, json};
 use store::{
-    account::AccountState,
+    account::{AccountState, team},
     apply::ResourceKind,
     key::{RevokedReason, life::WhileRolling},
     tenant::ManagedBy,
@@ -64,6 +64,10 @@ forms! {
     Name = pattern("^[a-z0-9][a-z0-9_-]{0,62}$");
     /// A text of one line with a visible character.
     Label = lengths(pattern(&printable()), 1, 80);
+    /// A short text of one line with a visible character.
+    ShortLabel = lengths(pattern(&printable()), 1, 30);
+    /// What somebody may do in a team.
+    TeamRole = one_of([team::TeamRole::Owner, team::TeamRole::Developer, team::TeamRole::Viewer]);
     /// An id or a name.
     Reference = lengths(ObjectBuilder::new().schema_type(Type::String), 1, 80);
     /// The public id of a key or of an operator token.

@@ -32,6 +32,8 @@ pub(crate) enum Access {
     Signed,
     /// An operator whose role allows this.
     Operator(Action),
+    /// Whoever has an account, by a token of their own. The name of what it is in records, where it is recorded.
+    Member(Option<&'static str>),
 }
 
 impl From<Action> for Access {
@@ -249,6 +251,9 @@ pub(super) fn describe(entry: &Entry, shared: &mut BTreeMap<String, RefOr<Respon
         let facts = json!({ "action": action.code(), "recorded": action.recording() == Recording::Required, "roles": roles });
         operation = operation.extensions(Some(form::keyword("x-causeway", facts)));
     }
+    if let Access::Member(Some(act)) = access {
+        operation = operation.extensions(Some(form::keyword("x-causeway", json!({ "action": act, "recorded": true }))));
+    }
     for (status, answer) in &doc.answers {
         operation = operation.response(status.to_string(), answer.clone());
     }
@@ -279,6 +284,18 @@ fn refusals(entry: &Entry) -> Vec<ProblemKind> {
             kinds.retain(|kind| !matches!(kind, ProblemKind::ResourceNotFound | ProblemKind::ContentTypeUnsupported));
             kinds.extend([ProblemKind::CredentialsInvalid, ProblemKind::RouteNotFound]);
             kinds.extend([ProblemKind::Overloaded, ProblemKind::AuditUnavailable, ProblemKind::DatabaseUnavailable]);
+        }
+        Access::Member(act) => {
+            kinds.extend([
+                ProblemKind::CredentialsMissing,
+                ProblemKind::CredentialsInvalid,
+                ProblemKind::Overloaded,
+                ProblemKind::DatabaseUnavailable,
+            ]);
+            if act.is_some() {
+                // What somebody is in a team may not be enough for an act.
+                kinds.extend([ProblemKind::RoleInsufficient, ProblemKind::AuditUnavailable]);
+            }
         }
         Access::Operator(_) => {
             // A refusal by policy is recorded, whatever the action is.

@@ -11,6 +11,7 @@ pub(super) mod problems;
 pub(super) mod requests;
 pub(super) mod sign;
 pub(super) mod team;
+pub(super) mod tokens;
 pub(super) mod try_it;
 pub(super) mod usage;
 
@@ -25,6 +26,9 @@ use crate::{
     state::ControlState,
     trail::Object,
 };
+
+/// Characters of the team's name before the name of an application.
+const TEAM_CHARACTERS: usize = 40;
 
 /// The most that one page lists.
 const LISTED_MAX: u32 = 100;
@@ -66,6 +70,12 @@ fn slug(text: &str, max: usize) -> String {
     if slug.is_empty() { "team".to_owned() } else { slug.to_owned() }
 }
 
+/// What an application of a team is called in the deployment: its team's name and its own, together within the 63 characters of a name.
+pub(super) fn application_name(team: &str, wish: &str) -> String {
+    let team: String = team.chars().take(TEAM_CHARACTERS).collect();
+    format!("{team}_{}", slug(wish, 63 - 1 - TEAM_CHARACTERS))
+}
+
 /// Names for the consumer of a new team: what it calls itself, and something that nobody chooses. Routes and gateway files know consumers
 /// by their names, so a stranger must not take the name that one of them means.
 pub(crate) fn team_names(state: &ControlState, organization: &str) -> [String; 3] {
@@ -74,7 +84,7 @@ pub(crate) fn team_names(state: &ControlState, organization: &str) -> [String; 3
 }
 
 /// Whether an act failed because of this constraint.
-fn is_conflict(error: &StoreError, name: &str) -> bool {
+pub(super) fn is_conflict(error: &StoreError, name: &str) -> bool {
     matches!(error, StoreError::Conflict { constraint, .. } if constraint == name)
 }
 

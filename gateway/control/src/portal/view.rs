@@ -53,7 +53,7 @@ impl Frame {
 }
 
 /// What pages say after an act.
-const DONE: [(&str, &str); 16] = [
+const DONE: [(&str, &str); 17] = [
     ("application-deleted", "The application is deleted, and its keys have ended."),
     ("application-created", "The application is made. It needs a key next."),
     ("key-disabled", "The key is switched off."),
@@ -64,6 +64,7 @@ const DONE: [(&str, &str); 16] = [
     ("role-changed", "The role is changed."),
     ("member-removed", "The member is removed."),
     ("password-changed", "The password is changed; every other session has ended."),
+    ("token-revoked", "The token is revoked; it may be taken for some seconds elsewhere."),
     ("signed-out", "You are signed out."),
     ("account-approved", "The account is approved."),
     ("account-refused", "The request is refused."),

@@ -4,6 +4,7 @@ mod invitation;
 mod limits;
 mod session;
 mod team;
+mod token;
 
 use futures_util::future::join_all;
 use model::{id::AccountId, portal::SignUpDoc};

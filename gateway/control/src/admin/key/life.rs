@@ -10,7 +10,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use store::{
     error::StoreError,
     key::{
-        KeyInfo, RevokedReason,
+        KeyInfo, Revoked, RevokedReason,
         life::{KeyChange, Patch, Roll},
     },
     write::Written,
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// A day: how long the secret before is taken when nothing is said.
-const OVERLAP_DEFAULT_SECONDS: u32 = 24 * 60 * 60;
+pub(crate) const OVERLAP_DEFAULT_SECONDS: u32 = 24 * 60 * 60;
 
 /// `POST /v1/keys/{id}/roll`: the only answer that ever holds the new secret.
 pub(crate) async fn roll(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>, request: Request) -> Result<Reply, Refusal> {
@@ -120,18 +120,22 @@ pub(crate) async fn revoke(State(state): State<ControlState>, permit: Permit, Pa
     let wish: RevokeKey = optional_body(request).await?;
     let reason = if wish.leaked { RevokedReason::Leaked } else { RevokedReason::Asked };
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
-    let revoked = store::key::revoke(&primary, &id, reason, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
+    Ok(revoked(id, store::key::revoke(&primary, &id, reason, &permit.actor()).await.map_err(|error| store_refusal(&error))?))
+}
+
+/// A key that was revoked, now or before.
+pub(crate) fn revoked(id: KeyId, revoked: Revoked) -> Reply {
     let (revision, committed_at) = (authority_revision(revoked.revisions), instant(revoked.at));
     let view = RevokedKey { id, state: KeyState::Revoked, revision, committed_at, already_revoked: revoked.already };
-    Ok(Reply::ok(&view).about(object(&id)))
+    Reply::ok(&view).about(object(&id))
 }
 
 /// How a key is revoked.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields, default)]
-struct RevokeKey {
+pub(crate) struct RevokeKey {
     /// It was seen where everybody can read it.
-    leaked: bool,
+    pub(crate) leaked: bool,
 }
 
 /// A body that says nothing.
@@ -154,12 +158,12 @@ fn key_id(text: &str) -> Result<KeyId, Refusal> {
     KeyId::parse(text).ok_or_else(|| Refusal::not_found("key"))
 }
 
-fn object(id: &KeyId) -> String {
+pub(crate) fn object(id: &KeyId) -> String {
     format!("key:{id}")
 }
 
 /// A key after a change, and the revision that nodes have to reach to know it.
-fn changed(written: Written<KeyInfo>) -> Reply {
+pub(crate) fn changed(written: Written<KeyInfo>) -> Reply {
     let object = object(&written.item.id);
     Reply::ok(&Changed::<Key>::from(written)).about(object)
 }

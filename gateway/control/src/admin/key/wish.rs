@@ -32,7 +32,7 @@ use crate::{
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// The longest key of a call, in characters.
-pub(super) const CALL_KEY_MAX: usize = 255;
+pub(crate) const CALL_KEY_MAX: usize = 255;
 
 /// What a key is asked for with.
 #[derive(Debug, Serialize, Deserialize, Validate, ToSchema)]
@@ -41,19 +41,19 @@ pub(crate) struct CreateKey {
     /// What its owner calls it.
     #[validate(length(min = 1, max = 80, message = "must have 1 to 80 characters"), custom(function = printable))]
     #[schema(value_type = form::Label)]
-    pub(super) name: String,
+    pub(crate) name: String,
     /// The id or the name of the application; the default one when absent.
     #[validate(length(min = 1, max = 80, message = "must be the id or the name of an application"))]
     #[schema(value_type = Option<form::Reference>)]
-    pub(super) application: Option<String>,
+    pub(crate) application: Option<String>,
     /// Its own scopes: the application's when absent, none when empty.
     #[validate(custom(function = scope_list))]
     #[schema(value_type = Option<form::Scopes>)]
-    pub(super) scopes: Option<Vec<String>>,
+    pub(crate) scopes: Option<Vec<String>>,
     /// The name of its own plan: the application's when absent.
     #[validate(custom(function = plain_name))]
     #[schema(value_type = Option<form::Name>)]
-    pub(super) plan: Option<String>,
+    pub(crate) plan: Option<String>,
     /// Names of the routes that it may be used on: all when absent, none when empty.
     #[validate(custom(function = route_list))]
     #[schema(value_type = Option<form::Routes>)]
@@ -70,19 +70,19 @@ pub(crate) struct CreateKey {
     #[validate(range(min = 60, max = 315_360_000, message = "must be 60 (a minute) to 315360000 (ten years) seconds"))]
     #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 60, maximum = 315_360_000)]
-    pub(super) expires_in: Option<u32>,
+    pub(crate) expires_in: Option<u32>,
     /// For which traffic.
     #[serde(default)]
     #[schema(value_type = form::Traffic)]
-    pub(super) environment: Environment,
+    pub(crate) environment: Environment,
     /// It waits for approval before it can be used.
     #[serde(default)]
-    pub(super) pending: bool,
+    pub(crate) pending: bool,
 }
 
 impl CreateKey {
     /// Where the key may be used.
-    pub(super) fn restrictions(&self) -> Restrictions {
+    pub(crate) fn restrictions(&self) -> Restrictions {
         Restrictions { routes: boxed(self.routes.clone()), methods: boxed(self.methods.clone()), addresses: networks(self.addresses.as_deref()) }
     }
 }
@@ -146,20 +146,20 @@ impl ChangeKey {
 /// How a key is rolled.
 #[derive(Debug, Default, Deserialize, Validate, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct RollKey {
+pub(crate) struct RollKey {
     /// Seconds for which the secret before is taken too; a day when absent, not at all when 0.
     #[validate(range(max = 2_592_000, message = "must be 0 to 2592000 (thirty days) seconds"))]
     #[serde(default, deserialize_with = "whole")]
     #[schema(maximum = 2_592_000)]
-    pub(super) overlap: Option<u32>,
+    pub(crate) overlap: Option<u32>,
     /// What becomes of an overlap that is not over: it is in the way when nothing is said.
     #[serde(default)]
     #[schema(value_type = form::Rolling)]
-    pub(super) while_rolling: WhileRolling,
+    pub(crate) while_rolling: WhileRolling,
 }
 
 /// Refuses restrictions to routes that do not exist: a misspelled name would make a key that never works.
-pub(super) async fn known_routes(primary: &Primary, routes: &[Box<str>]) -> Result<(), Refusal> {
+pub(crate) async fn known_routes(primary: &Primary, routes: &[Box<str>]) -> Result<(), Refusal> {
     if routes.is_empty() {
         return Ok(());
     }
@@ -172,7 +172,7 @@ pub(super) async fn known_routes(primary: &Primary, routes: &[Box<str>]) -> Resu
 }
 
 /// The call that may be repeated, if it says so. The key of another operator's call is another key.
-pub(super) fn call(headers: &HeaderMap, actor: &Actor, body: &CreateKey) -> Result<Option<Call>, Refusal> {
+pub(crate) fn call(headers: &HeaderMap, actor: &Actor, body: &CreateKey) -> Result<Option<Call>, Refusal> {
     let mut values = headers.get_all(IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().ok().map(str::trim).filter(|text| (1..=CALL_KEY_MAX).contains(&text.len()));

@@ -5,24 +5,21 @@ use axum::{
     extract::{Path, RawQuery, State},
     response::Response,
 };
-use model::{
-    change::KeyState,
-    problem::{Denial, ProblemKind},
-    time::UtcMicros,
-};
+use model::{change::KeyState, time::UtcMicros};
 use store::{
-    application::{ApplicationFilter, ApplicationInfo, NewApplication},
+    application::{ApplicationFilter, ApplicationInfo},
     key::{KeyFilter, KeyInfo, RevokedReason},
     page::PageRequest,
     tenant::ManagedBy,
     usage::LastUse,
 };
 
-use super::{LISTED_MAX, application, is_conflict, keys::KeyWish, primary, short, slug, team, to, usage::Bar};
+use super::{LISTED_MAX, application, is_conflict, keys::KeyWish, primary, short, team, to, usage::Bar};
 use crate::{
     admin::{read, store_refusal},
     portal::{
         fields::{Fields, Wrong},
+        my,
         rights::{self, Right},
         session::{SignedIn, minute},
         site::{self, Site},
@@ -32,10 +29,6 @@ use crate::{
     state::ControlState,
 };
 
-/// Applications of one team.
-const OF_TEAM_MAX: u32 = 20;
-/// Characters of the team's name before the name of an application: both together have at most 63.
-const TEAM_CHARACTERS: usize = 40;
 /// A key that was not used for so many days is shown as unused.
 const UNUSED_DAYS: i64 = 90;
 /// A key that ends within so many days is shown as ending.
@@ -104,15 +97,7 @@ pub(in crate::portal) async fn create(State(state): State<ControlState>, visitor
     let consumer = team(&chosen)?;
     let membership = visitor.may(consumer, Right::Applications, "team")?;
     if wrong.is_empty() {
-        if membership.tenant != site.tenant {
-            let text = "this team belongs to another tenant than the portal; its applications are made by the API's owner";
-            return Err(Denial::new(ProblemKind::RoleInsufficient, text).into());
-        }
-        let team: String = membership.consumer_name.chars().take(TEAM_CHARACTERS).collect();
-        let name = format!("{team}_{}", slug(&wish, 63 - 1 - TEAM_CHARACTERS));
-        let new =
-            NewApplication { name: &name, consumer, plan: site.portal.plan.as_deref(), scopes: &site.portal.scopes, at_most: Some(OF_TEAM_MAX) };
-        match store::application::create(&primary(&state)?, new, &visitor.actor()).await {
+        match my::made(&state, &site, &visitor, membership, &wish).await? {
             Ok(written) => {
                 let id = written.item.id;
                 return Ok(to(&format!("/portal/applications/{id}?done=application-created"), format!("application:{id}")));

@@ -20,7 +20,7 @@ use store::{
     application::ApplicationInfo,
     error::StoreError,
     key::{
-        Created, KeyInfo, NewKey, RevokedReason,
+        KeyInfo, RevokedReason,
         life::{Roll, WhileRolling},
     },
     node::NodeInfo,
@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     admin::{
-        key::{DRAWS_MAX, draw},
+        key::{Order, Ordered, draw},
         read, store_refusal,
     },
     portal::{
@@ -53,7 +53,7 @@ use crate::{
 };
 
 /// Keys of one application that are not revoked.
-const OF_APPLICATION_MAX: u32 = 50;
+pub(in crate::portal) const OF_APPLICATION_MAX: u32 = 50;
 const DAY_SECONDS: i64 = 86_400;
 /// Overlaps that a form offers, in hours.
 const OVERLAPS: [(&str, i64); 5] = [("none: the old secret ends at once", 0), ("1 hour", 1), ("24 hours", 24), ("7 days", 168), ("30 days", 720)];
@@ -146,28 +146,25 @@ async fn issued(
         Err(wrong) => return Ok(Err(wrong)),
     };
     let restrictions = Restrictions { addresses, ..Restrictions::default() };
-    let purpose = if wish.is_test { Environment::Test } else { Environment::Live }.purpose();
-    let expires_at = state.now().wall.plus_seconds(wish.days * DAY_SECONDS);
-    for _ in 0..DRAWS_MAX {
-        let issued = draw(|state| key::issue(purpose, state.peppers(), &state.random32(), &state.random32()), state)?;
-        let new = NewKey {
-            scopes: wish.scopes.as_deref(),
-            restrictions: &restrictions,
-            at_most: Some(OF_APPLICATION_MAX),
-            ..NewKey::of(&issued, &wish.name, application, expires_at)
-        };
-        match store::key::create(&primary(state)?, new, &visitor.actor()).await {
-            Ok(Created::New(written)) => return Ok(Ok((written, issued))),
-            // Only a call with a key of its own can have been made before.
-            Ok(Created::Before(_)) => return Err(Refusal::internal()),
-            Err(StoreError::Conflict { constraint, .. }) if constraint == "api_key_pk" => {}
-            Err(error) if is_conflict(&error, "key_count") => {
-                return Ok(Err(Wrong::one("name", "an application has at most 50 keys; revoke one first")));
-            }
-            Err(error) => return Err(store_refusal(&error)),
-        }
+    let order = Order {
+        name: &wish.name,
+        application,
+        environment: if wish.is_test { Environment::Test } else { Environment::Live },
+        scopes: wish.scopes.as_deref(),
+        plan: None,
+        restrictions: &restrictions,
+        state: KeyState::Active,
+        expires_at: state.now().wall.plus_seconds(wish.days * DAY_SECONDS),
+        call: None,
+        at_most: Some(OF_APPLICATION_MAX),
+    };
+    match order.issue(state, &primary(state)?, &visitor.actor()).await? {
+        Ok(Ordered::New(written, issued)) => Ok(Ok((*written, issued))),
+        // Only a call with a key of its own can have been made before.
+        Ok(Ordered::Before(_)) => Err(Refusal::internal()),
+        Err(error) if is_conflict(&error, "key_count") => Ok(Err(Wrong::one("name", "an application has at most 50 keys; revoke one first"))),
+        Err(error) => Err(store_refusal(&error)),
     }
-    Err(Refusal::internal())
 }
 
 async fn shown_once(
@@ -413,8 +410,7 @@ async fn switch(
     let key = found(state, visitor, id, Right::Keys).await?;
     fields.finish()?;
     // What the API's owner has switched off, a team does not switch on again.
-    let by_owner = key.disabled_by.as_deref().is_some_and(|by| !by.starts_with("account:"));
-    if by_owner && into == KeyState::Active {
+    if key.is_off_by_owner() && into == KeyState::Active {
         let wrong = Wrong::one("state", "the API's owner has switched this key off; ask them");
         return view::form(&wrong.clone(), &key_page(state, visitor, &key, wrong).await?);
     }

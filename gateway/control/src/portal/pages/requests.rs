@@ -30,7 +30,7 @@ use crate::{
 /// Requests of one page.
 const PAGE: u32 = 50;
 /// What is searched when nothing is said.
-const DAYS: i64 = 7;
+pub(in crate::portal) const DAYS: i64 = 7;
 
 #[derive(Debug, Template)]
 #[template(path = "portal/requests.html")]
@@ -106,7 +106,7 @@ fn chosen_team<'v>(visitor: &'v SignedIn, chosen: Option<&str>) -> Result<Option
 }
 
 /// What the log has of a team: answers to its requests.
-fn of_team(membership: &Membership) -> AuditFilter {
+pub(in crate::portal) fn of_team(membership: &Membership) -> AuditFilter {
     AuditFilter {
         tenant: Some(membership.tenant.clone()),
         consumer: Some(membership.consumer_name.clone()),
@@ -140,7 +140,7 @@ fn line(item: &AuditItem, membership: &Membership) -> Line {
 }
 
 /// What of a record its own caller may see, under names for people.
-const SHOWN: [(&str, &str); 18] = [
+pub(in crate::portal) const SHOWN: [(&str, &str); 18] = [
     ("time", "Time"),
     ("phase", "Record"),
     ("method", "Method"),

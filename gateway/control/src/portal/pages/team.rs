@@ -130,21 +130,35 @@ pub(in crate::portal) async fn invite(
     if role.is_none() {
         fields.refuse("role", "must be one of the list");
     }
+    let mut wrong = fields.finish()?;
+    if let (Some(role), true) = (role, wrong.is_empty()) {
+        if let Some((_, link)) = invited(&state, &visitor, consumer, &email, role).await? {
+            let page = shown(&state, &visitor, consumer, String::new(), Wrong::default()).await?;
+            return view::page(&Team { link: Some((email, link)), ..page });
+        }
+        wrong = Wrong::one("email", "has to wait: 50 invitations are open; withdraw one first");
+    }
+    view::form(&wrong.clone(), &shown(&state, &visitor, consumer, email, wrong).await?)
+}
+
+/// Invites somebody to a team: the invitation, and its link, which exists here alone. `None` when too many are open.
+pub(in crate::portal) async fn invited(
+    state: &ControlState,
+    visitor: &SignedIn,
+    consumer: ConsumerId,
+    email: &str,
+    role: TeamRole,
+) -> Result<Option<(Invitation, String)>, Refusal> {
     let open = read!(state, |reader| invitation::of_team(reader, consumer))?;
     if open.len() >= INVITATIONS_MAX {
-        fields.refuse("email", "has to wait: 50 invitations are open; withdraw one first");
+        return Ok(None);
     }
-    let wrong = fields.finish()?;
-    let (Some(role), true) = (role, wrong.is_empty()) else {
-        return view::form(&wrong.clone(), &shown(&state, &visitor, consumer, email, wrong).await?);
-    };
     let code = BASE64URL_NOPAD.encode(&state.random32());
     let expires_at = state.now().wall.plus_seconds(INVITATION_DAYS * 86_400);
-    let new = NewInvitation { digest: &fingerprint_plain(code.as_bytes()), email: &email, team: Some((consumer, role)), role: None, expires_at };
-    invitation::create(&primary(&state)?, new, &visitor.actor()).await.map_err(|error| store_refusal(&error))?;
-    let page = shown(&state, &visitor, consumer, String::new(), Wrong::default()).await?;
+    let new = NewInvitation { digest: &fingerprint_plain(code.as_bytes()), email, team: Some((consumer, role)), role: None, expires_at };
+    let made = invitation::create(&primary(state)?, new, &visitor.actor()).await.map_err(|error| store_refusal(&error))?;
     // The code stands behind a `#`: browsers keep that part to themselves, so that no log on the way has it.
-    view::page(&Team { link: Some((email, format!("/portal/invitation#{code}"))), ..page })
+    Ok(Some((made, format!("/portal/invitation#{code}"))))
 }
 
 pub(in crate::portal) async fn withdraw(
