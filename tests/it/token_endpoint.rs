@@ -92,7 +92,7 @@ async fn a_key_becomes_a_token_that_stands_for_it() {
     assert_eq!(status("/lent", &format!("{token}A")).await, 401);
 
     // The answer of the endpoint is a record like any other, and names the key.
-    let records = site.records(&format!("key_id={}&route=token", key.id), 4).await;
+    let records = site.records(&format!("key={}&route=token", key.id), 4).await;
     assert!(records.iter().all(|record| record["status"] == 200 && record["upstream"] == "(gateway)"), "{records:?}");
 }
 
