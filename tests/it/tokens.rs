@@ -14,12 +14,12 @@ use crate::service::{Service, ok};
 use crate::site::{SOON, apply, upstream};
 
 /// A node with routes for keys, tokens, either and both, and the issuer of the tokens.
-struct Place {
-    station: Station,
+pub(crate) struct Place {
+    pub(crate) station: Station,
     node: Running,
-    service: Service,
-    issuer: Issuer,
-    signer: Signer,
+    pub(crate) service: Service,
+    pub(crate) issuer: Issuer,
+    pub(crate) signer: Signer,
     port: u16,
 }
 
@@ -77,7 +77,7 @@ fn document(place_port: u16, issuer: &Value) -> Value {
 }
 
 impl Place {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let station = Station::start(|text| format!("{text}limits: {{ failures_per_prefix: 100000 }}\n")).await;
         let node = station.serve().await;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
@@ -96,7 +96,7 @@ impl Place {
     }
 
     /// Puts the issuer in force with other rules.
-    async fn apply(&self, more: &Value) {
+    pub(crate) async fn apply(&self, more: &Value) {
         let before = self.station.metric("causeway_config_structural_revision").await;
         let ca = std::fs::read_to_string(self.station.ca()).unwrap();
         apply(&self.station.dev, &document(self.port, &issuer_doc(&self.issuer, &ca, more)), &self.station.folder().join("tokens.json"));
@@ -104,13 +104,13 @@ impl Place {
         assert!(applied.is_ok(), "{}", self.node.log());
     }
 
-    async fn ask(&self, path: &str, fields: &[(&str, &str)]) -> Response {
+    pub(crate) async fn ask(&self, path: &str, fields: &[(&str, &str)]) -> Response {
         let http = self.station.http(Version::Http2);
         let request = http.get(format!("{}{path}", self.station.region.data));
         fields.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send().await.unwrap()
     }
 
-    async fn with_token(&self, path: &str, token: &str) -> Response {
+    pub(crate) async fn with_token(&self, path: &str, token: &str) -> Response {
         self.ask(path, &[("authorization", &format!("Bearer {token}"))]).await
     }
 
@@ -119,23 +119,23 @@ impl Place {
         verdict(self.with_token(path, &self.signer.token(claims).unwrap()).await).await
     }
 
-    fn claims(&self, change: &Value) -> Value {
+    pub(crate) fn claims(&self, change: &Value) -> Value {
         let mut claims = self.issuer.claims();
         claims.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
         claims
     }
 
     /// Tokens refused for a reason, or keys offered by a kind.
-    async fn count(&self, name: &str) -> String {
+    pub(crate) async fn count(&self, name: &str) -> String {
         self.station.metric(name).await.to_string()
     }
 
-    async fn refused(&self, reason: &str) -> String {
+    pub(crate) async fn refused(&self, reason: &str) -> String {
         self.count(&format!("causeway_tokens_refused_total{{reason=\"{reason}\"}}")).await
     }
 
     /// The record of a request's outcome.
-    async fn record(&self, answer: &Response) -> Value {
+    pub(crate) async fn record(&self, answer: &Response) -> Value {
         let id = answer.headers()["x-request-id"].to_str().unwrap();
         let question = format!("select convert_from(event, 'UTF8') from audit_event where request_id = '{id}' and phase = 'outcome'");
         let sql = self.station.sql();
@@ -144,19 +144,19 @@ impl Place {
         serde_json::from_str(&rows[0]).unwrap()
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         drop(self.node);
         self.station.stop().await;
     }
 }
 
-async fn verdict(answer: Response) -> (u16, String) {
+pub(crate) async fn verdict(answer: Response) -> (u16, String) {
     let status = answer.status().as_u16();
     let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default();
     (status, body["code"].as_str().unwrap_or_default().to_owned())
 }
 
-fn one_more(count: &str) -> String {
+pub(crate) fn one_more(count: &str) -> String {
     (count.parse::<u64>().unwrap() + 1).to_string()
 }
 

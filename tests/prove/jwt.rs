@@ -7,7 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 use data_encoding::BASE64URL_NOPAD;
 use harness::issuer::Signer;
 use harness::seed::Random;
+use model::jwt::algorithm::{Algorithm, Algorithms};
+use model::jwt::issuer::{Draft, Rules, verify};
+use model::jwt::keys::KeySet;
+use model::jwt::token::Unverified;
+use model::time::UtcMicros;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
 use crate::figures::share;
@@ -70,6 +76,9 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     verdict.figure("vectors", if vectors.is_empty() { "skipped".to_owned() } else { vectors.len().to_string() });
     signatures_count(&place, verdict, &keys, &claims).await?;
 
+    for (name, micros) in costs(&keys, &claims)? {
+        verdict.figure(name, format!("{micros:.1}"));
+    }
     let mutations = context.trials.max(MUTATIONS_MIN);
     let (mut good, mut served) = (0_u64, 0_u64);
     for number in 0..mutations {
@@ -120,6 +129,43 @@ async fn signatures_count(place: &Tokens, verdict: &mut Verdict, keys: &Keys, cl
         }
     }
     Ok(())
+}
+
+/// What it takes to read and verify a token of each kind of key, in microseconds: the least of some rounds, because others use the machine, too.
+fn costs(keys: &Keys, claims: &Value) -> Result<Vec<(&'static str, f64)>> {
+    const ROUNDS: usize = 20;
+    const TIMES: u32 = 50;
+    let algorithms = Algorithms::new(&[Algorithm::Es256, Algorithm::EdDsa, Algorithm::Rs256])?;
+    let set: Vec<Value> = keys.good.iter().map(|signer| signer.jwk()).collect::<Result<_>>()?;
+    let set = KeySet::from_jwks(&json!({ "keys": set }).to_string(), algorithms)?;
+    let text = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let rules = Rules::compile(Draft {
+        issuer: text("iss"),
+        audiences: vec![text("aud")],
+        algorithms,
+        leeway_seconds: 10,
+        lifetime_seconds_max: None,
+        ty: None,
+        claims_required: Vec::new(),
+        scope_claim: None,
+        client_claim: None,
+    })?;
+    let now = UtcMicros(0).plus_seconds(claims.get("iat").and_then(Value::as_i64).unwrap_or_default());
+    model::jwt::install_provider();
+    let mut out = Vec::new();
+    for (name, signer) in ["us_es256", "us_eddsa", "us_rs256"].into_iter().zip(&keys.good) {
+        let token = signer.token(claims)?;
+        let mut least = f64::MAX;
+        for _ in 0..ROUNDS {
+            let began = Instant::now();
+            for _ in 0..TIMES {
+                ensure!(verify(&rules, &set, &Unverified::parse(&token)?, now).is_ok(), "a good token does not hold");
+            }
+            least = least.min(began.elapsed().as_secs_f64() * 1e6 / f64::from(TIMES));
+        }
+        out.push((name, least));
+    }
+    Ok(out)
 }
 
 fn below(random: &mut Random, length: usize) -> usize {

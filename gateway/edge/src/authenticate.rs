@@ -2,15 +2,18 @@
 //!
 //! An API key is looked up, a token is verified ([`token`]); what kinds a request carries decides which of the route's ways it goes.
 
+mod binding;
 mod certificate;
 mod credential;
 mod key;
 mod principal;
+mod replay;
 mod token;
+mod verdict;
 
 use model::{
     key::KeyId,
-    problem::{Denial, ProblemKind},
+    problem::{Challenge, Denial, ProblemKind},
     structure::identity::{Auth, Credential, Way},
     time::Now,
 };
@@ -18,6 +21,8 @@ use model::{
 pub use self::{
     certificate::Certified,
     principal::{KeyProof, Principal, Proof, Token, again, is_still_valid},
+    replay::Replays,
+    verdict::Verdicts,
 };
 use self::{certificate::Here, credential::Credentials, key::Offered};
 use crate::{certificate::Shown, head::Head, route::Matched, runtime::Edge};
@@ -78,9 +83,25 @@ pub async fn verify<'s>(
             Some(principal.filter(|principal| principal.consumer.tenant == matched.route().tenant).ok_or_else(credential::invalid_key)?)
         }
         // Boxed, because it may wait and the usual way never does.
-        Auth::Ways(ways) => Some(Box::pin(several(&matched, ways, offer, edge, now, seen)).await?),
+        auth @ Auth::Ways(ways) => {
+            let outcome = Box::pin(several(&matched, ways, offer, edge, now, seen)).await;
+            Some(outcome.map_err(|denial| challenged(denial, auth, head))?)
+        }
     };
     Ok(Authenticated { matched, principal })
+}
+
+/// Says how to ask for what the route takes.
+fn challenged(denial: Denial, auth: &Auth, head: &Head) -> Denial {
+    if !auth.takes_dpop() {
+        return denial.challenging(Challenge::Bearer);
+    }
+    let is_missing = denial.kind == ProblemKind::CredentialsMissing;
+    match (denial.challenge, credential::is_dpop(&head.parts.headers)) {
+        (Challenge::DpopProof, true) => denial,
+        (_, true) if !is_missing => denial.challenging(Challenge::DpopToken),
+        (_, true | false) => denial.challenging(Challenge::BearerOrDpop),
+    }
 }
 
 async fn several(
@@ -106,7 +127,8 @@ async fn several(
                 Proof::Key(key::verify(snapshot, offered, edge, now).ok_or_else(credential::invalid_key)?)
             }
             Credential::Token(rules) => {
-                let request = token::Request { text: credentials.token.ok_or_else(token::invalid)?, shown: offer.shown, is_read };
+                let (text, scheme) = credentials.token.ok_or_else(token::invalid)?;
+                let request = token::Request { text, scheme, head: offer.head, shown: offer.shown };
                 Proof::Token(token::verify(rules, request, route, snapshot, edge, now).await?)
             }
             Credential::Certificate(_) => Proof::Certificate(certificate.take().ok_or_else(invalid)?),

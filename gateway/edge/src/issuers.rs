@@ -18,7 +18,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use model::{
-    jwt::{keys::KeySet, rejection::Reason, token::KeyHint},
+    jwt::{dpop::Fault, keys::KeySet, rejection::Reason, token::KeyHint},
     structure::identity::{KeySource, Remote},
     time::BootNanos,
 };
@@ -29,7 +29,10 @@ use tokio::{
     time::timeout,
 };
 
-use crate::runtime::Edge;
+use crate::{
+    authenticate::{Replays, Verdicts},
+    runtime::Edge,
+};
 
 /// Between two fetches because of keys that are not known, for each issuer.
 pub const COOL_DOWN_NANOS: u64 = 30_000_000_000;
@@ -180,10 +183,22 @@ pub enum Refusal {
     Token(Reason),
     /// It is bound to something that is not checked.
     Bound,
-    /// It is bound to no certificate, where it must be.
+    /// It is bound to no certificate or key, where it must be.
     Unbound,
     /// It is bound to a certificate that its sender does not hold.
     OfAnother,
+    /// The proof that came with it does not hold.
+    Dpop(Fault),
+    /// It is bound to a key, and came without a proof.
+    DpopNeeded,
+    /// It is bound to no key, and came with a proof.
+    DpopUnbound,
+    /// It is bound to another key than its proof was signed with.
+    DpopOfAnother,
+    /// The proof that came with it was used before.
+    DpopReplayed,
+    /// Too many proofs are remembered.
+    DpopFull,
     /// An operator refuses it.
     Denied,
     /// It holds, but there is no such application.
@@ -195,10 +210,15 @@ pub enum Refusal {
 impl Refusal {
     /// Every one.
     pub fn all() -> impl Iterator<Item = Self> {
-        Reason::ALL.iter().copied().map(Self::Token).chain([
+        Reason::ALL.iter().copied().map(Self::Token).chain(Fault::ALL.iter().copied().map(Self::Dpop)).chain([
             Self::Bound,
             Self::Unbound,
             Self::OfAnother,
+            Self::DpopNeeded,
+            Self::DpopUnbound,
+            Self::DpopOfAnother,
+            Self::DpopReplayed,
+            Self::DpopFull,
             Self::Denied,
             Self::ApplicationUnknown,
             Self::Unreachable,
@@ -212,6 +232,12 @@ impl Refusal {
             Self::Bound => "token-bound",
             Self::Unbound => "token-not-bound",
             Self::OfAnother => "token-of-another",
+            Self::Dpop(fault) => fault.code(),
+            Self::DpopNeeded => "dpop-needed",
+            Self::DpopUnbound => "dpop-unbound",
+            Self::DpopOfAnother => "dpop-of-another",
+            Self::DpopReplayed => "dpop-replayed",
+            Self::DpopFull => "dpop-full",
             Self::Denied => "token-denied",
             Self::ApplicationUnknown => "application-unknown",
             Self::Unreachable => "issuer-unreachable",
@@ -227,6 +253,10 @@ pub struct Issuers {
     changes: watch::Sender<u64>,
     refused: Box<[AtomicU64]>,
     offered: Box<[AtomicU64]>,
+    /// Proofs of possession that were used.
+    pub(crate) replays: Replays,
+    /// Tokens that were verified.
+    pub verdicts: Verdicts,
 }
 
 /// One issuer's place.
@@ -244,6 +274,8 @@ impl Default for Issuers {
             changes: watch::Sender::new(0),
             refused: Refusal::all().map(|_| AtomicU64::new(0)).collect(),
             offered: KeyHint::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
+            replays: Replays::default(),
+            verdicts: Verdicts::default(),
         }
     }
 }

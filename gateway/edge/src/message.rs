@@ -13,6 +13,7 @@ use model::{
 use crate::{body::RequestBody, clock::Clock, fields, grpc, head::Head, principal::PRINCIPAL, refuse, tls::Peer, trail::Trail, transform};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 /// A request that is ready for any of its targets.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub struct Message {
     client: Arc<Peer>,
     /// The client's credentials stay here.
     hides_credentials: bool,
-    /// ... except the token, where its issuer's tokens are for the services, too.
+    /// ... except the token and its proof, where its issuer's tokens are for the services, too.
     forwards_token: bool,
     cookie: Option<HeaderValue>,
     /// What `Host` says, unless it is the target's own name.
@@ -219,7 +220,9 @@ impl Message {
     /// Whether a field goes on as it came.
     fn travels(&self, name: &HeaderName) -> bool {
         let is_made_anew = matches!(*name, header::HOST | header::CONTENT_LENGTH | header::EXPECT) || *name == refuse::REQUEST_ID;
-        let is_hidden = self.hides_credentials && (*name == header::AUTHORIZATION && !self.forwards_token || *name == X_API_KEY);
+        // A proof goes where its token goes: without it, it proves nothing.
+        let is_tokens = *name == header::AUTHORIZATION || *name == DPOP;
+        let is_hidden = self.hides_credentials && (is_tokens && !self.forwards_token || *name == X_API_KEY);
         let is_replaced = self.cookie.is_some() && *name == header::COOKIE || self.timeout.is_some() && *name == grpc::TIMEOUT;
         !(is_made_anew || is_hidden || is_replaced)
     }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use model::problem::{Blame, Denial, ProblemKind};
+use model::problem::{Blame, Challenge, Denial, ProblemKind};
 
 use crate::{
     body::ReplyBody,
@@ -34,8 +34,10 @@ pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, lim
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     if denial.kind.status() == http::StatusCode::UNAUTHORIZED {
-        let scheme = if form == Form::OAuth { "Basic realm=\"causeway\"" } else { "Bearer realm=\"causeway\"" };
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(scheme));
+        let challenges: &[&str] = if form == Form::OAuth { &["Basic realm=\"causeway\""] } else { challenges(denial.challenge) };
+        for challenge in challenges {
+            headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
     }
     if !denial.allow.is_empty() {
         let text = denial.allow.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
@@ -46,6 +48,18 @@ pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, lim
     headers.insert(PROXY_STATUS, HeaderValue::from_static(proxy_status(denial.kind)));
     limits(headers);
     response
+}
+
+const BEARER: &str = "Bearer realm=\"causeway\"";
+
+/// `WWW-Authenticate`, a field for each scheme. The algorithms are those of [`model::jwt::dpop::ALGORITHMS`].
+const fn challenges(challenge: Challenge) -> &'static [&'static str] {
+    match challenge {
+        Challenge::Bearer => &[BEARER],
+        Challenge::BearerOrDpop => &[BEARER, "DPoP algs=\"ES256 ES384 EdDSA PS256 RS256\""],
+        Challenge::DpopToken => &["DPoP error=\"invalid_token\", algs=\"ES256 ES384 EdDSA PS256 RS256\""],
+        Challenge::DpopProof => &["DPoP error=\"invalid_dpop_proof\", algs=\"ES256 ES384 EdDSA PS256 RS256\""],
+    }
 }
 
 /// A problem document, with the members of OAuth if there is a code of it.
@@ -103,5 +117,22 @@ fn proxy_status(kind: ProblemKind) -> &'static str {
         ProblemKind::HostUnknown | ProblemKind::RouteNotFound => "causeway; error=destination_not_found",
         other if other.blame() == Blame::Client => "causeway; error=http_request_denied",
         _other => "causeway; error=proxy_internal_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::jwt::dpop::ALGORITHMS;
+
+    use super::*;
+
+    #[test]
+    fn each_challenge_names_the_algorithms_that_proofs_are_taken_with() {
+        let names = ALGORITHMS.map(model::jwt::algorithm::Algorithm::name).join(" ");
+        for challenge in [Challenge::BearerOrDpop, Challenge::DpopToken, Challenge::DpopProof] {
+            let text = challenges(challenge).concat();
+            assert!(text.contains(&format!("algs=\"{names}\"")), "{text}");
+        }
+        assert!(!challenges(Challenge::Bearer).concat().contains("DPoP"));
     }
 }

@@ -79,18 +79,21 @@ pub struct IssuerDoc {
     /// What happens with tokens that are bound to their client's certificate.
     #[serde(default, skip_serializing_if = "BindingDoc::is_default")]
     pub certificate_bound: BindingDoc,
+    /// What happens with tokens that are bound to a key of their client's, which signs a proof for each request.
+    #[serde(default, skip_serializing_if = "BindingDoc::is_default")]
+    pub dpop: BindingDoc,
 }
 
-/// `issuers[].certificate_bound` (RFC 8705 section 3).
+/// `issuers[].certificate_bound` (RFC 8705 section 3) and `issuers[].dpop` (RFC 9449 section 6).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BindingDoc {
     /// They are refused.
     #[default]
     Refuse,
-    /// They are taken from a client that proves to hold the certificate, others from everybody.
+    /// They are taken from a client that proves to hold the certificate or the key, others from everybody.
     Accept,
-    /// Tokens that are bound to no certificate are refused.
+    /// Tokens that are bound to none are refused.
     Require,
 }
 

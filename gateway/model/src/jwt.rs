@@ -10,12 +10,15 @@
 //! 2. [`keys`]: which key of the issuer is meant, may it be used with this algorithm, and does the signature hold?
 //! 3. [`issuer`]: was it made for us, now, and for whom?
 //!
-//! Reading order: [`algorithm`], [`token`], [`keys`], [`issuer`], [`rejection`].
+//! Beside them stands [`dpop`]: what the sender of a bound token proves with each request.
+//!
+//! Reading order: [`algorithm`], [`token`], [`keys`], [`issuer`], [`rejection`], [`dpop`].
 //!
 //! # Source
-//! RFC 7515 (JWS), RFC 7517 (keys), RFC 7518 (algorithms), RFC 7519 (JWT), RFC 8725 (best practice), ADR 0017.
+//! RFC 7515 (JWS), RFC 7517 (keys), RFC 7518 (algorithms), RFC 7519 (JWT), RFC 8725 (best practice), RFC 9449 (`DPoP`), ADR 0017.
 
 pub mod algorithm;
+pub mod dpop;
 pub mod issuer;
 pub mod keys;
 mod object;

@@ -186,6 +186,22 @@ pub struct Denial {
     pub is_retryable: bool,
     /// Methods for the `Allow` header of a 405.
     pub allow: Vec<http::Method>,
+    /// How a 401 asks for a credential.
+    pub challenge: Challenge,
+}
+
+/// How a 401 asks for a credential (RFC 9110 section 11.6.1).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Challenge {
+    /// For a bearer token (RFC 6750 section 3).
+    #[default]
+    Bearer,
+    /// For a bearer token, or one that is bound to a key (RFC 9449 section 7.1).
+    BearerOrDpop,
+    /// The token that came with a proof is not accepted.
+    DpopToken,
+    /// The proof is not accepted.
+    DpopProof,
 }
 
 impl Denial {
@@ -198,7 +214,15 @@ impl Denial {
             retry_after_seconds: None,
             is_retryable: kind.retry() == Retry::AfterDelay,
             allow: Vec::new(),
+            challenge: Challenge::Bearer,
         }
+    }
+
+    /// Says how to ask for a credential.
+    #[must_use]
+    pub const fn challenging(mut self, challenge: Challenge) -> Self {
+        self.challenge = challenge;
+        self
     }
 
     /// Adds what exactly is wrong.

@@ -20,6 +20,11 @@ pub(super) fn encode(edge: &Edge, encoder: &mut DescriptorEncoder<'_>) -> Result
     for (reason, count) in refused {
         ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
     }
+    let help = "Tokens that got their callers in: known from a request before, or verified";
+    let mut family = encoder.encode_descriptor("causeway_tokens_taken", help, None, counter.metric_type())?;
+    for (how, count) in edge.issuers.verdicts.counts() {
+        ConstCounter::new(count).encode(family.encode_family(&[("how", how)])?)?;
+    }
     let help = "Keys that tokens offered in their headers, all ignored, by kind";
     let mut family = encoder.encode_descriptor("causeway_token_keys_offered", help, None, counter.metric_type())?;
     for (kind, count) in offered {

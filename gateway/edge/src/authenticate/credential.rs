@@ -3,13 +3,14 @@
 use http::{HeaderMap, HeaderName, header};
 use model::{
     access_token,
-    problem::{Denial, ProblemKind},
+    problem::{Challenge, Denial, ProblemKind},
     structure::identity::{Kinds, Way},
 };
 
 use super::certificate::{Judge, Judged};
 
 const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const DPOP: HeaderName = HeaderName::from_static("dpop");
 /// What every key begins with; no token of an issuer does, because `{"` in base64url begins with `ey`.
 const KEY_MARK: &str = "cw_";
 
@@ -52,11 +53,33 @@ fn bearer(field: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
+/// How a token came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scheme<'h> {
+    /// By itself (RFC 6750 section 2.1).
+    Bearer,
+    /// With a proof of possession (RFC 9449 section 7.1), unless that is missing.
+    Dpop(Option<&'h str>),
+}
+
+/// The scheme and the rest of an `Authorization` field.
+fn token(field: &str) -> Option<(bool, &str)> {
+    let (scheme, token) = field.split_once(' ')?;
+    let is_dpop = scheme.eq_ignore_ascii_case("dpop");
+    (is_dpop || scheme.eq_ignore_ascii_case("bearer")).then(|| (is_dpop, token.trim()))
+}
+
+/// Whether a request tries to prove that it holds a key.
+pub(super) fn is_dpop(headers: &HeaderMap) -> bool {
+    let field = headers.get(header::AUTHORIZATION).and_then(|field| field.to_str().ok());
+    field.and_then(token).is_some_and(|(is_dpop, _)| is_dpop)
+}
+
 /// What a request carries, one of each kind at most.
 #[derive(Debug, Default)]
 pub(super) struct Credentials<'h> {
     pub(super) key: Option<&'h str>,
-    pub(super) token: Option<&'h str>,
+    pub(super) token: Option<(&'h str, Scheme<'h>)>,
 }
 
 /// The way that a request goes, and what its client's certificate proves on it.
@@ -70,7 +93,7 @@ impl<'h> Credentials<'h> {
     /// Reads them.
     ///
     /// # Errors
-    /// `credentials-invalid` when there are two of a kind, or one that is neither a key nor a bearer token.
+    /// `credentials-invalid` when there are two of a kind, or one that is neither a key nor a token.
     pub(super) fn read(headers: &'h HeaderMap) -> Result<Self, Denial> {
         let mut out = Self::default();
         for field in headers.get_all(API_KEY) {
@@ -82,11 +105,15 @@ impl<'h> Credentials<'h> {
         // One field alone: where the token goes on to the service, a key beside it would go along.
         let mut fields = headers.get_all(header::AUTHORIZATION).iter();
         if let Some(field) = fields.next() {
-            let text = field.to_str().ok().and_then(bearer).ok_or_else(ambiguous)?;
+            let (is_dpop, text) = field.to_str().ok().and_then(token).ok_or_else(ambiguous)?;
             // A token of the gateway's own stands for a key.
             let is_key = text.starts_with(KEY_MARK) || access_token::is_own(text);
-            let place = if is_key { &mut out.key } else { &mut out.token };
-            if place.replace(text).is_some() || fields.next().is_some() {
+            let is_twice = match (is_key, is_dpop) {
+                (true, true) => return Err(ambiguous()),
+                (true, false) => out.key.replace(text).is_some(),
+                (false, is_dpop) => out.token.replace((text, if is_dpop { proof(headers)? } else { Scheme::Bearer })).is_some(),
+            };
+            if is_twice || fields.next().is_some() {
                 return Err(ambiguous());
             }
         }
@@ -116,6 +143,16 @@ impl<'h> Credentials<'h> {
             (_, None, None) => Err(lacking(ways, carried)),
         }
     }
+}
+
+/// The one proof of a request (RFC 9449 section 4.3, check 1). Beside a bearer token there may be any: nobody looks at them.
+fn proof(headers: &HeaderMap) -> Result<Scheme<'_>, Denial> {
+    let mut fields = headers.get_all(DPOP).iter();
+    let first = fields.next();
+    if fields.next().is_some() {
+        return Err(ambiguous().challenging(Challenge::DpopProof));
+    }
+    Ok(Scheme::Dpop(first.and_then(|field| field.to_str().ok())))
 }
 
 const SEND_A_KEY: &str = "send an API key in the X-Api-Key header, or as Authorization: Bearer";

@@ -8,7 +8,7 @@ use model::{
     authority::{Application, Consumer, Key},
     denial::Traits,
     id::{ApplicationId, ConsumerId},
-    jwt::issuer::Rules,
+    jwt::issuer::{Confirmation, Rules},
     key::KeyId,
     snapshot::Snapshot,
     structure::identity::{Holder, Issuer},
@@ -82,6 +82,8 @@ pub struct Token {
     pub scopes: Arc<[Box<str>]>,
     /// Until when it is taken, the issuer's leeway added.
     pub until: UtcMicros,
+    /// What it is bound to, all of which its sender has proved.
+    pub confirmation: Option<Confirmation>,
 }
 
 /// Subjects are names of people: they stay out of logs.

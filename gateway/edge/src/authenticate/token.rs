@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use super::{
-    certificate,
+    credential::Scheme,
     principal::{Token, subject_id},
+    verdict::{Fingerprint, Verdict},
 };
 use crate::{
-    certificate::{PeerCertificate, Shown},
+    certificate::Shown,
+    head::Head,
     issuers::{Again, Fetched, Known, Refusal},
     runtime::Edge,
 };
@@ -15,6 +17,7 @@ use model::{
     denial::Traits,
     id::ApplicationId,
     jwt::{
+        dpop::Proved,
         issuer::{self, Confirmation, Verified},
         keys::KeySet,
         rejection::{Reason, Rejection},
@@ -25,29 +28,32 @@ use model::{
     snapshot::Snapshot,
     structure::{
         Route,
-        identity::{Binding, Holder, KeySource, Remote, TokenRule},
+        identity::{Holder, KeySource, Remote, TokenRule},
     },
     time::Now,
 };
 
 /// What a client waits before it asks again: the first fetches after one that failed come within it.
-const RETRY_SECONDS: u64 = 5;
+pub(super) const RETRY_SECONDS: u64 = 5;
 
 /// A token as it came.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Request<'r> {
     pub(super) text: &'r str,
+    /// How it came.
+    pub(super) scheme: Scheme<'r>,
+    /// With what.
+    pub(super) head: &'r Head,
     /// What the connection's handshake showed.
     pub(super) shown: &'r Shown,
-    /// Whether it is for a read.
-    pub(super) is_read: bool,
 }
 
 /// Verifies a token of one of the issuers.
 ///
 /// # Errors
 /// `credentials-invalid`, the same for everything that is wrong with a token: why is counted, for operators. `issuer-unreachable`
-/// where only a key set could tell that cannot be had, `certificate-not-asked` where the client could not show what the token is bound to.
+/// where only a key set could tell that cannot be had, `certificate-not-asked` where the client could not show what the token is bound to,
+/// `overloaded` where too many proofs are remembered.
 ///
 /// # Cancel
 /// Loses nothing.
@@ -59,29 +65,52 @@ pub(super) async fn verify(
     edge: &Edge,
     now: Now,
 ) -> Result<Arc<Token>, Denial> {
-    let check = Check { edge, route, is_read: request.is_read, now };
+    let check = Check { edge, route, is_read: request.head.is_read(), now };
+    let text = Fingerprint::of(request.text);
+    if let Some((rule, verdict)) = edge.issuers.verdicts.find(text, rules)
+        && let Some(token) = check.again(rule, &verdict, request, snapshot).await?
+    {
+        return Ok(token);
+    }
     let token = Unverified::parse(request.text).map_err(|rejection| check.refused(Refusal::Token(rejection.reason())))?;
     edge.issuers.offered(token.key_hints());
     let rule = token.issuer_claimed().and_then(|claimed| rules.iter().find(|rule| **rule.rules.issuer() == *claimed));
     let rule = rule.ok_or_else(|| check.refused(Refusal::Token(Reason::IssuerWrong)))?;
-    let verified = match &rule.issuer.keys {
-        KeySource::Fixed { keys, .. } => issuer::verify(&rule.rules, keys, &token, now.wall).map_err(|rejection| check.rejected(&rejection))?,
+    // Before the token: whoever has stolen one learns nothing about it that a proof of their own making would not tell.
+    let proved = check.possession(rule, request)?;
+    let (verified, keys) = match &rule.issuer.keys {
+        KeySource::Fixed { keys, .. } => {
+            let verified = issuer::verify(&rule.rules, keys, &token, now.wall).map_err(|rejection| check.rejected(&rejection))?;
+            (verified, Arc::clone(keys))
+        }
         KeySource::Remote(remote) => check.by_remote(rule, remote, &token).await?,
     };
-    check.confirmed(rule, verified.confirmation, request.shown)?;
-    let traits = Traits { issuer: &verified.issuer, subject: &verified.subject, id: verified.token_id.as_deref(), issued_at: verified.issued_at };
-    if snapshot.authority.denials.refuses(&traits) {
-        return Err(check.refused(Refusal::Denied));
+    let application = check.judge(rule, &Said::of(&verified), request, proved.as_ref(), snapshot)?;
+    let not_before = verified.not_before;
+    let verified = Arc::new(of(rule, verified, application));
+    let (hints, keys) = (token.key_hints().into(), Arc::downgrade(&keys));
+    edge.issuers.verdicts.keep(text, Verdict { token: Arc::clone(&verified), application, not_before, hints, keys });
+    Ok(verified)
+}
+
+/// What a token that holds says, as far as it is looked at each time.
+struct Said<'v> {
+    traits: Traits<'v>,
+    client: Option<&'v str>,
+    confirmation: Option<Confirmation>,
+}
+
+impl<'v> Said<'v> {
+    fn of(verified: &'v Verified) -> Self {
+        let Verified { issuer, subject, token_id, issued_at, .. } = verified;
+        let traits = Traits { issuer, subject, id: token_id.as_deref(), issued_at: *issued_at };
+        Self { traits, client: verified.client.as_deref(), confirmation: verified.confirmation }
     }
-    let holder = match &rule.issuer.holder {
-        Holder::Application(name) => Some(&**name),
-        Holder::Client => verified.client.as_deref(),
-    };
-    let Some(application) = holder.and_then(|name| snapshot.authority.application_ids.get(name)) else {
-        tracing::debug!(issuer = &*rule.issuer.name, "a token holds, but its application is not known");
-        return Err(check.refused(Refusal::ApplicationUnknown));
-    };
-    Ok(Arc::new(of(rule, verified, *application)))
+
+    fn by(token: &'v Token) -> Self {
+        let traits = Traits { issuer: token.rules.issuer(), subject: &token.subject, id: token.id.as_deref(), issued_at: token.issued_at };
+        Self { traits, client: token.client.as_deref(), confirmation: token.confirmation }
+    }
 }
 
 fn of(rule: &TokenRule, verified: Verified, application: ApplicationId) -> Token {
@@ -95,42 +124,78 @@ fn of(rule: &TokenRule, verified: Verified, application: ApplicationId) -> Token
         client: verified.client,
         scopes: verified.scopes.into_vec().into(),
         until: verified.expires_at.plus_seconds(i64::from(rule.rules.leeway_seconds())),
+        confirmation: verified.confirmation,
     }
 }
 
 /// What the check of one token is made with.
-struct Check<'c> {
-    edge: &'c Edge,
+pub(super) struct Check<'c> {
+    pub(super) edge: &'c Edge,
     route: &'c Route,
     is_read: bool,
-    now: Now,
+    pub(super) now: Now,
 }
 
 impl Check<'_> {
-    /// Whether the sender has proved what has to be proved beside the token (RFC 8705 section 3). What cannot be checked is refused: taken
-    /// without its proof, a bound token would be worth more to a thief than to its owner.
-    fn confirmed(&self, rule: &TokenRule, confirmation: Option<Confirmation>, shown: &Shown) -> Result<(), Denial> {
-        let Some(confirmation) = confirmation else {
-            return if rule.issuer.certificate_bound == Binding::Require { Err(self.refused(Refusal::Unbound)) } else { Ok(()) };
+    /// A token that was verified before, if verifying it anew would say the same.
+    async fn again(&self, rule: &TokenRule, verdict: &Verdict, request: Request<'_>, snapshot: &Snapshot) -> Result<Option<Arc<Token>>, Denial> {
+        let keys = match &rule.issuer.keys {
+            KeySource::Fixed { keys, .. } => Arc::clone(keys),
+            KeySource::Remote(remote) => self.usable(rule, &self.known(rule, remote).await?).await?,
         };
-        let bound = match confirmation {
-            Confirmation { key_thumbprint: None, certificate_thumbprint: Some(bound), .. } if rule.issuer.certificate_bound != Binding::Refuse => {
-                bound
-            }
-            _ => return Err(self.refused(Refusal::Bound)),
-        };
-        if matches!(shown, Shown::NotAsked) {
-            return Err(certificate::not_asked());
+        if !verdict.holds(&keys, self.now.wall) {
+            return Ok(None);
         }
-        let holds = |shown: &Arc<PeerCertificate>| shown.facts().thumbprint().0 == bound && shown.facts().is_within_dates(self.now.wall);
-        if shown.certificate().is_some_and(holds) { Ok(()) } else { Err(self.refused(Refusal::OfAnother)) }
+        self.edge.issuers.offered(&verdict.hints);
+        let proved = self.possession(rule, request)?;
+        let application = self.judge(rule, &Said::by(&verdict.token), request, proved.as_ref(), snapshot)?;
+        self.edge.issuers.verdicts.hit();
+        if application == verdict.application {
+            return Ok(Some(Arc::clone(&verdict.token)));
+        }
+        // The name of its application is another's by now.
+        let token = &*verdict.token;
+        let subject_id = subject_id(application, rule.rules.issuer(), &token.subject);
+        Ok(Some(Arc::new(Token { subject_id, ..token.clone() })))
     }
 
-    async fn by_remote(&self, rule: &TokenRule, remote: &Arc<Remote>, token: &Unverified<'_>) -> Result<Verified, Denial> {
-        let known = self.edge.issuers.of(&rule.issuer.name, remote).await.ok_or_else(|| self.unreachable(rule))?;
+    /// Whether a token that holds gets its sender in, and for which application: what is looked at each time.
+    fn judge(
+        &self,
+        rule: &TokenRule,
+        said: &Said<'_>,
+        request: Request<'_>,
+        proved: Option<&Proved>,
+        snapshot: &Snapshot,
+    ) -> Result<ApplicationId, Denial> {
+        self.confirmed(rule, said.confirmation, request.shown, proved)?;
+        if snapshot.authority.denials.refuses(&said.traits) {
+            return Err(self.refused(Refusal::Denied));
+        }
+        let holder = match &rule.issuer.holder {
+            Holder::Application(name) => Some(&**name),
+            Holder::Client => said.client,
+        };
+        let Some(application) = holder.and_then(|name| snapshot.authority.application_ids.get(name)) else {
+            tracing::debug!(issuer = &*rule.issuer.name, "a token holds, but its application is not known");
+            return Err(self.refused(Refusal::ApplicationUnknown));
+        };
+        if let Some(proved) = proved {
+            // Last of all: only a token that holds takes up room.
+            self.unused(proved)?;
+        }
+        Ok(*application)
+    }
+
+    async fn known(&self, rule: &TokenRule, remote: &Remote) -> Result<Known, Denial> {
+        self.edge.issuers.of(&rule.issuer.name, remote).await.ok_or_else(|| self.unreachable(rule))
+    }
+
+    async fn by_remote(&self, rule: &TokenRule, remote: &Arc<Remote>, token: &Unverified<'_>) -> Result<(Verified, Arc<KeySet>), Denial> {
+        let known = self.known(rule, remote).await?;
         let mut keys = self.usable(rule, &known).await?;
         let mut rejection = match issuer::verify(&rule.rules, &keys, token, self.now.wall) {
-            Ok(verified) => return Ok(verified),
+            Ok(verified) => return Ok((verified, keys)),
             Err(rejection) => rejection,
         };
         if matches!(rejection, Rejection::UnknownKey { .. }) {
@@ -138,7 +203,7 @@ impl Check<'_> {
             if let Some(newer) = known.keys().filter(|newer| !Arc::ptr_eq(&newer.keys, &keys)) {
                 keys = newer.keys;
                 rejection = match issuer::verify(&rule.rules, &keys, token, self.edge.clock.wall()) {
-                    Ok(verified) => return Ok(verified),
+                    Ok(verified) => return Ok((verified, keys)),
                     Err(rejection) => rejection,
                 };
             }
@@ -182,7 +247,7 @@ impl Check<'_> {
         self.refused(Refusal::Token(rejection.reason()))
     }
 
-    fn refused(&self, why: Refusal) -> Denial {
+    pub(super) fn refused(&self, why: Refusal) -> Denial {
         self.edge.issuers.refused(why);
         tracing::debug!(route = &*self.route.name, reason = why.code(), "a token was refused");
         invalid()

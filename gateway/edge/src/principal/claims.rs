@@ -32,17 +32,40 @@ pub(super) struct Claims<'c> {
     key_id: Option<&'c str>,
     /// Every proof that was given (RFC 8176).
     amr: Methods<'c>,
-    /// The certificate among them (RFC 8705 section 3.1).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cnf: Option<Confirmation<'c>>,
+    /// The certificate among them, or what the token is bound to (RFC 8705 section 3.1, RFC 9449 section 6.1).
+    #[serde(skip_serializing_if = "Confirmation::is_empty")]
+    cnf: Confirmation,
     /// The authority revision that the request was decided over.
     revision: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Confirmation<'c> {
-    #[serde(rename = "x5t#S256")]
-    thumbprint: &'c str,
+struct Confirmation {
+    #[serde(rename = "x5t#S256", skip_serializing_if = "Option::is_none", serialize_with = "base64url")]
+    certificate: Option<[u8; 32]>,
+    #[serde(rename = "jkt", skip_serializing_if = "Option::is_none", serialize_with = "base64url")]
+    key: Option<[u8; 32]>,
+}
+
+impl Confirmation {
+    /// What the caller has proved. Where both a certificate and a token are bound to one, it is the same: a connection has one.
+    fn of(principal: &Principal) -> Self {
+        let bound = principal.token().and_then(|token| token.confirmation);
+        let shown = principal.certified().map(|certified| certified.certificate.facts().thumbprint().0);
+        Self {
+            certificate: shown.or_else(|| bound.and_then(|bound| bound.certificate_thumbprint)),
+            key: bound.and_then(|bound| bound.key_thumbprint),
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.certificate.is_none() && self.key.is_none()
+    }
+}
+
+#[expect(clippy::ref_option, reason = "the signature that serde asks for")]
+fn base64url<S: Serializer>(hash: &Option<[u8; 32]>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&BASE64URL_NOPAD.encode_display(hash.as_ref().map_or(&[][..], |hash| hash)))
 }
 
 impl<'c> Claims<'c> {
@@ -67,7 +90,7 @@ impl<'c> Claims<'c> {
             scope: Scopes(&principal.scopes),
             key_id: principal.key().map(|proof| proof.id.as_str()),
             amr: Methods(principal),
-            cnf: certified.map(|certified| Confirmation { thumbprint: certified.certificate.thumbprint_text() }),
+            cnf: Confirmation::of(principal),
             revision,
         }
     }

@@ -8,6 +8,7 @@ use model::{
     compile::compile,
     document::Document,
     id::{ApplicationId, ConsumerId},
+    jwt::issuer::Confirmation,
     key::KeyId,
     restriction::Restrictions,
     time::UtcMicros,
@@ -69,6 +70,7 @@ fn token(issuer: &str, subject: &str) -> Proof {
         client: None,
         scopes: [].into(),
         until: UtcMicros(i64::MAX),
+        confirmation: None,
     }))
 }
 
@@ -156,6 +158,21 @@ fn each_kind_of_caller_is_told_by_what_proved_it() {
     let of_all = claims(&principal(&["read"], key(), vec![token("accounts", "alice"), proof]));
     assert_eq!([&of_all["kind"], &of_all["sub"], &of_all["sub_issuer"], &of_all["key_id"]], ["key", "alice", "accounts", "AbCdEf123456"]);
     assert_eq!([&of_all["amr"], &of_all["cnf"]["x5t#S256"]], [&json!(["api_key", "jwt", "mtls"]), &json!(thumbprint)]);
+}
+
+#[test]
+fn a_service_is_told_what_the_callers_token_is_bound_to() {
+    let bound = |key_thumbprint, certificate_thumbprint| {
+        let Proof::Token(token) = token("accounts", "alice") else { panic!("a token") };
+        let confirmation = Some(Confirmation { key_thumbprint, certificate_thumbprint });
+        Proof::Token(Arc::new(Token { confirmation, ..Token::clone(&token) }))
+    };
+    let told = |proof: Proof| claims(&principal(&[], proof, Vec::new()))["cnf"].clone();
+    let (zeros, ones) = ("A".repeat(43), BASE64URL_NOPAD.encode(&[255; 32]));
+
+    assert_eq!(told(bound(Some([255; 32]), None)), json!({ "jkt": ones }));
+    assert_eq!(told(bound(None, Some([0; 32]))), json!({ "x5t#S256": zeros }));
+    assert_eq!(told(bound(Some([255; 32]), Some([0; 32]))), json!({ "jkt": ones, "x5t#S256": zeros }));
 }
 
 #[test]

@@ -180,7 +180,8 @@ fn is_taken(route: &Route, principal: &Principal) -> bool {
     let is_same = |token: &Token, rule: &TokenRule| {
         let (before, after) = (&token.issuer, &rule.issuer);
         let is_issuers = before.name == after.name && before.holder == after.holder && before.keys.is_same(&after.keys);
-        is_issuers && before.certificate_bound == after.certificate_bound && token.rules == rule.rules
+        let is_bound_alike = before.certificate_bound == after.certificate_bound && before.dpop == after.dpop;
+        is_issuers && is_bound_alike && token.rules == rule.rules
     };
     let is_token_taken = token.is_none_or(|token| way.token_rules().into_iter().flatten().any(|rule| is_same(token, rule)));
     let is_vouched_for = |certified: &Certified| way.authorities().into_iter().flatten().any(|known| known.name() == certified.authority.name());

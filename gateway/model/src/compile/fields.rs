@@ -84,7 +84,7 @@ fn field(name: &str, value: &str, at: &str, direction: Direction, auth: &Auth, e
     let name = field_name(name, at, direction, errors);
     let text = field_text(value, at, auth, errors);
     let name = name?;
-    if direction == Direction::Request && matches!(name.as_str(), "authorization" | "x-api-key" | "cookie") {
+    if direction == Direction::Request && matches!(name.as_str(), "authorization" | "x-api-key" | "dpop" | "cookie") {
         errors
             .add(at, format!("`{name}` carries credentials, and this document holds no secrets: give the service its own way to trust the gateway"));
     }

@@ -70,12 +70,16 @@ fn issuer(doc: &IssuerDoc, name: Arc<str>, at: &str, errors: &mut Errors) -> Opt
     if errors.0.len() > before {
         return None;
     }
-    let certificate_bound = match doc.certificate_bound {
+    let (certificate_bound, dpop) = (binding(doc.certificate_bound), binding(doc.dpop));
+    Some(Arc::new(Issuer { name, rules: Arc::new(rules?), keys: keys?, holder: holder?, forward: doc.forward, certificate_bound, dpop }))
+}
+
+const fn binding(doc: BindingDoc) -> Binding {
+    match doc {
         BindingDoc::Refuse => Binding::Refuse,
         BindingDoc::Accept => Binding::Accept,
         BindingDoc::Require => Binding::Require,
-    };
-    Some(Arc::new(Issuer { name, rules: Arc::new(rules?), keys: keys?, holder: holder?, forward: doc.forward, certificate_bound }))
+    }
 }
 
 fn holder(doc: &IssuerDoc, at: &str, errors: &mut Errors) -> Option<Holder> {

@@ -3,7 +3,7 @@
 //! # Source
 //! RFC 7519 §4.1 and §7.2, RFC 8725 §3.8 to §3.12, RFC 9068 §4, RFC 7800 §3.1.
 
-mod claims;
+pub(super) mod claims;
 
 use std::{fmt, ops::RangeInclusive, sync::Arc};
 
@@ -172,6 +172,8 @@ pub struct Verified {
     pub scopes: Box<[Box<str>]>,
     /// When it ends. The issuer's leeway is not added.
     pub expires_at: UtcMicros,
+    /// From when on it holds, if it says so. The issuer's leeway is not taken off.
+    pub not_before: Option<UtcMicros>,
     /// When it was issued, if it says so. A rule about tokens issued before an instant must refuse those that do not say it.
     pub issued_at: Option<UtcMicros>,
     /// What the sender must prove beside the token. A caller that cannot check it must refuse.
@@ -184,7 +186,6 @@ pub struct Verified {
 
 /// What a token is bound to (`cnf`): SHA-256 hashes. Where both are there, both must be proved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Confirmation {
     /// `jkt`: the thumbprint of the key of the `DPoP` proof (RFC 9449 §6.1).
     pub key_thumbprint: Option<[u8; 32]>,
@@ -227,6 +228,7 @@ pub fn verify(rules: &Rules, keys: &KeySet, token: &Unverified<'_>, now: UtcMicr
         client: claims::client(claims, &rules.client_claims)?,
         scopes: claims::scopes(claims, &rules.scope_claims)?,
         expires_at: dates.expires_at,
+        not_before: dates.not_before,
         issued_at: dates.issued_at,
         confirmation: claims::confirmation(claims)?,
         key_id: key.id.clone(),

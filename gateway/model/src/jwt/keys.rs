@@ -267,6 +267,26 @@ impl Key {
     }
 }
 
+/// The public key in the header of a proof, for the one algorithm that the header names.
+pub(super) struct HeaderKey(Key, Algorithm);
+
+impl HeaderKey {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// [`KeyFault`]; also where members of a private key are there, or where the key does not fit the algorithm.
+    pub(super) fn read(jwk: &Object, algorithm: Algorithm) -> Result<Self, KeyFault> {
+        let only = Algorithms::new(&[algorithm]).map_err(|_| KeyFault::AlgorithmOther)?;
+        let (id, draft) = jwk::read(jwk, only);
+        let Draft { algorithms, material } = draft?;
+        Ok(Self(Key { id, algorithms, material }, algorithm))
+    }
+
+    pub(super) fn verifies(&self, signed: &str, signature: &str) -> bool {
+        self.0.verifies(self.1, signed, signature)
+    }
+}
+
 /// A key that may become one of a set.
 struct Draft {
     algorithms: Algorithms,

@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, reason = "the vectors print `skipped` where they are missing, and the tables how long they are")]
 
 mod accepted;
+mod dpop;
 mod key_sets;
 mod random;
 mod refusals;

@@ -84,17 +84,11 @@ impl<'t> Unverified<'t> {
     }
 
     fn read(text: &'t str) -> Result<Self, Reason> {
-        let parts = Parts::split(text)?;
-        let header = read_header(parts.header)?;
-        let algorithm = algorithm(&header)?;
+        let Draft { signed, signature, algorithm, ty, header, claims } = Draft::read(text)?;
         let key_id = header.text("kid", Reason::KeyIdInvalid)?.map(|kid| key_id(kid).ok_or(Reason::KeyIdInvalid)).transpose()?;
-        let ty = header.text("typ", Reason::TypeInvalid)?.map(|ty| short(ty, TYPE_BYTES_MAX).ok_or(Reason::TypeInvalid)).transpose()?;
-        let claims = Object::read(&decode(parts.payload)?, PAYLOAD_LIMITS)?;
-        // A signature is never longer than 1 KiB (RSA with 8192 bits); it is decoded here for its form alone.
-        decode(parts.signature)?;
         Ok(Self {
-            signed: parts.signed,
-            signature: parts.signature,
+            signed,
+            signature,
             algorithm,
             key_id,
             ty,
@@ -112,6 +106,29 @@ impl<'t> Unverified<'t> {
     /// The keys that the header offered and that were ignored, for counting.
     pub fn key_hints(&self) -> &[KeyHint] {
         &self.hints
+    }
+}
+
+/// What tokens and proofs have in common.
+pub(super) struct Draft<'t> {
+    pub(super) signed: &'t str,
+    pub(super) signature: &'t str,
+    pub(super) algorithm: Algorithm,
+    pub(super) ty: Option<Box<str>>,
+    pub(super) header: Object,
+    pub(super) claims: Object,
+}
+
+impl<'t> Draft<'t> {
+    pub(super) fn read(text: &'t str) -> Result<Self, Reason> {
+        let parts = Parts::split(text)?;
+        let header = read_header(parts.header)?;
+        let algorithm = algorithm(&header)?;
+        let ty = header.text("typ", Reason::TypeInvalid)?.map(|ty| short(ty, TYPE_BYTES_MAX).ok_or(Reason::TypeInvalid)).transpose()?;
+        let claims = Object::read(&decode(parts.payload)?, PAYLOAD_LIMITS)?;
+        // A signature is never longer than 1 KiB (RSA with 8192 bits); it is decoded here for its form alone.
+        decode(parts.signature)?;
+        Ok(Self { signed: parts.signed, signature: parts.signature, algorithm, ty, header, claims })
     }
 }
 

@@ -42,6 +42,11 @@ impl Auth {
         self.ways().iter().any(|way| way.authorities().is_some() || way.token_rules().is_some_and(of_token))
     }
 
+    /// Whether it takes tokens that are bound to a key of their client's (RFC 9449).
+    pub fn takes_dpop(&self) -> bool {
+        self.ways().iter().filter_map(Way::token_rules).flatten().any(|rule| rule.issuer.dpop != Binding::Refuse)
+    }
+
     /// The way that takes exactly these kinds of credentials.
     pub fn way(&self, kinds: Kinds) -> Option<&Way> {
         self.ways().iter().find(|way| way.kinds() == kinds)
@@ -119,14 +124,16 @@ pub struct Issuer {
     pub forward: bool,
     /// What happens with tokens that are bound to their client's certificate.
     pub certificate_bound: Binding,
+    /// What happens with tokens that are bound to a key of their client's.
+    pub dpop: Binding,
 }
 
-/// What happens with tokens that are bound to their client's certificate (RFC 8705 section 3).
+/// What happens with tokens that are bound to their client's certificate (RFC 8705 section 3) or key (RFC 9449 section 6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Binding {
     /// They are refused.
     Refuse,
-    /// They are taken from whoever holds the certificate.
+    /// They are taken from whoever holds the certificate or the key.
     Accept,
     /// All others are refused.
     Require,

@@ -9,6 +9,8 @@ use super::*;
 
 const KEY: (&str, &str) = ("x-api-key", "cw_live_abc");
 const BEARER_KEY: (&str, &str) = ("authorization", "Bearer cw_live_abc");
+const DPOP_TOKEN: (&str, &str) = ("authorization", "dPoP eyJ.e30.sig");
+const PROOF: (&str, &str) = ("dpop", "eyJ.e30.proof");
 const TOKEN: (&str, &str) = ("authorization", "bearer eyJ.e30.sig");
 
 fn headers(fields: &[(&'static str, &str)]) -> HeaderMap {
@@ -82,7 +84,13 @@ fn the_kinds_of_credentials_choose_the_way() {
         (&token, &[KEY, TOKEN], Err(Invalid)),
         (&token, &[TOKEN, TOKEN], Err(Invalid)),
         (&token, &[("authorization", "Basic YTpi")], Err(Invalid)),
-        (&token, &[("authorization", "DPoP eyJ.e30.sig")], Err(Invalid)),
+        (&token, &[DPOP_TOKEN], Ok(0)),
+        (&token, &[DPOP_TOKEN, PROOF], Ok(0)),
+        (&token, &[DPOP_TOKEN, PROOF, PROOF], Err(Invalid)),
+        (&token, &[DPOP_TOKEN, TOKEN, PROOF], Err(Invalid)),
+        (&both, &[DPOP_TOKEN, PROOF, KEY], Ok(0)),
+        (&any, &[("authorization", "DPoP cw_live_abc"), PROOF], Err(Invalid)),
+        (&any, &[PROOF], Err(Missing)),
         (&token, &[("authorization", "eyJ.e30.sig")], Err(Invalid)),
         (&token, &[("authorization", "")], Err(Invalid)),
         (&all, &[KEY, TOKEN], Ok(2)),
@@ -90,6 +98,24 @@ fn the_kinds_of_credentials_choose_the_way() {
     ] {
         assert_eq!(chosen(ways, fields), expected, "{fields:?}");
     }
+}
+
+#[test]
+fn a_proof_comes_with_the_scheme_that_asks_for_one() {
+    for (fields, expected) in [
+        (&[TOKEN][..], Scheme::Bearer),
+        (&[TOKEN, PROOF], Scheme::Bearer),
+        (&[DPOP_TOKEN], Scheme::Dpop(None)),
+        (&[DPOP_TOKEN, ("dpop", "é")], Scheme::Dpop(None)),
+        (&[DPOP_TOKEN, PROOF], Scheme::Dpop(Some(PROOF.1))),
+    ] {
+        let headers = headers(fields);
+        assert_eq!(Credentials::read(&headers).unwrap().token, Some(("eyJ.e30.sig", expected)), "{fields:?}");
+        assert_eq!(is_dpop(&headers), expected != Scheme::Bearer);
+    }
+    let twice = headers(&[DPOP_TOKEN, PROOF, PROOF]);
+    assert_eq!(Credentials::read(&twice).unwrap_err().challenge, Challenge::DpopProof);
+    assert_eq!(only_key(&headers(&[("authorization", "DPoP cw_live_abc")])).unwrap_err().kind, ProblemKind::CredentialsInvalid);
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn token(world: &World, client: Option<&str>, until: i64) -> Proof {
         client: client.map(Into::into),
         scopes: ["read".into(), "write".into()].into(),
         until: UtcMicros(until),
+        confirmation: None,
     }))
 }
 

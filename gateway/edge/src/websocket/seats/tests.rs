@@ -45,6 +45,7 @@ fn token(route: &Route) -> Proof {
         client: None,
         scopes: [].into(),
         until: UtcMicros(i64::MAX),
+        confirmation: None,
     }))
 }
 
@@ -95,6 +96,8 @@ fn a_websocket_stays_only_where_it_could_have_been_opened_with_the_same_credenti
         (json!({ "application": "limited" }), id.clone(), false),
         (json!({ "jwks": "https://id.example/other" }), id.clone(), false),
         (json!({ "required_claims": ["verified"] }), id.clone(), false),
+        (json!({ "dpop": "require" }), id.clone(), false),
+        (json!({ "certificate_bound": "require" }), id.clone(), false),
     ] {
         assert_eq!(is_taken(&route(&issuer, &auth), &by_token), expected, "{issuer} {auth}");
     }

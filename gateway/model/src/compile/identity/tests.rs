@@ -1,10 +1,11 @@
 use crate::{
     compile::compile,
     document::Document,
+    identity::IssuerDoc,
     source,
     structure::{
         Structure,
-        identity::{Auth, Credential, Holder, KeySource, Kinds, Place},
+        identity::{Auth, Binding, Credential, Holder, KeySource, Kinds, Place},
     },
 };
 
@@ -139,4 +140,19 @@ fn what_is_right_compiles_to_what_it_says() {
 
     let structure = compiled("", "{ any_of: [ api_key ] }").unwrap();
     assert!(matches!(structure.routes[0].auth, Auth::ApiKey), "the usual way stays the quick one");
+}
+
+#[test]
+fn what_happens_with_bound_tokens_is_said_by_the_issuer_and_written_only_then() {
+    for (dpop, expected) in
+        [("", Binding::Refuse), ("dpop: refuse", Binding::Refuse), ("dpop: accept", Binding::Accept), ("dpop: require", Binding::Require)]
+    {
+        let structure = compiled(&issuer("id", dpop), "jwt").unwrap();
+        assert_eq!(structure.issuers[0].dpop, expected);
+        assert_eq!(structure.routes[0].auth.takes_dpop(), expected != Binding::Refuse, "{dpop}");
+        assert!(!structure.hosts.asks_certificate, "a key needs no certificate");
+    }
+    let without: IssuerDoc = serde_json::from_value(serde_json::json!({ "name": "a", "issuer": "https://a", "audiences": [] })).unwrap();
+    assert!(serde_json::to_value(&without).unwrap().get("dpop").is_none(), "a node of the version before does not know the member");
+    check(&issuer("id", "dpop: maybe"), "jwt", "syntax: ");
 }

@@ -26,6 +26,7 @@ const SCOPES_MAX: usize = 256;
 /// The dates that are of use after the check.
 pub(super) struct Dates {
     pub(super) expires_at: UtcMicros,
+    pub(super) not_before: Option<UtcMicros>,
     pub(super) issued_at: Option<UtcMicros>,
 }
 
@@ -51,11 +52,11 @@ pub(super) fn dates(claims: &Object, leeway_seconds: u8, lifetime_seconds_max: O
             return Err(Reason::LifetimeTooLong);
         }
     }
-    Ok(Dates { expires_at, issued_at })
+    Ok(Dates { expires_at, not_before, issued_at })
 }
 
 /// A `NumericDate`: seconds, whole or with a fraction. What a fraction has below a microsecond is cut off.
-fn date(claims: &Object, name: &str) -> Result<Option<UtcMicros>, Reason> {
+pub(in crate::jwt) fn date(claims: &Object, name: &str) -> Result<Option<UtcMicros>, Reason> {
     claims.get(name).map(|value| instant(value).ok_or(Reason::DateInvalid)).transpose()
 }
 
