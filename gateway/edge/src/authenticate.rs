@@ -15,11 +15,11 @@ use model::{
     time::Now,
 };
 
+use self::{certificate::Here, credential::Credentials};
 pub use self::{
-    certificate::Certified,
+    certificate::{Certified, not_asked},
     principal::{KeyProof, Principal, Proof, Token, again, is_still_valid},
 };
-use self::{certificate::Here, credential::Credentials};
 use crate::{certificate::Shown, head::Head, route::Matched, runtime::Edge};
 
 /// A matched request whose caller is known, or whose route asks for none.
