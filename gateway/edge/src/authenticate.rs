@@ -18,13 +18,13 @@ use model::{
     time::Now,
 };
 
+use self::{certificate::Here, credential::Credentials, key::Offered};
 pub use self::{
-    certificate::Certified,
+    certificate::{Certified, not_asked},
     principal::{KeyProof, Principal, Proof, Token, again, is_still_valid},
     replay::Replays,
     verdict::Verdicts,
 };
-use self::{certificate::Here, credential::Credentials, key::Offered};
 use crate::{certificate::Shown, head::Head, route::Matched, runtime::Edge};
 
 /// A matched request whose caller is known, or whose route asks for none.

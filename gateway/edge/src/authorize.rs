@@ -3,9 +3,10 @@
 use std::{net::IpAddr, sync::Arc};
 
 use model::{
+    certificate::ClientCertificate,
     policy::OnStaleDoc,
     problem::{Denial, ProblemKind},
-    restriction::Restricted,
+    restriction::{Facts, Restricted, Restrictions},
     snapshot::Snapshot,
     structure::{Plan, Route},
     time::Now,
@@ -13,6 +14,7 @@ use model::{
 
 use crate::{
     authenticate::{self, Authenticated, Principal},
+    certificate::Shown,
     limit::Admitted,
     route::Matched,
     runtime::Edge,
@@ -55,12 +57,16 @@ pub struct Use<'r> {
     pub method: &'r str,
     /// The client's address.
     pub address: IpAddr,
+    /// What its connection's handshake showed.
+    pub shown: &'r Shown,
+    /// When it is used.
+    pub now: Now,
 }
 
 /// Checks a caller who is known; one that need not be passes.
 ///
 /// # Errors
-/// `key-restricted`, `route-forbidden` or `scope-insufficient`.
+/// `key-restricted`, `certificate-not-asked`, `route-forbidden` or `scope-insufficient`.
 pub fn check<'s>(authenticated: Authenticated<'s>, usage: Use<'_>) -> Result<Permit<'s>, Denial> {
     let (matched, principal) = authenticated.into_parts();
     let route = matched.route();
@@ -73,17 +79,10 @@ pub fn check<'s>(authenticated: Authenticated<'s>, usage: Use<'_>) -> Result<Per
 /// Checks what the key is bound to, who may use the route, then scopes.
 ///
 /// # Errors
-/// `key-restricted`, `route-forbidden` or `scope-insufficient`.
+/// `key-restricted`, `certificate-not-asked`, `route-forbidden` or `scope-insufficient`.
 pub fn may_use(route: &Route, principal: &Principal, usage: Use<'_>) -> Result<(), Denial> {
-    if let Some(broken) =
-        principal.key().and_then(|proof| proof.key.restrictions()).and_then(|bound| bound.forbids(&route.name, usage.method, usage.address))
-    {
-        let text = match broken {
-            Restricted::Route => "the key may not be used on this route",
-            Restricted::Method => "the key may not be used with this method",
-            Restricted::Address => "the key may not be used from this address",
-        };
-        return Err(Denial::new(ProblemKind::KeyRestricted, text));
+    if let Some(bound) = principal.key().and_then(|proof| proof.key.restrictions()) {
+        within(bound, route, usage)?;
     }
     let allowed = route
         .allow
@@ -96,6 +95,25 @@ pub fn may_use(route: &Route, principal: &Principal, usage: Use<'_>) -> Result<(
         return Err(Denial::new(ProblemKind::ScopeInsufficient, format!("the credential lacks the scope `{missing}`")));
     }
     Ok(())
+}
+
+/// Checks what the key is bound to.
+fn within(bound: &Restrictions, route: &Route, usage: Use<'_>) -> Result<(), Denial> {
+    // One that has ended proves nothing any more, although its key is held.
+    let certificate = usage.shown.certificate().map(|shown| shown.facts()).filter(|facts| facts.is_within_dates(usage.now.wall));
+    let certificate = certificate.map(ClientCertificate::thumbprint);
+    let text = match bound.forbids(Facts { route: &route.name, method: usage.method, address: usage.address, certificate }) {
+        None => return Ok(()),
+        Some(Restricted::Route) => "the key may not be used on this route",
+        Some(Restricted::Method) => "the key may not be used with this method",
+        Some(Restricted::Address) => "the key may not be used from this address",
+        // Another connection can help where the host asks; where it does not, none can.
+        Some(Restricted::Certificate) if route.asks_certificate && matches!(usage.shown, Shown::NotAsked) => {
+            return Err(authenticate::not_asked());
+        }
+        Some(Restricted::Certificate) => "the key may only be used over a connection with its client certificate",
+    };
+    Err(Denial::new(ProblemKind::KeyRestricted, text))
 }
 
 /// Checks again, just before dispatch, that the authority behind the decision is still fresh: a slow body must not outlive it.

@@ -74,7 +74,8 @@ async fn respond(
     };
     trail.key_seen(key_seen);
     let authenticated = authenticated.inspect(|known| trail.principal(known.principal()))?;
-    let usage = Use { method: if handshake.is_some() { "GET" } else { head.method().as_str() }, address: trail.client_address() };
+    let method = if handshake.is_some() { "GET" } else { head.method().as_str() };
+    let usage = Use { method, address: trail.client_address(), shown: &trail.peer().shown, now };
     let permit = authorize::check(authenticated, usage)?;
 
     let admitted = limit::admit(permit, &edge.cells, trail.client_address(), now.boot, limits);

@@ -25,6 +25,7 @@ use model::{
 use self::{
     handshake::Handshake,
     places::Place,
+    seats::Source,
     tunnel::{Carried, Tunnel},
 };
 use crate::{
@@ -104,7 +105,7 @@ pub(crate) async fn release(
     after: Option<Box<After>>,
 ) -> Response<ReplyBody> {
     let Opening { mut handshake, mut parts, service, early, slot, place, route, principal } = opening;
-    let address = trail.client_address();
+    let source = Source { address: trail.client_address(), shown: trail.peer().shown.clone() };
     for (name, text) in [(refuse::REQUEST_ID, Some(&**trail.request_id())), (refuse::REGION, trail.target_region())] {
         if let Some(value) = text.and_then(|text| HeaderValue::from_str(text).ok()) {
             parts.headers.insert(name, value);
@@ -129,7 +130,7 @@ pub(crate) async fn release(
     *response.headers_mut() = parts.headers;
     // A route that takes none has no handshake.
     let Some(rules) = &route.websocket else { return response };
-    let seat = core.websockets.seat(&route, rules, principal, address, now);
+    let seat = core.websockets.seat(&route, rules, principal, source, now);
     let tunnel = Box::new(Tunnel::new(core, seat, trail, service, &early, (slot, place)));
     match handshake.stream.take() {
         None => drop(response.extensions_mut().insert(Carried::new(tunnel))),

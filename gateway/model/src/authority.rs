@@ -157,7 +157,7 @@ impl Authority {
         let mut denials = Arc::clone(&self.denials);
         for change in changes {
             match change {
-                AuthorityChange::Key(row) => keys.push((row.id, Some(key(row)))),
+                AuthorityChange::Key(row) => keys.push((row.id, Some(key(*row)))),
                 AuthorityChange::KeyRemoved { id } => keys.push((id, None)),
                 AuthorityChange::Application(row) => applications.push((row.id, Some(application(row)))),
                 AuthorityChange::ApplicationRemoved { id } => applications.push((id, None)),

@@ -9,6 +9,7 @@ use std::fmt;
 
 use data_encoding::HEXLOWER;
 use rustls_pki_types::CertificateDer;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use x509_parser::{
     certificate::X509Certificate,
     extensions::GeneralName,
@@ -100,6 +101,19 @@ impl Thumbprint {
     pub fn parse(text: &str) -> Option<Self> {
         let digits: String = text.chars().filter(|char| *char != ':').map(|char| char.to_ascii_lowercase()).collect();
         HEXLOWER.decode(digits.as_bytes()).ok()?.try_into().ok().map(Self)
+    }
+}
+
+impl Serialize for Thumbprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Thumbprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| de::Error::custom("a thumbprint has 64 hexadecimal digits"))
     }
 }
 

@@ -49,7 +49,7 @@ pub struct Revisions {
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum AuthorityChange {
     /// A key was made or changed.
-    Key(KeyRow),
+    Key(Box<KeyRow>),
     /// A key is gone.
     KeyRemoved {
         /// Which.

@@ -320,7 +320,7 @@ fn host_table(compiled: &[Compiled], errors: &mut Errors) -> HostTable {
         // More conditions first; a route for named methods before one for all.
         trie.sort_by_key(|route| (std::cmp::Reverse(route.headers.len()), route.methods.is_empty()));
         let Some(first) = entries.first() else { continue };
-        let asks_certificate = entries.iter().any(|entry| entry.route.auth.asks_certificate());
+        let asks_certificate = entries.iter().any(|entry| entry.route.asks_certificate);
         table.asks_certificate |= asks_certificate;
         let entry = Arc::new(RouteTable { tenant: Arc::clone(&first.route.tenant), trie, asks_certificate });
         if host.is_wildcard() { &mut table.wildcard } else { &mut table.exact }.insert(host.name().into(), entry);

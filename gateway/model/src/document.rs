@@ -11,7 +11,7 @@ use crate::{
     duration::{Bytes, Span},
     filter::{CacheDoc, CompressionDoc, CorsDoc, HeadersDoc},
     host::HostPattern,
-    identity::{AuthDoc, CertificateAuthorityDoc, IssuerDoc, PrincipalDoc},
+    identity::{AuthDoc, CertificateAuthorityDoc, ClientCertificateDoc, IssuerDoc, PrincipalDoc},
     limit::Rate,
     policy::{AuditDoc, ConsistencyDoc},
     portal::PortalDoc,
@@ -286,6 +286,9 @@ pub struct RouteDoc {
     /// How callers prove who they are.
     #[serde(default)]
     pub auth: AuthDoc,
+    /// Whether clients are asked for a certificate although nothing else of the route needs one.
+    #[serde(default, skip_serializing_if = "ClientCertificateDoc::is_default")]
+    pub client_certificate: ClientCertificateDoc,
     /// Scopes that a caller needs, all of them.
     #[serde(default)]
     pub scopes: Vec<String>,

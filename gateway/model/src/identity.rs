@@ -18,6 +18,25 @@ impl Default for AuthDoc {
     }
 }
 
+/// `routes[].client_certificate`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClientCertificateDoc {
+    /// Clients are asked where `auth` takes certificates, or tokens that are bound to one.
+    #[default]
+    AsNeeded,
+    /// They are asked, for keys that are bound to one.
+    Ask,
+}
+
+impl ClientCertificateDoc {
+    /// Whether it need not be written: a node of the version before does not know the member.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    pub(crate) const fn is_default(&self) -> bool {
+        matches!(self, Self::AsNeeded)
+    }
+}
+
 /// `issuers[]`: who issues JSON Web Tokens (RFC 7519) that routes may take.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -102,6 +102,8 @@ pub struct Route {
     pub headers: Box<[(http::HeaderName, Box<[u8]>)]>,
     /// How callers prove who they are.
     pub auth: Auth,
+    /// Whether its hosts ask for a client certificate.
+    pub asks_certificate: bool,
     /// Scopes that a caller needs, all of them.
     pub scopes: Box<[Box<str>]>,
     /// Who may use it; `None` means everybody of the tenant.

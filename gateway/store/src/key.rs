@@ -271,7 +271,7 @@ pub async fn create(primary: &Primary, new: NewKey<'_>, actor: &Actor) -> Result
     .await
     .map_err(|error| missing_application(error, new.application))?;
     let row = row_on(&mut write.tx, &id).await?;
-    write.authority(&AuthorityChange::Key(row))?;
+    write.authority(&AuthorityChange::Key(Box::new(row)))?;
     let item = find(&mut write.tx, &id).await?;
     Ok(Created::New(Written { item, revisions: write.commit().await? }))
 }
@@ -327,7 +327,7 @@ pub async fn revoke(primary: &Primary, id: &KeyId, reason: RevokedReason, actor:
         return Ok(Revoked { revisions, at: UtcMicros::from_datetime(at), already: true });
     };
     let change = match row_on(&mut write.tx, id).await {
-        Ok(row) => AuthorityChange::Key(row),
+        Ok(row) => AuthorityChange::Key(Box::new(row)),
         // A row that nodes could not read must still end: they forget it.
         Err(StoreError::Corrupt { .. }) => AuthorityChange::KeyRemoved { id: *id },
         Err(error) => return Err(error),

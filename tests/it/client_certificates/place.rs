@@ -307,7 +307,7 @@ impl Place {
         let mut document = json!({
             "version": 1,
             "regions": [{ "name": "eu-west" }, { "name": "us-east" }],
-            "tenants": [{ "name": "demo", "hosts": ["127.0.0.1", "localhost", "plain.example"] }, { "name": "foreign", "hosts": ["foreign.example"] }],
+            "tenants": [{ "name": "demo", "hosts": ["127.0.0.1", "localhost", "plain.example", "bound.example"] }, { "name": "foreign", "hosts": ["foreign.example"] }],
             "plans": [{ "name": "free", "limits": { "burst": { "rate": "200/s", "burst": 400 } } }],
             "consumers": [{ "name": "demo", "tenant": "demo" }, { "name": "rival", "tenant": "demo" }, { "name": "stranger", "tenant": "foreign" }],
             "applications": [
@@ -326,6 +326,9 @@ impl Place {
                 route("both", json!({ "all_of": ["api_key", "mtls"] }), json!({})),
                 route("limited", json!("mtls"), json!({ "limits": [{ "name": "few", "rate": "3/h" }] })),
                 route("cached", json!("mtls"), json!({ "cache": {}, "consistency": { "reads": { "mode": "eventual" } } })),
+                route("bound", json!("api_key"), json!({ "client_certificate": "ask", "match": { "path": "/bound/**", "host": ["127.0.0.1", "bound.example"] } })),
+                route("unasked", json!("api_key"), json!({ "match": { "path": "/unasked/**", "host": "plain.example" } })),
+                route("talk", json!("api_key"), json!({ "upstream": "chat", "websocket": {}, "client_certificate": "ask" })),
                 route("chat", json!("mtls"), json!({ "upstream": "chat", "websocket": {} })),
             ],
         });

@@ -181,6 +181,7 @@ async fn show(args: &One) -> anyhow::Result<ExitCode> {
         "routes",
         "methods",
         "addresses",
+        "certificates",
         "state",
         "expires_at",
         "created_at",
@@ -203,7 +204,7 @@ fn shown(key: &Value, member: &str) -> String {
     let is_absent = key.get(member).is_none_or(Value::is_null);
     match member {
         "plan" if is_absent => "(application's)".to_owned(),
-        "routes" | "methods" | "addresses" if is_absent => "(any)".to_owned(),
+        "routes" | "methods" | "addresses" | "certificates" if is_absent => "(any)".to_owned(),
         "scopes" => scopes(key),
         "last_used" if !is_absent => key.get(member).map_or_else(String::new, |used| {
             let said = ["at", "region", "client"].map(|member| text_of(used, member));

@@ -104,6 +104,8 @@ forms! {
     Method = lengths(pattern(r"^[!#$%&'*+.^_`|~0-9A-Z-]+$"), 1, 24);
     /// An address or a range of addresses (CIDR).
     Network = ObjectBuilder::new().schema_type(Type::String).examples(["192.0.2.7", "2001:db8::/32"]);
+    /// The SHA-256 hash of a certificate, with or without colons.
+    CertificateHash = pattern("^:*([0-9A-Fa-f]:*){64}$");
     /// A tag of stored responses.
     CacheTag = lengths(pattern(r"^[!-+\--~]+$"), 1, TAG_BYTES_MAX);
     /// Whether a key may be used.
@@ -197,6 +199,8 @@ lists! {
     Methods = Method, 0, ENTRIES_MAX, false;
     /// Addresses and ranges.
     Networks = Network, 0, ENTRIES_MAX, false;
+    /// Hashes of certificates.
+    Thumbprints = CertificateHash, 0, ENTRIES_MAX, false;
     /// Tags of stored responses.
     CacheTags = CacheTag, 0, PURGE_TAGS_MAX, false;
 }

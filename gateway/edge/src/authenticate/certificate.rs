@@ -156,7 +156,7 @@ fn invalid() -> Denial {
 }
 
 /// The refusal of a request on a connection whose handshake did not ask for a certificate.
-pub(super) fn not_asked() -> Denial {
+pub fn not_asked() -> Denial {
     let text = "this connection began without being asked for a client certificate; open one for this host's name, over HTTP/1.1 or HTTP/2";
     Denial::new(ProblemKind::CertificateNotAsked, text)
 }

@@ -44,7 +44,7 @@ async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, ticket: Ticket)
         let mut seen = None;
         let authenticated = authenticate::verify(matched, Offer { head: &head, shown: &peer.shown }, &core.edge, now, &mut seen).await?;
         trail.principal(authenticated.principal());
-        let usage = Use { method: head.method().as_str(), address: trail.client_address() };
+        let usage = Use { method: head.method().as_str(), address: trail.client_address(), shown: &peer.shown, now };
         let admitted = limit::readmit(authorize::check(authenticated, usage)?);
         let route = Arc::clone(admitted.permit().route());
         trail.consistency("refreshes the cache");

@@ -27,6 +27,7 @@ use super::{pipe::Turn, tally::End};
 use crate::{
     authenticate::{self, Certified, Principal, Token},
     authorize::{self, Use},
+    certificate::Shown,
     runtime::{Core, Edge},
 };
 
@@ -68,12 +69,21 @@ pub(super) struct Seat {
     lifetime: u64,
     route: Mutex<Arc<Route>>,
     principal: Option<Principal>,
-    address: IpAddr,
+    source: Source,
+}
+
+/// Where a WebSocket comes from, as far as a key can be bound to it.
+#[derive(Debug, Clone)]
+pub(super) struct Source {
+    /// The client's address.
+    pub(super) address: IpAddr,
+    /// What its connection's handshake showed.
+    pub(super) shown: Shown,
 }
 
 impl Seats {
     /// Seats a WebSocket that was just opened.
-    pub(super) fn seat(&self, route: &Arc<Route>, rules: &WebSocketRules, principal: Option<Principal>, address: IpAddr, now: Now) -> Arc<Seat> {
+    pub(super) fn seat(&self, route: &Arc<Route>, rules: &WebSocketRules, principal: Option<Principal>, source: Source, now: Now) -> Arc<Seat> {
         let opened_at = now.boot.0 / 1_000_000;
         let seat = Arc::new(Seat {
             waker: AtomicWaker::new(),
@@ -88,7 +98,7 @@ impl Seats {
             lifetime: millis(rules.lifetime),
             route: Mutex::new(Arc::clone(route)),
             principal,
-            address,
+            source,
         });
         let mut buffer = self.buffer.lock();
         if buffer.is_empty() {
@@ -244,8 +254,10 @@ impl Seat {
                 let Some((principal, expires_at)) = authenticate::again(snapshot, principal, &route.tenant, now) else {
                     return Some(End::Revoked);
                 };
-                self.expires_at.store(expires_at.0, Ordering::Relaxed);
-                let usage = Use { method: "GET", address: self.address };
+                let is_bound = principal.key().and_then(|proof| proof.key.restrictions()).is_some_and(|bound| bound.certificates.is_some());
+                let certificate = self.source.shown.certificate().filter(|_| is_bound).map(|shown| shown.facts().ends_after(now.wall));
+                self.expires_at.store(certificate.map_or(expires_at, |end| end.min(expires_at)).0, Ordering::Relaxed);
+                let usage = Use { method: "GET", address: self.source.address, shown: &self.source.shown, now };
                 authorize::may_use(route, &principal, usage).err().map(|_| End::Withdrawn)
             }
         }

@@ -14,6 +14,7 @@ use crate::{
     document::{AllowDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
     duration::Span,
     host::HostPattern,
+    identity::ClientCertificateDoc,
     openapi::Api,
     policy::{AuditDoc, ConsistencyDoc, ConsistencyFullDoc, ElseDoc, KeysDoc, OnStaleDoc, PresetDoc, ReadModeDoc, ReadsDoc},
     rewrite::Rewrite,
@@ -92,6 +93,7 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
         pattern: doc.matches.path.as_str().into(),
         methods,
         headers,
+        asks_certificate: auth.asks_certificate() || doc.client_certificate == ClientCertificateDoc::Ask,
         auth,
         scopes: doc.scopes.iter().map(|scope| scope.as_str().into()).collect(),
         allow: doc.allow.as_ref().map(allow),
@@ -318,6 +320,13 @@ fn access(doc: &RouteDoc, at: &str, auth: &Auth, errors: &mut Errors) {
     }
     if auth.is_none() && (!doc.scopes.is_empty() || doc.allow.is_some()) {
         errors.add(format!("{at}.auth"), "a route without authentication cannot ask for scopes or name who may use it");
+    }
+    if doc.client_certificate == ClientCertificateDoc::Ask && !auth.takes_key() {
+        errors.add_with_help(
+            format!("{at}.client_certificate"),
+            "only keys can be bound to a certificate, and this route takes none",
+            Some("leave it out: where `auth` needs a certificate, clients are asked for one anyway".to_owned()),
+        );
     }
     if doc.allow.as_ref().is_some_and(|allow| allow.consumers.is_empty() && allow.applications.is_empty()) {
         errors.add(format!("{at}.allow"), "an empty list would refuse everybody; leave `allow` out, or name a consumer or application");

@@ -2,7 +2,8 @@ use super::*;
 
 fn check(restrictions: &str, (route, method, address): (&str, &str, &str), expected: Option<Restricted>) {
     let read: Restrictions = serde_json::from_str(restrictions).unwrap();
-    assert_eq!(read.forbids(route, method, address.parse().unwrap()), expected, "{restrictions} {route} {method} {address}");
+    let facts = Facts { route, method, address: address.parse().unwrap(), certificate: None };
+    assert_eq!(read.forbids(facts), expected, "{restrictions} {route} {method} {address}");
 }
 
 #[test]
@@ -36,4 +37,27 @@ fn an_address_has_one_meaning_on_both_stacks() {
 fn a_restriction_that_this_version_does_not_know_is_not_skipped() {
     assert!(serde_json::from_str::<Restrictions>(r#"{"routes":["orders"],"weekdays":["monday"]}"#).is_err());
     assert!(serde_json::from_str::<Restrictions>(r#"{"addresses":["192.0.2.0/33"]}"#).is_err());
+}
+
+#[test]
+fn a_key_with_certificates_needs_one_of_them_on_its_connection() {
+    let (one, two) = (Thumbprint::of(b"one"), Thumbprint::of(b"two"));
+    let broken = |certificates: &[Thumbprint], shown: Option<Thumbprint>| {
+        let bound: Restrictions = serde_json::from_value(serde_json::json!({ "certificates": certificates })).unwrap();
+        assert!(!bound.is_none());
+        assert_eq!(serde_json::from_value::<Restrictions>(serde_json::to_value(&bound).unwrap()).unwrap(), bound);
+        bound.forbids(Facts { route: "orders", method: "GET", address: "192.0.2.7".parse().unwrap(), certificate: shown })
+    };
+
+    for (certificates, shown, expected) in [
+        (&[one, two][..], Some(two), None),
+        (&[one], Some(one), None),
+        (&[one], Some(two), Some(Restricted::Certificate)),
+        (&[one], None, Some(Restricted::Certificate)),
+        (&[], Some(one), Some(Restricted::Certificate)),
+        (&[], None, Some(Restricted::Certificate)),
+    ] {
+        assert_eq!(broken(certificates, shown), expected, "{certificates:?} {shown:?}");
+    }
+    assert!(serde_json::from_str::<Restrictions>(r#"{"certificates":["ab"]}"#).is_err());
 }

@@ -47,6 +47,11 @@ impl Auth {
         self.ways().iter().filter_map(Way::token_rules).flatten().any(|rule| rule.issuer.dpop != Binding::Refuse)
     }
 
+    /// Whether any way of it takes an API key.
+    pub fn takes_key(&self) -> bool {
+        matches!(self, Self::ApiKey) || self.ways().iter().any(|way| way.kinds().key)
+    }
+
     /// The way that takes exactly these kinds of credentials.
     pub fn way(&self, kinds: Kinds) -> Option<&Way> {
         self.ways().iter().find(|way| way.kinds() == kinds)

@@ -3,6 +3,7 @@
 
 use ipnet::IpNet;
 use model::{
+    certificate::Thumbprint,
     change::{AuthorityChange, KeyState},
     key::{Issued, KeyId},
     restriction::Restrictions,
@@ -73,6 +74,8 @@ pub struct KeyChange {
     pub methods: Patch<Vec<Box<str>>>,
     /// Addresses that it may come from.
     pub addresses: Patch<Vec<IpNet>>,
+    /// Certificates, one of which its connection must have shown.
+    pub certificates: Patch<Vec<Thumbprint>>,
     /// When it stops being valid.
     pub expires_at: Option<UtcMicros>,
 }
@@ -164,6 +167,7 @@ pub async fn change(primary: &Primary, id: &KeyId, change: KeyChange, actor: &Ac
         routes: change.routes.apply(before.restrictions.routes),
         methods: change.methods.apply(before.restrictions.methods),
         addresses: change.addresses.apply(before.restrictions.addresses),
+        certificates: change.certificates.apply(before.restrictions.certificates),
     };
     query_file!(
         "queries/api_key/change.sql",
@@ -192,7 +196,7 @@ async fn begin(primary: &Primary, id: &KeyId, allowed: &[KeyState], actor: &Acto
 
 async fn finish(mut write: ControlWrite, id: &KeyId) -> Result<Written<KeyInfo>, StoreError> {
     let row = row_on(&mut write.tx, id).await?;
-    write.authority(&AuthorityChange::Key(row))?;
+    write.authority(&AuthorityChange::Key(Box::new(row)))?;
     let item = find(&mut write.tx, id).await?;
     Ok(Written { item, revisions: write.commit().await? })
 }

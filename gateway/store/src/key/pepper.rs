@@ -65,7 +65,7 @@ pub async fn rotate(primary: &Primary, peppers: &Peppers, after: Option<KeyId>, 
         )
         .execute(&mut *write.tx)
         .await?;
-        write.authority(&AuthorityChange::Key(row))?;
+        write.authority(&AuthorityChange::Key(Box::new(row)))?;
     }
     write.commit().await?;
     let is_full = i64::try_from(due.len()).is_ok_and(|rows| rows == BATCH);

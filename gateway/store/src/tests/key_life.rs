@@ -1,4 +1,5 @@
 use model::{
+    certificate::Thumbprint,
     change::KeyState,
     key::{Issued, KeyId, Peppers, Presented, Purpose, reissue},
     restriction::Restrictions,
@@ -193,12 +194,18 @@ async fn a_change_touches_what_it_names_alone() {
     let issued = issued(Purpose::Live);
     key::create(&database.primary, NewKey::of(&issued, "k", application, LATER), &operator()).await.expect("a key is made");
     let change = async |change| life::change(&database.primary, &issued.id, change, &operator()).await;
-    let bound = Restrictions { methods: Some(vec!["GET".into()]), addresses: Some(vec!["192.0.2.0/24".parse().expect("a range")]), routes: None };
+    let bound = Restrictions {
+        methods: Some(vec!["GET".into()]),
+        addresses: Some(vec!["192.0.2.0/24".parse().expect("a range")]),
+        routes: None,
+        certificates: Some(vec![Thumbprint([7; 32])]),
+    };
 
     let first = KeyChange {
         plan: Patch::Set("gold".to_owned()),
         methods: Patch::Set(vec!["GET".into()]),
         addresses: Patch::Set(vec!["192.0.2.0/24".parse().expect("a range")]),
+        certificates: Patch::Set(vec![Thumbprint([7; 32])]),
         ..KeyChange::default()
     };
     let first = change(first).await.expect("it is changed").item;

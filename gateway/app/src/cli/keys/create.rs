@@ -78,6 +78,10 @@ pub(super) struct Bound {
     /// An address or range that it may come from; give it several times for several. All when absent.
     #[arg(long = "address", value_name = "CIDR")]
     addresses: Vec<String>,
+    /// The SHA-256 hash of a client certificate that its connection must have shown, as `openssl x509 -fingerprint -sha256` prints it; give it several
+    /// times for several. None is needed when absent.
+    #[arg(long = "certificate", value_name = "THUMBPRINT")]
+    certificates: Vec<String>,
 }
 
 impl Bound {
@@ -89,7 +93,8 @@ impl Bound {
         if let Some(plan) = &self.plan {
             body.insert("plan".to_owned(), json!(plan));
         }
-        for (member, list) in [("routes", &self.routes), ("methods", &self.methods), ("addresses", &self.addresses)] {
+        let lists = [&self.routes, &self.methods, &self.addresses, &self.certificates];
+        for (member, list) in ["routes", "methods", "addresses", "certificates"].into_iter().zip(lists) {
             if !list.is_empty() {
                 body.insert(member.to_owned(), json!(list));
             }

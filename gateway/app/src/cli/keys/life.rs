@@ -57,7 +57,7 @@ pub(super) struct Change {
     #[command(flatten)]
     bound: Bound,
     /// Take away what the key has for itself.
-    #[arg(long, value_name = "WHAT", value_parser = ["scopes", "plan", "routes", "methods", "addresses"])]
+    #[arg(long, value_name = "WHAT", value_parser = ["scopes", "plan", "routes", "methods", "addresses", "certificates"])]
     reset: Vec<String>,
     /// How long it lives from now on: 90d, 12h, or seconds.
     #[arg(long, value_name = "TIME", value_parser = seconds)]

@@ -101,12 +101,12 @@ pub(crate) async fn change(State(state): State<ControlState>, permit: Permit, Pa
     let wish: ChangeKey = body::decode_object(&body::read(request, BODY_BYTES_MAX).await?)?;
     wish.check()?;
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
-    let (routes, methods, addresses) = wish.restrictions();
-    if let Patch::Set(routes) = &routes {
+    let bound = wish.restrictions();
+    if let Patch::Set(routes) = &bound.routes {
         wish::known_routes(&primary, routes).await?;
     }
     let expires_at = wish.expires_in.map(|seconds| state.now().wall.plus_seconds(i64::from(seconds)));
-    let change = KeyChange { name: wish.name, scopes: wish.scopes, plan: wish.plan, routes, methods, addresses, expires_at };
+    let change = KeyChange { name: wish.name, scopes: wish.scopes, plan: wish.plan, expires_at, ..bound };
     match store::key::life::change(&primary, &id, change, &permit.actor()).await {
         Ok(written) => Ok(changed(written)),
         Err(StoreError::NotFound { what: "plan", .. }) => Err(Refusal::field("/plan", "unknown", "is not the name of a plan")),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use ipnet::IpNet;
 use model::{
+    certificate::Thumbprint,
     change::{Environment, KeyState},
     id::{ApplicationId, ConsumerId},
     key::{KeyId, Purpose},
@@ -54,6 +55,9 @@ pub(crate) struct Key {
     /// Ranges that it may come from; all when null.
     #[schema(value_type = Option<Vec<String>>)]
     addresses: Option<Vec<IpNet>>,
+    /// Client certificates, one of which its connection must have shown, by their SHA-256 hashes; none is needed when null.
+    #[schema(value_type = Option<Vec<String>>)]
+    certificates: Option<Vec<Thumbprint>>,
     #[schema(value_type = form::KeyStatus)]
     state: KeyState,
     #[schema(value_type = form::Instant)]
@@ -95,6 +99,7 @@ impl From<KeyInfo> for Key {
             routes: key.restrictions.routes,
             methods: key.restrictions.methods,
             addresses: key.restrictions.addresses,
+            certificates: key.restrictions.certificates,
             state: key.state,
             expires_at: instant(key.expires_at),
             created_at: instant(key.created_at),

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 use model::{
+    certificate::Thumbprint,
     change::Environment,
     key,
     problem::{Denial, ProblemKind},
@@ -15,7 +16,7 @@ use store::{
     actor::Actor,
     key::{
         Call,
-        life::{Patch, WhileRolling},
+        life::{KeyChange, Patch, WhileRolling},
     },
     pool::Primary,
 };
@@ -66,6 +67,12 @@ pub(crate) struct CreateKey {
     #[validate(custom(function = address_list))]
     #[schema(value_type = Option<form::Networks>)]
     addresses: Option<Vec<String>>,
+    /// Client certificates, one of which its connection must have shown, by their SHA-256 hashes: none is needed when absent, and none will do when empty.
+    #[validate(custom(function = certificate_list))]
+    #[schema(value_type = Option<form::Thumbprints>)]
+    // Left out of the fingerprint of a call that has none, so that one from before the member was known is the same call.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    certificates: Option<Vec<String>>,
     /// Seconds until it ends.
     #[validate(range(min = 60, max = 315_360_000, message = "must be 60 (a minute) to 315360000 (ten years) seconds"))]
     #[serde(default, deserialize_with = "whole")]
@@ -83,12 +90,14 @@ pub(crate) struct CreateKey {
 impl CreateKey {
     /// Where the key may be used.
     pub(crate) fn restrictions(&self) -> Restrictions {
-        Restrictions { routes: boxed(self.routes.clone()), methods: boxed(self.methods.clone()), addresses: networks(self.addresses.as_deref()) }
+        Restrictions {
+            routes: boxed(self.routes.clone()),
+            methods: boxed(self.methods.clone()),
+            addresses: networks(self.addresses.as_deref()),
+            certificates: self.certificates.as_ref().map(|list| thumbprints(list)),
+        }
     }
 }
-
-/// A list of names, as it is changed.
-type Names = Patch<Vec<Box<str>>>;
 
 /// What of a key is changed (RFC 7396): what is absent stays, what is null goes back to what the application has.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -111,6 +120,9 @@ pub(super) struct ChangeKey {
     #[serde(default)]
     #[schema(value_type = Option<form::Networks>)]
     addresses: Patch<Vec<String>>,
+    #[serde(default)]
+    #[schema(value_type = Option<form::Thumbprints>)]
+    certificates: Patch<Vec<String>>,
     #[serde(default, deserialize_with = "whole")]
     #[schema(minimum = 60, maximum = 315_360_000)]
     pub(super) expires_in: Option<u32>,
@@ -128,6 +140,7 @@ impl ChangeKey {
             routes: self.routes.clone().apply(None),
             methods: self.methods.clone().apply(None),
             addresses: self.addresses.clone().apply(None),
+            certificates: self.certificates.clone().apply(None),
             expires_in: self.expires_in,
             environment: Environment::Live,
             pending: false,
@@ -135,11 +148,17 @@ impl ChangeKey {
         crate::body::check(&shape)
     }
 
-    /// What becomes of routes, methods and addresses.
-    pub(super) fn restrictions(&self) -> (Names, Names, Patch<Vec<IpNet>>) {
+    /// What becomes of that to which the key is bound.
+    pub(super) fn restrictions(&self) -> KeyChange {
         let texts = |patch: &Patch<Vec<String>>| patch.clone().map(|list| list.into_iter().map(String::into_boxed_str).collect());
         let addresses = self.addresses.clone().map(|list| list.iter().filter_map(|text| network(text)).collect());
-        (texts(&self.routes), texts(&self.methods), addresses)
+        KeyChange {
+            routes: texts(&self.routes),
+            methods: texts(&self.methods),
+            addresses,
+            certificates: self.certificates.clone().map(|list| thumbprints(&list)),
+            ..KeyChange::default()
+        }
     }
 }
 
@@ -192,6 +211,11 @@ fn networks(list: Option<&[String]>) -> Option<Vec<IpNet>> {
     list.map(|list| list.iter().filter_map(|text| network(text)).collect())
 }
 
+/// Texts that [`certificate_list`] has accepted.
+fn thumbprints(list: &[String]) -> Vec<Thumbprint> {
+    list.iter().filter_map(|text| Thumbprint::parse(text)).collect()
+}
+
 /// A range, or one address. Bits behind the prefix are cut, so that what is shown is what is meant.
 pub(crate) fn network(text: &str) -> Option<IpNet> {
     text.parse::<IpNet>().ok().map(|range| range.trunc()).or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from))
@@ -216,6 +240,14 @@ fn method_list(methods: &[String]) -> Result<(), ValidationError> {
 
 fn address_list(addresses: &[String]) -> Result<(), ValidationError> {
     list(addresses, |text| network(text).is_some(), "must hold addresses or ranges, such as 192.0.2.7 or 2001:db8::/32")
+}
+
+fn certificate_list(certificates: &[String]) -> Result<(), ValidationError> {
+    list(
+        certificates,
+        |text| Thumbprint::parse(text).is_some(),
+        "must hold SHA-256 hashes of certificates: 64 hexadecimal digits, with or without colons",
+    )
 }
 
 #[cfg(test)]

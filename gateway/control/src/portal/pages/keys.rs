@@ -86,6 +86,7 @@ struct KeyFacts {
     scopes: String,
     plan: Option<String>,
     addresses: String,
+    certificates: Option<String>,
     created: String,
     expires: String,
     rolled: Option<String>,
@@ -108,6 +109,7 @@ impl KeyFacts {
                 .addresses
                 .as_ref()
                 .map_or_else(|| "everywhere".to_owned(), |ranges| list(&ranges.iter().map(ToString::to_string).collect::<Vec<_>>())),
+            certificates: key.restrictions.certificates.as_ref().map(|bound| list(&bound.iter().map(ToString::to_string).collect::<Vec<_>>())),
             created: minute(key.created_at),
             expires: minute(key.expires_at),
             rolled: key.rolled_at.map(minute),
@@ -141,11 +143,11 @@ async fn issued(
     application: ApplicationId,
     wish: &KeyWish,
 ) -> Result<Result<(Written<KeyInfo>, Issued), Wrong>, Refusal> {
-    let addresses = match wish.networks() {
-        Ok(addresses) => addresses,
-        Err(wrong) => return Ok(Err(wrong)),
+    let (addresses, certificates) = match (wish.networks(), wish.thumbprints()) {
+        (Ok(addresses), Ok(certificates)) => (addresses, certificates),
+        (Err(wrong), _) | (_, Err(wrong)) => return Ok(Err(wrong)),
     };
-    let restrictions = Restrictions { addresses, ..Restrictions::default() };
+    let restrictions = Restrictions { addresses, certificates, ..Restrictions::default() };
     let order = Order {
         name: &wish.name,
         application,

@@ -145,3 +145,33 @@ fn a_host_whose_tokens_may_be_bound_asks_too_and_a_route_has_few_authorities() {
     let names: Vec<String> = (0..9).map(|n| format!("p{n}")).collect();
     check(&json!(many), &json!({ "mtls": { "authority": names } }), "a route takes certificates of at most 8 authorities");
 }
+
+#[test]
+fn a_route_for_keys_asks_where_it_says_so_and_one_without_keys_may_not() {
+    let route = |auth: Value, ask: Value| {
+        let mut route = json!({ "name": "a", "match": { "path": "/a" }, "auth": auth, "client_certificate": ask, "upstream": "shop" });
+        route.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+        let document: Document = serde_json::from_value(json!({
+            "version": 1, "regions": [{ "name": "eu" }], "tenants": [{ "name": "acme", "hosts": ["api.example"] }],
+            "certificate_authorities": [{ "name": "p", "ca": pem(), "application": "x" }],
+            "upstreams": [{ "name": "shop", "regions": { "eu": { "targets": ["http://10.0.0.1:8080"] } } }],
+            "routes": [route],
+        }))
+        .unwrap();
+        let is_written = serde_json::to_value(&document.routes[0]).unwrap().get("client_certificate").is_some();
+        (compile(&document).map(|structure| structure.hosts.asks_certificate), is_written)
+    };
+    for (auth, ask, asks, is_written) in [
+        (json!("api_key"), json!("ask"), Some(true), true),
+        (json!({ "any_of": ["api_key", "mtls"] }), json!("ask"), Some(true), true),
+        (json!("api_key"), json!("as_needed"), Some(false), false),
+        (json!("api_key"), Value::Null, Some(false), false),
+        (json!("none"), json!("ask"), None, true),
+        (json!("mtls"), json!("ask"), None, true),
+    ] {
+        let (compiled, written) = route(auth.clone(), ask.clone());
+        assert_eq!((compiled.as_ref().ok().copied(), written), (asks, is_written), "{auth} {ask}: a node of the version before knows no such member");
+        let told = compiled.err().into_iter().flatten().map(|error| error.message).collect::<String>();
+        assert_eq!(told.contains("only keys can be bound to a certificate"), asks.is_none(), "{told}");
+    }
+}

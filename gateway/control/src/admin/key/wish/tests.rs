@@ -17,6 +17,11 @@ fn lists_are_checked_entry_by_entry() {
     for address in ["192.0.2.0/33", "192.0.2", "example.com", "", "192.0.2.7:80", "*"] {
         check(&format!(r#"{{"name":"k","addresses":["{address}"]}}"#), Err("addresses"));
     }
+    check(&format!(r#"{{"name":"k","certificates":["{}"]}}"#, "ab".repeat(32)), Ok(()));
+    check(r#"{"name":"k","certificates":[]}"#, Ok(()));
+    for text in ["", "ab", &"ab".repeat(33), &"xy".repeat(32)] {
+        check(&format!(r#"{{"name":"k","certificates":["{text}"]}}"#), Err("certificates"));
+    }
     let many = vec!["\"192.0.2.7\""; 33].join(",");
     check(&format!(r#"{{"name":"k","addresses":[{many}]}}"#), Err("addresses"));
 }
@@ -32,12 +37,18 @@ fn a_range_is_shown_as_it_is_meant() {
 
 #[test]
 fn null_gives_back_what_the_application_has_and_what_is_absent_stays() {
-    let change = |body| serde_json::from_str::<ChangeKey>(body).unwrap();
+    let change = |body: &str| serde_json::from_str::<ChangeKey>(body).unwrap();
 
-    assert_eq!(change("{}").restrictions(), (Patch::Keep, Patch::Keep, Patch::Keep));
-    let (routes, methods, addresses) = change(r#"{"routes":null,"methods":["GET"],"addresses":["192.0.2.7"]}"#).restrictions();
+    let unchanged = change("{}").restrictions();
+    assert_eq!((unchanged.routes, unchanged.methods), (Patch::Keep, Patch::Keep));
+    assert_eq!((unchanged.addresses, unchanged.certificates), (Patch::Keep, Patch::Keep));
+    let KeyChange { routes, methods, addresses, certificates, .. } =
+        change(&format!(r#"{{"routes":null,"methods":["GET"],"addresses":["192.0.2.7"],"certificates":["{}"]}}"#, "AB:".repeat(31) + "ab"))
+            .restrictions();
     assert_eq!((routes, methods), (Patch::Reset, Patch::Set(vec!["GET".into()])));
     assert_eq!(addresses, Patch::Set(vec!["192.0.2.7/32".parse().unwrap()]));
+    assert_eq!(certificates, Patch::Set(vec![Thumbprint([0xab; 32])]));
+    assert_eq!(change(r#"{"certificates":null}"#).restrictions().certificates, Patch::Reset);
     assert_eq!(change(r#"{"scopes":null}"#).scopes, Patch::Reset);
     assert_eq!(change(r#"{"scopes":[]}"#).scopes, Patch::Set(Vec::new()));
     assert_eq!(change("{}").scopes, Patch::Keep);

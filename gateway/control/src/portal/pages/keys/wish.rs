@@ -1,6 +1,7 @@
 //! What a new key is asked for with.
 
 use ipnet::IpNet;
+use model::certificate::Thumbprint;
 use store::application::ApplicationInfo;
 
 use crate::portal::fields::{Fields, Wrong};
@@ -15,13 +16,14 @@ pub(in crate::portal::pages) struct KeyWish {
     pub(in crate::portal::pages) is_test: bool,
     pub(in crate::portal::pages) days: i64,
     pub(in crate::portal::pages) addresses: String,
+    pub(in crate::portal::pages) certificates: String,
     /// The scopes that are ticked; all when the form is new.
     pub(in crate::portal::pages) scopes: Option<Vec<String>>,
 }
 
 impl Default for KeyWish {
     fn default() -> Self {
-        Self { name: String::new(), is_test: false, days: 365, addresses: String::new(), scopes: None }
+        Self { name: String::new(), is_test: false, days: 365, addresses: String::new(), certificates: String::new(), scopes: None }
     }
 }
 
@@ -53,20 +55,30 @@ impl KeyWish {
             is_test: environment == "test",
             days: days.unwrap_or(365),
             addresses: fields.text("addresses").trim().to_owned(),
+            certificates: fields.text("certificates").trim().to_owned(),
             scopes: Some(scopes),
         }
     }
 
     /// Ranges from which the key may come; all when nothing is written.
     pub(super) fn networks(&self) -> Result<Option<Vec<IpNet>>, Wrong> {
-        if self.addresses.is_empty() {
-            return Ok(None);
-        }
-        let texts = self.addresses.split([',', ' ', '\n', '\r', ';']).filter(|text| !text.is_empty());
-        let networks: Option<Vec<IpNet>> = texts.map(crate::admin::key::wish::network).collect();
-        networks
-            .filter(|networks| networks.len() <= model::restriction::ENTRIES_MAX)
-            .map(Some)
-            .ok_or_else(|| Wrong::one("addresses", "must be at most 32 addresses or ranges, like 192.0.2.7 or 2001:db8::/32"))
+        let wrong = || Wrong::one("addresses", "must be at most 32 addresses or ranges, like 192.0.2.7 or 2001:db8::/32");
+        list(&self.addresses, crate::admin::key::wish::network).map_err(|()| wrong())
     }
+
+    /// Certificates that the key needs; none when nothing is written.
+    pub(super) fn thumbprints(&self) -> Result<Option<Vec<Thumbprint>>, Wrong> {
+        let wrong = || Wrong::one("certificates", "must be at most 32 SHA-256 hashes of certificates: 64 hexadecimal digits each");
+        list(&self.certificates, Thumbprint::parse).map_err(|()| wrong())
+    }
+}
+
+/// What a line names, if it names anything.
+fn list<T>(line: &str, read: impl Fn(&str) -> Option<T>) -> Result<Option<Vec<T>>, ()> {
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let texts = line.split([',', ' ', '\n', '\r', ';']).filter(|text| !text.is_empty());
+    let items: Option<Vec<T>> = texts.map(read).collect();
+    items.filter(|items| items.len() <= model::restriction::ENTRIES_MAX).map(Some).ok_or(())
 }
