@@ -41,5 +41,6 @@ pub mod snapshot;
 pub mod source;
 pub mod structure;
 pub mod time;
+pub mod totp;
 pub mod trie;
 pub mod websocket;
