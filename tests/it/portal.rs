@@ -2,6 +2,7 @@
 
 mod my;
 mod person;
+mod sign_in;
 
 use std::time::Duration;
 
@@ -358,6 +359,8 @@ async fn with_approval_an_account_waits_for_an_operator() {
     let mut boss = Person::new(&dev, &writer, "boss@example.com");
     let page = boss.post("/portal/invitation", &[("code", &code), ("name", "Boss"), ("password", "something else to say")]).await;
     boss.keep(&page);
+    assert_eq!(boss.get("/portal/approvals").await.leads_to(), "/portal/account/second-factor");
+    boss.enroll().await;
     let waiting = boss.get("/portal/approvals").await;
     assert!(waiting.text.contains("waits@example.com") && waiting.text.contains("Patience"), "{}", waiting.text);
     let approve = waiting.between("action=\"/portal/approvals/accounts/", "/approve\"");

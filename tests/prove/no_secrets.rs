@@ -1,6 +1,8 @@
 //! `no-secrets`: whatever callers do with their keys, no secret comes to lie anywhere: not in the database's files, its write-ahead log, the
 //! spool, the logs, the sealed snapshot, nor in metrics, status pages, lists and records.
 
+mod people;
+
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +13,7 @@ use harness::history::Served;
 use harness::wait;
 use serde_json::json;
 
+use self::people::People;
 use crate::api::{Api, Issued};
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
 
@@ -25,7 +28,7 @@ const LOADED_WITHIN: Duration = Duration::from_secs(30);
 
 pub(crate) const CLAIM: Claim = Claim {
     slug: "no-secrets",
-    promise: "after keys were issued, rolled, used and misused, no file, record, list or metric holds a secret",
+    promise: "after keys were issued, rolled, used and misused, and people signed in with codes, no file, record, list or metric holds a secret",
     trials: 1_000,
     mutants: &[PLANTED],
     obstacle: no_obstacle,
@@ -54,18 +57,23 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     if context.is_mutant(PLANTED) {
         std::fs::write(folder.path().join("planted.log"), format!("key={}\n", secrets.first().context("no key")?))?;
     }
+    let mut people = People::of(&dev)?;
+    people.sign_in(&api, region).await?;
     loaded(&api, region).await?;
 
     let standing = [dev.ready().operator_token.clone(), dev.ready().api_key.clone()];
-    let texts: Vec<&str> = secrets.iter().chain(&standing).map(|text| secret_part(text)).chain(ids.iter().map(String::as_str)).collect();
+    let of_people = people.secrets.iter().map(String::as_str);
+    let texts = secrets.iter().map(|text| secret_part(text)).chain(of_people).chain(standing.iter().map(|text| secret_part(text)));
+    let texts: Vec<&str> = texts.chain(ids.iter().map(String::as_str)).collect();
     let needles = Needles::of(&texts);
-    let n_secrets = secrets.len() + standing.len();
+    let n_not_standing = secrets.len() + people.secrets.len();
+    let n_secrets = n_not_standing + standing.len();
     told(&api, &dev, &needles, n_secrets, verdict).await?;
     let mut seen = Seen::default();
     walk(folder.path(), folder.path(), &needles, &mut seen)?;
     for (place, needle) in &seen.hits {
         let is_secret = *needle < n_secrets;
-        let is_by_design = *needle >= secrets.len() && BY_DESIGN.iter().any(|name| place.iter().any(|part| part == *name));
+        let is_by_design = *needle >= n_not_standing && BY_DESIGN.iter().any(|name| place.iter().any(|part| part == *name));
         verdict.trials_of(0, u64::from(is_secret && !is_by_design), || format!("{} holds secret number {needle}", place.display()));
     }
     verdict.trials_of(n_secrets as u64, 0, String::new);

@@ -138,6 +138,10 @@ actions! {
     AccountEnable = "account.enable", Required;
     /// Invites an operator to the pages; never one that may more than whoever invites.
     AccountInvite = "account.invite", Required;
+    /// Makes a link to another password for somebody; never for one who may more than whoever makes it.
+    AccountReset = "account.reset", Required;
+    /// Takes the second factor from somebody who has lost it; never from one who may more.
+    AccountResetFactor = "account.reset_factor", Required;
     /// Reads how much keys are used.
     UsageRead = "usage.read", None;
     /// Makes stored responses worthless.
@@ -149,14 +153,15 @@ actions! {
 /// The table.
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
-        AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountRead, ApplicationCreate, ApplicationDelete, ApplicationRead, AuditRead,
-        CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck, KeyApprove, KeyChange, KeyCreate, KeyDisable,
-        KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny,
-        TokenRead, UsageRead,
+        AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountRead, AccountReset, AccountResetFactor, ApplicationCreate,
+        ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck,
+        KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, OperatorCreate, OperatorRead, OperatorRevoke,
+        StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
     };
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead | UsageRead => true,
-        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | OperatorCreate | AccountEnable | AccountInvite => {
+        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | OperatorCreate | AccountEnable | AccountInvite
+        | AccountReset | AccountResetFactor => {
             matches!(role, Role::Operator)
         }
         KeyCreate | KeyRoll | KeyChange | KeyEnable => matches!(role, Role::Developer | Role::Operator),

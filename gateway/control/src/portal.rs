@@ -3,7 +3,7 @@
 //! Reading order:
 //! 1. [`table`]: every page and every act, with who may ask for it;
 //! 2. `gate`: what stands before each of them (same site, who is it, is it recorded) and how answers are dressed;
-//! 3. `session`, `password`, `throttle`: who is it;
+//! 3. `session`, `password`, `second_factor`, `throttle`: who is it;
 //! 4. `rights`: what a member of a team may do;
 //! 5. `site`, `catalogue`: what the pages tell about the deployment;
 //! 6. `my`: the same for programs, under `/v1/my`;
@@ -17,6 +17,7 @@ pub(crate) mod my;
 mod pages;
 mod password;
 mod rights;
+mod second_factor;
 mod session;
 mod site;
 mod state;
@@ -32,7 +33,10 @@ use axum::{
 
 use self::{
     gate::{Gate, Need},
-    pages::{account, apis, applications, approvals, home, invitation, keys, problems, requests, sign, team, tokens, try_it, usage},
+    pages::{
+        account, apis, applications, approvals, home, invitation, keys, problems, requests, reset, second_factor as factor, sign, sign_code, team,
+        tokens, try_it, usage,
+    },
 };
 pub(crate) use self::{pages::team_names, site::tenant, state::Portal};
 use crate::{policy::Action, state::ControlState};
@@ -79,6 +83,10 @@ fn open_entries() -> Vec<Entry> {
         act("/portal/sign-up", Need::NoneYet, "account.sign_up", sign::up),
         page("/portal/sign-in", Need::Nothing, sign::in_form),
         act("/portal/sign-in", Need::NoneYet, "account.sign_in", sign::sign_in),
+        page("/portal/sign-in/code", Need::Nothing, sign_code::form),
+        act("/portal/sign-in/code", Need::NoneYet, "account.sign_in_code", sign_code::send),
+        page("/portal/reset", Need::Nothing, reset::form),
+        act("/portal/reset", Need::NoneYet, "account.set_password", reset::send),
         page("/portal/invitation", Need::Nothing, invitation::form),
         act("/portal/invitation", Need::NoneYet, "invitation.accept", invitation::accept),
         page("/portal/{*rest}", Need::Nothing, home::missing),
@@ -87,7 +95,7 @@ fn open_entries() -> Vec<Entry> {
 
 fn member_entries() -> Vec<Entry> {
     vec![
-        act("/portal/sign-out", Need::Account, "account.sign_out", sign::out),
+        act("/portal/sign-out", Need::Person, "account.sign_out", sign::out),
         // The record of the call itself is the data plane's.
         Entry { path: "/portal/apis/{api}/{operation}", need: Need::Account, act: None, handler: post(try_it::send) },
         page("/portal/account", Need::Account, account::show),
@@ -96,6 +104,10 @@ fn member_entries() -> Vec<Entry> {
         page("/portal/account/tokens", Need::Account, tokens::show),
         act("/portal/account/tokens", Need::Account, "account.make_token", tokens::create),
         act("/portal/account/tokens/{id}/revoke", Need::Account, "account.revoke_token", tokens::revoke),
+        page("/portal/account/second-factor", Need::Person, factor::show),
+        act("/portal/account/second-factor/begin", Need::Account, "account.begin_second_factor", factor::begin),
+        act("/portal/account/second-factor/confirm", Need::Person, "account.set_second_factor", factor::confirm),
+        act("/portal/account/second-factor/remove", Need::Account, "account.remove_second_factor", factor::remove),
         page("/portal/applications", Need::Account, applications::list),
         act("/portal/applications", Need::Account, "application.create", applications::create),
         page("/portal/applications/{id}", Need::Account, applications::show),

@@ -17,8 +17,8 @@ use utoipa::openapi::HttpMethod;
 
 use crate::{
     admin::{
-        account, application, audit, cache, consumer, document, key, key::life, leak, node, operator, problem, structure, structure::Section, token,
-        usage,
+        account, account::recover, application, audit, cache, consumer, document, key, key::life, leak, node, operator, problem, structure,
+        structure::Section, token, usage,
     },
     context,
     guard::{self, Gate, Permit},
@@ -189,6 +189,8 @@ fn account_paths() -> Vec<Entry> {
         Entry::post("/v1/accounts/{id}/refuse", Action::AccountDecide, account::refuse, account::refuse_doc()),
         Entry::post("/v1/accounts/{id}/disable", Action::AccountDisable, account::disable, account::disable_doc()),
         Entry::post("/v1/accounts/{id}/enable", Action::AccountEnable, account::enable, account::enable_doc()),
+        Entry::post("/v1/accounts/{id}/reset", Action::AccountReset, recover::reset, recover::reset_doc()),
+        Entry::post("/v1/accounts/{id}/reset-second-factor", Action::AccountResetFactor, recover::reset_factor, recover::reset_factor_doc()),
     ]
 }
 

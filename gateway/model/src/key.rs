@@ -10,7 +10,10 @@ use aws_lc_rs::{digest, hmac};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use subtle::ConstantTimeEq;
 
-use crate::{base62, secret::SecretText};
+use crate::{
+    base62,
+    secret::{SecretKey, SecretText},
+};
 
 const ID_LEN: usize = 12;
 const CRC_LEN: usize = 6;
@@ -199,7 +202,7 @@ impl fmt::Debug for Peppers {
 
 impl Peppers {
     /// Loads pepper versions, oldest first; `None` when there is none.
-    pub fn new(versions: impl IntoIterator<Item = (u16, crate::secret::SecretKey)>) -> Option<Self> {
+    pub fn new(versions: impl IntoIterator<Item = (u16, SecretKey)>) -> Option<Self> {
         let versions: Vec<_> = versions.into_iter().map(|(version, key)| (version, hmac::Key::new(hmac::HMAC_SHA256, key.expose_secret()))).collect();
         (!versions.is_empty()).then_some(Self { versions })
     }
@@ -240,6 +243,20 @@ impl Peppers {
     /// version is not loaded.
     pub fn password_key(&self, version: u16) -> Option<[u8; 32]> {
         hmac::sign(self.pepper(version)?, b"cwpassword1").as_ref().try_into().ok()
+    }
+
+    /// The key that secrets of second factors are sealed with; `None` when the version is not loaded.
+    pub fn second_factor_key(&self, version: u16) -> Option<SecretKey> {
+        hmac::sign(self.pepper(version)?, b"cwtotp1").as_ref().try_into().ok().map(SecretKey::new)
+    }
+
+    /// What is kept of a recovery code of an account; `None` when the version is not loaded.
+    pub fn recovery_digest(&self, version: u16, account: &[u8; 16], code: &str) -> Option<[u8; 32]> {
+        let mut context = hmac::Context::with_key(self.pepper(version)?);
+        context.update(b"cwrecovery1");
+        context.update(account);
+        context.update(code.as_bytes());
+        context.sign().as_ref().try_into().ok()
     }
 
     /// Hashes a credential under all layers; `None` when one of them is not loaded, or there is none.

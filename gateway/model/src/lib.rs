@@ -42,5 +42,6 @@ pub mod snapshot;
 pub mod source;
 pub mod structure;
 pub mod time;
+pub mod totp;
 pub mod trie;
 pub mod websocket;

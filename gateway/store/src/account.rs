@@ -1,7 +1,8 @@
 //! Accounts: the people who sign in to the portal and the console. Nodes never see these.
 //!
 //! An account belongs to teams ([`team`]), which are consumers with people; it comes by signing up or by an [`invitation`], and is
-//! signed in for as long as it has a [`session`]. Programs of a person come with a [`token`].
+//! signed in for as long as it has a [`session`]. One with a [`second_factor`] gets its session when the code that belongs to its
+//! [`sign_in`] has come. Whoever has lost the password gets another by a [`reset`]. Programs of a person come with a [`token`].
 
 use std::fmt;
 
@@ -26,7 +27,10 @@ use crate::{
 };
 
 pub mod invitation;
+pub mod reset;
+pub mod second_factor;
 pub mod session;
+pub mod sign_in;
 pub mod team;
 pub mod token;
 
@@ -50,6 +54,8 @@ pub struct AccountInfo {
     pub organization: String,
     /// When it was made.
     pub created_at: UtcMicros,
+    /// Whether signing in asks for more than the password.
+    pub has_second_factor: bool,
 }
 
 /// Whether an account may be used.
@@ -143,6 +149,7 @@ pub async fn by_email(reader: &impl Reader, email: &str) -> Result<Option<SignIn
         role: row.role,
         organization: row.organization,
         created_at: row.created_at,
+        has_second_factor: row.has_second_factor,
     };
     Ok(Some(SignIn { account: account.into_info()?, password: row.password, pepper_version }))
 }
@@ -254,7 +261,17 @@ pub async fn set_password(primary: &Primary, id: AccountId, password: &str, pepp
         return Err(not_found(id));
     }
     session::end_all_on(&mut tx, id).await?;
+    reset::withdraw_on(&mut tx, id).await?;
     tx.commit().await.map_err(StoreError::at_commit)
+}
+
+/// Keeps the same password under a newer pepper. One that was changed since `before` was read stays as it is; no session ends.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn rehash(primary: &Primary, id: AccountId, before: &str, password: &str, pepper_version: u16) -> Result<(), StoreError> {
+    query_file!("queries/account/rehash.sql", id.uuid(), before, password, i32::from(pepper_version)).execute(primary.pool()).await?;
+    Ok(())
 }
 
 async fn decide(primary: &Primary, id: AccountId, state: AccountState, actor: &Actor) -> Result<AccountInfo, StoreError> {
@@ -265,6 +282,7 @@ async fn decide(primary: &Primary, id: AccountId, state: AccountState, actor: &A
         session::end_all_on(&mut tx, id).await?;
         // Whoever is let in again begins anew: a token may be why they were shut out.
         token::revoke_all_on(&mut tx, id).await?;
+        reset::withdraw_on(&mut tx, id).await?;
     }
     tx.commit().await.map_err(StoreError::at_commit)?;
     row.into_info()
@@ -318,6 +336,14 @@ async fn other_state(connection: &mut PgConnection, id: AccountId) -> StoreError
     }
 }
 
+/// Whoever helps somebody must be allowed what they are: so what they are must not change in between.
+fn unchanged(account: &AccountInfo, role: Option<&str>) -> Result<(), StoreError> {
+    if account.role.as_deref() == role {
+        return Ok(());
+    }
+    Err(StoreError::conflict("account_role", format!("account `{}` has another role now", account.id)))
+}
+
 fn wrong_state(account: &AccountInfo) -> StoreError {
     StoreError::conflict("account_state", format!("account `{}` is {}", account.id, account.state.as_str()))
 }
@@ -336,6 +362,7 @@ struct Row {
     role: Option<String>,
     organization: String,
     created_at: OffsetDateTime,
+    has_second_factor: bool,
 }
 
 impl Row {
@@ -348,6 +375,7 @@ impl Row {
             role: self.role,
             organization: self.organization,
             created_at: UtcMicros::from_datetime(self.created_at),
+            has_second_factor: self.has_second_factor,
         })
     }
 }

@@ -2,9 +2,12 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use data_encoding::BASE32_NOPAD;
 use harness::client::{self, Version};
 use harness::dev::{Dev, RegionReady};
+use model::totp::TotpSecret;
 use reqwest::header::{COOKIE, LOCATION, SET_COOKIE};
 
 pub(super) const PASSWORD: &str = "the ferry leaves at noon";
@@ -40,6 +43,23 @@ impl Page {
         assert_eq!(self.status, 422, "{}", self.text);
         let start = format!("id=\"{field}-mistake\"");
         self.between(&start, "</p>").split_once('>').unwrap().1.to_owned()
+    }
+}
+
+/// An app that shows codes.
+#[derive(Debug, Clone)]
+pub(super) struct Device {
+    secret: [u8; 20],
+    pub(super) recovery_codes: Vec<String>,
+}
+
+impl Device {
+    /// The code of so many steps from now.
+    #[expect(clippy::disallowed_methods, reason = "the clock of a device of its own")]
+    pub(super) fn code(&self, steps: i64) -> String {
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        let code = TotpSecret::new(self.secret).code(u64::try_from(now / 30 + steps).unwrap());
+        String::from_utf8(code.to_vec()).unwrap()
     }
 }
 
@@ -101,6 +121,35 @@ impl Person {
         let page = self.post("/portal/sign-up", &[("name", "Ann"), ("email", &email), ("organization", team), ("password", PASSWORD)]).await;
         assert_eq!(page.leads_to(), "/portal/applications?done=welcome");
         self.keep(&page);
+        page
+    }
+
+    /// Sets up a second factor, as operators have to.
+    pub(super) async fn enroll(&mut self) -> Device {
+        let page = self.get("/portal/account/second-factor").await;
+        self.take(&page).await
+    }
+
+    /// Takes the secret that a page offers, and shows that it has it.
+    pub(super) async fn take(&mut self, page: &Page) -> Device {
+        let secret = page.between("aria-label=\"The text for your app\">", "<").replace('-', "");
+        let mut device = Device { secret: BASE32_NOPAD.decode(secret.as_bytes()).unwrap().try_into().unwrap(), recovery_codes: Vec::new() };
+        let offer = page.between("name=\"offer\" value=\"", "\"");
+        // The one before: two more can be shown before half a minute has passed.
+        let page = self.post("/portal/account/second-factor/confirm", &[("offer", &offer), ("code", &device.code(-1))]).await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        let codes = page.between("aria-label=\"Recovery codes\">", "</pre>");
+        device.recovery_codes = codes.lines().map(str::to_owned).collect();
+        self.keep(&page);
+        device
+    }
+
+    /// The second half of signing in.
+    pub(super) async fn send_code(&mut self, code: &str) -> Page {
+        let page = self.post("/portal/sign-in/code", &[("code", code), ("next", "")]).await;
+        if page.status == 303 {
+            self.keep(&page);
+        }
         page
     }
 

@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
+use data_encoding::BASE32_NOPAD;
 use harness::browser::{Browser, Key};
 use harness::wait;
+use model::time::UtcMicros;
+use model::totp::{TotpSecret, step_at};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -36,6 +39,12 @@ async fn look(judge: &mut Option<&mut Judge<'_>>, page: &'static str) -> Result<
         Some(judge) => judge.look(page).await,
         None => Ok(()),
     }
+}
+
+/// What an app shows, so many steps from now.
+fn code(device: &TotpSecret, steps: u64) -> Result<String> {
+    let now = UtcMicros::from_datetime(time::OffsetDateTime::now_utc());
+    Ok(String::from_utf8(device.code(step_at(now).ok_or_else(|| anyhow!("no time"))? + steps).to_vec())?)
 }
 
 impl Journey<'_> {
@@ -170,9 +179,41 @@ impl Journey<'_> {
         self.browser.fill("#name", "The boss").await?;
         self.browser.fill("#password", PASSWORD).await?;
         self.browser.click("#submit").await?;
+        let device = self.enroll(judge).await?;
         self.browser.wait_for("a[href='/portal/approvals']").await?;
         self.browser.click("a[href='/portal/approvals']").await?;
         self.browser.wait_for("#accounts-title").await?;
-        judge.look("approvals").await
+        judge.look("approvals").await?;
+        self.open("/portal/account/second-factor").await?;
+        self.browser.wait_for("#remove").await?;
+        judge.look("second factor").await?;
+        self.sign_out().await?;
+        self.browser.fill("#email", "boss@example.com").await?;
+        self.browser.fill("#password", PASSWORD).await?;
+        self.browser.press(&[Key::Enter]).await?;
+        self.browser.wait_for("#code").await?;
+        judge.look("code").await?;
+        // The code of the setting up counts no second time.
+        self.browser.fill("#code", &code(&device, 1)?).await?;
+        self.browser.press(&[Key::Enter]).await?;
+        self.browser.wait_for("a[href='/portal/approvals']").await?;
+        self.open("/portal/reset").await?;
+        self.browser.wait_for("#code").await?;
+        judge.look("reset").await
+    }
+
+    /// Sets up a second factor with what the page shows.
+    async fn enroll(&self, judge: &mut Judge<'_>) -> Result<TotpSecret> {
+        self.browser.wait_for("svg.qr").await?;
+        judge.look("second factor offered").await?;
+        let text = self.browser.text("#factor-secret").await?.replace('-', "");
+        let bytes = BASE32_NOPAD.decode(text.trim().as_bytes())?;
+        let device = TotpSecret::new(bytes.try_into().map_err(|_| anyhow!("another length of a secret"))?);
+        self.browser.fill("#code", &code(&device, 0)?).await?;
+        self.browser.click("#confirm").await?;
+        self.browser.wait_for("#recovery").await?;
+        judge.look("recovery codes").await?;
+        self.browser.click("#stored").await?;
+        Ok(device)
     }
 }

@@ -30,6 +30,10 @@ enum Verb {
     Disable(One),
     /// Switch an account on again
     Enable(One),
+    /// Print a link by which somebody gets another password, once
+    ResetPassword(One),
+    /// Take the second factor from somebody who has lost it: their sessions end
+    ResetSecondFactor(One),
     /// Invite an operator: print a link that makes one account, once
     Invite(Invite),
 }
@@ -116,6 +120,8 @@ pub(crate) async fn run(args: AccountsArgs) -> anyhow::Result<ExitCode> {
         Verb::Refuse(args) => output::finish(act(&args, "refuse").await, args.format),
         Verb::Disable(args) => output::finish(act(&args, "disable").await, args.format),
         Verb::Enable(args) => output::finish(act(&args, "enable").await, args.format),
+        Verb::ResetPassword(args) => output::finish(reset_password(&args).await, args.format),
+        Verb::ResetSecondFactor(args) => output::finish(act(&args, "reset-second-factor").await, args.format),
         Verb::Invite(args) => output::finish(invite(&args).await, args.format),
     }
 }
@@ -131,9 +137,9 @@ async fn list(args: &List) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let items = page.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let members = ["id", "email", "name", "organization", "role", "state", "created_at"];
+    let members = ["id", "email", "name", "organization", "role", "has_second_factor", "state", "created_at"];
     let rows = items.iter().map(|item| members.iter().map(|member| text_of(item, member)).collect());
-    output::out(&output::table(&["ID", "MAIL", "NAME", "TEAM", "OPERATOR", "STATE", "MADE"], rows))?;
+    output::out(&output::table(&["ID", "MAIL", "NAME", "TEAM", "OPERATOR", "2ND FACTOR", "STATE", "MADE"], rows))?;
     output::remark_on_rest(&page)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -145,6 +151,18 @@ async fn act(args: &One, verb: &str) -> anyhow::Result<ExitCode> {
     } else {
         output::out(&format!("account {} is {}", text_of(&done, "id"), text_of(&done, "state")))?;
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn reset_password(args: &One) -> anyhow::Result<ExitCode> {
+    let made = Client::new(&args.connection)?.post(&format!("/v1/accounts/{}/reset", args.id), None).await?;
+    if args.format.json {
+        output::json_out(&made)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let told = format!("{}, until {}", text_of(&made, "email"), text_of(&made, "expires_at"));
+    output::remark(&format!("link for {told}; shown only now, behind the name of a control listener:"))?;
+    output::out(&text_of(&made, "link"))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -34,6 +34,8 @@ use crate::{
     state::ControlState,
 };
 
+pub(crate) mod recover;
+
 /// Seconds for which an invitation can be accepted.
 const INVITATION_SECONDS: i64 = 86_400;
 
@@ -162,12 +164,14 @@ pub(crate) struct Account {
     organization: String,
     #[schema(value_type = form::Instant)]
     created_at: String,
+    /// Whether signing in with the password asks for a code, too.
+    has_second_factor: bool,
 }
 
 impl From<AccountInfo> for Account {
     fn from(account: AccountInfo) -> Self {
-        let AccountInfo { id, email, name, state, role, organization, created_at } = account;
-        Self { id, email, name, state, role, organization, created_at: instant(created_at) }
+        let AccountInfo { id, email, name, state, role, organization, created_at, has_second_factor } = account;
+        Self { id, email, name, state, role, organization, created_at: instant(created_at), has_second_factor }
     }
 }
 
@@ -202,6 +206,8 @@ pub(crate) fn list_doc() -> Doc {
         .leads_to(200, "refuseAccount", "id", "items/0/id")
         .leads_to(200, "disableAccount", "id", "items/0/id")
         .leads_to(200, "enableAccount", "id", "items/0/id")
+        .leads_to(200, "resetPassword", "id", "items/0/id")
+        .leads_to(200, "resetSecondFactor", "id", "items/0/id")
 }
 
 /// How [`show`] is described.

@@ -4,43 +4,45 @@ use super::{Action, Recording, Role, allows, any_allows, beyond, roles};
 
 /// The whole table, for a person to read: a change of policy must change this text.
 const MATRIX: &str = "\
-action              viewer     developer  approver   operator   security   auditor
-status.read         yes        yes        yes        yes        yes        yes
-node.read           yes        yes        yes        yes        yes        yes
-structure.read      yes        yes        yes        yes        yes        yes
-document.check      yes        yes        yes        yes        yes        yes
-document.apply      -          -          -          yes        -          -
-consumer.read       yes        yes        yes        yes        yes        yes
-consumer.create     -          -          -          yes        -          -
-consumer.delete     -          -          -          yes        -          -
-application.read    yes        yes        yes        yes        yes        yes
-application.create  -          -          -          yes        -          -
-application.delete  -          -          -          yes        -          -
-key.read            yes        yes        yes        yes        yes        yes
-key.create          -          yes        -          yes        -          -
-key.roll            -          yes        -          yes        -          -
-key.change          -          yes        -          yes        -          -
-key.approve         -          -          yes        yes        -          -
-key.disable         -          yes        -          yes        yes        -
-key.enable          -          yes        -          yes        -          -
-key.revoke          -          yes        -          yes        yes        -
-token.deny          -          yes        -          yes        yes        -
-token.read          -          yes        -          yes        yes        yes
-operator.read       -          -          -          yes        yes        yes
-operator.create     -          -          -          yes        -          -
-operator.revoke     -          -          -          yes        yes        -
-account.read        -          -          yes        yes        yes        yes
-account.decide      -          -          yes        yes        -          -
-account.disable     -          -          -          yes        yes        -
-account.enable      -          -          -          yes        -          -
-account.invite      -          -          -          yes        -          -
-usage.read          yes        yes        yes        yes        yes        yes
-cache.purge         -          yes        -          yes        yes        -
-audit.read          -          -          -          -          yes        yes
+action                viewer     developer  approver   operator   security   auditor
+status.read           yes        yes        yes        yes        yes        yes
+node.read             yes        yes        yes        yes        yes        yes
+structure.read        yes        yes        yes        yes        yes        yes
+document.check        yes        yes        yes        yes        yes        yes
+document.apply        -          -          -          yes        -          -
+consumer.read         yes        yes        yes        yes        yes        yes
+consumer.create       -          -          -          yes        -          -
+consumer.delete       -          -          -          yes        -          -
+application.read      yes        yes        yes        yes        yes        yes
+application.create    -          -          -          yes        -          -
+application.delete    -          -          -          yes        -          -
+key.read              yes        yes        yes        yes        yes        yes
+key.create            -          yes        -          yes        -          -
+key.roll              -          yes        -          yes        -          -
+key.change            -          yes        -          yes        -          -
+key.approve           -          -          yes        yes        -          -
+key.disable           -          yes        -          yes        yes        -
+key.enable            -          yes        -          yes        -          -
+key.revoke            -          yes        -          yes        yes        -
+token.deny            -          yes        -          yes        yes        -
+token.read            -          yes        -          yes        yes        yes
+operator.read         -          -          -          yes        yes        yes
+operator.create       -          -          -          yes        -          -
+operator.revoke       -          -          -          yes        yes        -
+account.read          -          -          yes        yes        yes        yes
+account.decide        -          -          yes        yes        -          -
+account.disable       -          -          -          yes        yes        -
+account.enable        -          -          -          yes        -          -
+account.invite        -          -          -          yes        -          -
+account.reset         -          -          -          yes        -          -
+account.reset_factor  -          -          -          yes        -          -
+usage.read            yes        yes        yes        yes        yes        yes
+cache.purge           -          yes        -          yes        yes        -
+audit.read            -          -          -          -          yes        yes
 ";
 
 fn printed() -> String {
-    let mut out = format!("{:<20}", "action");
+    let mut out = format!("{:<22}", "action");
     let line = |first: String, cells: Vec<&str>| {
         let mut text = first;
         for cell in cells {
@@ -51,7 +53,7 @@ fn printed() -> String {
     out = line(out, Role::ALL.iter().map(|role| role.as_str()).collect());
     for action in Action::ALL {
         let cells = Role::ALL.iter().map(|role| if allows(*role, *action) { "yes" } else { "-" }).collect();
-        out += &line(format!("{:<20}", action.code()), cells);
+        out += &line(format!("{:<22}", action.code()), cells);
     }
     out
 }

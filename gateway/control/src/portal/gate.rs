@@ -30,6 +30,8 @@ pub(super) enum Need {
     Nothing,
     /// Everybody, but not often: these acts say who somebody is.
     NoneYet,
+    /// Whoever has signed in, and also an operator who has yet to set up a second factor.
+    Person,
     /// Whoever has signed in. What they may in a team, the handler asks.
     Account,
     /// Whoever has signed in and is an operator who may do this.
@@ -80,9 +82,10 @@ async fn admitted(gate: Gate, context: &Context, visitor: Option<&SignedIn>, mut
         from_here(request.headers())?;
     }
     match (need, visitor) {
-        (Need::Nothing, _) | (Need::Account, Some(_)) => {}
         (Need::NoneYet, _) => state.portal().throttle.stranger(context.peer, state.now().boot)?,
-        (Need::Account | Need::Operator(_), None) => return Ok(to_sign_in(&request)),
+        (Need::Person | Need::Account | Need::Operator(_), None) => return Ok(to_sign_in(&request)),
+        (Need::Account | Need::Operator(_), Some(visitor)) if visitor.must_enroll => return Ok(led_to(ENROLL, &request)),
+        (Need::Nothing, _) | (Need::Person | Need::Account, Some(_)) => {}
         (Need::Operator(action), Some(visitor)) if policy::any_allows(&visitor.roles, action) => {}
         (Need::Operator(action), Some(_)) => {
             // It is what an auditor looks for first, whatever was asked for.
@@ -92,7 +95,7 @@ async fn admitted(gate: Gate, context: &Context, visitor: Option<&SignedIn>, mut
         }
     }
     let trail = act.map(|act| reserve(&state, context, act, visitor, &request)).transpose()?;
-    if let Some(visitor) = visitor {
+    if let Some(visitor) = visitor.filter(|visitor| !visitor.must_enroll || need == Need::Person) {
         request.extensions_mut().insert(visitor.clone());
     }
     let response = guard::within(guard::DEADLINE, next.run(request)).await;
@@ -127,20 +130,31 @@ fn from_here(headers: &HeaderMap) -> Result<(), Refusal> {
     Err(Denial::new(ProblemKind::RoleInsufficient, "this form was not sent from a page of this portal; open the page and send it from there").into())
 }
 
+/// Where operators set up a second factor.
+const ENROLL: &str = "/portal/account/second-factor";
+
 /// Leads to the sign-in page, and from there back to the page that was asked for.
 fn to_sign_in(request: &Request) -> Response {
-    if request.headers().contains_key(session::RENEWAL) {
-        // A part of a page would get the whole page of another; so the script is told to leave.
-        return [(HeaderName::from_static("hx-redirect"), HeaderValue::from_static("/portal/sign-in"))].into_response();
-    }
     let wanted = request.uri().path_and_query().map(http::uri::PathAndQuery::as_str).filter(|_| request.method() == Method::GET);
     let next = wanted.map(|path| format!("?next={}", view::in_query(path))).unwrap_or_default();
-    Redirect::to(&format!("/portal/sign-in{next}")).into_response()
+    if request.headers().contains_key(session::RENEWAL) {
+        led_to("/portal/sign-in", request)
+    } else {
+        Redirect::to(&format!("/portal/sign-in{next}")).into_response()
+    }
+}
+
+fn led_to(path: &'static str, request: &Request) -> Response {
+    if request.headers().contains_key(session::RENEWAL) {
+        // A part of a page would get the whole page of another; so the script is told to leave.
+        return [(HeaderName::from_static("hx-redirect"), HeaderValue::from_static(path))].into_response();
+    }
+    Redirect::to(path).into_response()
 }
 
 async fn dressed(state: &ControlState, context: &Context, visitor: Option<SignedIn>, mut response: Response) -> Response {
     if let Some(refusal) = refusal::taken(&mut response) {
-        response = view::refused(state, context, visitor.as_ref(), &refusal).await;
+        response = view::refused(state, context, visitor.as_ref().filter(|visitor| !visitor.must_enroll), &refusal).await;
     }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);

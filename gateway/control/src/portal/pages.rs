@@ -9,14 +9,17 @@ pub(super) mod invitation;
 pub(super) mod keys;
 pub(super) mod problems;
 pub(super) mod requests;
+pub(super) mod reset;
+pub(super) mod second_factor;
 pub(super) mod sign;
+pub(super) mod sign_code;
 pub(super) mod team;
 pub(super) mod tokens;
 pub(super) mod try_it;
 pub(super) mod usage;
 
 use axum::response::{IntoResponse, Redirect, Response};
-use model::id::ConsumerId;
+use model::id::{AccountId, ConsumerId};
 use store::{application::ApplicationInfo, error::StoreError};
 
 use super::{rights::Right, session::SignedIn};
@@ -37,6 +40,12 @@ const LISTED_MAX: u32 = 100;
 fn to(path: &str, object: String) -> Response {
     let mut response = Redirect::to(path).into_response();
     response.extensions_mut().insert(Object(object));
+    response
+}
+
+/// Says for the record which account an act was about.
+fn about(mut response: Response, account: AccountId) -> Response {
+    response.extensions_mut().insert(Object(format!("account:{account}")));
     response
 }
 

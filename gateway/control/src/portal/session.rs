@@ -6,13 +6,21 @@ use axum::extract::FromRequestParts;
 use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use model::{
+    id::AccountId,
     key::fingerprint_plain,
     problem::{Denial, ProblemKind},
     time::UtcMicros,
 };
 use store::{
-    account::{self, AccountInfo, AccountState, session, team::Membership},
+    account::{
+        self, AccountInfo, AccountState,
+        second_factor::Shown,
+        session::{self, NewSession, Proof},
+        sign_in,
+        team::Membership,
+    },
     actor::{Actor, ActorKind},
+    pool::Primary,
 };
 
 use crate::{
@@ -24,11 +32,15 @@ use crate::{
 
 /// With this prefix browsers take it over TLS alone, for this host alone (RFC 6265bis section 4.1.3.2).
 const COOKIE: &str = "__Host-causeway";
+/// Of a sign-in that waits for its code; it opens nothing.
+const HALF_OPEN_COOKIE: &str = "__Host-causeway-code";
 
 /// Seconds without a request after which a session is over.
 const IDLE_SECONDS: i64 = 2 * 60 * 60;
 /// Seconds after which it is over anyway.
 const ABSOLUTE_SECONDS: i64 = 12 * 60 * 60;
+/// Seconds in which the code has to come after the password.
+const HALF_OPEN_SECONDS: i64 = 5 * 60;
 /// Seconds in which its last use is written at most once.
 const TOUCH_SECONDS: i64 = 60;
 
@@ -44,8 +56,12 @@ pub(super) struct SignedIn {
     pub(super) digest: [u8; 32],
     pub(super) account: AccountInfo,
     pub(super) teams: Vec<Membership>,
-    /// What they may be as an operator; most are none.
+    /// What they may be as an operator; most are none, and none is whoever has yet to set up a second factor.
     pub(super) roles: Vec<Role>,
+    /// What their session was begun with.
+    pub(super) proof: Proof,
+    /// An operator without a second factor: they set one up, or leave.
+    pub(super) must_enroll: bool,
 }
 
 impl SignedIn {
@@ -95,6 +111,10 @@ pub(super) async fn visitor(state: &ControlState, headers: &HeaderMap) -> Result
     if found.account.state != AccountState::Active || now >= found.expires_at || now >= idle_until {
         return Ok(None);
     }
+    // Begun while the second factor was being set up, or by a node that knows of none.
+    if found.account.has_second_factor && found.proof == Proof::Password {
+        return Ok(None);
+    }
     // A page that renews itself is nobody's use of it.
     if now >= found.seen_at.plus_seconds(TOUCH_SECONDS)
         && !headers.contains_key(RENEWAL)
@@ -104,22 +124,81 @@ pub(super) async fn visitor(state: &ControlState, headers: &HeaderMap) -> Result
         session::touch(&primary, &digest, now).await.ok();
     }
     let teams = read!(state, |reader| account::team::of_account(reader, found.account.id))?;
-    let roles = found.account.role.as_deref().map(policy::roles).unwrap_or_default();
-    Ok(Some(SignedIn { digest, account: found.account, teams, roles }))
+    let must_enroll = found.account.role.is_some() && found.proof == Proof::Password;
+    let roles = found.account.role.as_deref().filter(|_| !must_enroll).map(policy::roles).unwrap_or_default();
+    Ok(Some(SignedIn { digest, account: found.account, teams, roles, proof: found.proof, must_enroll }))
 }
 
 /// Begins a session; the value of the cookie leaves in the answer alone. A session that the request came with is over: its id may be one
 /// that somebody else has planted.
-pub(super) async fn begin(state: &ControlState, headers: &HeaderMap, account: &AccountInfo) -> Result<HeaderValue, Refusal> {
+pub(super) async fn begin(state: &ControlState, headers: &HeaderMap, account: &AccountInfo, proof: Proof) -> Result<HeaderValue, Refusal> {
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
-    if let Some(digest) = presented(headers) {
-        session::end(&primary, &digest).await.map_err(|error| store_refusal(&error))?;
+    end_presented(&primary, headers).await?;
+    let drawn = Drawn::new(state);
+    session::begin(&primary, drawn.session(state, account.id, proof)).await.map_err(|error| store_refusal(&error))?;
+    cookie(&drawn.id, ABSOLUTE_SECONDS)
+}
+
+async fn end_presented(primary: &Primary, headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(digest) = presented(headers) else { return Ok(()) };
+    session::end(primary, &digest).await.map_err(|error| store_refusal(&error))
+}
+
+/// An id that nobody can guess, and what the database keeps of it.
+struct Drawn {
+    id: String,
+    digest: [u8; 32],
+}
+
+impl Drawn {
+    fn new(state: &ControlState) -> Self {
+        let id = BASE64URL_NOPAD.encode(&state.random32());
+        let digest = fingerprint_plain(id.as_bytes());
+        Self { id, digest }
     }
-    let id = BASE64URL_NOPAD.encode(&state.random32());
-    let now = state.now().wall;
-    let expires_at = now.plus_seconds(ABSOLUTE_SECONDS);
-    session::begin(&primary, &fingerprint_plain(id.as_bytes()), account.id, now, expires_at).await.map_err(|error| store_refusal(&error))?;
-    cookie(&id, ABSOLUTE_SECONDS)
+
+    fn session(&self, state: &ControlState, account: AccountId, proof: Proof) -> NewSession<'_> {
+        let at = state.now().wall;
+        NewSession { digest: &self.digest, account, proof, at, expires_at: at.plus_seconds(ABSOLUTE_SECONDS) }
+    }
+}
+
+/// Begins to wait for a code; the cookie that comes with it opens nothing.
+pub(super) async fn begin_half_open(state: &ControlState, account: AccountId) -> Result<HeaderValue, Refusal> {
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    let drawn = Drawn::new(state);
+    let at = state.now().wall;
+    let begun = sign_in::begin(&primary, &drawn.digest, account, at, at.plus_seconds(HALF_OPEN_SECONDS)).await;
+    begun.map_err(|error| store_refusal(&error))?;
+    cookie_named(HALF_OPEN_COOKIE, &drawn.id, HALF_OPEN_SECONDS)
+}
+
+/// The digest of the one sign-in that a request says it goes on with.
+pub(super) fn half_open(headers: &HeaderMap) -> Option<[u8; 32]> {
+    presented_as(HALF_OPEN_COOKIE, headers)
+}
+
+/// Takes the cookie of a sign-in away.
+pub(super) fn no_half_open() -> Result<HeaderValue, Refusal> {
+    cookie_named(HALF_OPEN_COOKIE, "", 0)
+}
+
+/// Ends a sign-in with its session; nothing when the sign-in is over, or what was shown has been used before.
+pub(super) async fn finish(
+    state: &ControlState,
+    headers: &HeaderMap,
+    half_open: &[u8; 32],
+    account: AccountId,
+    shown: Shown<'_>,
+) -> Result<Option<HeaderValue>, Refusal> {
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    let drawn = Drawn::new(state);
+    let new = drawn.session(state, account, Proof::SecondFactor);
+    if !sign_in::finish(&primary, half_open, shown, new).await.map_err(|error| store_refusal(&error))? {
+        return Ok(None);
+    }
+    end_presented(&primary, headers).await?;
+    Ok(Some(cookie(&drawn.id, ABSOLUTE_SECONDS)?))
 }
 
 /// Ends the session.
@@ -131,14 +210,22 @@ pub(super) async fn end(state: &ControlState, digest: &[u8; 32]) -> Result<Heade
 
 /// The cookie, for so many seconds.
 pub(super) fn cookie(id: &str, seconds: i64) -> Result<HeaderValue, Refusal> {
-    let text = format!("{COOKIE}={id}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}");
+    cookie_named(COOKIE, id, seconds)
+}
+
+fn cookie_named(name: &str, id: &str, seconds: i64) -> Result<HeaderValue, Refusal> {
+    let text = format!("{name}={id}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age={seconds}");
     HeaderValue::try_from(text).map_err(|_| Refusal::internal())
 }
 
 /// The digest of the one session id that a request presents.
 pub(super) fn presented(headers: &HeaderMap) -> Option<[u8; 32]> {
+    presented_as(COOKIE, headers)
+}
+
+fn presented_as(name: &str, headers: &HeaderMap) -> Option<[u8; 32]> {
     let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut ids = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='));
+    let mut ids = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
     let id = ids.next()?;
     // Of two, somebody has planted one.
     let is_only = ids.next().is_none();

@@ -27,6 +27,10 @@ const OF_GUESSER: (u32, Duration) = (10, Duration::from_mins(1));
 /// Sign-ins to one account from everywhere: a bound on guesses that come from many networks. Below it nobody's guesses keep its owner out.
 const OF_ACCOUNT: (u32, Duration) = (100, Duration::from_secs(10));
 
+/// Codes of a second factor, from everywhere: whoever tries them knows the password already. At this rate, with three codes in a million
+/// that count at a time, a year of guesses finds one with a chance of a quarter in each node; each leaves a record.
+const OF_CODE: (u32, Duration) = (10, Duration::from_mins(5));
+
 /// Calls of the console of one account.
 const OF_CALLER: (u32, Duration) = (30, Duration::from_secs(1));
 
@@ -38,6 +42,7 @@ pub(super) struct Throttle {
     networks: Buckets<IpAddr>,
     guessers: Buckets<[u8; 32]>,
     accounts: Buckets<[u8; 32]>,
+    codes: Buckets<uuid::Uuid>,
     callers: Buckets<uuid::Uuid>,
 }
 
@@ -47,6 +52,7 @@ impl Default for Throttle {
             networks: Buckets::new(OF_NETWORK),
             guessers: Buckets::new(OF_GUESSER),
             accounts: Buckets::new(OF_ACCOUNT),
+            codes: Buckets::new(OF_CODE),
             callers: Buckets::new(OF_CALLER),
         }
     }
@@ -68,6 +74,11 @@ impl Throttle {
     /// Counts a look at the password of somebody who has signed in: strangers' guesses do not count against them.
     pub(super) fn own_password(&self, account: uuid::Uuid, now: BootNanos) -> Result<(), Refusal> {
         self.guessers.take(fingerprint(&[b"own", account.as_bytes()]), now)
+    }
+
+    /// Counts a look at a code of the second factor of an account.
+    pub(super) fn code(&self, account: uuid::Uuid, now: BootNanos) -> Result<(), Refusal> {
+        self.codes.take(account, now)
     }
 
     /// Counts a call of the console.

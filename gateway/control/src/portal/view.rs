@@ -53,7 +53,7 @@ impl Frame {
 }
 
 /// What pages say after an act.
-const DONE: [(&str, &str); 17] = [
+const DONE: [(&str, &str); 20] = [
     ("application-deleted", "The application is deleted, and its keys have ended."),
     ("application-created", "The application is made. It needs a key next."),
     ("key-disabled", "The key is switched off."),
@@ -65,6 +65,9 @@ const DONE: [(&str, &str); 17] = [
     ("member-removed", "The member is removed."),
     ("password-changed", "The password is changed; every other session has ended."),
     ("token-revoked", "The token is revoked; it may be taken for some seconds elsewhere."),
+    ("factor-removed", "The second factor is gone; every other session has ended."),
+    ("password-reset", "The password is changed, and every session has ended. Sign in with the new one."),
+    ("sign-in-over", "That sign-in is over: it took too long, or the codes were wrong too often. Begin again."),
     ("signed-out", "You are signed out."),
     ("account-approved", "The account is approved."),
     ("account-refused", "The request is refused."),

@@ -1,3 +1,13 @@
-select account_id as id, email, name, state, role, organization, created_at, password, pepper_version
+select
+    account_id as id,
+    email,
+    name,
+    state,
+    role,
+    organization,
+    created_at,
+    exists (select from account_second_factor where account_second_factor.account_id = account.account_id) as "has_second_factor!",
+    password,
+    pepper_version
 from account
 where email = $1

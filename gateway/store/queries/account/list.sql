@@ -1,4 +1,5 @@
-select account_id as id, email, name, state, role, organization, created_at
+select account_id as id, email, name, state, role, organization, created_at,
+    exists (select from account_second_factor where account_second_factor.account_id = account.account_id) as "has_second_factor!"
 from account
 where
     ($1::text is null or state = $1)

@@ -1,5 +1,6 @@
 -- What else belongs to the account changes one after the other.
-select account_id as id, email, name, state, role, organization, created_at
+select account_id as id, email, name, state, role, organization, created_at,
+    exists (select from account_second_factor where account_second_factor.account_id = account.account_id) as "has_second_factor!"
 from account
 where account_id = $1
 for no key update

@@ -6,6 +6,7 @@ select
     account.role,
     account.organization,
     account.created_at,
+    exists (select from account_second_factor where account_second_factor.account_id = account.account_id) as "has_second_factor!",
     team_member.role as team_role,
     team_member.since
 from team_member

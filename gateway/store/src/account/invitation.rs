@@ -12,7 +12,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    AccountInfo, AccountState, NewAccount, Row as AccountRow, insert, lock_active,
+    AccountInfo, AccountState, NewAccount, Row as AccountRow, insert, lock_active, reset,
     team::{self, TeamRole},
 };
 use crate::{
@@ -172,6 +172,8 @@ async fn known(connection: &mut PgConnection, id: AccountId, email: &str, role: 
         return Err(StoreError::conflict("invitation_email", "the invitation is for another address"));
     }
     let Some(role) = role else { return Ok(account) };
+    // Whoever made a link to another password was asked about another role.
+    reset::withdraw_on(&mut *connection, id).await?;
     query_file_as!(AccountRow, "queries/account/set_role.sql", id.uuid(), role).fetch_one(connection).await?.into_info()
 }
 

@@ -13,15 +13,55 @@ use crate::{
 /// Sessions that an account has at once: more browsers than a person uses.
 pub const SESSIONS_MAX: u32 = 20;
 
+/// What somebody has shown when a session began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// The password.
+    Password,
+    /// The password, and a code of their second factor.
+    SecondFactor,
+}
+
+impl Proof {
+    /// The name in the database.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::SecondFactor => "second_factor",
+        }
+    }
+
+    fn stored(text: &str) -> Result<Self, StoreError> {
+        [Self::Password, Self::SecondFactor].into_iter().find(|proof| proof.as_str() == text).ok_or_else(|| wire::corrupt("proof of a session", text))
+    }
+}
+
 /// A session, with whose it is.
 #[derive(Debug, Clone)]
 pub struct Session {
     /// Whose it is.
     pub account: AccountInfo,
+    /// What was shown when it began.
+    pub proof: Proof,
     /// When it began.
     pub created_at: UtcMicros,
     /// When it was last used.
     pub seen_at: UtcMicros,
+    /// When it ends, used or not.
+    pub expires_at: UtcMicros,
+}
+
+/// What a new session is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct NewSession<'a> {
+    /// SHA-256 of what the cookie holds.
+    pub digest: &'a [u8; 32],
+    /// Whose it is.
+    pub account: AccountId,
+    /// What was shown.
+    pub proof: Proof,
+    /// When it begins.
+    pub at: UtcMicros,
     /// When it ends, used or not.
     pub expires_at: UtcMicros,
 }
@@ -31,14 +71,21 @@ pub struct Session {
 /// # Errors
 /// [`StoreError::NotFound`] without such an account; [`StoreError::Conflict`] with `account_state` when it is not active: one that is
 /// disabled at the same moment gets no session that would outlive it.
-pub async fn begin(primary: &Primary, digest: &[u8; 32], account: AccountId, at: UtcMicros, expires_at: UtcMicros) -> Result<(), StoreError> {
-    let (at, expires_at) = (wire::instant(at)?, wire::instant(expires_at)?);
+pub async fn begin(primary: &Primary, new: NewSession<'_>) -> Result<(), StoreError> {
     let mut tx = primary.pool().begin().await?;
-    lock_active(&mut tx, account).await?;
-    query_file!("queries/account_session/insert.sql", digest.as_slice(), account.uuid(), at, expires_at).execute(&mut *tx).await?;
-    query_file!("queries/account_session/keep_newest.sql", account.uuid(), digest.as_slice(), at, i64::from(SESSIONS_MAX)).execute(&mut *tx).await?;
-    query_file!("queries/account_session/trim.sql", at).execute(&mut *tx).await?;
+    lock_active(&mut tx, new.account).await?;
+    begin_on(&mut tx, new).await?;
     tx.commit().await.map_err(StoreError::at_commit)
+}
+
+/// Begins a session of an account whose row the transaction holds.
+pub(super) async fn begin_on(connection: &mut PgConnection, new: NewSession<'_>) -> Result<(), StoreError> {
+    let NewSession { digest, account, proof, at, expires_at } = new;
+    let (digest, at, expires_at) = (digest.as_slice(), wire::instant(at)?, wire::instant(expires_at)?);
+    query_file!("queries/account_session/insert.sql", digest, account.uuid(), at, expires_at, proof.as_str()).execute(&mut *connection).await?;
+    query_file!("queries/account_session/keep_newest.sql", account.uuid(), digest, at, i64::from(SESSIONS_MAX)).execute(&mut *connection).await?;
+    query_file!("queries/account_session/trim.sql", at).execute(connection).await?;
+    Ok(())
 }
 
 /// The session with this digest, whatever its times and the state of its account: the caller decides what they mean.
@@ -56,9 +103,11 @@ pub async fn find(reader: &impl Reader, digest: &[u8; 32]) -> Result<Option<Sess
         role: row.role,
         organization: row.organization,
         created_at: row.created_at,
+        has_second_factor: row.has_second_factor,
     };
     Ok(Some(Session {
         account: account.into_info()?,
+        proof: Proof::stored(&row.proof)?,
         created_at: UtcMicros::from_datetime(row.begun_at),
         seen_at: UtcMicros::from_datetime(row.seen_at),
         expires_at: UtcMicros::from_datetime(row.expires_at),
@@ -83,7 +132,7 @@ pub async fn end(primary: &Primary, digest: &[u8; 32]) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Ends all sessions of an account, and says how many there were.
+/// Ends all sessions of an account, and says how many there were. Sign-ins that wait for their code end, too.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -93,5 +142,6 @@ pub async fn end_all(primary: &Primary, account: AccountId) -> Result<u64, Store
 }
 
 pub(super) async fn end_all_on(connection: &mut PgConnection, account: AccountId) -> Result<u64, StoreError> {
+    query_file!("queries/account_sign_in/end_all.sql", account.uuid()).execute(&mut *connection).await?;
     Ok(query_file!("queries/account_session/end_all.sql", account.uuid()).execute(connection).await?.rows_affected())
 }

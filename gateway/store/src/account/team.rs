@@ -100,6 +100,7 @@ pub async fn members(reader: &impl Reader, consumer: ConsumerId) -> Result<Vec<M
             role: row.role,
             organization: row.organization,
             created_at: row.created_at,
+            has_second_factor: row.has_second_factor,
         };
         Ok(Member { account: account.into_info()?, role: TeamRole::stored(&row.team_role)?, since: UtcMicros::from_datetime(row.since) })
     });

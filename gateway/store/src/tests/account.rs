@@ -2,6 +2,7 @@
 
 mod invitation;
 mod limits;
+mod second_factor;
 mod session;
 mod team;
 mod token;

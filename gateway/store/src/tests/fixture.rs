@@ -137,6 +137,7 @@ async fn make_template() {
             "0006_token_denials",
             "0007_certificate_authorities",
             "0008_accounts",
+            "0009_second_factor",
             "0011_personal_tokens"
         ]
     );

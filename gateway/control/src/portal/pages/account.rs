@@ -10,7 +10,7 @@ use store::account::{self, session as sessions};
 
 use super::{
     primary,
-    sign::{account_of, entered, hashed, new_password},
+    sign::{Tried, entered, hashed, new_password, tried},
     to,
 };
 use crate::{
@@ -33,6 +33,7 @@ struct Account {
     email: String,
     since: String,
     role: Option<String>,
+    has_second_factor: bool,
     wrong: Wrong,
 }
 
@@ -50,6 +51,7 @@ async fn shown(state: &ControlState, visitor: &SignedIn, wrong: Wrong) -> Result
         email: account.email.clone(),
         since: minute(account.created_at),
         role: account.role.clone(),
+        has_second_factor: account.has_second_factor,
         wrong,
     })
 }
@@ -67,11 +69,11 @@ pub(in crate::portal) async fn change_password(
     let mut wrong = fields.finish()?;
     if wrong.is_empty() {
         state.portal().throttle.own_password(visitor.account.id.uuid(), state.now().boot)?;
-        if account_of(&state, email, current).await?.is_some() {
+        if let Tried::Opens(_) = tried(&state, email, current).await? {
             let hashed = hashed(&state, password).await?;
             let changed = account::set_password(&primary(&state)?, visitor.account.id, &hashed.text, hashed.pepper_version).await;
             changed.map_err(|error| store_refusal(&error))?;
-            return entered(&state, &headers, &visitor.account, "/portal/account", "?done=password-changed").await;
+            return entered(&state, &headers, (&visitor.account, visitor.proof), "/portal/account", "?done=password-changed").await;
         }
         wrong = Wrong::one("current", "is not your password");
     }

@@ -8,6 +8,7 @@ use store::{
     account::{
         AccountInfo,
         invitation::{self, Accepting},
+        session::Proof,
     },
     error::StoreError,
 };
@@ -60,6 +61,7 @@ pub(in crate::portal) async fn accept(
         fields.refuse("password", fault);
     }
     let mut wrong = fields.finish()?;
+    let proof = visitor.as_ref().map_or(Proof::Password, |visitor| visitor.proof);
     if wrong.is_empty() {
         let digest = fingerprint_plain(code.as_bytes());
         let now = state.now().wall;
@@ -74,7 +76,7 @@ pub(in crate::portal) async fn accept(
             }
         };
         match settled(done)? {
-            Ok(account) => return entered(&state, &headers, &account, "/portal/applications", "?done=joined").await,
+            Ok(account) => return entered(&state, &headers, (&account, proof), "/portal/applications", "?done=joined").await,
             Err(mistake) => wrong = mistake,
         }
     }

@@ -7,12 +7,13 @@ use axum::{
 };
 use http::{HeaderMap, header};
 use model::{
+    id::AccountId,
     portal::SignUpDoc,
     problem::{Denial, ProblemKind},
 };
-use store::account::{self, AccountInfo, AccountState, NewAccount, Team};
+use store::account::{self, AccountInfo, AccountState, NewAccount, Team, session::Proof};
 
-use super::{is_conflict, primary, team_names, to};
+use super::{about, is_conflict, primary, team_names, to};
 use crate::{
     admin::{read, store_refusal},
     context::Context,
@@ -29,7 +30,7 @@ use crate::{
 };
 
 /// Where a person goes first.
-const HOME: &str = "/portal/applications";
+pub(super) const HOME: &str = "/portal/applications";
 
 #[derive(Debug, Template)]
 #[template(path = "portal/sign_up.html")]
@@ -108,7 +109,7 @@ async fn signed_up(state: &ControlState, headers: &HeaderMap, tenant: &str, new:
     let actor = store::actor::Actor { kind: store::actor::ActorKind::System, name: "portal".to_owned() };
     for consumer in team_names(state, new.organization) {
         match account::sign_up(&primary, new, Team { tenant, consumer: &consumer }, &actor).await {
-            Ok(written) => return Ok(Ok(entered(state, headers, &written.item, HOME, "?done=welcome").await?)),
+            Ok(written) => return Ok(Ok(entered(state, headers, (&written.item, Proof::Password), HOME, "?done=welcome").await?)),
             Err(error) if is_conflict(&error, "consumer_name_unique") => {}
             Err(error) if is_conflict(&error, "account_email_unique") => return Ok(Err(taken())),
             Err(error) => return Err(store_refusal(&error)),
@@ -141,14 +142,19 @@ pub(in crate::portal) async fn in_form(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let site = site::site(&state).await?;
-    let pairs = query.as_deref().and_then(|query| http::Uri::try_from(format!("/?{query}")).ok());
-    let pairs = pairs.and_then(|uri| axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).ok()).map(|pairs| pairs.0).unwrap_or_default();
-    let next = pairs.into_iter().find(|(name, _)| name == "next").map(|(_, next)| next).filter(|next| is_page(next)).unwrap_or_default();
+    let next = next_of(query.as_deref());
     if visitor.is_some() {
         return Ok(Redirect::to(if next.is_empty() { HOME } else { &next }).into_response());
     }
     let frame = Frame::of(&site, "Sign in", None).saying(query.as_deref());
     view::page(&SignIn { frame, email: String::new(), next, wrong: Wrong::default() })
+}
+
+/// Where a query says that somebody wanted to go, if that is a page of ours.
+pub(super) fn next_of(query: Option<&str>) -> String {
+    let pairs = query.and_then(|query| http::Uri::try_from(format!("/?{query}")).ok());
+    let pairs = pairs.and_then(|uri| axum::extract::Query::<Vec<(String, String)>>::try_from_uri(&uri).ok()).map(|pairs| pairs.0).unwrap_or_default();
+    pairs.into_iter().find(|(name, _)| name == "next").map(|(_, next)| next).filter(|next| is_page(next)).unwrap_or_default()
 }
 
 pub(in crate::portal) async fn sign_in(
@@ -162,26 +168,70 @@ pub(in crate::portal) async fn sign_in(
     let password = fields.text("password");
     let next = Some(fields.text("next")).filter(|next| is_page(next)).unwrap_or_default();
     let mut wrong = fields.finish()?;
+    let mut known = None;
     if wrong.is_empty() {
         state.portal().throttle.sign_in(&email, context.peer, state.now().boot)?;
-        match account_of(&state, &email, password).await? {
-            Some(account) => return entered(&state, &headers, &account, if next.is_empty() { HOME } else { &next }, "").await,
-            // One answer for a wrong address, a wrong password, and an account that waits or is switched off.
-            None => wrong = Wrong::one("password", "mail address and password do not belong together, or the account cannot sign in now"),
+        match tried(&state, &email, password).await? {
+            Tried::Opens(account) if account.has_second_factor => return half_open(&state, &account, &next).await,
+            Tried::Opens(account) => {
+                let next = if next.is_empty() { HOME } else { &next };
+                return entered(&state, &headers, (&account, Proof::Password), next, "").await;
+            }
+            // One answer for a wrong address, a wrong password, and an account that waits or is switched off. The record tells more.
+            Tried::Fails(account) => {
+                known = account;
+                wrong = Wrong::one("password", "mail address and password do not belong together, or the account cannot sign in now");
+            }
         }
     }
-    view::form(&wrong.clone(), &SignIn { frame: Frame::of(&site, "Sign in", None), email, next, wrong })
+    let response = view::form(&wrong.clone(), &SignIn { frame: Frame::of(&site, "Sign in", None), email, next, wrong })?;
+    Ok(match known {
+        Some(account) => about(response, account),
+        None => response,
+    })
 }
 
-/// The account that this password opens. It takes as long where there is none.
-pub(super) async fn account_of(state: &ControlState, email: &str, password: String) -> Result<Option<AccountInfo>, Refusal> {
+/// The password was right: now the code.
+async fn half_open(state: &ControlState, account: &AccountInfo, next: &str) -> Result<Response, Refusal> {
+    let cookie = session::begin_half_open(state, account.id).await?;
+    let next = if next.is_empty() { String::new() } else { format!("?next={}", view::in_query(next)) };
+    let mut response = to(&format!("/portal/sign-in/code{next}"), format!("account:{}", account.id));
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    Ok(response)
+}
+
+/// What a password is worth.
+pub(super) enum Tried {
+    /// It opens this account.
+    Opens(AccountInfo),
+    /// It opens nothing; the account with that address, if there is one.
+    Fails(Option<AccountId>),
+}
+
+/// Tries a password. It takes as long where there is no account.
+pub(super) async fn tried(state: &ControlState, email: &str, password: String) -> Result<Tried, Refusal> {
     let found = read!(state, |reader| account::by_email(reader, email))?;
     let version = found.as_ref().map_or_else(|| state.peppers().current(), |found| found.pepper_version);
     // A pepper that this node does not have: nobody can sign in with it, and the look takes as long.
     let key = state.peppers().password_key(version);
     let hash = found.as_ref().and_then(|found| found.password.clone()).filter(|_| key.is_some());
-    let is_right = state.portal().passwords.verify(key.unwrap_or_default(), password, hash).await?;
-    Ok(found.map(|found| found.account).filter(|account| is_right && account.state == AccountState::Active))
+    let is_right = state.portal().passwords.verify(key.unwrap_or_default(), password.clone(), hash).await?;
+    let Some(found) = found else { return Ok(Tried::Fails(None)) };
+    if !is_right || found.account.state != AccountState::Active {
+        return Ok(Tried::Fails(Some(found.account.id)));
+    }
+    renewed(state, &found, password).await;
+    Ok(Tried::Opens(found.account))
+}
+
+/// Hashes a password anew that is under an older pepper. Nobody is kept out when that fails: it is tried again with the next sign-in.
+async fn renewed(state: &ControlState, found: &account::SignIn, password: String) {
+    let Some(before) = found.password.as_deref().filter(|_| found.pepper_version != state.peppers().current()) else { return };
+    if let (Ok(primary), Ok(new)) = (state.primary(), hashed(state, password).await)
+        && let Err(error) = account::rehash(&primary, found.account.id, before, &new.text, new.pepper_version).await
+    {
+        store_refusal(&error);
+    }
 }
 
 pub(in crate::portal) async fn out(State(state): State<ControlState>, visitor: SignedIn, fields: Fields) -> Result<Response, Refusal> {
@@ -193,15 +243,21 @@ pub(in crate::portal) async fn out(State(state): State<ControlState>, visitor: S
 }
 
 /// Begins a session, and leads on.
-pub(super) async fn entered(state: &ControlState, headers: &HeaderMap, account: &AccountInfo, next: &str, said: &str) -> Result<Response, Refusal> {
-    let cookie = session::begin(state, headers, account).await?;
+pub(super) async fn entered(
+    state: &ControlState,
+    headers: &HeaderMap,
+    (account, proof): (&AccountInfo, Proof),
+    next: &str,
+    said: &str,
+) -> Result<Response, Refusal> {
+    let cookie = session::begin(state, headers, account, proof).await?;
     let mut response = to(&format!("{next}{said}"), format!("account:{}", account.id));
     response.headers_mut().insert(header::SET_COOKIE, cookie);
     Ok(response)
 }
 
 /// A page of ours: nobody is led elsewhere by an address that only begins like ours.
-fn is_page(next: &str) -> bool {
+pub(super) fn is_page(next: &str) -> bool {
     next.starts_with("/portal/") && next.len() <= 500 && !next.contains("//") && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
 }
 

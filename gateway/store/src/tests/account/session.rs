@@ -7,7 +7,7 @@ use super::{PASSWORD, RACES, conflicts, person};
 use crate::{
     account::{
         self, AccountState,
-        session::{self, SESSIONS_MAX},
+        session::{self, NewSession, Proof, SESSIONS_MAX},
     },
     error::StoreError,
     tests::fixture::{Database, operator},
@@ -28,7 +28,8 @@ fn digest(n: usize) -> [u8; 32] {
 }
 
 async fn begin(database: &Database, n: usize, account: AccountId, at: i64) -> Result<(), StoreError> {
-    session::begin(&database.primary, &digest(n), account, second(at), second(at + 3600)).await
+    let new = NewSession { digest: &digest(n), account, proof: Proof::Password, at: second(at), expires_at: second(at + 3600) };
+    session::begin(&database.primary, new).await
 }
 
 async fn is_there(database: &Database, n: usize) -> bool {

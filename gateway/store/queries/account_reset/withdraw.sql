@@ -1,0 +1,1 @@
+delete from account_reset where account_id = $1

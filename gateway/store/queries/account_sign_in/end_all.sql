@@ -1,0 +1,1 @@
+delete from account_sign_in where account_id = $1
