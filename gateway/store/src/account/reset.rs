@@ -3,7 +3,7 @@
 use model::{id::AccountId, time::UtcMicros};
 use sqlx::{PgConnection, query_file, query_file_scalar};
 
-use super::{AccountInfo, AccountState, find as find_account, lock_active, session, unchanged};
+use super::{AccountInfo, AccountState, find as find_account, lock_active, session, token, unchanged};
 use crate::{
     actor::Actor,
     error::StoreError,
@@ -44,7 +44,7 @@ pub async fn find(reader: &impl Reader, digest: &[u8; 32], at: UtcMicros) -> Res
     Ok(Some(account).filter(|account| account.state == AccountState::Active))
 }
 
-/// Uses a link up: the account has another password, an argon2id hash in PHC form, and its sessions end. Its second factor stays.
+/// Uses a link up: the account has another password, an argon2id hash in PHC form, and its sessions and tokens end. Its second factor stays.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] when the link was used up, replaced or withdrawn in between, or is past; [`StoreError::Conflict`] with
@@ -65,6 +65,8 @@ pub async fn accept(
     }
     query_file!("queries/account/set_password.sql", id.uuid(), password, i32::from(pepper_version)).execute(&mut *tx).await?;
     session::end_all_on(&mut tx, id).await?;
+    // Whoever knew the old password may have made one.
+    token::revoke_all_on(&mut tx, id).await?;
     tx.commit().await.map_err(StoreError::at_commit)
 }
 

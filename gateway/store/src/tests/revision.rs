@@ -201,7 +201,7 @@ async fn a_whole_load_is_what_the_changes_add_up_to() {
         };
         last.insert(entity, serde_json::to_value(change).expect("it is plain"));
     }
-    let rows = load.keys.into_iter().map(AuthorityChange::Key).map(|change| serde_json::to_value(change).expect("it is plain"));
+    let rows = load.keys.into_iter().map(|row| AuthorityChange::Key(Box::new(row))).map(|change| serde_json::to_value(change).expect("it is plain"));
     let rows = rows.chain(load.applications.into_iter().map(|row| serde_json::to_value(AuthorityChange::Application(row)).expect("it is plain")));
     let rows = rows.chain(load.consumers.into_iter().map(|row| serde_json::to_value(AuthorityChange::Consumer(row)).expect("it is plain")));
     let rows: BTreeMap<String, serde_json::Value> = rows.map(|row| (row["id"].as_str().expect("an id").to_owned(), row)).collect();

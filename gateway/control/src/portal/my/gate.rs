@@ -10,7 +10,7 @@ use model::{
     id::AccountId,
     problem::{Denial, ProblemKind},
 };
-use store::account::{self, AccountState};
+use store::account::{self, AccountState, session::Proof};
 
 use crate::{
     admin::read,
@@ -76,5 +76,6 @@ async fn owner(state: &ControlState, account: Option<AccountId>) -> Result<Signe
         return Err(Denial::new(ProblemKind::CredentialsInvalid, "the account of this token is not active").into());
     }
     let teams = read!(state, |reader| account::team::of_account(reader, id))?;
-    Ok(SignedIn { digest: [0; 32], account, teams, roles: Vec::new() })
+    // No session, so nothing of it: these paths look at teams alone.
+    Ok(SignedIn { digest: [0; 32], account, teams, roles: Vec::new(), proof: Proof::Password, must_enroll: false })
 }
