@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use crate::listening::accept_each;
 
@@ -185,9 +186,7 @@ impl Issuer {
     /// # Errors
     /// When the files cannot be read, or there is no port.
     pub async fn start(certificate: &Path, key: &Path, keys: &[&Signer]) -> Result<Self> {
-        let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
-        let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
-        let tls = TlsAcceptor::from(Arc::new(config));
+        let tls = acceptor(certificate, key)?;
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let url = format!("https://127.0.0.1:{}", listener.local_addr()?.port());
         let shared = Arc::new(Shared {
@@ -241,6 +240,13 @@ impl Issuer {
     }
 }
 
+/// TLS with a certificate that lies in files.
+pub(crate) fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor> {
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<Vec<_>, _>>()?;
+    let config = rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key)?)?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
 /// Serves one request on a connection.
 async fn serve(stream: TcpStream, tls: &TlsAcceptor, shared: &Shared) -> Result<()> {
     let mut stream = tls.accept(stream).await?;
@@ -260,16 +266,21 @@ async fn serve(stream: TcpStream, tls: &TlsAcceptor, shared: &Shared) -> Result<
     };
     // Who follows a redirect finds the keys.
     let manner = if is_elsewhere { Manner::Well } else { *locked(&shared.manner) };
+    say(&mut stream, manner, &text, "{\"keys\":[]}").await
+}
+
+/// Answers in a manner, well with this text.
+pub(crate) async fn say(stream: &mut TlsStream<TcpStream>, manner: Manner, text: &str, empty: &str) -> Result<()> {
     let whole = |status: u16, more: &str, text: &str| {
         format!("HTTP/1.1 {status} Said\r\ncontent-type: application/json\r\nconnection: close\r\n{more}content-length: {}\r\n\r\n{text}", text.len())
     };
     let answer = match manner {
-        Manner::Well => whole(200, "", &text),
-        Manner::Status(status) => whole(status, "", &text),
-        Manner::Redirect => whole(302, "location: /elsewhere\r\n", &text),
+        Manner::Well => whole(200, "", text),
+        Manner::Status(status) => whole(status, "", text),
+        Manner::Redirect => whole(302, "location: /elsewhere\r\n", text),
         Manner::Slow(pause) => {
             tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
-            whole(200, "", &text)
+            whole(200, "", text)
         }
         Manner::Silent => std::future::pending().await,
         Manner::Garbage => whole(200, "", "<html>"),
@@ -279,9 +290,9 @@ async fn serve(stream: TcpStream, tls: &TlsAcceptor, shared: &Shared) -> Result<
                 stream.write_all(format!("1000\r\n{}\r\n", " ".repeat(4_096)).as_bytes()).await?;
             }
         }
-        Manner::Empty => whole(200, "", "{\"keys\":[]}"),
+        Manner::Empty => whole(200, "", empty),
         Manner::CutOff => {
-            let mut half = whole(200, "", &text);
+            let mut half = whole(200, "", text);
             half.truncate(half.len() - text.len() / 2);
             half
         }

@@ -16,6 +16,7 @@ pub mod fault;
 pub mod frames;
 pub mod history;
 pub mod http3;
+pub mod introspector;
 pub mod issuer;
 pub mod listening;
 pub mod node;

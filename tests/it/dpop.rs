@@ -1,5 +1,7 @@
 //! Tokens that are bound to a key of their client's (RFC 9449), through a real node: what a thief of one can do with it.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
 use harness::client::Version;
@@ -22,21 +24,27 @@ fn jwk(key: &Signer) -> Value {
     jwk
 }
 
-/// RFC 7638: `serde_json` has members in the order of their names, without blanks.
+/// RFC 7638: the members in the order of their names, without blanks.
 fn thumbprint(key: &Signer) -> String {
-    hash(&jwk(key).to_string())
+    let members: BTreeMap<String, Value> = serde_json::from_value(jwk(key)).unwrap();
+    hash(&serde_json::to_string(&members).unwrap())
 }
 
 /// A client with a key of its own.
-struct Client<'p> {
+pub(crate) struct Client<'p> {
     place: &'p Place,
     key: Signer,
     next: std::sync::atomic::AtomicU64,
 }
 
 impl<'p> Client<'p> {
-    fn new(place: &'p Place, key: Signer) -> Self {
+    pub(crate) fn new(place: &'p Place, key: Signer) -> Self {
         Self { place, key, next: std::sync::atomic::AtomicU64::new(0) }
+    }
+
+    /// `jkt`.
+    pub(crate) fn thumbprint(&self) -> String {
+        thumbprint(&self.key)
     }
 
     /// A token that is bound to the client's key, and says this besides.
@@ -47,7 +55,7 @@ impl<'p> Client<'p> {
     }
 
     /// A proof for a GET of a path, with something changed.
-    fn proof(&self, path: &str, token: &str, change: &Value) -> String {
+    pub(crate) fn proof(&self, path: &str, token: &str, change: &Value) -> String {
         let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let header = json!({ "typ": "dpop+jwt", "alg": self.key.algorithm(), "jwk": jwk(&self.key) });
         let mut claims = json!({
@@ -58,7 +66,7 @@ impl<'p> Client<'p> {
         self.key.compact(&header.to_string(), &claims.to_string()).unwrap()
     }
 
-    async fn ask(&self, path: &str, token: &str, proofs: &[&str]) -> Response {
+    pub(crate) async fn ask(&self, path: &str, token: &str, proofs: &[&str]) -> Response {
         let scheme = format!("DPoP {token}");
         let fields: Vec<(&str, &str)> = [("authorization", &*scheme)].into_iter().chain(proofs.iter().map(|proof| ("dpop", *proof))).collect();
         self.place.ask(path, &fields).await

@@ -30,6 +30,7 @@ mod history;
 mod http3;
 mod identities;
 mod interim;
+mod introspection;
 mod key_life;
 mod known_tokens;
 mod leaks;

@@ -15,7 +15,7 @@ use crate::{
     certificates::Source,
     cli::diagnostics::Diagnostic,
     config::{NodeConfig, PepperConfig, ReporterConfig, SECRET_IN_CLEAR, SecretRef},
-    principal,
+    introspection, principal,
 };
 
 /// Reads a node file.
@@ -48,6 +48,7 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
     mistakes
         .chain(principal::mistakes(config.principal.as_ref()))
         .chain(access_tokens::mistakes(config.secrets.access_tokens.as_ref()))
+        .chain(introspection::mistakes(&config.introspection_clients))
         .map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path))
         .collect()
 }

@@ -44,6 +44,9 @@ pub struct NodeConfig {
     /// By what it tells services who calls; documents with services that want to know are refused when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal: Option<PrincipalConfig>,
+    /// What the node proves itself with to issuers that it asks about tokens, by the names that gateway files use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub introspection_clients: BTreeMap<String, IntrospectionClientConfig>,
     /// Who may report leaked keys to `/v1/leaks/NAME` of the control listener; nobody when empty.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub leak_reporters: BTreeMap<String, ReporterConfig>,
@@ -119,6 +122,16 @@ pub struct IdentityConfig {
     pub certificate: PathBuf,
     /// Its private key, PEM, by reference.
     pub key: SecretRef,
+}
+
+/// A client of an issuer, for questions about its tokens (RFC 7662).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntrospectionClientConfig {
+    /// Its id at the issuer.
+    pub id: String,
+    /// Its secret there, by reference.
+    pub secret: SecretRef,
 }
 
 /// A secret by reference: `file:PATH` or `env:NAME`.
@@ -379,6 +392,7 @@ impl NodeConfig {
         let mut all = vec![&mut self.data.key, &mut self.control.key, &mut self.database.password, &mut self.secrets.snapshot_key];
         all.extend(self.data.certificates.iter_mut().map(|own| &mut own.key));
         all.extend(self.identities.values_mut().map(|identity| &mut identity.key));
+        all.extend(self.introspection_clients.values_mut().map(|client| &mut client.secret));
         all.extend(self.principal.iter_mut().flat_map(|principal| &mut principal.keys).map(|key| &mut key.key));
         all.extend(self.domains.iter_mut().map(|domain| &mut domain.password));
         all.extend(self.secrets.peppers.iter_mut().map(|pepper| &mut pepper.key));
@@ -400,6 +414,11 @@ impl NodeConfig {
         }
         for name in self.identities.keys().filter(|name| !model::compile::is_name(name)) {
             say(&format!("identities.{name}"), format!("`{name}` is not a name: use 1 to 63 of a-z, 0-9, `-` and `_`"));
+        }
+        for (name, client) in &self.introspection_clients {
+            if !model::compile::is_name(name) || client.id.is_empty() {
+                say(&format!("introspection_clients.{name}"), "needs a name of a-z, 0-9, `-` and `_`, and an id".to_owned());
+            }
         }
         if self.database.servers.is_empty() {
             say("database.servers", "the control database needs at least one server".to_owned());

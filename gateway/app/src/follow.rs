@@ -270,8 +270,13 @@ impl Follower {
     fn compiled(&self, document: &Document) -> Result<Structure, Vec<ConfigError>> {
         let structure = compile::compile(document)?;
         let identities: Vec<_> = self.edge.identities.names().collect();
-        let means =
-            Means { identities: &identities, principals: principal::signing(&self.edge.keyring), tokens: access_tokens::signing(&self.edge.tokens) };
+        let clients: Vec<_> = self.edge.issuers.introspections.names().collect();
+        let means = Means {
+            identities: &identities,
+            principals: principal::signing(&self.edge.keyring),
+            tokens: access_tokens::signing(&self.edge.tokens),
+            introspection_clients: &clients,
+        };
         compile::node::check(&structure, means)?;
         Ok(structure)
     }

@@ -17,6 +17,7 @@ pub mod expose;
 pub mod facts;
 pub mod follow;
 pub mod handover;
+pub mod introspection;
 pub mod load;
 pub mod node;
 pub mod notify;

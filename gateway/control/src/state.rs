@@ -53,6 +53,8 @@ pub struct Ports {
     pub region: Arc<str>,
     /// The names of this node's identities towards services.
     pub identities: Arc<[Box<str>]>,
+    /// The names of what the node proves itself with to issuers that it asks about tokens.
+    pub introspection_clients: Arc<[Box<str>]>,
     /// The keys by which services verify who calls.
     pub key_set: KeySet,
     /// Whether this node can sign access tokens.
@@ -107,6 +109,10 @@ impl ControlState {
 
     pub(crate) fn region(&self) -> &str {
         &self.0.ports.region
+    }
+
+    pub(crate) fn introspection_clients(&self) -> Arc<[Box<str>]> {
+        Arc::clone(&self.0.ports.introspection_clients)
     }
 
     pub(crate) fn identities(&self) -> Arc<[Box<str>]> {

@@ -6,6 +6,8 @@
 
 mod address;
 mod fetch;
+pub mod introspect;
+mod refusal;
 
 use std::{
     collections::HashMap,
@@ -18,8 +20,8 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use model::{
-    jwt::{dpop::Fault, keys::KeySet, rejection::Reason, token::KeyHint},
-    structure::identity::{KeySource, Remote},
+    jwt::{keys::KeySet, token::KeyHint},
+    structure::identity::{Issuer, KeySource, Remote},
     time::BootNanos,
 };
 use parking_lot::{Mutex, RwLock};
@@ -29,6 +31,8 @@ use tokio::{
     time::timeout,
 };
 
+use self::introspect::Introspections;
+pub use self::refusal::Refusal;
 use crate::{
     authenticate::{Replays, Verdicts},
     runtime::Edge,
@@ -176,75 +180,6 @@ impl Drop for Place<'_> {
     }
 }
 
-/// Why a token did not get its caller in, for metrics.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refusal {
-    /// It does not hold.
-    Token(Reason),
-    /// It is bound to something that is not checked.
-    Bound,
-    /// It is bound to no certificate or key, where it must be.
-    Unbound,
-    /// It is bound to a certificate that its sender does not hold.
-    OfAnother,
-    /// The proof that came with it does not hold.
-    Dpop(Fault),
-    /// It is bound to a key, and came without a proof.
-    DpopNeeded,
-    /// It is bound to no key, and came with a proof.
-    DpopUnbound,
-    /// It is bound to another key than its proof was signed with.
-    DpopOfAnother,
-    /// The proof that came with it was used before.
-    DpopReplayed,
-    /// Too many proofs are remembered.
-    DpopFull,
-    /// An operator refuses it.
-    Denied,
-    /// It holds, but there is no such application.
-    ApplicationUnknown,
-    /// Its issuer's keys cannot be had.
-    Unreachable,
-}
-
-impl Refusal {
-    /// Every one.
-    pub fn all() -> impl Iterator<Item = Self> {
-        Reason::ALL.iter().copied().map(Self::Token).chain(Fault::ALL.iter().copied().map(Self::Dpop)).chain([
-            Self::Bound,
-            Self::Unbound,
-            Self::OfAnother,
-            Self::DpopNeeded,
-            Self::DpopUnbound,
-            Self::DpopOfAnother,
-            Self::DpopReplayed,
-            Self::DpopFull,
-            Self::Denied,
-            Self::ApplicationUnknown,
-            Self::Unreachable,
-        ])
-    }
-
-    /// The label in metrics.
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::Token(reason) => reason.code(),
-            Self::Bound => "token-bound",
-            Self::Unbound => "token-not-bound",
-            Self::OfAnother => "token-of-another",
-            Self::Dpop(fault) => fault.code(),
-            Self::DpopNeeded => "dpop-needed",
-            Self::DpopUnbound => "dpop-unbound",
-            Self::DpopOfAnother => "dpop-of-another",
-            Self::DpopReplayed => "dpop-replayed",
-            Self::DpopFull => "dpop-full",
-            Self::Denied => "token-denied",
-            Self::ApplicationUnknown => "application-unknown",
-            Self::Unreachable => "issuer-unreachable",
-        }
-    }
-}
-
 /// The key sets of all issuers.
 #[derive(Debug)]
 pub struct Issuers {
@@ -257,6 +192,8 @@ pub struct Issuers {
     pub(crate) replays: Replays,
     /// Tokens that were verified.
     pub verdicts: Verdicts,
+    /// Issuers that are asked about tokens.
+    pub introspections: Introspections,
 }
 
 /// One issuer's place.
@@ -276,11 +213,17 @@ impl Default for Issuers {
             offered: KeyHint::ALL.iter().map(|_| AtomicU64::new(0)).collect(),
             replays: Replays::default(),
             verdicts: Verdicts::default(),
+            introspections: Introspections::default(),
         }
     }
 }
 
 impl Issuers {
+    /// None yet, and what the node proves itself with to those that it will ask about tokens.
+    pub fn asking_as(clients: HashMap<Box<str>, introspect::Client>) -> Self {
+        Self { introspections: Introspections::new(clients), ..Self::default() }
+    }
+
     /// What is known of an issuer. One that was just put in force is waited for; `None` when it does not come.
     ///
     /// # Cancel
@@ -385,6 +328,7 @@ pub async fn run(edge: Arc<Edge>) {
             continue;
         }
         edge.issuers.set(&wanted(&edge));
+        edge.issuers.introspections.keep(|name| is_asked(&edge, name));
         let known: HashMap<_, _> = edge.issuers.view().into_iter().collect();
         running.retain(|name, (remote, task)| {
             let stays = !task.is_finished() && known.get(name).is_some_and(|known| Arc::ptr_eq(&known.remote, remote));
@@ -403,10 +347,15 @@ pub async fn run(edge: Arc<Edge>) {
 fn wanted(edge: &Edge) -> HashMap<Arc<str>, Arc<Remote>> {
     let Some(snapshot) = edge.current.load() else { return HashMap::new() };
     let remote = |source: &KeySource| match source {
-        KeySource::Fixed { .. } => None,
+        KeySource::Fixed { .. } | KeySource::Introspection(_) => None,
         KeySource::Remote(remote) => Some(Arc::clone(remote)),
     };
     snapshot.structure.issuers.iter().filter_map(|issuer| Some((Arc::clone(&issuer.name), remote(&issuer.keys)?))).collect()
+}
+
+fn is_asked(edge: &Edge, name: &str) -> bool {
+    let is_so = |issuer: &Issuer| *issuer.name == *name && matches!(issuer.keys, KeySource::Introspection(_));
+    edge.current.load().is_some_and(|snapshot| snapshot.structure.issuers.iter().any(|issuer| is_so(issuer)))
 }
 
 /// Fetches one issuer's keys on its schedule, and when the bell rings.

@@ -54,6 +54,9 @@ pub struct IssuerDoc {
     /// Its public keys, in place of a key set.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keys: Vec<IssuerKeyDoc>,
+    /// How it is asked about tokens that only it can read (RFC 7662), in place of keys.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introspection: Option<IntrospectionDoc>,
     /// What tokens are for (`aud`): one of these, exactly.
     pub audiences: Vec<String>,
     /// What it signs with. `HS*` is refused: a shared secret has no place in a document.
@@ -114,6 +117,25 @@ pub enum BindingDoc {
     Accept,
     /// Tokens that are bound to none are refused.
     Require,
+}
+
+/// `issuers[].introspection`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntrospectionDoc {
+    /// Where it is asked: an `https://` URL.
+    pub endpoint: String,
+    /// The name of what the node proves itself with: each node file says under `introspection_clients` what that is.
+    pub client: String,
+    /// How long an answer is good: 1s to 5m.
+    #[serde(default = "IntrospectionDoc::cache_default")]
+    pub cache: Span,
+}
+
+impl IntrospectionDoc {
+    const fn cache_default() -> Span {
+        Span(std::time::Duration::from_secs(30))
+    }
 }
 
 impl IssuerDoc {

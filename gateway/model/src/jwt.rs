@@ -10,15 +10,18 @@
 //! 2. [`keys`]: which key of the issuer is meant, may it be used with this algorithm, and does the signature hold?
 //! 3. [`issuer`]: was it made for us, now, and for whom?
 //!
-//! Beside them stands [`dpop`]: what the sender of a bound token proves with each request.
+//! Beside them stand [`dpop`]: what the sender of a bound token proves with each request, and [`introspection`]: what an issuer says about
+//! a token that only it can read.
 //!
-//! Reading order: [`algorithm`], [`token`], [`keys`], [`issuer`], [`rejection`], [`dpop`].
+//! Reading order: [`algorithm`], [`token`], [`keys`], [`issuer`], [`rejection`], [`dpop`], [`introspection`].
 //!
 //! # Source
-//! RFC 7515 (JWS), RFC 7517 (keys), RFC 7518 (algorithms), RFC 7519 (JWT), RFC 8725 (best practice), RFC 9449 (`DPoP`), ADR 0017.
+//! RFC 7515 (JWS), RFC 7517 (keys), RFC 7518 (algorithms), RFC 7519 (JWT), RFC 8725 (best practice), RFC 9449 (`DPoP`), RFC 7662 (introspection),
+//! ADR 0017.
 
 pub mod algorithm;
 pub mod dpop;
+pub mod introspection;
 pub mod issuer;
 pub mod keys;
 mod object;

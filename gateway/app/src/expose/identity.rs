@@ -45,6 +45,13 @@ pub(super) fn encode(edge: &Edge, encoder: &mut DescriptorEncoder<'_>) -> Result
             ConstCounter::new(count).encode(family.encode_family(&[("issuer", &**name), ("outcome", outcome)])?)?;
         }
     }
+    let help = "Questions about tokens, by issuer and outcome";
+    let mut family = encoder.encode_descriptor("causeway_introspections", help, None, counter.metric_type())?;
+    for (name, counts) in edge.issuers.introspections.counts() {
+        for (outcome, count) in counts {
+            ConstCounter::new(count).encode(family.encode_family(&[("issuer", &*name), ("outcome", outcome)])?)?;
+        }
+    }
     let gauge = ConstGauge::new(0_i64);
     let mut family = encoder.encode_descriptor("causeway_issuer_keys", "Keys that can be used, by issuer", None, gauge.metric_type())?;
     for (name, known) in &issuers {

@@ -59,13 +59,18 @@ async fn receive(state: &ControlState, request: Request) -> Result<(Arc<Document
         .map_err(|_| Refusal::from(Denial::new(ProblemKind::Overloaded, "other documents are being worked on").retry_after(2)))?;
     let bytes = body::read(request, TEXT_BYTES_MAX).await?;
     // Seconds of work for a large document: not on a thread that answers others.
-    let (identities, principals, tokens) = (state.identities(), state.key_set().signing(), state.tokens());
-    let compiled = tokio::task::spawn_blocking(move || (decode_and_compile(&bytes, &identities, principals, tokens), turn)).await;
+    let (identities, clients, signing) = (state.identities(), state.introspection_clients(), (state.key_set().signing(), state.tokens()));
+    let compiled = tokio::task::spawn_blocking(move || (decode_and_compile(&bytes, &identities, &clients, signing), turn)).await;
     let (document, turn) = compiled.map_err(|error| unexpected(&error))?;
     Ok((Arc::new(document?), turn))
 }
 
-fn decode_and_compile(bytes: &Bytes, identities: &[Box<str>], principals: Signing, tokens: Signing) -> Result<Document, Refusal> {
+fn decode_and_compile(
+    bytes: &Bytes,
+    identities: &[Box<str>],
+    clients: &[Box<str>],
+    (principals, tokens): (Signing, Signing),
+) -> Result<Document, Refusal> {
     if !body::is_object(bytes) {
         body::decode::<IgnoredAny>(bytes)?;
         return Err(Refusal::document(vec![ConfigError { path: String::new(), message: "must be an object".to_owned(), help: None }]));
@@ -75,8 +80,9 @@ fn decode_and_compile(bytes: &Bytes, identities: &[Box<str>], principals: Signin
         DecodeError::Member(member) => Refusal::document(vec![ConfigError { path: member.dotted(), message: member.message, help: None }]),
     })?;
     let structure = compile::compile(&document).map_err(Refusal::document)?;
-    let identities: Vec<_> = identities.iter().map(|name| &**name).collect();
-    node::check(&structure, Means { identities: &identities, principals, tokens }).map_err(Refusal::document)?;
+    let [identities, clients]: [Vec<_>; 2] = [identities, clients].map(|names| names.iter().map(|name| &**name).collect());
+    let means = Means { identities: &identities, principals, tokens, introspection_clients: &clients };
+    node::check(&structure, means).map_err(Refusal::document)?;
     Ok(document)
 }
 

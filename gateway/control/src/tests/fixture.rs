@@ -226,6 +226,7 @@ impl Fixture {
             region: "eu-west".into(),
             identities: Arc::new([]),
             tokens: Signing::Keyless,
+            introspection_clients: Arc::new([]),
             key_set: KeySet::new(KEY_SET.to_owned(), "digest", Signing::Keyless),
             reporters: Arc::new([]),
         });

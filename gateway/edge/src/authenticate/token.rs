@@ -10,7 +10,7 @@ use super::{
 use crate::{
     certificate::Shown,
     head::Head,
-    issuers::{Again, Fetched, Known, Refusal},
+    issuers::{Again, Fetched, Known, Refusal, introspect},
     runtime::Edge,
 };
 use model::{
@@ -18,6 +18,7 @@ use model::{
     id::ApplicationId,
     jwt::{
         dpop::Proved,
+        introspection::{self, Answer},
         issuer::{self, Confirmation, Verified},
         keys::KeySet,
         rejection::{Reason, Rejection},
@@ -28,7 +29,7 @@ use model::{
     snapshot::Snapshot,
     structure::{
         Route,
-        identity::{Holder, KeySource, Remote, TokenRule},
+        identity::{Holder, Introspection, KeySource, Remote, TokenRule},
     },
     time::Now,
 };
@@ -66,6 +67,11 @@ pub(super) async fn verify(
     now: Now,
 ) -> Result<Arc<Token>, Denial> {
     let check = Check { edge, route, is_read: request.head.is_read(), now };
+    if introspection::is_opaque(request.text)
+        && let Some((rule, introspection)) = rules.iter().find_map(|rule| Some((rule, asked(rule)?)))
+    {
+        return check.ask(rule, introspection, request, snapshot).await;
+    }
     let text = Fingerprint::of(request.text);
     if let Some((rule, verdict)) = edge.issuers.verdicts.find(text, rules)
         && let Some(token) = check.again(rule, &verdict, request, snapshot).await?
@@ -84,6 +90,7 @@ pub(super) async fn verify(
             (verified, Arc::clone(keys))
         }
         KeySource::Remote(remote) => check.by_remote(rule, remote, &token).await?,
+        KeySource::Introspection(_) => return Err(check.refused(Refusal::Token(Reason::IssuerWrong))),
     };
     let application = check.judge(rule, &Said::of(&verified), request, proved.as_ref(), snapshot)?;
     let not_before = verified.not_before;
@@ -91,6 +98,11 @@ pub(super) async fn verify(
     let (hints, keys) = (token.key_hints().into(), Arc::downgrade(&keys));
     edge.issuers.verdicts.keep(text, Verdict { token: Arc::clone(&verified), application, not_before, hints, keys });
     Ok(verified)
+}
+
+/// How the issuer of a rule is asked about its tokens, if it is.
+fn asked(rule: &TokenRule) -> Option<&Arc<Introspection>> {
+    if let KeySource::Introspection(introspection) = &rule.issuer.keys { Some(introspection) } else { None }
 }
 
 /// What a token that holds says, as far as it is looked at each time.
@@ -142,6 +154,7 @@ impl Check<'_> {
         let keys = match &rule.issuer.keys {
             KeySource::Fixed { keys, .. } => Arc::clone(keys),
             KeySource::Remote(remote) => self.usable(rule, &self.known(rule, remote).await?).await?,
+            KeySource::Introspection(_) => return Ok(None),
         };
         if !verdict.holds(&keys, self.now.wall) {
             return Ok(None);
@@ -157,6 +170,29 @@ impl Check<'_> {
         let token = &*verdict.token;
         let subject_id = subject_id(application, rule.rules.issuer(), &token.subject);
         Ok(Some(Arc::new(Token { subject_id, ..token.clone() })))
+    }
+
+    /// A token that only its issuer can read. Nothing of the route's `on_stale` applies: there is no older word to go by than one that is good.
+    async fn ask(
+        &self,
+        rule: &TokenRule,
+        introspection: &Arc<Introspection>,
+        request: Request<'_>,
+        snapshot: &Snapshot,
+    ) -> Result<Arc<Token>, Denial> {
+        if !introspection::is_askable(request.text) {
+            return Err(self.refused(Refusal::Odd));
+        }
+        let proved = self.possession(rule, request)?;
+        let desk = self.edge.issuers.introspections.desk(&rule.issuer.name, introspection);
+        let answer = desk.ask(request.text, self.edge.clock).await.map_err(|introspect::Unreachable| self.unreachable(rule))?;
+        let Answer::Active(claims) = &*answer else { return Err(self.refused(Refusal::Inactive)) };
+        let now = self.edge.clock.wall();
+        let cache = i64::try_from(introspection.cache.as_secs()).unwrap_or(i64::MAX);
+        let verified =
+            introspection::judge(&rule.rules, claims, now.plus_seconds(cache), now).map_err(|reason| self.refused(Refusal::Token(reason)))?;
+        let application = self.judge(rule, &Said::of(&verified), request, proved.as_ref(), snapshot)?;
+        Ok(Arc::new(of(rule, verified, application)))
     }
 
     /// Whether a token that holds gets its sender in, and for which application: what is looked at each time.
@@ -238,9 +274,8 @@ impl Check<'_> {
 
     fn unreachable(&self, rule: &TokenRule) -> Denial {
         self.edge.issuers.refused(Refusal::Unreachable);
-        tracing::debug!(issuer = &*rule.issuer.name, "a token cannot be judged without the issuer's keys");
-        Denial::new(ProblemKind::IssuerUnreachable, "the issuer of the token cannot be asked for its keys right now; try again")
-            .retry_after(RETRY_SECONDS)
+        tracing::debug!(issuer = &*rule.issuer.name, "a token cannot be judged without its issuer");
+        Denial::new(ProblemKind::IssuerUnreachable, "the issuer of the token cannot be asked right now; try again").retry_after(RETRY_SECONDS)
     }
 
     fn rejected(&self, rejection: &Rejection) -> Denial {

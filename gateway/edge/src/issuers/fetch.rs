@@ -7,19 +7,25 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty, Limited};
+use http::{HeaderValue, Method, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use model::{
-    jwt::keys::{KeySet, SetFault},
+    jwt::{
+        introspection,
+        keys::{KeySet, SetFault},
+    },
     structure::identity::{Place, Remote},
 };
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{
+    ClientConfig,
+    pki_types::{CertificateDer, ServerName},
+};
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::{Host, Url};
 
-use super::address;
+use super::{address, introspect::client::Question};
 use crate::connect;
 
 /// One byte more than the largest key set, so that it says itself that it is too long.
@@ -32,7 +38,7 @@ const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 const HEAD_BYTES_MAX: usize = 32 << 10;
 const FIELDS_MAX: usize = 100;
 
-/// Why there is no key set. No part of a key set or a configuration stands in it.
+/// Why there is no key set, or no answer about a token. No part of what was said stands in it.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Fault {
     /// It took too long.
@@ -57,7 +63,7 @@ pub(super) enum Fault {
     #[error("the answer is {0} and not 200; redirects are not followed")]
     Status(StatusCode),
     /// The body broke off, or is too long.
-    #[error("the answer is longer than 256 KiB, or broke off")]
+    #[error("the answer is longer than it may be, or broke off")]
     Body,
     /// The configuration is not JSON with `issuer` and `jwks_uri`.
     #[error("the issuer's configuration is not one: `issuer` and an https `jwks_uri` must be there")]
@@ -68,6 +74,12 @@ pub(super) enum Fault {
     /// The set cannot be taken.
     #[error("{0}")]
     Set(SetFault),
+    /// What an issuer said about a token cannot be understood.
+    #[error("{0}")]
+    Answer(introspection::Fault),
+    /// There is nothing to prove the node with.
+    #[error("this node has no such client")]
+    NoClient,
     /// No key of the set can be used: the set before is better than none.
     #[error("no key of the set can be used")]
     NoKeys,
@@ -83,7 +95,7 @@ pub(super) enum Fault {
 pub(super) async fn key_set(remote: &Remote, trust: &mut Option<Arc<ClientConfig>>) -> Result<KeySet, Fault> {
     let tls = match trust {
         Some(tls) => Arc::clone(tls),
-        None => Arc::clone(trust.insert(tls(remote)?)),
+        None => Arc::clone(trust.insert(tls(remote.ca.as_deref())?)),
     };
     let text = match &remote.place {
         Place::KeySet(url) => get(url, remote, &tls).await?,
@@ -108,39 +120,71 @@ fn place(text: &str, issuer: &str) -> Result<Url, Fault> {
     if is_plain { Ok(url) } else { Err(Fault::Configuration) }
 }
 
-fn tls(remote: &Remote) -> Result<Arc<ClientConfig>, Fault> {
-    let roots = connect::roots(remote.ca.as_deref()).map_err(Fault::Trust)?;
+/// TLS to an issuer.
+pub(super) fn tls(ca: Option<&[CertificateDer<'static>]>) -> Result<Arc<ClientConfig>, Fault> {
+    let roots = connect::roots(ca).map_err(Fault::Trust)?;
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
 async fn get(url: &Url, remote: &Remote, tls: &Arc<ClientConfig>) -> Result<String, Fault> {
-    let stream = open(url, remote, tls).await?;
+    let asked = Asked { url, allows_private: remote.allows_private, bytes_max: ANSWER_BYTES_MAX, question: None };
+    String::from_utf8(exchange(asked, tls).await?.into()).map_err(|_| Fault::Set(SetFault::Malformed))
+}
+
+/// What is asked for.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) url: &'a Url,
+    /// Whether it may be at an address that is not public.
+    pub(super) allows_private: bool,
+    /// The longest answer.
+    pub(super) bytes_max: usize,
+    /// What is sent, and by whom; without it, something is fetched.
+    pub(super) question: Option<Question>,
+}
+
+/// One request on a connection of its own, and the body of its answer.
+///
+/// # Errors
+/// The first [`Fault`]; an answer that is not 200 is one.
+///
+/// # Cancel
+/// Closes the connection.
+pub(super) async fn exchange(asked: Asked<'_>, tls: &Arc<ClientConfig>) -> Result<Bytes, Fault> {
+    let Asked { url, allows_private, bytes_max, question } = asked;
+    let stream = open(url, allows_private, tls).await?;
     let mut builder = hyper::client::conn::http1::Builder::new();
     builder.max_headers(FIELDS_MAX).max_buf_size(HEAD_BYTES_MAX);
-    let (mut sender, connection) = builder.handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(Fault::Http)?;
+    let (mut sender, connection) = builder.handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(Fault::Http)?;
     // Ends with this function.
     let mut connections = JoinSet::new();
     connections.spawn(connection);
     let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
     let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    let mut request = Request::new(Empty::new());
+    let mut request = Request::new(Full::default());
     *request.uri_mut() = target.parse().map_err(|_| Fault::Configuration)?;
     let headers = request.headers_mut();
     headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|_| Fault::Configuration)?);
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
     headers.insert(header::USER_AGENT, HeaderValue::from_static("causeway"));
+    if let Some(Question { authorization, body }) = question {
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::AUTHORIZATION, authorization);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+        *request.method_mut() = Method::POST;
+        *request.body_mut() = Full::new(body);
+    }
     let answer = sender.send_request(request).await.map_err(Fault::Http)?;
     if answer.status() != StatusCode::OK {
         return Err(Fault::Status(answer.status()));
     }
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|_| Fault::Body)?.to_bytes();
-    String::from_utf8(body.into()).map_err(|_| Fault::Set(SetFault::Malformed))
+    Ok(Limited::new(answer.into_body(), bytes_max).collect().await.map_err(|_| Fault::Body)?.to_bytes())
 }
 
 /// Connects to one of the addresses that were judged: a second look-up could bring others.
-async fn open(url: &Url, remote: &Remote, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Fault> {
+async fn open(url: &Url, allows_private: bool, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Fault> {
     let port = url.port_or_known_default().unwrap_or(443);
     let (addresses, name) = match url.host() {
         Some(Host::Domain(name)) => {
@@ -152,7 +196,7 @@ async fn open(url: &Url, remote: &Remote, tls: &Arc<ClientConfig>) -> Result<Tls
         None => return Err(Fault::Configuration),
     };
     let mut last = Fault::NotPublic;
-    for address in addresses.into_iter().filter(|address| remote.allows_private || address::is_public(*address)).take(ADDRESSES_MAX) {
+    for address in addresses.into_iter().filter(|address| allows_private || address::is_public(*address)).take(ADDRESSES_MAX) {
         let opened = async {
             // One address that nobody answers at must leave time for the next.
             let connected = timeout(CONNECT_WITHIN, TcpStream::connect(SocketAddr::new(address, port)));

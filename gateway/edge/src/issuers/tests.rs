@@ -1,3 +1,5 @@
+use model::jwt::rejection::Reason;
+
 use super::*;
 
 fn known() -> Known {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     certificate::authority::Authority,
     identity::AuthDoc,
-    structure::identity::{Auth, Credential, TokenRule, Way},
+    structure::identity::{Auth, Credential, KeySource, TokenRule, Way},
 };
 
 /// Alternatives of a route, and methods of each.
@@ -140,6 +140,10 @@ fn token(doc: &Map<String, Value>, at: &str, known: Known<'_>, errors: &mut Erro
             Some(audiences) => rules(issuer_doc, found.rules.algorithms(), audiences.clone(), &format!("{at}.audience"), errors).map(Arc::new),
         };
         rules_of.extend(rules.map(|rules| TokenRule { issuer: Arc::clone(found), rules }));
+    }
+    if rules_of.iter().filter(|rule| matches!(rule.issuer.keys, KeySource::Introspection(_))).count() > 1 {
+        // Such a token does not say whose it is, and one issuer is not told another's tokens.
+        errors.add(format!("{at}.issuer"), "only one of a route's issuers can be asked about tokens (`introspection`)");
     }
     (errors.0.len() == before).then(|| rules_of.into())
 }

@@ -2,18 +2,19 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use rustls_pki_types::CertificateDer;
 use url::Url;
 
 use super::{Errors, names};
 use crate::{
-    identity::{BindingDoc, IssuerDoc},
+    identity::{BindingDoc, IntrospectionDoc, IssuerDoc},
     jwt::{
         algorithm::{Algorithm, Algorithms},
         issuer::{Draft, Rules},
         keys::{KeySet, StaticKey},
     },
     structure::{
-        identity::{Binding, Holder, Issuer, KeySource, Place, Remote},
+        identity::{Binding, Holder, Introspection, Issuer, KeySource, Place, Remote},
         reach::roots,
     },
 };
@@ -23,6 +24,8 @@ const ISSUERS_MAX: usize = 64;
 /// More often than this is no refresh but load on somebody else's server.
 const REFRESH_MIN: Duration = Duration::from_secs(30);
 const REFRESH_MAX: Duration = Duration::from_hours(24);
+/// Below, an answer serves hardly anybody else; above, a token that was taken back lives too long.
+const CACHE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_mins(5);
 const STALE_MAX: Duration = Duration::from_hours(24 * 31);
 /// `OpenID` Connect Discovery 1.0 section 4.
 const CONFIGURATION: &str = "/.well-known/openid-configuration";
@@ -151,6 +154,9 @@ pub(super) fn rules(doc: &IssuerDoc, algorithms: Algorithms, audiences: Vec<Stri
 }
 
 fn key_source(doc: &IssuerDoc, algorithms: Algorithms, at: &str, errors: &mut Errors) -> Option<KeySource> {
+    if let Some(introspection) = &doc.introspection {
+        return asked(doc, introspection, at, errors);
+    }
     let place = match (&doc.jwks, doc.discovery, doc.keys.is_empty()) {
         (Some(jwks), false, true) => Place::KeySet(https(jwks, &format!("{at}.jwks"), errors)?),
         (None, true, true) => {
@@ -159,14 +165,11 @@ fn key_source(doc: &IssuerDoc, algorithms: Algorithms, at: &str, errors: &mut Er
         }
         (None, false, false) => return fixed(doc, algorithms, at, errors),
         _ => {
-            errors.add(at, "write exactly one of `jwks` (where its key set is), `discovery: true` and `keys`");
+            errors.add(at, "write exactly one of `jwks` (where its key set is), `discovery: true`, `keys` and `introspection`");
             return None;
         }
     };
-    let ca = roots(doc.ca.as_deref()).unwrap_or_else(|message| {
-        errors.add(format!("{at}.ca"), message);
-        None
-    });
+    let ca = trusted(doc, at, errors);
     if !(REFRESH_MIN..=REFRESH_MAX).contains(&doc.refresh.0) {
         errors.add(format!("{at}.refresh"), "write a duration from 30s to 24h");
     }
@@ -177,9 +180,36 @@ fn key_source(doc: &IssuerDoc, algorithms: Algorithms, at: &str, errors: &mut Er
     Some(KeySource::Remote(Arc::new(remote)))
 }
 
+fn trusted(doc: &IssuerDoc, at: &str, errors: &mut Errors) -> Option<Box<[CertificateDer<'static>]>> {
+    roots(doc.ca.as_deref()).unwrap_or_else(|message| {
+        errors.add(format!("{at}.ca"), message);
+        None
+    })
+}
+
+/// An issuer that is asked about each token.
+fn asked(doc: &IssuerDoc, introspection: &IntrospectionDoc, at: &str, errors: &mut Errors) -> Option<KeySource> {
+    if doc.jwks.is_some() || doc.discovery || !doc.keys.is_empty() {
+        errors.add(format!("{at}.introspection"), "an issuer is asked about its tokens, or has keys; write one of the two");
+    }
+    if doc.typ.is_some() {
+        errors.add(format!("{at}.typ"), "tokens that only their issuer can read have no type that could be looked at");
+    }
+    let endpoint = https(&introspection.endpoint, &format!("{at}.introspection.endpoint"), errors);
+    if !super::is_name(&introspection.client) {
+        errors.add(format!("{at}.introspection.client"), format!("`{}` is not a name: use 1 to 63 of a-z, 0-9, `-` and `_`", introspection.client));
+    }
+    if !CACHE.contains(&introspection.cache.0) {
+        errors.add(format!("{at}.introspection.cache"), "write a duration from 1s to 5m: a token that its issuer takes back is taken for so long");
+    }
+    let ca = trusted(doc, at, errors);
+    let (client, cache) = (introspection.client.as_str().into(), introspection.cache.0);
+    Some(KeySource::Introspection(Arc::new(Introspection { endpoint: endpoint?, client, cache, ca, allows_private: doc.private_addresses })))
+}
+
 fn https(text: &str, at: &str, errors: &mut Errors) -> Option<Url> {
     let fault = match Url::parse(text) {
-        Ok(url) if url.scheme() != "https" => "it is fetched over https alone: whoever could change a key set on its way could sign tokens",
+        Ok(url) if url.scheme() != "https" => "it is asked over https alone: whoever could change the answer on its way could make tokens",
         Ok(url) if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() => "it has credentials or a fragment",
         Ok(url) if url.host_str().is_some() => return Some(url),
         Ok(_) | Err(_) => "it is not a URL; write `https://host/path`",

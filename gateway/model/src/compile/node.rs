@@ -1,7 +1,10 @@
 //! What a document asks of the nodes that serve it.
 
 use super::{ConfigError, Errors};
-use crate::{source::nearest, structure::Structure};
+use crate::{
+    source::nearest,
+    structure::{Structure, identity::KeySource},
+};
 
 /// By what a node proves itself, and its callers, to services.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +15,8 @@ pub struct Means<'m> {
     pub principals: Signing,
     /// Whether it can sign access tokens.
     pub tokens: Signing,
+    /// The names of what it proves itself with to issuers that it asks about tokens.
+    pub introspection_clients: &'m [&'m str],
 }
 
 /// Whether a node can sign something.
@@ -26,10 +31,24 @@ pub enum Signing {
 /// Checks that a node has what a document wants services to see of it.
 ///
 /// # Errors
-/// One for each identity, and each service that wants to know who calls, that the node has nothing for. A node that called without would
-/// be somebody else to the service, or nobody.
+/// One for each identity, each service that wants to know who calls, and each issuer that is asked about tokens, that the node has nothing for. A node
+/// that called without would be somebody else to the service, or nobody.
 pub fn check(structure: &Structure, means: Means<'_>) -> Result<(), Vec<ConfigError>> {
     let mut errors = Errors::default();
+    for (index, issuer) in structure.issuers.iter().enumerate() {
+        let KeySource::Introspection(introspection) = &issuer.keys else { continue };
+        let (name, known) = (&*introspection.client, means.introspection_clients);
+        if !known.contains(&name) {
+            let help = nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+            errors.add_with_help(
+                format!("issuers[{index}].introspection.client"),
+                format!(
+                    "this node has no client named `{name}`; write it under `introspection_clients` in every node file, restart the nodes, then apply"
+                ),
+                help,
+            );
+        }
+    }
     for (index, upstream) in structure.upstreams.iter().enumerate() {
         if upstream.principal.is_some() && means.principals == Signing::Keyless {
             errors.add(

@@ -7,9 +7,11 @@ pub(super) mod claims;
 
 use std::{fmt, ops::RangeInclusive, sync::Arc};
 
+use self::claims::Ends;
 use super::{
     algorithm::{Algorithm, Algorithms},
     keys::KeySet,
+    object::Object,
     rejection::{Reason, Rejection},
     token::{Unverified, short},
 };
@@ -140,6 +142,26 @@ impl Rules {
         self.algorithms
     }
 
+    /// Holds claims against the rules, once it is known who made them.
+    pub(super) fn judge(&self, claims: &Object, ends: Ends, now: UtcMicros) -> Result<Verified, Reason> {
+        let dates = claims::dates(claims, ends, self.leeway_seconds, self.lifetime_seconds_max, now)?;
+        claims::check_audience(claims, &self.audiences)?;
+        claims::check_required(claims, &self.claims_required)?;
+        Ok(Verified {
+            issuer: Arc::clone(&self.issuer),
+            subject: claims::subject(claims)?,
+            token_id: claims::name(claims, "jti", Reason::TokenIdInvalid)?,
+            client: claims::client(claims, &self.client_claims)?,
+            scopes: claims::scopes(claims, &self.scope_claims)?,
+            expires_at: dates.expires_at,
+            not_before: dates.not_before,
+            issued_at: dates.issued_at,
+            confirmation: claims::confirmation(claims)?,
+            key_id: None,
+            algorithm: None,
+        })
+    }
+
     fn check_header(&self, token: &Unverified<'_>) -> Result<(), Reason> {
         if token.issuer_claimed() != Some(&*self.issuer) {
             return Err(Reason::IssuerWrong);
@@ -155,7 +177,7 @@ impl Rules {
     }
 }
 
-/// A token that holds. Only [`verify`] makes one.
+/// A token that holds. Only [`verify`] and [`super::introspection::judge`] make one.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Verified {
@@ -180,8 +202,8 @@ pub struct Verified {
     pub confirmation: Option<Confirmation>,
     /// The key that it was verified with, as the set names it.
     pub key_id: Option<Box<str>>,
-    /// The algorithm that it was verified with.
-    pub algorithm: Algorithm,
+    /// The algorithm that it was verified with; none where its issuer said so.
+    pub algorithm: Option<Algorithm>,
 }
 
 /// What a token is bound to (`cnf`): SHA-256 hashes. Where both are there, both must be proved.
@@ -217,23 +239,8 @@ pub fn verify(rules: &Rules, keys: &KeySet, token: &Unverified<'_>, now: UtcMicr
     if !key.verifies(token.algorithm, token.signed, token.signature) {
         return Err(Reason::SignatureInvalid.into());
     }
-    let claims = &token.claims;
-    let dates = claims::dates(claims, rules.leeway_seconds, rules.lifetime_seconds_max, now)?;
-    claims::check_audience(claims, &rules.audiences)?;
-    claims::check_required(claims, &rules.claims_required)?;
-    Ok(Verified {
-        issuer: Arc::clone(&rules.issuer),
-        subject: claims::subject(claims)?,
-        token_id: claims::name(claims, "jti", Reason::TokenIdInvalid)?,
-        client: claims::client(claims, &rules.client_claims)?,
-        scopes: claims::scopes(claims, &rules.scope_claims)?,
-        expires_at: dates.expires_at,
-        not_before: dates.not_before,
-        issued_at: dates.issued_at,
-        confirmation: claims::confirmation(claims)?,
-        key_id: key.id.clone(),
-        algorithm: token.algorithm,
-    })
+    let verified = rules.judge(&token.claims, Ends::Must, now)?;
+    Ok(Verified { key_id: key.id.clone(), algorithm: Some(token.algorithm), ..verified })
 }
 
 /// The one form of a type: `application/` is left out and case means nothing (RFC 7515 §4.1.9).

@@ -4,6 +4,7 @@
 
 mod accepted;
 mod dpop;
+mod introspection;
 mod key_sets;
 mod random;
 mod refusals;

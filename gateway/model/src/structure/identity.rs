@@ -156,6 +156,8 @@ pub enum KeySource {
     },
     /// From the issuer.
     Remote(Arc<Remote>),
+    /// From nowhere: the issuer is asked about each token.
+    Introspection(Arc<Introspection>),
 }
 
 impl KeySource {
@@ -164,7 +166,8 @@ impl KeySource {
         match (self, other) {
             (Self::Fixed { written, .. }, Self::Fixed { written: other, .. }) => written == other,
             (Self::Remote(remote), Self::Remote(other)) => remote.place == other.place && remote.ca == other.ca,
-            (Self::Fixed { .. }, Self::Remote(_)) | (Self::Remote(_), Self::Fixed { .. }) => false,
+            (Self::Introspection(asked), Self::Introspection(other)) => asked.endpoint == other.endpoint && asked.ca == other.ca,
+            (Self::Fixed { .. } | Self::Remote(_) | Self::Introspection(_), _) => false,
         }
     }
 }
@@ -176,6 +179,21 @@ pub enum Holder {
     Application(Arc<str>),
     /// The one that the token's client is named like.
     Client,
+}
+
+/// How an issuer is asked about its tokens (RFC 7662).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Introspection {
+    /// Where.
+    pub endpoint: Url,
+    /// The name of what the node proves itself with.
+    pub client: Box<str>,
+    /// How long an answer is good.
+    pub cache: Duration,
+    /// The roots that are trusted; the system's when `None`.
+    pub ca: Option<Box<[CertificateDer<'static>]>>,
+    /// Whether it may be at an address that is not public.
+    pub allows_private: bool,
 }
 
 /// A key set that is fetched.

@@ -47,7 +47,7 @@ fn check(issuers: &str, auth: &str, expected: &str) {
 #[test]
 fn each_mistake_of_an_issuer_is_named_with_its_place() {
     for (more, expected) in [
-        ("jwks: \"http://id.example/keys\"", "issuers[0].jwks: `http://id.example/keys`: it is fetched over https alone"),
+        ("jwks: \"http://id.example/keys\"", "issuers[0].jwks: `http://id.example/keys`: it is asked over https alone"),
         ("jwks: \"https://a:b@id.example/keys\"", "issuers[0].jwks: `https://a:b@id.example/keys`: it has credentials"),
         ("jwks: \"keys.json\"", "it is not a URL"),
         ("jwks: \"https://id.example/keys\", discovery: true", "exactly one of `jwks`"),
@@ -140,6 +140,39 @@ fn what_is_right_compiles_to_what_it_says() {
 
     let structure = compiled("", "{ any_of: [ api_key ] }").unwrap();
     assert!(matches!(structure.routes[0].auth, Auth::ApiKey), "the usual way stays the quick one");
+}
+
+#[test]
+fn an_issuer_that_is_asked_about_its_tokens_says_where_by_whom_and_for_how_long() {
+    let asked = |more: &str| issuer("id", more).replace("jwks: \"https://id.example/keys\", ", "");
+    let good = "endpoint: \"https://id.example/ask\", client: gateway";
+    let structure = compiled(&asked(&format!("introspection: {{ {good} }}")), "jwt").unwrap();
+    let KeySource::Introspection(found) = &structure.issuers[0].keys else { panic!("asked") };
+    assert_eq!((found.endpoint.as_str(), &*found.client, found.cache.as_secs()), ("https://id.example/ask", "gateway", 30));
+    for (more, expected) in [
+        (format!("introspection: {{ {good}, cache: 0s }}"), "issuers[0].introspection.cache: write a duration from 1s to 5m"),
+        (format!("introspection: {{ {good}, cache: 6m }}"), "issuers[0].introspection.cache: write a duration from 1s to 5m"),
+        (
+            "introspection: { endpoint: \"http://id.example/ask\", client: gateway }".to_owned(),
+            "issuers[0].introspection.endpoint: `http://id.example/ask`",
+        ),
+        (
+            "introspection: { endpoint: \"https://id.example/ask\", client: \"a b\" }".to_owned(),
+            "issuers[0].introspection.client: `a b` is not a name",
+        ),
+        ("introspection: { endpoint: \"https://id.example/ask\" }".to_owned(), "syntax: "),
+        (format!("introspection: {{ {good}, secret: x }}"), "syntax: "),
+        (format!("introspection: {{ {good} }}, discovery: true"), "issuers[0].introspection: an issuer is asked about its tokens, or has keys"),
+        (format!("introspection: {{ {good} }}, typ: JWT"), "issuers[0].typ: "),
+        (format!("introspection: {{ {good} }}, ca: x"), "issuers[0].ca: "),
+    ] {
+        check(&asked(&more), "jwt", expected);
+    }
+    let two = [
+        asked(&format!("introspection: {{ {good} }}")),
+        asked(&format!("introspection: {{ {good} }}")).replace("name: id", "name: other").replace("https://id.example\"", "https://other.example\""),
+    ];
+    check(&two.join(", "), "{ jwt: { issuer: [id, other] } }", "routes[0].auth.jwt.issuer: only one of a route's issuers can be asked about tokens");
 }
 
 #[test]

@@ -1,7 +1,8 @@
 use super::*;
 use crate::{compile::compile, document::Document, source};
 
-const READY: Means<'_> = Means { identities: &["other", "billing"], principals: Signing::Ready, tokens: Signing::Ready };
+const READY: Means<'_> =
+    Means { identities: &["other", "billing"], principals: Signing::Ready, tokens: Signing::Ready, introspection_clients: &["gateway"] };
 
 fn structure(services: &str) -> Structure {
     let text = format!("version: 1\nregions: [ {{ name: eu }} ]\ntenants: [ {{ name: acme, hosts: [ api.example ] }} ]\nupstreams:\n{services}");
@@ -46,4 +47,18 @@ fn token_endpoint_is_refused_by_a_node_without_keys() {
     let errors = check(&structure, Means { tokens: Signing::Keyless, ..READY }).unwrap_err();
     assert_eq!(errors.iter().map(|error| error.path.as_str()).collect::<Vec<_>>(), ["routes[1].token_endpoint"]);
     assert!(errors[0].message.contains("secrets.access_tokens"), "{errors:?}");
+}
+
+/// A node that cannot ask an issuer would refuse all of its tokens.
+#[test]
+fn issuer_that_a_node_cannot_ask_is_named_with_its_place() {
+    let structure = structure(
+        "- { name: a, regions: { eu: { targets: [ \"http://a\" ] } } }\nissuers:\n- { name: id, issuer: \"https://id\", audiences: [a], application: web, \
+         introspection: { endpoint: \"https://id/ask\", client: gateway } }\n",
+    );
+
+    assert_eq!(check(&structure, READY), Ok(()));
+    let [error] = &check(&structure, Means { introspection_clients: &["gatewey"], ..READY }).unwrap_err()[..] else { panic!("one mistake") };
+    assert_eq!(error.path, "issuers[0].introspection.client");
+    assert!(error.message.contains("`gateway`") && error.help.as_ref().unwrap().contains("`gatewey`"), "{error:?}");
 }

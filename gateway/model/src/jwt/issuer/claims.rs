@@ -30,11 +30,23 @@ pub(super) struct Dates {
     pub(super) issued_at: Option<UtcMicros>,
 }
 
+/// When a token ends.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::jwt) enum Ends {
+    /// When it says; it must.
+    Must,
+    /// When it says, and then where it does not.
+    At(UtcMicros),
+}
+
 /// Reads and checks `exp`, `nbf` and `iat`.
-pub(super) fn dates(claims: &Object, leeway_seconds: u8, lifetime_seconds_max: Option<u32>, now: UtcMicros) -> Result<Dates, Reason> {
+pub(super) fn dates(claims: &Object, ends: Ends, leeway_seconds: u8, lifetime_seconds_max: Option<u32>, now: UtcMicros) -> Result<Dates, Reason> {
     let leeway = i64::from(leeway_seconds);
     let latest = now.plus_seconds(leeway);
-    let expires_at = date(claims, "exp")?.ok_or(Reason::ExpiryMissing)?;
+    let expires_at = match (date(claims, "exp")?, ends) {
+        (Some(at), _) | (None, Ends::At(at)) => at,
+        (None, Ends::Must) => return Err(Reason::ExpiryMissing),
+    };
     let not_before = date(claims, "nbf")?;
     let issued_at = date(claims, "iat")?;
     if expires_at <= now.plus_seconds(-leeway) {
