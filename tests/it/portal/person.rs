@@ -50,6 +50,8 @@ impl Page {
 #[derive(Debug, Clone)]
 pub(super) struct Device {
     secret: [u8; 20],
+    /// The code that it was set up with.
+    pub(super) first: String,
     pub(super) recovery_codes: Vec<String>,
 }
 
@@ -133,10 +135,12 @@ impl Person {
     /// Takes the secret that a page offers, and shows that it has it.
     pub(super) async fn take(&mut self, page: &Page) -> Device {
         let secret = page.between("aria-label=\"The text for your app\">", "<").replace('-', "");
-        let mut device = Device { secret: BASE32_NOPAD.decode(secret.as_bytes()).unwrap().try_into().unwrap(), recovery_codes: Vec::new() };
+        let secret = BASE32_NOPAD.decode(secret.as_bytes()).unwrap().try_into().unwrap();
+        let mut device = Device { secret, first: String::new(), recovery_codes: Vec::new() };
+        device.first = device.code(-1);
         let offer = page.between("name=\"offer\" value=\"", "\"");
         // The one before: two more can be shown before half a minute has passed.
-        let page = self.post("/portal/account/second-factor/confirm", &[("offer", &offer), ("code", &device.code(-1))]).await;
+        let page = self.post("/portal/account/second-factor/confirm", &[("offer", &offer), ("code", &device.first)]).await;
         assert_eq!(page.status, 200, "{}", page.text);
         let codes = page.between("aria-label=\"Recovery codes\">", "</pre>");
         device.recovery_codes = codes.lines().map(str::to_owned).collect();

@@ -107,7 +107,7 @@ async fn a_sign_in_waits_for_a_code_that_counts_once() {
     renamed.cookie = waits.cookie.as_deref().map(|cookie| cookie.replace("-code=", "="));
     assert_eq!(renamed.get(HOME).await.status, 303, "nor under another name");
     assert_eq!(waits.get("/portal/sign-in/code").await.status, 200);
-    assert!(waits.send_code(&device.code(-1)).await.mistake("code").contains("used before"), "the code of the setting up");
+    assert!(waits.send_code(&device.first).await.mistake("code").contains("used before"), "the code of the setting up");
     assert!(waits.send_code(&device.code(-2)).await.mistake("code").contains("does not fit"));
     for no_code in ["", "12345", "1234567", "abcdef", "１２３４５６"] {
         assert!(waits.send_code(no_code).await.mistake("code").contains("six digits"), "{no_code}");
@@ -196,7 +196,7 @@ async fn an_operator_resets_the_second_factor_of_somebody_who_may_no_more_than_t
     let id = id_of(&dev, "lost@example.com").await;
     let mut waits = half_open(&dev, dev.writer().unwrap(), "lost@example.com").await;
 
-    let token = causeway_at(dev.ready(), &["operators", "create", "--name", "half", "--role", "operator"]).await.expect(0).stdout;
+    let token = causeway_at(dev.ready(), &["operators", "create", "half", "--role", "operator"]).await.expect(0).stdout;
     let writer = dev.writer().unwrap();
     let environment =
         [("CAUSEWAY_CONTROL", writer.control.as_str()), ("CAUSEWAY_TOKEN", token.trim()), ("CAUSEWAY_CA", dev.ready().ca.to_str().unwrap())];
