@@ -1,5 +1,6 @@
 //! The developer portal over HTTP: what a browser would send, and what it never would.
 
+mod notifications;
 mod person;
 
 use std::time::Duration;

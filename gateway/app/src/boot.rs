@@ -14,7 +14,7 @@ use crate::{
     certificates::Source,
     cli::diagnostics::Diagnostic,
     config::{NodeConfig, PepperConfig, ReporterConfig, SECRET_IN_CLEAR, SecretRef},
-    principal,
+    notifications, principal,
 };
 
 /// Reads a node file.
@@ -46,6 +46,7 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
     let mistakes = listeners.into_iter().chain(Source::identities(&config.identities)).flat_map(|source| source.mistakes());
     mistakes
         .chain(principal::mistakes(config.principal.as_ref()))
+        .chain(notifications::mistakes(config.notifications.as_deref()))
         .map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path))
         .collect()
 }

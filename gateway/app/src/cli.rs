@@ -16,6 +16,7 @@ pub mod check;
 pub mod client;
 pub mod diagnostics;
 pub mod keys;
+mod notifications;
 mod openapi;
 mod operators;
 pub mod output;
@@ -69,6 +70,8 @@ enum Verb {
     Operators(operators::OperatorsArgs),
     /// People who sign in to the pages: approve, refuse, switch off and on, invite operators
     Accounts(accounts::AccountsArgs),
+    /// What people are told by mail and webhook: list it, send it again
+    Notifications(notifications::NotificationsArgs),
     /// Purge stored responses
     Cache(cache::CacheArgs),
     /// Search the access log
@@ -174,6 +177,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Usage(args) => return usage::run(args).await,
         Verb::Tokens(args) => return tokens::run(args).await,
         Verb::Accounts(args) => return accounts::run(args).await,
+        Verb::Notifications(args) => return notifications::run(args).await,
         Verb::Operators(args) => return operators::run(args).await,
         Verb::Cache(args) => return cache::run(args).await,
         Verb::Audit(args) => return audit::run(args).await,

@@ -18,6 +18,7 @@ pub mod follow;
 pub mod handover;
 pub mod load;
 pub mod node;
+pub mod notifications;
 pub mod notify;
 pub mod own_gateway;
 pub mod postgres;

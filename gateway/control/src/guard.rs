@@ -155,6 +155,8 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::AccountDisable
         | Action::AccountEnable
         | Action::AccountInvite
+        | Action::NotificationRead
+        | Action::NotificationRetry
         | Action::UsageRead
         | Action::CachePurge
         | Action::AuditRead => DEADLINE,

@@ -42,4 +42,5 @@ pub mod source;
 pub mod structure;
 pub mod time;
 pub mod trie;
+pub mod webhook;
 pub mod websocket;

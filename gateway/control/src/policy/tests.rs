@@ -34,6 +34,8 @@ account.decide      -          -          yes        yes        -          -
 account.disable     -          -          -          yes        yes        -
 account.enable      -          -          -          yes        -          -
 account.invite      -          -          -          yes        -          -
+notification.read   -          -          -          yes        yes        yes
+notification.retry  -          -          -          yes        -          -
 usage.read          yes        yes        yes        yes        yes        yes
 cache.purge         -          yes        -          yes        yes        -
 audit.read          -          -          -          -          yes        yes
