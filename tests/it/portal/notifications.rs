@@ -78,7 +78,8 @@ impl Place {
     }
 
     async fn settled(&self) {
-        wait::until("an empty outbox", AFTER_RETRIES, async || self.count("state = 'queued'").await == 0).await.unwrap();
+        let waiting = "state = 'queued' and channel = 'webhook'";
+        wait::until("an empty outbox", AFTER_RETRIES, async || self.count(waiting).await == 0).await.unwrap();
     }
 }
 
