@@ -3,7 +3,7 @@
 //! Reading order: [`wait`] (how tests wait), [`seed`] (where chance comes from), [`fault`] (what lies between regions),
 //! [`upstream`] (what lies behind a node), [`client`] (what lies before it), [`dev`] and [`node`] (whole deployments and
 //! the faults in them), [`frames`] and [`conformance`] (what any HTTP server must do),
-//! [`issuer`] (who issues tokens), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves),
+//! [`issuer`] (who issues tokens), [`smtp`] and [`hook`] (who is told things), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves),
 //! [`browser`] (a person with a browser).
 //!
 //! It must not know how the product works inside: it uses files, sockets and processes, as an operator would.
@@ -15,6 +15,7 @@ pub mod dev;
 pub mod fault;
 pub mod frames;
 pub mod history;
+pub mod hook;
 pub mod http3;
 pub mod introspector;
 pub mod issuer;
@@ -23,6 +24,7 @@ pub mod node;
 pub mod power;
 pub mod process;
 pub mod seed;
+pub mod smtp;
 pub mod sql;
 pub mod upstream;
 pub mod wait;

@@ -1,6 +1,7 @@
 //! The developer portal over HTTP: what a browser would send, and what it never would.
 
 mod my;
+mod notifications;
 mod person;
 mod sign_in;
 

@@ -15,7 +15,7 @@ use crate::{
     certificates::Source,
     cli::diagnostics::Diagnostic,
     config::{NodeConfig, PepperConfig, ReporterConfig, SECRET_IN_CLEAR, SecretRef},
-    introspection, principal,
+    introspection, notifications, principal,
 };
 
 /// Reads a node file.
@@ -49,6 +49,7 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
         .chain(principal::mistakes(config.principal.as_ref()))
         .chain(access_tokens::mistakes(config.secrets.access_tokens.as_ref()))
         .chain(introspection::mistakes(&config.introspection_clients))
+        .chain(notifications::mistakes(config.notifications.as_deref()))
         .map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path))
         .collect()
 }

@@ -18,6 +18,7 @@ pub mod client;
 pub mod diagnostics;
 pub mod keys;
 mod my;
+mod notifications;
 mod openapi;
 mod operators;
 pub mod output;
@@ -75,6 +76,8 @@ enum Verb {
     Operators(operators::OperatorsArgs),
     /// People who sign in to the pages: approve, refuse, switch off and on, invite operators
     Accounts(accounts::AccountsArgs),
+    /// What people are told by mail and webhook: list it, send it again
+    Notifications(notifications::NotificationsArgs),
     /// Purge stored responses
     Cache(cache::CacheArgs),
     /// Search the access log
@@ -182,6 +185,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Accounts(args) => return accounts::run(args).await,
         Verb::Applications(args) => return applications::run(args).await,
         Verb::My(args) => return my::run(args).await,
+        Verb::Notifications(args) => return notifications::run(args).await,
         Verb::Operators(args) => return operators::run(args).await,
         Verb::Cache(args) => return cache::run(args).await,
         Verb::Audit(args) => return audit::run(args).await,

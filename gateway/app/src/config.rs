@@ -4,6 +4,7 @@
 
 pub mod access_tokens;
 pub mod data;
+pub mod notifications;
 pub mod principal;
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use model::duration::{Bytes, Span};
 use serde::{Deserialize, Serialize};
 
-use self::{access_tokens::AccessTokensConfig, data::DataConfig, principal::PrincipalConfig};
+use self::{access_tokens::AccessTokensConfig, data::DataConfig, notifications::NotificationsConfig, principal::PrincipalConfig};
 
 /// A whole node file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,6 +51,9 @@ pub struct NodeConfig {
     /// Who may report leaked keys to `/v1/leaks/NAME` of the control listener; nobody when empty.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub leak_reporters: BTreeMap<String, ReporterConfig>,
+    /// How people are told by mail and by webhook.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notifications: Option<Box<NotificationsConfig>>,
     /// Where the sealed snapshot lies.
     pub state: PathBuf,
     /// Secrets, by reference.
@@ -376,6 +380,9 @@ impl NodeConfig {
         }
         self.identities.values_mut().for_each(|identity| absolute(&mut identity.certificate));
         self.leak_reporters.values_mut().flat_map(|reporter| &mut reporter.keys).for_each(|key| absolute(&mut key.public_key));
+        if let Some(notifications) = &mut self.notifications {
+            notifications.resolve_paths(base);
+        }
         absolute(&mut self.spool.dir);
         absolute(&mut self.state);
         if let Some(handover) = &mut self.handover {
@@ -395,6 +402,7 @@ impl NodeConfig {
         all.extend(self.introspection_clients.values_mut().map(|client| &mut client.secret));
         all.extend(self.principal.iter_mut().flat_map(|principal| &mut principal.keys).map(|key| &mut key.key));
         all.extend(self.domains.iter_mut().map(|domain| &mut domain.password));
+        all.extend(self.notifications.iter_mut().flat_map(|notifications| notifications.secrets_mut()));
         all.extend(self.secrets.peppers.iter_mut().map(|pepper| &mut pepper.key));
         all.extend(self.secrets.access_tokens.iter_mut().flat_map(|tokens| &mut tokens.keys).map(|key| &mut key.key));
         all
@@ -463,6 +471,9 @@ impl NodeConfig {
             say("handover.socket", "the path of a Unix socket has at most 100 bytes here".to_owned());
         }
         self.data.mistakes(&mut say);
+        if let Some(notifications) = &self.notifications {
+            notifications.mistakes(&mut say);
+        }
         if let Some(principal) = &self.principal {
             principal.mistakes(&mut say);
         }

@@ -17,9 +17,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use crate::{certificates::Owner, status::NodeStatus};
+use crate::{certificates::Owner, facts::Facts, status::NodeStatus};
 
 mod identity;
+mod notifications;
 mod resilience;
 mod websocket;
 
@@ -37,6 +38,7 @@ pub fn text(status: &NodeStatus) -> String {
 #[derive(Debug)]
 struct Numbers {
     edge: Arc<Edge>,
+    facts: Arc<Facts>,
     reading: Reading,
     counters: Vec<(&'static str, &'static str, u64)>,
     gauges: Vec<(&'static str, &'static str, f64)>,
@@ -130,7 +132,7 @@ impl Numbers {
             ("causeway_audit_failed", "1 after a failed write to the spool", f64::from(u8::from(spool.failed))),
         ];
         let expiry_days = status.certificates.iter().map(|(owner, chains)| (owner.clone(), status.certificate_days(chains))).collect();
-        Self { edge: Arc::clone(&status.edge), reading, counters, gauges, expiry_days }
+        Self { edge: Arc::clone(&status.edge), facts: Arc::clone(&status.facts), reading, counters, gauges, expiry_days }
     }
 }
 
@@ -165,6 +167,7 @@ impl Collector for Numbers {
         }
         resilience::encode(&self.edge, &mut encoder)?;
         identity::encode(&self.edge, &mut encoder)?;
+        notifications::encode(&self.facts.notifications, &mut encoder)?;
         websocket::encode(self.edge.websockets.tally.read(), &mut encoder)?;
         let kind = prometheus_client::metrics::MetricType::Histogram;
         let mut family =

@@ -12,7 +12,7 @@ use model::time::UtcMicros;
 use parking_lot::Mutex;
 use store::error::StoreError;
 
-use crate::load::Round;
+use crate::{load::Round, notifications::Tally};
 
 /// A structural revision that this node cannot serve.
 #[derive(Debug, Clone)]
@@ -55,6 +55,8 @@ pub struct Facts {
     pub loader: Mutex<LoaderFacts>,
     /// The folder that the process before this one wrote into, while it is being loaded.
     pub leftovers: Mutex<Round>,
+    /// What the sender of notifications has counted.
+    pub notifications: Tally,
     /// Another process of this node is taking over, or has done so.
     pub handing_over: AtomicBool,
     /// Certificate files that cannot be used; the chains before them stay in force.
@@ -78,6 +80,7 @@ impl Facts {
             seal_failed: AtomicBool::new(false),
             loader: Mutex::default(),
             leftovers: Mutex::default(),
+            notifications: Tally::default(),
             handing_over: AtomicBool::new(false),
             broken_certificates: Mutex::default(),
             certificate_reloads: AtomicU64::new(0),

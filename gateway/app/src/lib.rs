@@ -20,6 +20,7 @@ pub mod handover;
 pub mod introspection;
 pub mod load;
 pub mod node;
+pub mod notifications;
 pub mod notify;
 pub mod own_gateway;
 pub mod postgres;

@@ -58,6 +58,7 @@ use crate::{
     handover::{self, Predecessor},
     introspection,
     load::{self, Loader},
+    notifications,
     notify::Notify,
     own_gateway::{self, OwnGateway, Senders},
     principal, purge,
@@ -88,7 +89,6 @@ pub fn topology(config: &NodeConfig) -> Result<Topology> {
 /// # Errors
 /// When it cannot start: a file, a secret, a port. A node that has started does not end by an error.
 pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<()> {
-    let clock = Clock;
     let notify = Arc::new(Notify::from_environment()?);
     let peppers = boot::peppers(&config.secrets.peppers)?;
     let reporters = boot::reporters(&config.leak_reporters)?;
@@ -110,7 +110,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let Listening { sockets, predecessor } = listening::listen(&config, cores)?;
     let (spool, other_folder) = records::open(&config, predecessor.as_ref()).await?;
 
-    let edge = edge(&config, clock, peppers.clone(), certificates::identities(&chains), signers)?;
+    let edge = edge(&config, Clock, peppers.clone(), certificates::identities(&chains), signers)?;
     #[cfg(feature = "http3")]
     let (edge, http3) = {
         let mut edge = edge;
@@ -118,7 +118,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         (edge, http3)
     };
     let edge = Arc::new(edge);
-    let facts = Facts::new(clock.wall());
+    let facts = Facts::new(Clock.wall());
     let counters: Vec<Arc<Counters>> = (0..cores).map(|_| Arc::new(Counters::default())).collect();
     let tasks = Tasks::default();
     follow_database(&tasks, &edge, &topology, sealed, &facts, credentials);
@@ -144,7 +144,6 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         seen: parking_lot::Mutex::default(),
     });
     let router = control::router::router(ControlState::new(Ports {
-        topology,
         peppers: Arc::new(peppers),
         clock: Arc::new(MachineClock),
         random: wire::random(),
@@ -157,6 +156,8 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         key_set: principal::published(&edge.keyring),
         tokens: access_tokens::signing(&edge.tokens),
         reporters: reporters.into(),
+        mails: notifications::start(&tasks, config.notifications.as_deref(), &edge.peppers, &topology, &facts)?,
+        topology,
     }));
     let given = sockets.try_clone()?;
     let (control_phase, control_seen) = watch::channel(NodePhase::Serving);

@@ -9,6 +9,7 @@ pub(crate) mod document;
 pub(crate) mod key;
 pub(crate) mod leak;
 pub(crate) mod node;
+pub(crate) mod notification;
 pub(crate) mod operator;
 pub(crate) mod problem;
 pub(crate) mod structure;
@@ -146,6 +147,7 @@ fn conflict(constraint: &str) -> &'static str {
         "key_state" => "the key is in a state that does not allow this: `GET /v1/keys/{id}` says which",
         "key_rolling" => "the secret before still works: end its overlap first, or say in `while_rolling` whether it or the present one goes",
         "create_call" => "this Idempotency-Key came with another body before: take a new one for a new key",
+        "notification_state" => "only a notification that failed is sent again: `GET /v1/notifications` says how they are",
         "account_state" => "the account is in a state that does not allow this: `GET /v1/accounts/{id}` says which",
         "account_role" => "the account has got another role in between: look at it, and begin again",
         "second_factor_none" => "the account has no second factor",

@@ -157,6 +157,8 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::AccountInvite
         | Action::AccountReset
         | Action::AccountResetFactor
+        | Action::NotificationRead
+        | Action::NotificationRetry
         | Action::UsageRead
         | Action::CachePurge
         | Action::AuditRead => DEADLINE,

@@ -142,6 +142,10 @@ actions! {
     AccountReset = "account.reset", Required;
     /// Takes the second factor from somebody who has lost it; never from one who may more.
     AccountResetFactor = "account.reset_factor", Required;
+    /// Reads what people are told, and whether it arrived.
+    NotificationRead = "notification.read", None;
+    /// Sends a notification again that failed.
+    NotificationRetry = "notification.retry", Required;
     /// Reads how much keys are used.
     UsageRead = "usage.read", None;
     /// Makes stored responses worthless.
@@ -155,7 +159,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountRead, AccountReset, AccountResetFactor, ApplicationCreate,
         ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck,
-        KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, OperatorCreate, OperatorRead, OperatorRevoke,
+        KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, NotificationRead, NotificationRetry,
+        OperatorCreate, OperatorRead, OperatorRevoke,
         StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
     };
     match action {
@@ -172,6 +177,8 @@ pub const fn allows(role: Role, action: Action) -> bool {
         // Subjects are names of people.
         TokenRead => matches!(role, Role::Developer | Role::Operator | Role::Security | Role::Auditor),
         OperatorRead => matches!(role, Role::Operator | Role::Security | Role::Auditor),
+        NotificationRetry => matches!(role, Role::Operator),
+        NotificationRead => matches!(role, Role::Operator | Role::Security | Role::Auditor),
         AccountRead => matches!(role, Role::Approver | Role::Operator | Role::Security | Role::Auditor),
         OperatorRevoke | AccountDisable => matches!(role, Role::Operator | Role::Security),
         AuditRead => matches!(role, Role::Security | Role::Auditor),

@@ -212,6 +212,15 @@ pub enum GatewayFault {
     Broken,
 }
 
+/// Whether this node sends mails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mails {
+    /// It does.
+    Sent,
+    /// The node file names nobody who takes them.
+    NotSent,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn rfc3339<S: serde::Serializer>(at: &UtcMicros, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)

@@ -34,8 +34,8 @@ use axum::{
 use self::{
     gate::{Gate, Need},
     pages::{
-        account, apis, applications, approvals, home, invitation, keys, problems, requests, reset, second_factor as factor, sign, sign_code, team,
-        tokens, try_it, usage,
+        account, apis, applications, approvals, home, invitation, keys, notifications, problems, requests, reset, second_factor as factor, sign,
+        sign_code, team, tokens, try_it, usage,
     },
 };
 pub(crate) use self::{pages::team_names, site::tenant, state::Portal};
@@ -108,6 +108,8 @@ fn member_entries() -> Vec<Entry> {
         act("/portal/account/second-factor/begin", Need::Account, "account.begin_second_factor", factor::begin),
         act("/portal/account/second-factor/confirm", Need::Person, "account.set_second_factor", factor::confirm),
         act("/portal/account/second-factor/remove", Need::Account, "account.remove_second_factor", factor::remove),
+        page("/portal/account/notifications", Need::Account, notifications::mails),
+        act("/portal/account/notifications", Need::Account, "account.set_notifications", notifications::set_mails),
         page("/portal/applications", Need::Account, applications::list),
         act("/portal/applications", Need::Account, "application.create", applications::create),
         page("/portal/applications/{id}", Need::Account, applications::show),
@@ -134,6 +136,10 @@ fn team_entries() -> Vec<Entry> {
         act("/portal/teams/{team}/invitations/{id}/withdraw", Need::Account, "team.withdraw_invitation", team::withdraw),
         act("/portal/teams/{team}/members/{account}/role", Need::Account, "team.set_role", team::set_role),
         act("/portal/teams/{team}/members/{account}/remove", Need::Account, "team.remove_member", team::remove),
+        page("/portal/teams/{team}/notifications", Need::Account, notifications::show),
+        act("/portal/teams/{team}/webhook", Need::Account, "webhook.set", notifications::set),
+        act("/portal/teams/{team}/webhook/test", Need::Account, "webhook.test", notifications::test),
+        act("/portal/teams/{team}/webhook/remove", Need::Account, "webhook.remove", notifications::remove),
         page("/portal/approvals", Need::Operator(Action::AccountDecide), approvals::list),
         decision("/portal/approvals/accounts/{id}/approve", Action::AccountDecide, approvals::approve_account),
         decision("/portal/approvals/accounts/{id}/refuse", Action::AccountDecide, approvals::refuse_account),

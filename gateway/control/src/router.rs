@@ -17,7 +17,8 @@ use utoipa::openapi::HttpMethod;
 
 use crate::{
     admin::{
-        account, account::recover, application, audit, cache, consumer, document, key, key::life, leak, node, operator, problem, structure,
+        account, account::recover, application, audit, cache, consumer, document, key, key::life, leak, node, notification, operator, problem,
+        structure,
         structure::Section, token, usage,
     },
     context,
@@ -222,6 +223,8 @@ fn node_paths() -> Vec<Entry> {
         Entry::post("/v1/operators/{id}/revoke", Action::OperatorRevoke, operator::revoke, operator::revoke_doc()),
         Entry::get("/status", Action::StatusRead, node::status, node::status_doc()),
         Entry::get("/v1/nodes", Action::NodeRead, node::list, node::list_doc()),
+        Entry::get("/v1/notifications", Action::NotificationRead, notification::list, notification::list_doc()),
+        Entry::post("/v1/notifications/{id}/retry", Action::NotificationRetry, notification::retry, notification::retry_doc()),
         Entry::post("/v1/cache/purge", Action::CachePurge, cache::purge, cache::purge_doc()),
         Entry::get("/v1/audit/events", Action::AuditRead, audit::events, audit::events_doc()),
     ]

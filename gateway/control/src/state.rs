@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     jwks::KeySet,
     operator::{LoginRefusals, Operators},
-    port::{AuditSink, Clock, Gateway, Random, Status},
+    port::{AuditSink, Clock, Gateway, Mails, Random, Status},
     portal::Portal,
 };
 
@@ -61,6 +61,8 @@ pub struct Ports {
     pub tokens: Signing,
     /// Who may report leaked keys.
     pub reporters: Arc<[Reporter]>,
+    /// Whether mails are sent.
+    pub mails: Mails,
 }
 
 impl fmt::Debug for Ports {
@@ -130,6 +132,10 @@ impl ControlState {
 
     pub(crate) fn reporter(&self, name: &str) -> Option<&Reporter> {
         self.0.ports.reporters.iter().find(|reporter| reporter.name() == name)
+    }
+
+    pub(crate) fn mails(&self) -> Mails {
+        self.0.ports.mails
     }
 
     pub(crate) fn peppers(&self) -> &Peppers {

@@ -47,6 +47,7 @@ pub mod metrics;
 pub mod mirror;
 pub mod names;
 pub mod network;
+pub mod outside;
 pub mod pieces;
 pub mod pool;
 pub mod principal;

@@ -1,4 +1,4 @@
-//! Typed ids: a UUIDv7 with a prefix that people see (`ten_`, `con_`, `app_`, `acc_`).
+//! Typed ids: a UUIDv7 with a prefix that people see (`ten_`, `con_`, `app_`, `acc_`, `ntf_`).
 
 use std::{fmt, str::FromStr};
 
@@ -97,6 +97,12 @@ id!(
     /// An account: a person who signs in.
     AccountId,
     "acc_"
+);
+
+id!(
+    /// A notification, the same over all attempts to deliver it.
+    NotificationId,
+    "ntf_"
 );
 
 #[cfg(test)]

@@ -242,7 +242,12 @@ impl Peppers {
     /// The secret input of argon2id for passwords: without it a dump of the database cannot be searched for weak ones. `None` when the
     /// version is not loaded.
     pub fn password_key(&self, version: u16) -> Option<[u8; 32]> {
-        hmac::sign(self.pepper(version)?, b"cwpassword1").as_ref().try_into().ok()
+        self.derived(version, b"cwpassword1")
+    }
+
+    /// A key for one purpose, from which neither the pepper nor a key for another purpose can be found.
+    pub(crate) fn derived(&self, version: u16, purpose: &[u8]) -> Option<[u8; 32]> {
+        hmac::sign(self.pepper(version)?, purpose).as_ref().try_into().ok()
     }
 
     /// The key that secrets of second factors are sealed with; `None` when the version is not loaded.

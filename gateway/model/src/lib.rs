@@ -44,4 +44,5 @@ pub mod structure;
 pub mod time;
 pub mod totp;
 pub mod trie;
+pub mod webhook;
 pub mod websocket;

@@ -20,6 +20,7 @@ use crate::{
     actor::Actor,
     consumer::{self, NewConsumer},
     error::StoreError,
+    notification,
     page::{Page, PageRequest, Place},
     pool::{Primary, Reader},
     wire,
@@ -201,6 +202,7 @@ pub async fn ask(primary: &Primary, new: NewAccount<'_>) -> Result<AccountInfo, 
         return Err(StoreError::conflict("account_pending", format!("{PENDING_MAX} requests to sign up wait already")));
     }
     let item = insert(&mut tx, new, AccountState::Pending, None).await?;
+    notification::account_waits(&mut tx, &item).await?;
     tx.commit().await.map_err(StoreError::at_commit)?;
     Ok(item)
 }
@@ -216,6 +218,7 @@ pub async fn approve(primary: &Primary, id: AccountId, team: Team<'_>, actor: &A
     let Some(row) = row else { return Err(other_state(&mut write.tx, id).await) };
     let item = row.into_info()?;
     found(&mut write, id, team).await?;
+    notification::account_approved(&mut write.tx, &item).await?;
     Ok(Written { item, revisions: write.commit().await? })
 }
 
@@ -224,11 +227,12 @@ pub async fn approve(primary: &Primary, id: AccountId, team: Team<'_>, actor: &A
 /// # Errors
 /// [`StoreError::NotFound`]; [`StoreError::Conflict`] with `account_state` when it does not wait, or not any more.
 pub async fn refuse(primary: &Primary, id: AccountId, actor: &Actor) -> Result<(), StoreError> {
-    let mut connection = primary.pool().acquire().await?;
-    let done = query_file!("queries/account/refuse.sql", id.uuid()).execute(&mut *connection).await?;
-    if done.rows_affected() == 0 {
-        return Err(other_state(&mut connection, id).await);
-    }
+    let mut tx = primary.pool().begin().await?;
+    let Some(email) = query_file_scalar!("queries/account/refuse.sql", id.uuid()).fetch_optional(&mut *tx).await? else {
+        return Err(other_state(&mut tx, id).await);
+    };
+    notification::account_refused(&mut tx, &email).await?;
+    tx.commit().await.map_err(StoreError::at_commit)?;
     // The row is gone, and with it the place that could say who did it.
     tracing::info!(account.id = %id, actor = %actor, "the request to sign up of account {id} was refused");
     Ok(())

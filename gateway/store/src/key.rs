@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::{
     actor::{Actor, ActorKind},
     error::StoreError,
+    notification::{self, Kind},
     page::{Page, PageRequest},
     pool::{Primary, Reader},
     wire,
@@ -273,6 +274,8 @@ pub async fn create(primary: &Primary, new: NewKey<'_>, actor: &Actor) -> Result
     let row = row_on(&mut write.tx, &id).await?;
     write.authority(&AuthorityChange::Key(Box::new(row)))?;
     let item = find(&mut write.tx, &id).await?;
+    let kind = if new.state == KeyState::Pending { Kind::KeyWaits } else { Kind::KeyIssued };
+    notification::key_changed(&mut write.tx, kind, &item, actor).await?;
     Ok(Created::New(Written { item, revisions: write.commit().await? }))
 }
 
@@ -333,6 +336,13 @@ pub async fn revoke(primary: &Primary, id: &KeyId, reason: RevokedReason, actor:
         Err(error) => return Err(error),
     };
     write.authority(&change)?;
+    let kind = if reason == RevokedReason::Leaked { Kind::KeyLeaked } else { Kind::KeyRevoked };
+    match find(&mut write.tx, id).await {
+        Ok(info) => notification::key_changed(&mut write.tx, kind, &info, actor).await?,
+        // What cannot be read cannot be told about, and ends all the same.
+        Err(StoreError::Corrupt { .. }) => {}
+        Err(error) => return Err(error),
+    }
     let at = UtcMicros::from_datetime(row.revoked_at);
     Ok(Revoked { revisions: write.commit().await?, at, already: false })
 }
@@ -343,7 +353,7 @@ fn missing_application(error: sqlx::Error, application: ApplicationId) -> StoreE
     if error.breaks("api_key_application_fk") { StoreError::not_found("application", application.to_string()) } else { error }
 }
 
-async fn find(connection: &mut PgConnection, id: &KeyId) -> Result<KeyInfo, StoreError> {
+pub(crate) async fn find(connection: &mut PgConnection, id: &KeyId) -> Result<KeyInfo, StoreError> {
     let row = query_file_as!(Row, "queries/api_key/find.sql", id.as_str()).fetch_optional(connection).await?;
     row.ok_or_else(|| StoreError::not_found("key", id.to_string()))?.into_info()
 }

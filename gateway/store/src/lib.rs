@@ -9,7 +9,7 @@
 //! 3. [`revision`]: what nodes read: heads, whole loads, deltas, hints; `write`: how every control transaction is numbered;
 //! 4. [`apply`]: a document becomes rows; [`tenant`], [`plan`], [`consumer`], [`application`], [`key`], [`operator`],
 //!    [`account`]: the rows one by one;
-//! 5. [`purge`]: what must not be given from the nodes' caches any more; [`audit`]: the log, exactly once; [`node`]: who runs;
+//! 5. [`notification`]: what people are told; [`purge`]: what must not be given from the nodes' caches any more; [`audit`]: the log, exactly once; [`node`]: who runs;
 //! 6. [`migrate`], [`bootstrap`], [`demo`]: how a database comes to be, and the demo service's own.
 
 pub mod account;
@@ -26,6 +26,7 @@ pub mod error;
 pub mod key;
 pub mod migrate;
 pub mod node;
+pub mod notification;
 pub mod operator;
 pub mod page;
 pub mod plan;

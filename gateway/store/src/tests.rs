@@ -7,6 +7,7 @@ mod fixture;
 mod key;
 mod key_life;
 mod lists;
+mod notification;
 mod purge;
 mod revision;
 mod servers;

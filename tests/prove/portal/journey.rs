@@ -157,8 +157,19 @@ impl Journey<'_> {
         browser.click("#invite").await?;
         browser.wait_for("#link").await?;
         judge.look("invitation made").await?;
+        browser.click("a[href$='/notifications']").await?;
+        browser.wait_for("#save").await?;
+        judge.look("notifications").await?;
+        browser.fill("#url", "https://hooks.example.com/causeway").await?;
+        browser.click("#save").await?;
+        browser.wait_for("#secret").await?;
+        judge.look("webhook made").await?;
+        browser.click("#test").await?;
+        browser.wait_for("main table tbody tr").await?;
+        judge.look("delivery").await?;
         for (path, page) in [
             ("/portal/account", "account"),
+            ("/portal/account/notifications", "mails"),
             ("/portal/problems", "problems"),
             ("/portal/problems/credentials-invalid", "problem"),
             ("/portal/apis/demo/createItem", "operation"),

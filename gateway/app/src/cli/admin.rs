@@ -73,7 +73,7 @@ both. It can be stopped and begun again anywhere. Exit codes: 0 done, 1 failed."
 pub async fn run(verb: AdminVerb) -> Result<()> {
     match verb {
         AdminVerb::Init { node, name } => init(&node, &name).await,
-        AdminVerb::Invite { node, email, role } => invite(&node, &email, &role).await,
+        AdminVerb::Invite { node, email, role } => Box::pin(invite(&node, &email, &role)).await,
         AdminVerb::RotatePepper { node } => rotate_pepper(&node).await,
     }
 }

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use model::{
     change::{Environment, KeyState},
-    id::{AccountId, ApplicationId, ConsumerId, PlanId, TenantId},
+    id::{AccountId, ApplicationId, ConsumerId, NotificationId, PlanId, TenantId},
     problem::ProblemKind,
     purge::{PURGE_TAGS_MAX, TAG_BYTES_MAX},
     restriction::ENTRIES_MAX,
@@ -15,6 +15,7 @@ use store::{
     account::{AccountState, team},
     apply::ResourceKind,
     key::{RevokedReason, life::WhileRolling},
+    notification::{NotificationState, outbox::Channel},
     tenant::ManagedBy,
 };
 use utoipa::{
@@ -82,6 +83,12 @@ forms! {
     ApplicationKey = id(ApplicationId::PREFIX);
     /// The id of an account.
     AccountKey = id(AccountId::PREFIX);
+    /// The id of a notification.
+    NotificationKey = id(NotificationId::PREFIX);
+    /// Where a notification is on its way.
+    NotificationStatus = one_of([NotificationState::Queued, NotificationState::Delivered, NotificationState::Failed]);
+    /// By which way somebody is told.
+    NotificationChannel = one_of(Channel::ALL.map(Channel::as_str));
     /// Whether an account can be used.
     AccountStatus = one_of([AccountState::Pending, AccountState::Active, AccountState::Disabled]);
     /// What became of a request for an account.

@@ -36,6 +36,8 @@ account.enable        -          -          -          yes        -          -
 account.invite        -          -          -          yes        -          -
 account.reset         -          -          -          yes        -          -
 account.reset_factor  -          -          -          yes        -          -
+notification.read     -          -          -          yes        yes        yes
+notification.retry    -          -          -          yes        -          -
 usage.read            yes        yes        yes        yes        yes        yes
 cache.purge           -          yes        -          yes        yes        -
 audit.read            -          -          -          -          yes        yes

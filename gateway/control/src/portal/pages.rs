@@ -7,6 +7,7 @@ pub(super) mod approvals;
 pub(super) mod home;
 pub(super) mod invitation;
 pub(super) mod keys;
+pub(super) mod notifications;
 pub(super) mod problems;
 pub(super) mod requests;
 pub(super) mod reset;

@@ -53,7 +53,7 @@ impl Frame {
 }
 
 /// What pages say after an act.
-const DONE: [(&str, &str); 20] = [
+const DONE: [(&str, &str); 23] = [
     ("application-deleted", "The application is deleted, and its keys have ended."),
     ("application-created", "The application is made. It needs a key next."),
     ("key-disabled", "The key is switched off."),
@@ -72,6 +72,9 @@ const DONE: [(&str, &str); 20] = [
     ("account-approved", "The account is approved."),
     ("account-refused", "The request is refused."),
     ("key-approved", "The key is approved."),
+    ("webhook-tested", "A test is on its way; its state stands below in a moment."),
+    ("webhook-removed", "The webhook is removed."),
+    ("mails-changed", "Your choice is saved."),
     ("joined", "You have joined the team."),
     ("welcome", "Your account is ready. Make your first application next."),
 ];

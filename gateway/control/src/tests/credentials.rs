@@ -53,6 +53,8 @@ const GUARDED: &[(&str, &str)] = &[
     ("POST", "/v1/apply"),
     ("POST", "/v1/check"),
     ("GET", "/v1/nodes"),
+    ("GET", "/v1/notifications"),
+    ("POST", "/v1/notifications/ntf_00000000000000000000000000000000/retry"),
     ("POST", "/v1/cache/purge"),
     ("GET", "/v1/audit/events"),
     ("GET", "/v1/my"),

@@ -229,6 +229,7 @@ impl Fixture {
             introspection_clients: Arc::new([]),
             key_set: KeySet::new(KEY_SET.to_owned(), "digest", Signing::Keyless),
             reporters: Arc::new([]),
+            mails: crate::port::Mails::Sent,
         });
         Self { state, clock, log, node, peppers, draws: AtomicU64::new(1_000_003) }
     }

@@ -1,10 +1,6 @@
 //! Fetches a key set: over https alone, from a public address alone, without following anybody anywhere else.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -17,23 +13,15 @@ use model::{
     },
     structure::identity::{Place, Remote},
 };
-use rustls::{
-    ClientConfig,
-    pki_types::{CertificateDer, ServerName},
-};
-use tokio::{net::TcpStream, task::JoinSet, time::timeout};
-use tokio_rustls::{TlsConnector, client::TlsStream};
-use url::{Host, Url};
+use rustls::ClientConfig;
+use tokio::task::JoinSet;
+use url::Url;
 
-use super::{address, introspect::client::Question};
-use crate::connect;
+use super::introspect::client::Question;
+use crate::outside::{self, Addresses};
 
 /// One byte more than the largest key set, so that it says itself that it is too long.
 const ANSWER_BYTES_MAX: usize = (256 << 10) + 1;
-/// Addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 4;
-/// To open a connection to one of them.
-const CONNECT_WITHIN: Duration = Duration::from_millis(500);
 /// Bytes of an answer's head, and its fields.
 const HEAD_BYTES_MAX: usize = 32 << 10;
 const FIELDS_MAX: usize = 100;
@@ -85,6 +73,17 @@ pub(super) enum Fault {
     NoKeys,
 }
 
+impl From<outside::Fault> for Fault {
+    fn from(fault: outside::Fault) -> Self {
+        match fault {
+            outside::Fault::Place => Self::Configuration,
+            outside::Fault::Name(error) => Self::Name(error),
+            outside::Fault::NotPublic => Self::NotPublic,
+            outside::Fault::Connect(error) => Self::Connect(error),
+        }
+    }
+}
+
 /// Fetches the key set. `trust` is made at the first time and kept: the system's roots are some hundred certificates.
 ///
 /// # Errors
@@ -95,7 +94,7 @@ pub(super) enum Fault {
 pub(super) async fn key_set(remote: &Remote, trust: &mut Option<Arc<ClientConfig>>) -> Result<KeySet, Fault> {
     let tls = match trust {
         Some(tls) => Arc::clone(tls),
-        None => Arc::clone(trust.insert(tls(remote.ca.as_deref())?)),
+        None => Arc::clone(trust.insert(outside::tls(remote.ca.as_deref()).map_err(Fault::Trust)?)),
     };
     let text = match &remote.place {
         Place::KeySet(url) => get(url, remote, &tls).await?,
@@ -118,14 +117,6 @@ fn place(text: &str, issuer: &str) -> Result<Url, Fault> {
     let url = Url::parse(member("jwks_uri")?).map_err(|_| Fault::Configuration)?;
     let is_plain = url.scheme() == "https" && url.username().is_empty() && url.password().is_none();
     if is_plain { Ok(url) } else { Err(Fault::Configuration) }
-}
-
-/// TLS to an issuer.
-pub(super) fn tls(ca: Option<&[CertificateDer<'static>]>) -> Result<Arc<ClientConfig>, Fault> {
-    let roots = connect::roots(ca).map_err(Fault::Trust)?;
-    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(config))
 }
 
 async fn get(url: &Url, remote: &Remote, tls: &Arc<ClientConfig>) -> Result<String, Fault> {
@@ -154,7 +145,8 @@ pub(super) struct Asked<'a> {
 /// Closes the connection.
 pub(super) async fn exchange(asked: Asked<'_>, tls: &Arc<ClientConfig>) -> Result<Bytes, Fault> {
     let Asked { url, allows_private, bytes_max, question } = asked;
-    let stream = open(url, allows_private, tls).await?;
+    let addresses = if allows_private { Addresses::Any } else { Addresses::PublicAlone };
+    let stream = outside::open(url, addresses, tls).await?;
     let mut builder = hyper::client::conn::http1::Builder::new();
     builder.max_headers(FIELDS_MAX).max_buf_size(HEAD_BYTES_MAX);
     let (mut sender, connection) = builder.handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(Fault::Http)?;
@@ -181,32 +173,4 @@ pub(super) async fn exchange(asked: Asked<'_>, tls: &Arc<ClientConfig>) -> Resul
         return Err(Fault::Status(answer.status()));
     }
     Ok(Limited::new(answer.into_body(), bytes_max).collect().await.map_err(|_| Fault::Body)?.to_bytes())
-}
-
-/// Connects to one of the addresses that were judged: a second look-up could bring others.
-async fn open(url: &Url, allows_private: bool, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Fault> {
-    let port = url.port_or_known_default().unwrap_or(443);
-    let (addresses, name) = match url.host() {
-        Some(Host::Domain(name)) => {
-            let found = tokio::net::lookup_host((name, port)).await.map_err(Fault::Name)?;
-            (found.map(|address| address.ip()).collect(), ServerName::try_from(name.to_owned()).map_err(|_| Fault::Configuration)?)
-        }
-        Some(Host::Ipv4(address)) => (vec![IpAddr::V4(address)], ServerName::from(IpAddr::V4(address))),
-        Some(Host::Ipv6(address)) => (vec![IpAddr::V6(address)], ServerName::from(IpAddr::V6(address))),
-        None => return Err(Fault::Configuration),
-    };
-    let mut last = Fault::NotPublic;
-    for address in addresses.into_iter().filter(|address| allows_private || address::is_public(*address)).take(ADDRESSES_MAX) {
-        let opened = async {
-            // One address that nobody answers at must leave time for the next.
-            let connected = timeout(CONNECT_WITHIN, TcpStream::connect(SocketAddr::new(address, port)));
-            let stream = connected.await.map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
-            TlsConnector::from(Arc::clone(tls)).connect(name.clone(), stream).await
-        };
-        match opened.await {
-            Ok(stream) => return Ok(stream),
-            Err(error) => last = Fault::Connect(error),
-        }
-    }
-    Err(last)
 }

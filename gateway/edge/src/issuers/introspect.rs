@@ -32,7 +32,7 @@ use tokio::{
 
 pub use self::client::Client;
 use super::fetch::{self, Fault};
-use crate::clock::Clock;
+use crate::{clock::Clock, outside};
 
 /// From a request's question to its answer, whoever asks it.
 const WITHIN: Duration = Duration::from_secs(2);
@@ -289,7 +289,7 @@ impl Desk {
         let tls = if let Some(tls) = self.tls.get() {
             Arc::clone(tls)
         } else {
-            let made = fetch::tls(ca.as_deref())?;
+            let made = outside::tls(ca.as_deref()).map_err(Fault::Trust)?;
             Arc::clone(self.tls.get_or_init(|| made))
         };
         let body = client.question(token);

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     actor::Actor,
     error::StoreError,
+    notification,
     pool::{Primary, Reader},
     wire,
 };
@@ -105,8 +106,12 @@ pub async fn create(primary: &Primary, new: NewInvitation<'_>, actor: &Actor) ->
         expires_at
     );
     let row = put.fetch_one(&mut *tx).await.map_err(|error| missing_consumer(error, consumer))?;
+    let made = row.into_invitation()?;
+    let team = made.consumer.as_ref().map(|(id, name)| (*id, name.as_str()));
+    let role = made.team_role.map(TeamRole::as_str).or(made.role.as_deref()).unwrap_or_default();
+    notification::invited(&mut tx, &made.email, team, role, actor).await?;
     tx.commit().await.map_err(StoreError::at_commit)?;
-    row.into_invitation()
+    Ok(made)
 }
 
 /// The invitation with this digest, past or not: the caller decides what its end means.
@@ -160,6 +165,7 @@ pub async fn accept(primary: &Primary, digest: &[u8; 32], at: UtcMicros, who: Ac
     };
     if let Some((consumer, role)) = taken.consumer_id.zip(taken.team_role) {
         team::join(&mut tx, ConsumerId::new(consumer), account.id, TeamRole::stored(&role)?).await?;
+        notification::joined(&mut tx, ConsumerId::new(consumer), &account, &role).await?;
     }
     tx.commit().await.map_err(StoreError::at_commit)?;
     Ok(account)

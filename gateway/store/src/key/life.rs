@@ -16,6 +16,7 @@ use super::{KeyInfo, find, plan_id, row_on, stored};
 use crate::{
     actor::Actor,
     error::StoreError,
+    notification::{self, Kind},
     pool::Primary,
     wire,
     write::{ControlWrite, Lanes, Written},
@@ -128,6 +129,8 @@ pub async fn roll(primary: &Primary, id: &KeyId, roll: Roll<'_>, actor: &Actor) 
             query_file!("queries/api_key/roll.sql", id.as_str(), digest.as_slice(), version, last_four, until).execute(&mut *write.tx).await?;
         }
     }
+    let rolled = find(&mut write.tx, id).await?;
+    notification::key_changed(&mut write.tx, Kind::KeyRolled, &rolled, actor).await?;
     finish(write, id).await
 }
 
@@ -151,6 +154,9 @@ pub async fn set_state(primary: &Primary, id: &KeyId, from: KeyState, to: KeySta
         return unchanged(write, info).await;
     }
     query_file!("queries/api_key/set_state.sql", id.as_str(), to.as_str(), actor.to_string()).execute(&mut *write.tx).await?;
+    if from == KeyState::Pending {
+        notification::key_changed(&mut write.tx, Kind::KeyApproved, &info, actor).await?;
+    }
     finish(write, id).await
 }
 

@@ -138,11 +138,12 @@ async fn make_template() {
             "0007_certificate_authorities",
             "0008_accounts",
             "0009_second_factor",
-            "0011_personal_tokens"
+            "0011_personal_tokens",
+            "0012_notifications"
         ]
     );
     let applied = migrate::migrate(&primary).await.expect("the schema is made");
-    assert_eq!((applied.now, applied.version), (before, 11));
+    assert_eq!((applied.now, applied.version), (before, 12));
     assert!(migrate::migrate(&primary).await.expect("nothing is left to do").now.is_empty());
     // A database in use cannot be copied.
     pool.close().await;

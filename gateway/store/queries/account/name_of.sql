@@ -1,0 +1,1 @@
+select name, email from account where account_id = $1

@@ -1,0 +1,1 @@
+select state from notification where notification_id = $1

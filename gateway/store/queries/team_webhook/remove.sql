@@ -1,0 +1,1 @@
+delete from team_webhook where consumer_id = $1
