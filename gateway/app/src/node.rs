@@ -101,10 +101,8 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     let certificates = data_chains.certificates()?;
     let data_tls = Handshakes { usual: data_chains.server_config(Asking::Nobody)?, asking: data_chains.server_config(Asking::Clients)? };
     let control_tls = Arc::new(Handshakes::without_clients(control_chains.server_config(Asking::Nobody)?));
-    let mut chains = vec![data_chains, control_chains];
-    for source in certificates::Source::identities(&config.identities) {
-        chains.push(source.start()?);
-    }
+    let identities = certificates::Source::identities(&config.identities).into_iter().map(certificates::Source::start);
+    let chains = [Ok(data_chains), Ok(control_chains)].into_iter().chain(identities).collect::<Result<Vec<_>>>()?;
     let served_chains = chains.iter().map(certificates::Watched::served).collect();
     let cores = config.cores.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get)).max(1);
     let Listening { sockets, predecessor } = listening::listen(&config, cores)?;

@@ -160,8 +160,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
         AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountRead, AccountReset, AccountResetFactor, ApplicationCreate,
         ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck,
         KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, NotificationRead, NotificationRetry,
-        OperatorCreate, OperatorRead, OperatorRevoke,
-        StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
+        OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
     };
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead | UsageRead => true,

@@ -18,8 +18,7 @@ use utoipa::openapi::HttpMethod;
 use crate::{
     admin::{
         account, account::recover, application, audit, cache, consumer, document, key, key::life, leak, node, notification, operator, problem,
-        structure,
-        structure::Section, token, usage,
+        structure, structure::Section, token, usage,
     },
     context,
     guard::{self, Gate, Permit},
