@@ -1,5 +1,7 @@
 //! What a node proves itself with to an issuer that it asks about tokens.
 
+use std::fmt;
+
 use bytes::Bytes;
 use data_encoding::BASE64;
 use http::HeaderValue;
@@ -14,10 +16,16 @@ pub struct Client {
 }
 
 /// A question about a token, ready to be sent.
-#[derive(Debug)]
 pub(in crate::issuers) struct Question {
     pub(in crate::issuers) authorization: HeaderValue,
     pub(in crate::issuers) body: Bytes,
+}
+
+/// The token stays out of logs.
+impl fmt::Debug for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Question").finish_non_exhaustive()
+    }
 }
 
 impl Client {
