@@ -1,6 +1,7 @@
 //! The developer portal over HTTP: what a browser would send, and what it never would.
 
 mod person;
+mod provider;
 mod sign_in;
 
 use std::time::Duration;

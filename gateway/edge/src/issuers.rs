@@ -5,6 +5,7 @@
 //! schedule, and all who wait share the answer.
 
 mod address;
+pub mod ask;
 mod fetch;
 
 use std::{

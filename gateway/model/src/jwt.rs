@@ -16,6 +16,7 @@
 //! RFC 7515 (JWS), RFC 7517 (keys), RFC 7518 (algorithms), RFC 7519 (JWT), RFC 8725 (best practice), ADR 0017.
 
 pub mod algorithm;
+pub mod id_token;
 pub mod issuer;
 pub mod keys;
 mod object;

@@ -159,6 +159,7 @@ impl Journey<'_> {
         judge.look("invitation made").await?;
         for (path, page) in [
             ("/portal/account", "account"),
+            ("/portal/account/second-factor", "no second factor"),
             ("/portal/problems", "problems"),
             ("/portal/problems/credentials-invalid", "problem"),
             ("/portal/apis/demo/createItem", "operation"),

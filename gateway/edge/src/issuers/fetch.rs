@@ -116,7 +116,7 @@ fn tls(remote: &Remote) -> Result<Arc<ClientConfig>, Fault> {
 }
 
 async fn get(url: &Url, remote: &Remote, tls: &Arc<ClientConfig>) -> Result<String, Fault> {
-    let stream = open(url, remote, tls).await?;
+    let stream = open(url, remote.allows_private, tls).await?;
     let mut builder = hyper::client::conn::http1::Builder::new();
     builder.max_headers(FIELDS_MAX).max_buf_size(HEAD_BYTES_MAX);
     let (mut sender, connection) = builder.handshake::<_, Empty<Bytes>>(TokioIo::new(stream)).await.map_err(Fault::Http)?;
@@ -140,7 +140,7 @@ async fn get(url: &Url, remote: &Remote, tls: &Arc<ClientConfig>) -> Result<Stri
 }
 
 /// Connects to one of the addresses that were judged: a second look-up could bring others.
-async fn open(url: &Url, remote: &Remote, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Fault> {
+pub(super) async fn open(url: &Url, allows_private: bool, tls: &Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, Fault> {
     let port = url.port_or_known_default().unwrap_or(443);
     let (addresses, name) = match url.host() {
         Some(Host::Domain(name)) => {
@@ -152,7 +152,7 @@ async fn open(url: &Url, remote: &Remote, tls: &Arc<ClientConfig>) -> Result<Tls
         None => return Err(Fault::Configuration),
     };
     let mut last = Fault::NotPublic;
-    for address in addresses.into_iter().filter(|address| remote.allows_private || address::is_public(*address)).take(ADDRESSES_MAX) {
+    for address in addresses.into_iter().filter(|address| allows_private || address::is_public(*address)).take(ADDRESSES_MAX) {
         let opened = async {
             // One address that nobody answers at must leave time for the next.
             let connected = timeout(CONNECT_WITHIN, TcpStream::connect(SocketAddr::new(address, port)));
