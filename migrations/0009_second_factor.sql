@@ -1,10 +1,11 @@
--- The second factor of people (RFC 6238), sign-ins that wait for it, and links that lead to another password.
+-- The second factor of people (RFC 6238), sign-ins that wait for it, links that lead to another password, and people whom an OpenID
+-- provider vouches for.
 set local lock_timeout = '2s';
 
 -- What a session was begun with. Sessions of before, and those that nodes of before begin, were begun with a password alone.
 alter table account_session
     add column proof text not null default 'password',
-    add constraint account_session_proof_check check (proof in ('password', 'second_factor'));
+    add constraint account_session_proof_check check (proof in ('password', 'second_factor', 'provider'));
 
 create table account_second_factor (
     account_id uuid not null
@@ -57,3 +58,25 @@ create table account_reset (
     expires_at timestamptz not null,
     constraint account_reset_digest_check check (octet_length(digest) = 32)
 );
+
+-- Whom an OpenID provider vouches for, by what it calls them: addresses change hands.
+create table account_identity (
+    issuer text not null,
+    subject text not null,
+    account_id uuid not null constraint account_identity_account_fk references account (account_id) on delete cascade,
+    created_at timestamptz not null default now(),
+    constraint account_identity_pk primary key (issuer, subject),
+    constraint account_identity_issuer_check check (octet_length(issuer) between 1 and 1024),
+    constraint account_identity_subject_check check (octet_length(subject) between 1 and 255)
+);
+
+create index account_identity_account_idx on account_identity (account_id);
+
+-- Answers of providers that were used, until they would be too old anyway.
+create table account_provider_use (
+    digest bytea not null constraint account_provider_use_pk primary key,
+    expires_at timestamptz not null,
+    constraint account_provider_use_digest_check check (octet_length(digest) = 32)
+);
+
+create index account_provider_use_expires_idx on account_provider_use (expires_at);

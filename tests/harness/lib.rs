@@ -23,6 +23,7 @@ pub mod listening;
 pub mod node;
 pub mod power;
 pub mod process;
+pub mod provider;
 pub mod seed;
 pub mod smtp;
 pub mod sql;

@@ -89,6 +89,20 @@ const GATEWAY_MISTAKES: &[Mistake] = &[
     ),
 ];
 
+macro_rules! oidc {
+    ($issuer:literal, $origin:literal, $role:literal) => {
+        concat!(
+            "\"file:server.key\",\n  sign_in: { oidc: { name: E, issuer: \"",
+            $issuer,
+            "\", client_id: c, client_secret: \"file:s\", origin: \"",
+            $origin,
+            "\",\n  roles: { claim: g, values: [ { value: a, role: ",
+            $role,
+            " } ] } } } }\ndatabase"
+        )
+    };
+}
+
 const NODE_MISTAKES: &[Mistake] = &[
     ("spool:", "spol:", "spol:", "unknown field `spol`", "did you mean `spool`?"),
     ("log: json", "limits: { head_timout: 1s }", "head_timout", "unknown field `head_timout`", "did you mean `head_timeout`?"),
@@ -142,6 +156,9 @@ const NODE_MISTAKES: &[Mistake] = &[
         "clients must be told a port",
         "",
     ),
+    ("\"file:server.key\" }\ndatabase", oidc!("http://a.test", "https://b.test", "admin"), "\"http://a.test\"", "must be an https URL", ""),
+    ("\"file:server.key\" }\ndatabase", oidc!("https://a.test", "https://b.test/x", "admin"), "\"https://b.test/x\"", "where people find", ""),
+    ("\"file:server.key\" }\ndatabase", oidc!("https://a.test", "https://b.test", "root"), "root }", "`root` is no role", ""),
     ("log: json", "limits: { connections_per_address: 0 }", "{ connections_per_address", "a limit of 0", ""),
     ("log: json", "limits: { connections: 0 }", "{ connections", "a limit of 0", ""),
     ("peppers: [ { version: 1, key: \"file:pepper-1\" } ]", "peppers: [ ]", "[ ]", "at least one pepper", ""),

@@ -3,6 +3,7 @@
 mod my;
 mod notifications;
 mod person;
+mod provider;
 mod sign_in;
 
 use std::time::Duration;

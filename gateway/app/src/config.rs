@@ -6,6 +6,7 @@ pub mod access_tokens;
 pub mod data;
 pub mod notifications;
 pub mod principal;
+pub mod sign_in;
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,9 @@ use std::{
 use model::duration::{Bytes, Span};
 use serde::{Deserialize, Serialize};
 
-use self::{access_tokens::AccessTokensConfig, data::DataConfig, notifications::NotificationsConfig, principal::PrincipalConfig};
+use self::{
+    access_tokens::AccessTokensConfig, data::DataConfig, notifications::NotificationsConfig, principal::PrincipalConfig, sign_in::SignInConfig,
+};
 
 /// A whole node file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -116,6 +119,9 @@ pub struct ListenerConfig {
     pub certificate: PathBuf,
     /// The private key, PEM, by reference.
     pub key: SecretRef,
+    /// How operators sign in to the pages beside their passwords.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sign_in: Option<Box<SignInConfig>>,
 }
 
 /// A certificate by which the node proves itself to services.
@@ -371,6 +377,9 @@ impl NodeConfig {
         let absolute = |path: &mut PathBuf| *path = base.join(&*path);
         absolute(&mut self.data.certificate);
         absolute(&mut self.control.certificate);
+        if let Some(ca) = self.control.sign_in.as_mut().and_then(|sign_in| sign_in.oidc.ca.as_mut()) {
+            absolute(ca);
+        }
         for own in &mut self.data.certificates {
             absolute(&mut own.certificate);
         }
@@ -397,6 +406,7 @@ impl NodeConfig {
 
     fn secrets_mut(&mut self) -> Vec<&mut SecretRef> {
         let mut all = vec![&mut self.data.key, &mut self.control.key, &mut self.database.password, &mut self.secrets.snapshot_key];
+        all.extend(self.control.sign_in.iter_mut().map(|sign_in| &mut sign_in.oidc.client_secret));
         all.extend(self.data.certificates.iter_mut().map(|own| &mut own.key));
         all.extend(self.identities.values_mut().map(|identity| &mut identity.key));
         all.extend(self.introspection_clients.values_mut().map(|client| &mut client.secret));
@@ -473,6 +483,9 @@ impl NodeConfig {
         self.data.mistakes(&mut say);
         if let Some(notifications) = &self.notifications {
             notifications.mistakes(&mut say);
+        }
+        if let Some(sign_in) = &self.control.sign_in {
+            sign_in.oidc.mistakes(&mut say);
         }
         if let Some(principal) = &self.principal {
             principal.mistakes(&mut say);

@@ -15,7 +15,10 @@ use std::{
 
 use anyhow::{Context, Result};
 use audit::spool::Spool;
-use control::state::{ControlState, Ports};
+use control::{
+    port::Provider,
+    state::{ControlState, Ports},
+};
 use edge::{
     accept::{
         self, Doors, NodePhase,
@@ -61,7 +64,9 @@ use crate::{
     notifications,
     notify::Notify,
     own_gateway::{self, OwnGateway, Senders},
-    principal, purge,
+    principal,
+    provider::OidcProvider,
+    purge,
     sealed::Sealed,
     status::NodeStatus,
     task::Tasks,
@@ -148,6 +153,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         status,
         audit: Arc::new(SpoolSink { lane: spool.lane(), region: Arc::clone(&edge.region), node: Arc::clone(&edge.node) }),
         gateway: own_gateway(&config, &sockets, certificates, &edge),
+        provider: provider(&config)?,
         region: Arc::clone(&edge.region),
         identities: edge.identities.names().map(Into::into).collect(),
         introspection_clients: edge.issuers.introspections.names().map(Into::into).collect(),
@@ -185,16 +191,21 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     notify.ready();
 
     let node = leaving::Running { phase, control_phase, threads, spool, tasks, operators, facts, notify };
-    let successor = leaving::successor(&config, given, Arc::clone(&node.facts));
     tokio::select! {
         () = stop => node.stop(&config.drain).await,
-        successor = successor => node.hand_over(successor, &config.drain).await,
+        successor = leaving::successor(&config, given, Arc::clone(&node.facts)) => node.hand_over(successor, &config.drain).await,
     }
     Ok(())
 }
 
 fn hang_up() -> Result<Signal> {
     signal(SignalKind::hangup()).context("cannot listen for SIGHUP")
+}
+
+/// By whom operators sign in to the pages beside their passwords.
+fn provider(config: &NodeConfig) -> Result<Option<Arc<dyn Provider>>> {
+    let Some(sign_in) = &config.control.sign_in else { return Ok(None) };
+    Ok(Some(Arc::new(OidcProvider::new(&sign_in.oidc)?)))
 }
 
 /// How the control plane calls this node's own data listener.

@@ -221,6 +221,91 @@ pub enum Mails {
     NotSent,
 }
 
+/// An `OpenID` provider, by which operators sign in.
+pub trait Provider: Send + Sync + fmt::Debug {
+    /// What people call it.
+    fn name(&self) -> &str;
+
+    /// `iss` of its tokens.
+    fn issuer(&self) -> &str;
+
+    /// Where a browser goes to sign in.
+    fn begin(&self, begin: Begin) -> Begun;
+
+    /// Redeems the code that a browser came back with.
+    ///
+    /// # Cancel
+    /// The code may be used up all the same.
+    fn redeem(&self, redeem: Redeem) -> Redeemed;
+}
+
+/// What a sign-in begins with.
+#[derive(Debug)]
+pub struct Begin {
+    /// Comes back beside the code.
+    pub state: String,
+    /// Stands in the token.
+    pub nonce: String,
+    /// SHA-256 of what the code is redeemed with (RFC 7636), base64url.
+    pub challenge: String,
+}
+
+/// The future of an address.
+pub type Begun = Pin<Box<dyn Future<Output = Result<String, ProviderFault>> + Send>>;
+
+/// What a browser came back with.
+pub struct Redeem {
+    /// The code.
+    pub code: String,
+    /// What it is redeemed with (RFC 7636).
+    pub verifier: String,
+    /// What has to stand in the token.
+    pub nonce: String,
+}
+
+/// Codes are secrets until they are used.
+impl fmt::Debug for Redeem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Redeem(..)")
+    }
+}
+
+/// The future of a word about somebody.
+pub type Redeemed = Pin<Box<dyn Future<Output = Result<Provided, ProviderFault>> + Send>>;
+
+/// Whom the provider vouches for; its token was verified.
+pub struct Provided {
+    /// Who, unique within the provider and for ever.
+    pub subject: String,
+    /// A mail address that the provider has verified.
+    pub email: Option<String>,
+    /// What the person is called.
+    pub name: Option<String>,
+    /// What they may as an operator; nothing when the provider's word stands for no role.
+    pub role: Option<String>,
+}
+
+/// Names of people stay out of logs.
+impl fmt::Debug for Provided {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provided").field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+/// Why a provider signs nobody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderFault {
+    /// It cannot be asked, or is not the one that was meant.
+    #[error("the provider cannot be reached")]
+    Unreachable,
+    /// Too many sign-ins are under way.
+    #[error("too many sign-ins are under way")]
+    Busy,
+    /// It gave no token, or one that does not hold.
+    #[error("the provider gave no token that holds")]
+    Refused,
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 fn rfc3339<S: serde::Serializer>(at: &UtcMicros, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)

@@ -16,6 +16,7 @@ mod gate;
 pub(crate) mod my;
 mod pages;
 mod password;
+mod provider;
 mod rights;
 mod second_factor;
 mod session;
@@ -35,7 +36,7 @@ use self::{
     gate::{Gate, Need},
     pages::{
         account, apis, applications, approvals, home, invitation, keys, notifications, problems, requests, reset, second_factor as factor, sign,
-        sign_code, team, tokens, try_it, usage,
+        sign_code, sign_provider, team, tokens, try_it, usage,
     },
 };
 pub(crate) use self::{pages::team_names, site::tenant, state::Portal};
@@ -85,6 +86,13 @@ fn open_entries() -> Vec<Entry> {
         act("/portal/sign-in", Need::NoneYet, "account.sign_in", sign::sign_in),
         page("/portal/sign-in/code", Need::Nothing, sign_code::form),
         act("/portal/sign-in/code", Need::NoneYet, "account.sign_in_code", sign_code::send),
+        page("/portal/sign-in/provider", Need::NoneYet, sign_provider::begin),
+        Entry {
+            path: "/portal/sign-in/provider/back",
+            need: Need::NoneYet,
+            act: Some("account.sign_in_provider"),
+            handler: get(sign_provider::back),
+        },
         page("/portal/reset", Need::Nothing, reset::form),
         act("/portal/reset", Need::NoneYet, "account.set_password", reset::send),
         page("/portal/invitation", Need::Nothing, invitation::form),

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::{
     jwks::KeySet,
     operator::{LoginRefusals, Operators},
-    port::{AuditSink, Clock, Gateway, Mails, Random, Status},
+    port::{AuditSink, Clock, Gateway, Mails, Provider, Random, Status},
     portal::Portal,
 };
 
@@ -49,6 +49,8 @@ pub struct Ports {
     pub audit: Arc<dyn AuditSink>,
     /// This node's own data listener.
     pub gateway: Arc<dyn Gateway>,
+    /// By whom operators sign in beside their passwords.
+    pub provider: Option<Arc<dyn Provider>>,
     /// The name of this node's region, for problem documents.
     pub region: Arc<str>,
     /// The names of this node's identities towards services.
@@ -153,6 +155,11 @@ impl ControlState {
     /// This node's own data listener.
     pub(crate) fn gateway(&self) -> &dyn Gateway {
         &*self.0.ports.gateway
+    }
+
+    /// By whom operators sign in beside their passwords.
+    pub(crate) fn provider(&self) -> Option<&dyn Provider> {
+        self.0.ports.provider.as_deref()
     }
 
     pub(crate) fn operators(&self) -> &Operators {

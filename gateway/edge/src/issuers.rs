@@ -4,6 +4,7 @@
 //! However many tokens with invented key ids come, an issuer is asked because of them at most once in [`COOL_DOWN_NANOS`], beside the
 //! schedule, and all who wait share the answer.
 
+pub mod ask;
 mod fetch;
 pub mod introspect;
 mod refusal;

@@ -21,6 +21,7 @@
 
 pub mod algorithm;
 pub mod dpop;
+pub mod id_token;
 pub mod introspection;
 pub mod issuer;
 pub mod keys;

@@ -27,6 +27,7 @@ use crate::{
     write::{ControlWrite, Lanes, Written},
 };
 
+pub mod identity;
 pub mod invitation;
 pub mod reset;
 pub mod second_factor;
@@ -189,7 +190,7 @@ pub async fn sign_up(primary: &Primary, new: NewAccount<'_>, team: Team<'_>, act
     Ok(Written { item, revisions: write.commit().await? })
 }
 
-/// Notes that somebody wants to sign up; it waits for [`approve`] or [`refuse`].
+/// Notes that somebody wants to sign up; it waits for [`approve`] or [`refuse`], for two weeks.
 ///
 /// # Errors
 /// [`StoreError::Conflict`] with `account_email_unique` when the address is taken, and with `account_pending` when
@@ -197,6 +198,7 @@ pub async fn sign_up(primary: &Primary, new: NewAccount<'_>, team: Team<'_>, act
 pub async fn ask(primary: &Primary, new: NewAccount<'_>) -> Result<AccountInfo, StoreError> {
     let mut tx = primary.pool().begin().await?;
     query_file_scalar!("queries/account/lock_pending.sql").fetch_one(&mut *tx).await?;
+    query_file!("queries/account/trim_pending.sql").execute(&mut *tx).await?;
     let waiting = query_file_scalar!("queries/account/count_pending.sql").fetch_one(&mut *tx).await?;
     if waiting >= i64::from(PENDING_MAX) {
         return Err(StoreError::conflict("account_pending", format!("{PENDING_MAX} requests to sign up wait already")));

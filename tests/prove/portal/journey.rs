@@ -170,6 +170,8 @@ impl Journey<'_> {
         for (path, page) in [
             ("/portal/account", "account"),
             ("/portal/account/notifications", "mails"),
+            ("/portal/account/tokens", "tokens"),
+            ("/portal/account/second-factor", "no second factor"),
             ("/portal/problems", "problems"),
             ("/portal/problems/credentials-invalid", "problem"),
             ("/portal/apis/demo/createItem", "operation"),

@@ -51,6 +51,9 @@ Exit codes: 0 done, 1 failed.")]
         /// What they may be
         #[arg(long, default_value = "admin", value_parser = ["viewer", "developer", "approver", "operator", "security", "auditor", "admin"])]
         role: String,
+        /// Where people find the pages; the node's own address when absent
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
     },
     /// Put the newest pepper around the digests of all keys
     #[command(after_help = "\
@@ -73,17 +76,20 @@ both. It can be stopped and begun again anywhere. Exit codes: 0 done, 1 failed."
 pub async fn run(verb: AdminVerb) -> Result<()> {
     match verb {
         AdminVerb::Init { node, name } => init(&node, &name).await,
-        AdminVerb::Invite { node, email, role } => Box::pin(invite(&node, &email, &role)).await,
+        AdminVerb::Invite { node, email, role, url } => Box::pin(invite(&node, &email, &role, url.as_deref())).await,
         AdminVerb::RotatePepper { node } => rotate_pepper(&node).await,
     }
 }
 
-async fn invite(node: &NodeArgs, email: &str, role: &str) -> Result<()> {
+async fn invite(node: &NodeArgs, email: &str, role: &str, url: Option<&str>) -> Result<()> {
+    let is_origin = |url: &str| url::Url::parse(url).is_ok_and(|url| url.scheme() == "https" && url.path() == "/" && url.query().is_none());
+    ensure!(url.is_none_or(is_origin), "`--url` takes the address of a control listener, such as https://gateway.example.com:9443");
     let email = email.trim().to_lowercase();
     ensure!(control::email::is_address(&email), "`{email}` is not a mail address, such as alice@example.com");
     let config = boot::node_config(&node.config)?;
+    let base = url.map_or_else(|| format!("https://{}", config.control.listen), |url| url.trim_end_matches('/').to_owned());
     let code = with_primary(&config, async |primary| create_invitation(&primary, &email, role).await).await?;
-    super::say(&format!("{}\n", invitation_link(&format!("https://{}", config.control.listen), &code)));
+    super::say(&format!("{}\n", invitation_link(&base, &code)));
     Ok(())
 }
 

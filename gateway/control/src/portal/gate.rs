@@ -38,6 +38,33 @@ pub(super) enum Need {
     Operator(Action),
 }
 
+/// What becomes of a request, by who sends it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It goes on.
+    Through,
+    /// It goes on, as one of the few that a stranger has.
+    Counted,
+    /// It leads to the sign-in page.
+    SignIn,
+    /// It leads to the setting up of a second factor.
+    Enroll,
+    /// It is refused: no role of theirs allows this.
+    Forbidden(Action),
+}
+
+/// The table.
+pub(super) fn verdict(need: Need, visitor: Option<&SignedIn>) -> Verdict {
+    match (need, visitor) {
+        (Need::NoneYet, _) => Verdict::Counted,
+        (Need::Person | Need::Account | Need::Operator(_), None) => Verdict::SignIn,
+        (Need::Account | Need::Operator(_), Some(visitor)) if visitor.must_enroll => Verdict::Enroll,
+        (Need::Nothing, _) | (Need::Person | Need::Account, Some(_)) => Verdict::Through,
+        (Need::Operator(action), Some(visitor)) if policy::any_allows(&visitor.roles, action) => Verdict::Through,
+        (Need::Operator(action), Some(_)) => Verdict::Forbidden(action),
+    }
+}
+
 /// What a path stands for.
 #[derive(Debug, Clone)]
 pub(super) struct Gate {
@@ -81,13 +108,12 @@ async fn admitted(gate: Gate, context: &Context, visitor: Option<&SignedIn>, mut
     if request.method() == Method::POST {
         from_here(request.headers())?;
     }
-    match (need, visitor) {
-        (Need::NoneYet, _) => state.portal().throttle.stranger(context.peer, state.now().boot)?,
-        (Need::Person | Need::Account | Need::Operator(_), None) => return Ok(to_sign_in(&request)),
-        (Need::Account | Need::Operator(_), Some(visitor)) if visitor.must_enroll => return Ok(led_to(ENROLL, &request)),
-        (Need::Nothing, _) | (Need::Person | Need::Account, Some(_)) => {}
-        (Need::Operator(action), Some(visitor)) if policy::any_allows(&visitor.roles, action) => {}
-        (Need::Operator(action), Some(_)) => {
+    match verdict(need, visitor) {
+        Verdict::Through => {}
+        Verdict::Counted => state.portal().throttle.stranger(context.peer, state.now().boot)?,
+        Verdict::SignIn => return Ok(to_sign_in(&request)),
+        Verdict::Enroll => return Ok(led_to(ENROLL, &request)),
+        Verdict::Forbidden(action) => {
             // It is what an auditor looks for first, whatever was asked for.
             let trail = reserve(&state, context, act.unwrap_or(action.code()), visitor, &request)?;
             let text = format!("this page is for operators whose role allows `{}`", action.code());

@@ -14,6 +14,7 @@ pub(super) mod reset;
 pub(super) mod second_factor;
 pub(super) mod sign;
 pub(super) mod sign_code;
+pub(super) mod sign_provider;
 pub(super) mod team;
 pub(super) mod tokens;
 pub(super) mod try_it;

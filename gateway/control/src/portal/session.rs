@@ -35,6 +35,11 @@ const COOKIE: &str = "__Host-causeway";
 /// Of a sign-in that waits for its code; it opens nothing.
 const HALF_OPEN_COOKIE: &str = "__Host-causeway-code";
 
+/// Of a sign-in that is under way at a provider.
+const PROVIDER_COOKIE: &str = "__Host-causeway-provider";
+/// The longest value of that: it has a path of ours in it.
+const PROVIDER_COOKIE_MAX: usize = 1_024;
+
 /// Seconds without a request after which a session is over.
 const IDLE_SECONDS: i64 = 2 * 60 * 60;
 /// Seconds after which it is over anyway.
@@ -107,12 +112,7 @@ pub(super) async fn visitor(state: &ControlState, headers: &HeaderMap) -> Result
     };
     let Some(found) = found else { return Ok(None) };
     let now = state.now().wall;
-    let idle_until = found.seen_at.plus_seconds(IDLE_SECONDS);
-    if found.account.state != AccountState::Active || now >= found.expires_at || now >= idle_until {
-        return Ok(None);
-    }
-    // Begun while the second factor was being set up, or by a node that knows of none.
-    if found.account.has_second_factor && found.proof == Proof::Password {
+    if is_over(&found, now) {
         return Ok(None);
     }
     // A page that renews itself is nobody's use of it.
@@ -127,6 +127,14 @@ pub(super) async fn visitor(state: &ControlState, headers: &HeaderMap) -> Result
     let must_enroll = found.account.role.is_some() && found.proof == Proof::Password;
     let roles = found.account.role.as_deref().filter(|_| !must_enroll).map(policy::roles).unwrap_or_default();
     Ok(Some(SignedIn { digest, account: found.account, teams, roles, proof: found.proof, must_enroll }))
+}
+
+/// Whether a session opens nothing any more.
+pub(super) fn is_over(session: &session::Session, now: UtcMicros) -> bool {
+    let is_old = now >= session.expires_at || now >= session.seen_at.plus_seconds(IDLE_SECONDS);
+    // Begun while the second factor was being set up, or by a node that knows of none.
+    let lacks_factor = session.account.has_second_factor && session.proof == Proof::Password;
+    session.account.state != AccountState::Active || is_old || lacks_factor
 }
 
 /// Begins a session; the value of the cookie leaves in the answer alone. A session that the request came with is over: its id may be one
@@ -223,14 +231,28 @@ pub(super) fn presented(headers: &HeaderMap) -> Option<[u8; 32]> {
     presented_as(COOKIE, headers)
 }
 
+/// The cookie of a sign-in that is under way at a provider.
+pub(super) fn provider_cookie(sealed: &str, seconds: i64) -> Result<HeaderValue, Refusal> {
+    cookie_named(PROVIDER_COOKIE, sealed, seconds)
+}
+
+/// The one value of that cookie.
+pub(super) fn provider_presented(headers: &HeaderMap) -> Option<&str> {
+    only(PROVIDER_COOKIE, headers).filter(|sealed| sealed.len() <= PROVIDER_COOKIE_MAX)
+}
+
 fn presented_as(name: &str, headers: &HeaderMap) -> Option<[u8; 32]> {
-    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let mut ids = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
-    let id = ids.next()?;
-    // Of two, somebody has planted one.
-    let is_only = ids.next().is_none();
+    let id = only(name, headers)?;
     let is_ours = id.len() == 43 && BASE64URL_NOPAD.decode(id.as_bytes()).is_ok_and(|bytes| bytes.len() == 32);
-    (is_only && is_ours).then(|| fingerprint_plain(id.as_bytes()))
+    is_ours.then(|| fingerprint_plain(id.as_bytes()))
+}
+
+/// The value of a cookie. Of two, somebody has planted one, so none counts.
+fn only<'h>(name: &str, headers: &'h HeaderMap) -> Option<&'h str> {
+    let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let mut values = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='));
+    let value = values.next()?;
+    values.next().is_none().then_some(value)
 }
 
 /// An instant for people: to the minute, UTC.

@@ -1,17 +1,27 @@
 //! What is decided without a database: who may what, what is read from a document, and how hostile texts are shown.
 
+use std::fmt::Write as _;
+
 use http::{HeaderMap, HeaderValue};
-use model::{document::Document, key::fingerprint_plain};
+use model::{document::Document, id::AccountId, key::fingerprint_plain, time::UtcMicros};
 use serde_json::json;
-use store::account::team::TeamRole;
+use store::account::{
+    AccountInfo, AccountState,
+    session::{Proof, Session},
+    team::TeamRole,
+};
 
 use super::{
+    Entry,
     catalogue::Place,
+    gate::{Verdict, verdict},
     password,
     rights::{Right, allows},
-    session, site,
+    session::{self, SignedIn},
+    site, table,
     view::markdown,
 };
+use crate::policy;
 
 #[test]
 fn a_team_is_changed_by_its_owners_alone_and_viewers_change_nothing() {
@@ -139,4 +149,123 @@ fn a_schema_that_refers_to_itself_has_an_example_all_the_same() {
     document.apis[0].openapi["components"]["schemas"]["New"]["properties"]["again"] = json!({ "$ref": "#/components/schemas/New" });
     let site = site::made(&document).unwrap();
     assert!(site.apis[0].operations[1].body.as_ref().unwrap().example.contains("again"));
+}
+
+/// Who gets where: somebody unknown, an operator without a second factor, a member, a viewer and an approver, both with one.
+const GATES: &str = "\
+/portal                                                   -                             through   through   through   through   through
+/portal/                                                  -                             through   through   through   through   through
+/portal/apis/{api}                                        -                             through   through   through   through   through
+/portal/apis/{api}/{operation}                            -                             through   through   through   through   through
+/portal/problems                                          -                             through   through   through   through   through
+/portal/problems/{code}                                   -                             through   through   through   through   through
+/portal/sign-up                                           -                             through   through   through   through   through
+/portal/sign-up                                           account.sign_up               counted   counted   counted   counted   counted
+/portal/sign-in                                           -                             through   through   through   through   through
+/portal/sign-in                                           account.sign_in               counted   counted   counted   counted   counted
+/portal/sign-in/code                                      -                             through   through   through   through   through
+/portal/sign-in/code                                      account.sign_in_code          counted   counted   counted   counted   counted
+/portal/sign-in/provider                                  -                             counted   counted   counted   counted   counted
+/portal/sign-in/provider/back                             account.sign_in_provider      counted   counted   counted   counted   counted
+/portal/reset                                             -                             through   through   through   through   through
+/portal/reset                                             account.set_password          counted   counted   counted   counted   counted
+/portal/invitation                                        -                             through   through   through   through   through
+/portal/invitation                                        invitation.accept             counted   counted   counted   counted   counted
+/portal/{*rest}                                           -                             through   through   through   through   through
+/portal/sign-out                                          account.sign_out              sign-in   through   through   through   through
+/portal/apis/{api}/{operation}                            -                             sign-in   enroll    through   through   through
+/portal/account                                           -                             sign-in   enroll    through   through   through
+/portal/account/password                                  account.change_password       sign-in   enroll    through   through   through
+/portal/account/sign-out-everywhere                       account.sign_out_everywhere   sign-in   enroll    through   through   through
+/portal/account/second-factor                             -                             sign-in   through   through   through   through
+/portal/account/second-factor/begin                       account.begin_second_factor   sign-in   enroll    through   through   through
+/portal/account/second-factor/confirm                     account.set_second_factor     sign-in   through   through   through   through
+/portal/account/second-factor/remove                      account.remove_second_factor  sign-in   enroll    through   through   through
+/portal/applications                                      -                             sign-in   enroll    through   through   through
+/portal/applications                                      application.create            sign-in   enroll    through   through   through
+/portal/applications/{id}                                 -                             sign-in   enroll    through   through   through
+/portal/applications/{id}/delete                          application.delete            sign-in   enroll    through   through   through
+/portal/applications/{id}/usage.json                      -                             sign-in   enroll    through   through   through
+/portal/applications/{id}/usage.csv                       -                             sign-in   enroll    through   through   through
+/portal/applications/{id}/keys                            key.create                    sign-in   enroll    through   through   through
+/portal/keys/{id}                                         -                             sign-in   enroll    through   through   through
+/portal/keys/{id}/live                                    -                             sign-in   enroll    through   through   through
+/portal/keys/{id}/roll                                    key.roll                      sign-in   enroll    through   through   through
+/portal/keys/{id}/end-overlap                             key.roll                      sign-in   enroll    through   through   through
+/portal/keys/{id}/disable                                 key.disable                   sign-in   enroll    through   through   through
+/portal/keys/{id}/enable                                  key.enable                    sign-in   enroll    through   through   through
+/portal/keys/{id}/revoke                                  key.revoke                    sign-in   enroll    through   through   through
+/portal/requests                                          -                             sign-in   enroll    through   through   through
+/portal/requests/{request_id}                             -                             sign-in   enroll    through   through   through
+/portal/teams/{team}                                      -                             sign-in   enroll    through   through   through
+/portal/teams/{team}/invitations                          team.invite                   sign-in   enroll    through   through   through
+/portal/teams/{team}/invitations/{id}/withdraw            team.withdraw_invitation      sign-in   enroll    through   through   through
+/portal/teams/{team}/members/{account}/role               team.set_role                 sign-in   enroll    through   through   through
+/portal/teams/{team}/members/{account}/remove             team.remove_member            sign-in   enroll    through   through   through
+/portal/approvals                                         -                             sign-in   enroll    forbidden forbidden through
+/portal/approvals/accounts/{id}/approve                   account.decide                sign-in   enroll    forbidden forbidden through
+/portal/approvals/accounts/{id}/refuse                    account.decide                sign-in   enroll    forbidden forbidden through
+/portal/approvals/keys/{id}/approve                       key.approve                   sign-in   enroll    forbidden forbidden through
+";
+
+fn somebody(role: Option<&str>, proof: Proof) -> SignedIn {
+    let must_enroll = role.is_some() && proof == Proof::Password;
+    let roles = role.filter(|_| !must_enroll).map(policy::roles).unwrap_or_default();
+    SignedIn { digest: [0; 32], account: account(role, false), teams: Vec::new(), roles, proof, must_enroll }
+}
+
+fn account(role: Option<&str>, has_second_factor: bool) -> AccountInfo {
+    AccountInfo {
+        id: AccountId::new(uuid::Uuid::nil()),
+        email: "ann@example.com".to_owned(),
+        name: "Ann".to_owned(),
+        state: AccountState::Active,
+        role: role.map(str::to_owned),
+        organization: String::new(),
+        created_at: UtcMicros(0),
+        has_second_factor,
+    }
+}
+
+#[test]
+fn every_page_is_open_to_whom_the_table_says() {
+    let people = [
+        None,
+        Some(somebody(Some("admin"), Proof::Password)),
+        Some(somebody(None, Proof::Password)),
+        Some(somebody(Some("viewer"), Proof::SecondFactor)),
+        Some(somebody(Some("approver"), Proof::Provider)),
+    ];
+    let word = |verdict| match verdict {
+        Verdict::Through => "through",
+        Verdict::Counted => "counted",
+        Verdict::SignIn => "sign-in",
+        Verdict::Enroll => "enroll",
+        Verdict::Forbidden(_) => "forbidden",
+    };
+    let mut printed = String::new();
+    for Entry { path, need, act, .. } in table() {
+        let mut line = format!("{path:<58}{:<30}", act.unwrap_or("-"));
+        for person in &people {
+            write!(line, "{:<10}", word(verdict(need, person.as_ref()))).unwrap();
+        }
+        writeln!(printed, "{}", line.trim_end()).unwrap();
+    }
+    assert_eq!(printed, GATES);
+}
+
+#[test]
+fn a_session_is_over_when_it_is_idle_old_shut_out_or_begun_without_the_second_factor() {
+    let second = |n: i64| UtcMicros(n * 1_000_000);
+    let session =
+        Session { account: account(None, false), proof: Proof::Password, created_at: second(0), seen_at: second(0), expires_at: second(43_200) };
+    let is_over = |session: &Session, at: i64| session::is_over(session, second(at));
+    assert_eq!([0, 7_199, 7_200].map(|at| is_over(&session, at)), [false, false, true], "two hours without use");
+    let used = Session { seen_at: second(43_000), ..session.clone() };
+    assert_eq!([43_199, 43_200].map(|at| is_over(&used, at)), [false, true], "twelve hours in any case");
+    for state in [AccountState::Disabled, AccountState::Pending] {
+        assert!(is_over(&Session { account: AccountInfo { state, ..account(None, false) }, ..session.clone() }, 1));
+    }
+    let with = |proof| Session { account: account(None, true), proof, ..session.clone() };
+    assert_eq!([Proof::Password, Proof::SecondFactor, Proof::Provider].map(|proof| is_over(&with(proof), 1)), [true, false, false]);
 }

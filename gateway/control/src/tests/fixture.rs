@@ -223,6 +223,7 @@ impl Fixture {
             status: Arc::<FakeNode>::clone(&node),
             audit: Arc::<Log>::clone(&log),
             gateway: Arc::new(NoGateway),
+            provider: None,
             region: "eu-west".into(),
             identities: Arc::new([]),
             tokens: Signing::Keyless,

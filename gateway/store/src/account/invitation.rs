@@ -144,7 +144,8 @@ pub async fn withdraw(primary: &Primary, consumer: ConsumerId, id: Uuid) -> Resu
     Ok(())
 }
 
-/// Uses an invitation up: a new account, or the one that is there, joins the team and gets the operator's role. Who belongs to the team
+/// Uses an invitation up: a new account, or the one that is there, joins the team and gets the operator's role. An account that waits for
+/// approval with this address makes room: whoever asked for it has not shown that it is theirs. Who belongs to the team
 /// already stays what they are there.
 ///
 /// # Errors
@@ -158,6 +159,7 @@ pub async fn accept(primary: &Primary, digest: &[u8; 32], at: UtcMicros, who: Ac
     let taken = taken.ok_or_else(|| StoreError::not_found("invitation", "of this link"))?;
     let account = match who {
         Accepting::New { name, password, pepper_version } => {
+            query_file!("queries/account/forget_pending.sql", taken.email).execute(&mut *tx).await?;
             let new = NewAccount { email: &taken.email, name, password, pepper_version, organization: "" };
             insert(&mut tx, new, AccountState::Active, taken.role.as_deref()).await?
         }

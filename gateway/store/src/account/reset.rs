@@ -14,8 +14,8 @@ use crate::{
 /// Makes a link for an account whose role as an operator is the one that the caller has looked at. The one before leads nowhere then.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] without such an account; [`StoreError::Conflict`] with `account_state` when it is not active, and with
-/// `account_role` when its role has changed.
+/// [`StoreError::NotFound`] without such an account; [`StoreError::Conflict`] with `account_state` when it is not active, with `account_role`
+/// when its role has changed, and with `account_provided` when it has no password.
 pub async fn issue(
     primary: &Primary,
     (id, role): (AccountId, Option<&str>),
@@ -27,7 +27,10 @@ pub async fn issue(
     let mut tx = primary.pool().begin().await?;
     let account = lock_active(&mut tx, id).await?;
     unchanged(&account, role)?;
-    query_file!("queries/account_reset/put.sql", id.uuid(), digest.as_slice(), actor.to_string(), expires_at).execute(&mut *tx).await?;
+    let put = query_file!("queries/account_reset/put.sql", id.uuid(), digest.as_slice(), actor.to_string(), expires_at).execute(&mut *tx).await?;
+    if put.rows_affected() == 0 {
+        return Err(StoreError::conflict("account_provided", format!("account `{id}` has no password")));
+    }
     tx.commit().await.map_err(StoreError::at_commit)?;
     Ok(account)
 }

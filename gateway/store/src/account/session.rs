@@ -20,6 +20,8 @@ pub enum Proof {
     Password,
     /// The password, and a code of their second factor.
     SecondFactor,
+    /// The word of an `OpenID` provider.
+    Provider,
 }
 
 impl Proof {
@@ -28,11 +30,15 @@ impl Proof {
         match self {
             Self::Password => "password",
             Self::SecondFactor => "second_factor",
+            Self::Provider => "provider",
         }
     }
 
     fn stored(text: &str) -> Result<Self, StoreError> {
-        [Self::Password, Self::SecondFactor].into_iter().find(|proof| proof.as_str() == text).ok_or_else(|| wire::corrupt("proof of a session", text))
+        [Self::Password, Self::SecondFactor, Self::Provider]
+            .into_iter()
+            .find(|proof| proof.as_str() == text)
+            .ok_or_else(|| wire::corrupt("proof of a session", text))
     }
 }
 

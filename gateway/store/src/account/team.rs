@@ -7,7 +7,7 @@ use model::{
 use serde::Serialize;
 use sqlx::{PgConnection, PgTransaction, query_file};
 
-use super::{AccountInfo, Row};
+use super::{AccountInfo, AccountState, Row};
 use crate::{
     actor::{Actor, ActorKind},
     error::StoreError,
@@ -146,7 +146,9 @@ async fn lock_for(primary: &Primary, consumer: ConsumerId, account: AccountId, t
         return Err(StoreError::not_found("team member", account.to_string()));
     }
     let is_owner = |role: &str| role == TeamRole::Owner.as_str();
-    let has_other = rows.iter().any(|row| row.account_id != account.uuid() && is_owner(&row.role));
+    // Whoever is shut out owns nothing.
+    let is_active = |state: &str| state == AccountState::Active.as_str();
+    let has_other = rows.iter().any(|row| row.account_id != account.uuid() && is_owner(&row.role) && is_active(&row.state));
     if then != Some(TeamRole::Owner) && !has_other {
         return Err(StoreError::conflict("team_last_owner", "a team has at least one owner: make somebody else one first"));
     }

@@ -55,6 +55,8 @@ struct SignIn {
     frame: Frame,
     email: String,
     next: String,
+    /// By whom else people sign in, and the address that leads there.
+    provider: Option<(String, String)>,
     wrong: Wrong,
 }
 
@@ -147,7 +149,14 @@ pub(in crate::portal) async fn in_form(
         return Ok(Redirect::to(if next.is_empty() { HOME } else { &next }).into_response());
     }
     let frame = Frame::of(&site, "Sign in", None).saying(query.as_deref());
-    view::page(&SignIn { frame, email: String::new(), next, wrong: Wrong::default() })
+    let provider = provider(&state, &next);
+    view::page(&SignIn { frame, email: String::new(), next, provider, wrong: Wrong::default() })
+}
+
+fn provider(state: &ControlState, next: &str) -> Option<(String, String)> {
+    let provider = state.provider()?;
+    let next = if next.is_empty() { String::new() } else { format!("?next={}", view::in_query(next)) };
+    Some((provider.name().to_owned(), format!("/portal/sign-in/provider{next}")))
 }
 
 /// Where a query says that somebody wanted to go, if that is a page of ours.
@@ -184,7 +193,8 @@ pub(in crate::portal) async fn sign_in(
             }
         }
     }
-    let response = view::form(&wrong.clone(), &SignIn { frame: Frame::of(&site, "Sign in", None), email, next, wrong })?;
+    let response =
+        view::form(&wrong.clone(), &SignIn { frame: Frame::of(&site, "Sign in", None), email, provider: provider(&state, &next), next, wrong })?;
     Ok(match known {
         Some(account) => about(response, account),
         None => response,

@@ -6,10 +6,14 @@ use model::{id::AccountId, time::UtcMicros};
 use super::{PASSWORD, RACES, conflicts};
 use crate::{
     account::{
-        self, reset,
+        self,
+        identity::{self, Identity, NewIdentity},
+        invitation::{self, Accepting, NewInvitation},
+        reset,
         second_factor::{self, NewSecondFactor, Shown},
         session::{self, NewSession, Proof},
         sign_in::{self, TRIES_MAX},
+        team::{self, TeamRole},
     },
     error::StoreError,
     tests::fixture::{Database, operator},
@@ -167,4 +171,69 @@ async fn a_link_to_another_password_works_once_for_an_hour_and_alone() {
     account::rehash(&database.primary, ann, PASSWORD, &PASSWORD.replace("aGFzaA", "b3RoZXI"), 9).await.expect("an answer");
     let renewed = account::by_email(&database.primary, "ann@example.com").await.expect("an answer").expect("it is there");
     assert_eq!((kept.pepper_version, renewed.pepper_version), (4, 9));
+}
+
+#[tokio::test]
+async fn who_waits_for_two_weeks_or_stands_in_the_way_of_an_invitation_is_forgotten() {
+    let database = Database::with_portal().await;
+    let (old, waits) = (database.waiting("old").await, database.waiting("squatted").await);
+    let age = "with aged as (update account set created_at = now() - interval '15 days' where email = 'old@example.com' returning 1) select count(*) from aged";
+    assert_eq!(database.number(age).await, 1);
+    let invited = NewInvitation { digest: &[6; 32], email: "squatted@example.com", team: None, role: Some("viewer"), expires_at: second(60) };
+    invitation::create(&database.primary, invited, &operator()).await.expect("made");
+
+    database.waiting("new").await;
+    let who = Accepting::New { name: "Owner", password: PASSWORD, pepper_version: 3 };
+    let accepted = invitation::accept(&database.primary, &[6; 32], second(1), who).await.expect("it is accepted");
+
+    assert!(matches!(account::get(&database.primary, old).await, Err(StoreError::NotFound { .. })));
+    assert!(matches!(account::get(&database.primary, waits).await, Err(StoreError::NotFound { .. })));
+    assert_eq!((accepted.email.as_str(), accepted.name.as_str()), ("squatted@example.com", "Owner"));
+}
+
+#[tokio::test]
+async fn an_owner_who_is_shut_out_does_not_count_as_one() {
+    let database = Database::with_portal().await;
+    let ann = database.member("ann").await.id;
+    let team = team::of_account(&database.primary, ann).await.expect("a list")[0].consumer;
+    let invited =
+        NewInvitation { digest: &[6; 32], email: "bob@example.com", team: Some((team, TeamRole::Owner)), role: None, expires_at: second(60) };
+    invitation::create(&database.primary, invited, &operator()).await.expect("made");
+    let who = Accepting::New { name: "Bob", password: PASSWORD, pepper_version: 3 };
+    let bob = invitation::accept(&database.primary, &[6; 32], second(1), who).await.expect("it is accepted").id;
+
+    account::disable(&database.primary, bob, &operator()).await.expect("shut out");
+    let alone = team::remove(&database.primary, team, ann).await;
+    account::enable(&database.primary, bob, &operator()).await.expect("let in");
+
+    assert!(conflicts(&alone, "team_last_owner"), "{alone:?}");
+    team::remove(&database.primary, team, ann).await.expect("bob is one again");
+}
+
+#[tokio::test]
+async fn an_identity_is_one_account_and_an_address_is_none() {
+    let database = Database::with_portal().await;
+    database.member("ann").await;
+    let identity = Identity { issuer: "https://login.example", subject: "1" };
+    let new = |identity, email, role| NewIdentity { identity, email, name: "Ann", role };
+
+    let taken = identity::sign_in(&database.primary, new(identity, "ann@example.com", "viewer")).await;
+    let made = identity::sign_in(&database.primary, new(identity, "one@example.com", "viewer")).await.expect("made");
+    let again = identity::sign_in(&database.primary, new(identity, "other@example.com", "auditor")).await.expect("found");
+    let other = Identity { issuer: "https://other.example", ..identity };
+    let elsewhere = identity::sign_in(&database.primary, new(other, "one@example.com", "viewer")).await;
+
+    assert!(conflicts(&taken, "account_email_unique") && conflicts(&elsewhere, "account_email_unique"), "{taken:?} {elsewhere:?}");
+    assert_eq!((made.id, again.email.as_str(), again.role.as_deref()), (again.id, "one@example.com", Some("auditor")));
+    let session = NewSession { digest: &[9; 32], account: made.id, proof: Proof::Provider, at: second(0), expires_at: second(3600) };
+    session::begin(&database.primary, session).await.expect("it begins");
+    let by = operator();
+    let reset = reset::issue(&database.primary, (made.id, Some("auditor")), &[5; 32], second(3600), &by).await;
+    assert!(conflicts(&reset, "account_provided"), "{reset:?}");
+    assert_eq!(identity::withdraw(&database.primary, identity).await.expect("an answer"), Some(made.id));
+    assert_eq!(identity::withdraw(&database.primary, other).await.expect("an answer"), None);
+    let left = account::get(&database.primary, made.id).await.expect("it is there");
+    assert_eq!((left.role, number_of(&database, "account_session").await), (None, 0));
+    let used = join_all((0..4).map(|_| identity::use_once(&database.primary, &[8; 32], second(0), second(600)))).await;
+    assert_eq!(used.iter().filter(|used| matches!(used, Ok(true))).count(), 1, "{used:?}");
 }

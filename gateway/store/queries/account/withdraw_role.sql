@@ -1,0 +1,1 @@
+update account set role = null where account_id = $1
