@@ -81,16 +81,17 @@ async fn a_key_that_is_bound_to_a_certificate_works_over_its_connections_alone()
 
 /// A host whose only such route says so asks; one that does not has nothing to go by.
 async fn handshakes(place: &Place, key: &Bound<'_>, owner: &Holder) {
-    let config = place.tls(owner, &[&TLS13]);
     for (name, host, path, expected) in [
-        ("bound.example", "bound.example", "/bound/x", ("200", "served")),
-        ("plain.example", "bound.example", "/bound/x", ("421", "certificate-not-asked")),
-        ("plain.example", "plain.example", "/unasked/x", ("403", "key-restricted")),
+        ("bound.example", "bound.example", "/bound/x", "200"),
+        ("plain.example", "bound.example", "/bound/x", "421"),
+        ("plain.example", "plain.example", "/unasked/x", "403"),
     ] {
+        // A session of its own for each: one that is resumed shows what it showed when it began.
+        let (_, config) = Place::watching(owner);
         let mut stream = place.connect(name, &config).await;
         let request = format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nx-api-key: {}\r\n\r\n", key.secret);
         let answer = once(&mut stream, &request).await.unwrap();
-        assert_eq!((answer.split(' ').nth(1).unwrap(), answer.contains(expected.1)), (expected.0, true), "{name} {host}: {answer}");
+        assert_eq!(answer.split(' ').nth(1), Some(expected), "{name} {host}: {answer}");
     }
 }
 

@@ -29,6 +29,7 @@ mod history;
 #[cfg(feature = "http3")]
 mod http3;
 mod identities;
+mod imported_keys;
 mod interim;
 mod introspection;
 mod key_life;

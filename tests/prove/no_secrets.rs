@@ -52,6 +52,7 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         secrets.push(key.secret.clone());
         if number % 10 == 0 {
             misuse(&api, region, &key).await?;
+            secrets.extend(imported(&api, region, &key).await?);
         }
     }
     if context.is_mutant(PLANTED) {
@@ -118,6 +119,25 @@ async fn misuse(api: &Api, region: &RegionReady, key: &Issued) -> Result<()> {
     }
     api.post_control(region, "/v1/keys", &json!({ "name": "twice", "secret": secret })).await?;
     Ok(())
+}
+
+/// Takes over a key of another system, and sends it: neither its text nor its hash may come to lie anywhere.
+async fn imported(api: &Api, region: &RegionReady, key: &Issued) -> Result<[String; 2]> {
+    let text = format!("kong{}", secret_part(&key.secret).chars().rev().collect::<String>());
+    let hash = data_encoding::HEXLOWER.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref());
+    let entry = json!({ "source_id": key.id, "hash": hash });
+    let answer = api.post_control(region, "/v1/keys/import", &json!({ "application": "default", "from": "kong", "keys": [entry] })).await?;
+    ensure!(
+        answer.json().get("imported").and_then(serde_json::Value::as_u64) == Some(1),
+        "an import was answered {}: {}",
+        answer.status,
+        answer.body
+    );
+    let bearer = format!("Bearer {text}");
+    for field in [("x-api-key", text.as_str()), ("authorization", &bearer)] {
+        api.get_with(region, "/demo/v1/echo", &[field]).await?;
+    }
+    Ok([text, hash])
 }
 
 /// Waits until the records of all that are in the database.

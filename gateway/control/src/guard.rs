@@ -139,6 +139,7 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::ApplicationDelete
         | Action::KeyRead
         | Action::KeyCreate
+        | Action::KeyImport
         | Action::KeyRoll
         | Action::KeyChange
         | Action::KeyApprove

@@ -106,6 +106,8 @@ actions! {
     KeyRead = "key.read", None;
     /// Issues a key.
     KeyCreate = "key.create", Required;
+    /// Takes over keys of another system.
+    KeyImport = "key.import", Required;
     /// Gives a key another secret, and ends the overlap with the one before.
     KeyRoll = "key.roll", Required;
     /// Changes what a key is called and what it may.
@@ -159,13 +161,13 @@ pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountRead, AccountReset, AccountResetFactor, ApplicationCreate,
         ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck,
-        KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyRead, KeyRevoke, KeyRoll, NodeRead, NotificationRead, NotificationRetry,
-        OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
+        KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyImport, KeyRead, KeyRevoke, KeyRoll, NodeRead, NotificationRead,
+        NotificationRetry, OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
     };
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead | UsageRead => true,
-        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | OperatorCreate | AccountEnable | AccountInvite
-        | AccountReset | AccountResetFactor => {
+        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | KeyImport | OperatorCreate | AccountEnable
+        | AccountInvite | AccountReset | AccountResetFactor => {
             matches!(role, Role::Operator)
         }
         KeyCreate | KeyRoll | KeyChange | KeyEnable => matches!(role, Role::Developer | Role::Operator),

@@ -153,6 +153,7 @@ fn key_paths() -> Vec<Entry> {
         Entry::get("/v1/keys", Action::KeyRead, key::list, key::list_doc()),
         Entry::post("/v1/keys", Action::KeyCreate, key::create, key::create_doc()),
         Entry::post("/v1/keys/leaked", Action::KeyRevoke, leak::by_operator, leak::by_operator_doc()),
+        Entry::post("/v1/keys/import", Action::KeyImport, key::import::import, key::import::import_doc()),
         Entry::get("/v1/keys/{id}", Action::KeyRead, key::show, key::show_doc()),
         Entry::patch("/v1/keys/{id}", Action::KeyChange, life::change, life::change_doc()),
         Entry::post("/v1/keys/{id}/roll", Action::KeyRoll, life::roll, life::roll_doc()),

@@ -5,6 +5,7 @@
 mod binding;
 mod certificate;
 mod credential;
+mod foreign;
 mod key;
 mod principal;
 mod replay;
@@ -75,10 +76,10 @@ pub async fn verify<'s>(
     let principal = match &matched.route().auth {
         Auth::None => None,
         Auth::ApiKey => {
-            let offered = Offered::read(credential::only_key(&head.parts.headers)?, edge, now)?;
-            *seen = Some(offered.id());
+            let offered = Offered::read(credential::only_key(&head.parts.headers)?, matched.route(), edge, now)?;
+            *seen = offered.id();
             edge.lease.check(matched.route().keys, head.is_read(), matched.snapshot(), now)?;
-            let proof = key::verify(matched.snapshot(), &offered, edge, now);
+            let proof = offered.verify(matched.snapshot(), edge, now, seen);
             let principal = proof.and_then(|proof| principal::of(matched.snapshot(), Proof::Key(proof), Vec::new(), now));
             Some(principal.filter(|principal| principal.consumer.tenant == matched.route().tenant).ok_or_else(credential::invalid_key)?)
         }
@@ -114,8 +115,8 @@ async fn several(
 ) -> Result<Principal, Denial> {
     let (route, snapshot, is_read) = (matched.route(), matched.snapshot(), offer.head.is_read());
     let credentials = Credentials::read(&offer.head.parts.headers)?;
-    let offered = credentials.key.map(|text| Offered::read(text, edge, now)).transpose()?;
-    *seen = offered.as_ref().map(Offered::id);
+    let offered = credentials.key.map(|text| Offered::read(text, route, edge, now)).transpose()?;
+    *seen = offered.as_ref().and_then(Offered::id);
     let chosen = credentials.choose(ways, &Here { shown: offer.shown, matched, edge, is_read, now })?;
     edge.lease.check(route.keys, is_read, snapshot, now)?;
     let mut proofs = Vec::with_capacity(chosen.way.0.len());
@@ -124,7 +125,7 @@ async fn several(
         proofs.push(match credential {
             Credential::Key => {
                 let offered = offered.as_ref().ok_or_else(credential::invalid_key)?;
-                Proof::Key(key::verify(snapshot, offered, edge, now).ok_or_else(credential::invalid_key)?)
+                Proof::Key(offered.verify(snapshot, edge, now, seen).ok_or_else(credential::invalid_key)?)
             }
             Credential::Token(rules) => {
                 let (text, scheme) = credentials.token.ok_or_else(token::invalid)?;

@@ -1,12 +1,15 @@
 //! Who may call: keys, applications and consumers, in maps that share unchanged parts between snapshots.
 
+mod imported;
+
 use std::{collections::HashMap, sync::Arc};
 
+pub use self::imported::Imported;
 use crate::{
     change::{ApplicationRow, AuthorityChange, ConsumerRow, Environment, KeyRow, KeyState, PreviousRow, SecretRow},
     denial::{DenialRow, Denials},
     id::{ApplicationId, ConsumerId},
-    key::{Digest, KeyId, Stored},
+    key::{Digest, KeyId, Stored, Which},
     restriction::Restrictions,
     shard::ShardMap,
     time::UtcMicros,
@@ -42,12 +45,19 @@ pub struct Special {
     pub plan: Option<Arc<str>>,
     /// Where it may be used.
     pub restrictions: Restrictions,
+    /// What finds it, if another system has issued it.
+    pub lookup: Option<Stored>,
 }
 
 impl Key {
     /// Where it may be used, if it is restricted.
     pub fn restrictions(&self) -> Option<&Restrictions> {
         self.special.as_ref().map(|special| &special.restrictions).filter(|restrictions| !restrictions.is_none())
+    }
+
+    /// What finds it, if another system has issued it.
+    pub fn lookup(&self) -> Option<&Stored> {
+        self.special.as_ref()?.lookup.as_ref()
     }
 
     /// The name of its own plan.
@@ -59,6 +69,14 @@ impl Key {
     pub fn previous(&self, now: UtcMicros) -> Option<&Stored> {
         let (stored, until) = self.special.as_ref()?.previous.as_ref()?;
         (now < *until).then_some(stored)
+    }
+
+    /// The how manyth of its secrets one is.
+    pub fn number_of(&self, which: Which) -> Option<u32> {
+        match which {
+            Which::Present => Some(self.secret_number),
+            Which::Previous => self.secret_number.checked_sub(1),
+        }
     }
 
     /// Until when a secret of this number may be used; `None` when it may not.
@@ -83,6 +101,7 @@ impl Key {
             environment: self.environment,
             secret: secret(&self.secret),
             secret_number: self.secret_number,
+            lookup: self.lookup().map(secret),
             previous: special
                 .and_then(|special| special.previous.as_ref())
                 .map(|(stored, until)| PreviousRow { secret: secret(stored), until: *until }),
@@ -128,6 +147,8 @@ pub struct Authority {
     pub application_ids: ShardMap<Arc<str>, ApplicationId>,
     /// Consumers by id.
     pub consumers: ShardMap<ConsumerId, Arc<Consumer>>,
+    /// How keys of other systems are found; `None` while there are none.
+    pub imported: Option<Arc<Imported>>,
     /// Tokens that are refused.
     pub denials: Arc<Denials>,
 }
@@ -141,11 +162,13 @@ impl Authority {
         denials: impl IntoIterator<Item = DenialRow>,
     ) -> Self {
         let applications = ShardMap::from_entries(applications.into_iter().map(|row| (row.id, application(row))));
+        let keys = ShardMap::from_entries(keys.into_iter().map(|row| (row.id, key(row))));
         Self {
+            imported: Imported::of(&keys),
             consumers: ShardMap::from_entries(consumers.into_iter().map(|row| (row.id, consumer(row)))),
             application_ids: ShardMap::from_entries(applications.iter().map(|(id, application)| (Arc::clone(&application.name), *id))),
             applications,
-            keys: ShardMap::from_entries(keys.into_iter().map(|row| (row.id, key(row)))),
+            keys,
             denials: Arc::new(Denials::from_rows(denials)),
         }
     }
@@ -169,6 +192,7 @@ impl Authority {
             }
         }
         Self {
+            imported: Imported::after(self.imported.as_ref(), &self.keys, &keys),
             keys: self.keys.with(keys),
             application_ids: self.renamed(&applications),
             applications: self.applications.with(applications),
@@ -208,7 +232,8 @@ impl From<KeyRow> for Key {
     fn from(row: KeyRow) -> Self {
         let previous = row.previous.map(|previous| (stored(&previous.secret), previous.until));
         let plan = row.plan.map(Into::into);
-        let is_special = previous.is_some() || plan.is_some() || !row.restrictions.is_none();
+        let lookup = row.lookup.as_ref().map(stored);
+        let is_special = previous.is_some() || plan.is_some() || !row.restrictions.is_none() || lookup.is_some();
         Self {
             secret: stored(&row.secret),
             secret_number: row.secret_number,
@@ -217,7 +242,7 @@ impl From<KeyRow> for Key {
             environment: row.environment,
             state: row.state,
             expires_at: row.expires_at,
-            special: is_special.then(|| Box::new(Special { previous, plan, restrictions: row.restrictions })),
+            special: is_special.then(|| Box::new(Special { previous, plan, restrictions: row.restrictions, lookup })),
         }
     }
 }

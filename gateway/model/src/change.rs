@@ -177,6 +177,9 @@ pub struct KeyRow {
     pub secret: SecretRow,
     /// The how manyth secret that is; the one before has one less.
     pub secret_number: u32,
+    /// What finds it, if another system has issued it and its text holds no id (`model::key::foreign`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lookup: Option<SecretRow>,
     /// What proved it before, while both do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousRow>,

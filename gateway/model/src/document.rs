@@ -11,7 +11,7 @@ use crate::{
     duration::{Bytes, Span},
     filter::{CacheDoc, CompressionDoc, CorsDoc, HeadersDoc},
     host::HostPattern,
-    identity::{AuthDoc, CertificateAuthorityDoc, ClientCertificateDoc, IssuerDoc, PrincipalDoc},
+    identity::{AuthDoc, CertificateAuthorityDoc, ClientCertificateDoc, ImportedKeysDoc, IssuerDoc, PrincipalDoc},
     limit::Rate,
     policy::{AuditDoc, ConsistencyDoc},
     portal::PortalDoc,
@@ -289,6 +289,9 @@ pub struct RouteDoc {
     /// Whether clients are asked for a certificate although nothing else of the route needs one.
     #[serde(default, skip_serializing_if = "ClientCertificateDoc::is_default")]
     pub client_certificate: ClientCertificateDoc,
+    /// Whether keys that were imported from other systems are taken by the texts that those have issued.
+    #[serde(default, skip_serializing_if = "ImportedKeysDoc::is_default")]
+    pub imported_keys: ImportedKeysDoc,
     /// Scopes that a caller needs, all of them.
     #[serde(default)]
     pub scopes: Vec<String>,

@@ -37,6 +37,25 @@ impl ClientCertificateDoc {
     }
 }
 
+/// `routes[].imported_keys`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ImportedKeysDoc {
+    /// Only texts of ours are keys.
+    #[default]
+    Refuse,
+    /// Keys that were imported from other systems are taken by the texts that those have issued.
+    Accept,
+}
+
+impl ImportedKeysDoc {
+    /// Whether it need not be written: a node of the version before does not know the member.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+    pub(crate) const fn is_default(&self) -> bool {
+        matches!(self, Self::Refuse)
+    }
+}
+
 /// `issuers[]`: who issues JSON Web Tokens (RFC 7519) that routes may take.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -4,6 +4,8 @@
 //! random bits, so the digest needs no slow hash: guessing is out of reach, and a slow hash here would be a denial of
 //! service on ourselves.
 
+pub mod foreign;
+
 use std::fmt;
 
 use aws_lc_rs::{digest, hmac};
@@ -60,6 +62,16 @@ impl KeyId {
     pub fn parse(text: &str) -> Option<Self> {
         let bytes: [u8; ID_LEN] = text.as_bytes().try_into().ok()?;
         base62::is_base62(&bytes).then_some(Self(bytes))
+    }
+
+    /// Makes one from random bytes; `None` when fewer than twelve of them were usable: draw again.
+    pub fn draw(random: &[u8; 32]) -> Option<Self> {
+        let mut digits = random.iter().filter_map(|byte| base62::digit_from_random(*byte));
+        let mut id = [0_u8; ID_LEN];
+        for slot in &mut id {
+            *slot = digits.next()?;
+        }
+        Some(Self(id))
     }
 
     /// The text form.
@@ -281,13 +293,17 @@ impl Peppers {
 
     /// The same for a key with two secrets. The second costs a comparison, unless a rotation of the pepper lies between them.
     pub fn which(&self, presented: &Presented<'_>, stored: Option<&Stored>, previous: Option<&Stored>) -> Option<Which> {
+        self.compare(&presented.id, presented.secret, stored, previous)
+    }
+
+    fn compare(&self, id: &KeyId, secret: &str, stored: Option<&Stored>, previous: Option<&Stored>) -> Option<Which> {
         let dummy = Digest([0; 32]);
         let current = Layers::One(self.current());
         let (layers, digest) = stored.map_or((&current, &dummy), |stored| (&stored.peppers, &stored.digest));
-        let computed = self.layered(layers, &presented.id, presented.secret);
+        let computed = self.layered(layers, id, secret);
         let is_present: bool = computed.is_some_and(|computed| computed.0.ct_eq(&digest.0).into());
         let is_previous = previous.is_some_and(|previous| {
-            let same = if previous.peppers == *layers { computed } else { self.layered(&previous.peppers, &presented.id, presented.secret) };
+            let same = if previous.peppers == *layers { computed } else { self.layered(&previous.peppers, id, secret) };
             same.is_some_and(|computed| computed.0.ct_eq(&previous.digest.0).into())
         });
         match (is_present && stored.is_some(), is_previous) {
@@ -325,12 +341,7 @@ impl Issued {
 ///
 /// Randomness is an argument because this crate has no sources. Returns `None` when fewer than twelve of the `id_random` bytes were usable: draw again.
 pub fn issue(purpose: Purpose, peppers: &Peppers, secret_random: &[u8; 32], id_random: &[u8; 32]) -> Option<Issued> {
-    let mut digits = id_random.iter().filter_map(|byte| base62::digit_from_random(*byte));
-    let mut id = [0_u8; ID_LEN];
-    for slot in &mut id {
-        *slot = digits.next()?;
-    }
-    reissue(purpose, KeyId(id), peppers, secret_random)
+    reissue(purpose, KeyId::draw(id_random)?, peppers, secret_random)
 }
 
 /// Makes another credential with the id of one that there is.

@@ -12,6 +12,7 @@ use http::Method;
 use crate::{
     certificate::authority::Authority,
     document::ByDoc,
+    identity::ImportedKeysDoc,
     limit::Quota,
     openapi::Api,
     policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
@@ -104,6 +105,8 @@ pub struct Route {
     pub auth: Auth,
     /// Whether its hosts ask for a client certificate.
     pub asks_certificate: bool,
+    /// Whether it takes keys that other systems have issued.
+    pub imported_keys: ImportedKeysDoc,
     /// Scopes that a caller needs, all of them.
     pub scopes: Box<[Box<str>]>,
     /// Who may use it; `None` means everybody of the tenant.

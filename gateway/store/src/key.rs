@@ -22,6 +22,7 @@ use crate::{
     write::{ControlWrite, Lanes, Written},
 };
 
+pub mod import;
 pub mod life;
 pub mod pepper;
 mod stored;
@@ -47,7 +48,8 @@ pub struct KeyInfo {
     pub tenant: String,
     /// For which traffic it is.
     pub environment: Environment,
-    /// The last four characters of the text, all of them checksum: by them people recognize a key.
+    /// The last four characters of the text, all of them checksum: by them people recognize a key. Empty where another system has issued
+    /// the text.
     pub last_four: String,
     /// Its own scopes; the application's when absent.
     pub scopes: Option<Vec<String>>,
@@ -75,6 +77,17 @@ pub struct KeyInfo {
     pub revoked_reason: Option<RevokedReason>,
     /// Who switched it off, if it is.
     pub disabled_by: Option<String>,
+    /// Which other system has issued it, and what it is called there, if it was imported.
+    pub imported: Option<ImportedFrom>,
+}
+
+/// Where a key comes from that was imported.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ImportedFrom {
+    /// The system, as the operator calls it.
+    pub system: String,
+    /// What the key is called there.
+    pub source: String,
 }
 
 impl KeyInfo {
@@ -384,6 +397,8 @@ struct Row {
     revoked_by: Option<String>,
     revoked_reason: Option<String>,
     disabled_by: Option<String>,
+    import_from: Option<String>,
+    import_source: Option<String>,
 }
 
 impl Row {
@@ -398,7 +413,7 @@ impl Row {
             consumer_name: self.consumer_name,
             tenant: self.tenant,
             environment: stored::environment(&self.prefix).map_err(|message| wire::corrupt("key", message))?,
-            last_four: self.last_four,
+            last_four: import::known_end(self.last_four),
             scopes: self.scopes,
             plan: self.plan,
             restrictions: serde_json::from_value(self.restrictions).map_err(|error| wire::corrupt("key restrictions", error.to_string()))?,
@@ -407,11 +422,13 @@ impl Row {
             created_at: UtcMicros::from_datetime(self.created_at),
             created_by: self.created_by,
             rolled_at: self.rolled_at.map(UtcMicros::from_datetime),
-            previous: previous.map(|(until, last_four)| PreviousInfo { last_four, until: UtcMicros::from_datetime(until) }),
+            previous: previous
+                .map(|(until, last_four)| PreviousInfo { last_four: import::known_end(last_four), until: UtcMicros::from_datetime(until) }),
             revoked_at: self.revoked_at.map(UtcMicros::from_datetime),
             revoked_by: self.revoked_by,
             revoked_reason: self.revoked_reason.as_deref().and_then(RevokedReason::parse),
             disabled_by: self.disabled_by,
+            imported: self.import_from.zip(self.import_source).map(|(system, source)| ImportedFrom { system, source }),
         })
     }
 }

@@ -16,6 +16,7 @@ use super::{
 };
 
 pub(super) mod create;
+mod import;
 mod life;
 mod scan;
 
@@ -36,6 +37,8 @@ pub(crate) struct KeysArgs {
 enum Verb {
     /// Issue a key. Its secret is written to standard output, once and never again.
     Create(create::Create),
+    /// Take over keys that another system has issued, by their hashes.
+    Import(import::Import),
     /// List keys, newest first.
     List(List),
     /// Show what is known about one key.
@@ -126,6 +129,7 @@ pub(super) fn key_id(given: &SecretText) -> anyhow::Result<KeyId> {
 pub(crate) async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Create(args) => output::finish(create::run(&args).await, args.format),
+        Verb::Import(args) => output::finish(import::run(&args).await, args.format),
         Verb::List(args) => output::finish(list(&args).await, args.format),
         Verb::Show(args) => output::finish(show(&args).await, args.format),
         Verb::Roll(args) => output::finish(life::roll(&args).await, args.one.format),
@@ -152,7 +156,7 @@ async fn list(args: &List) -> anyhow::Result<ExitCode> {
     }
     let items = page.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let rows = items.iter().map(|key| {
-        let hint = format!("{}…{}", text_of(key, "prefix"), text_of(key, "last_four"));
+        let hint = hint(key);
         let shown = ["id", "name", "application_name", "state"].map(|member| text_of(key, member));
         shown.into_iter().chain([hint, scopes(key), text_of(key, "expires_at")]).collect()
     });
@@ -176,6 +180,7 @@ async fn show(args: &One) -> anyhow::Result<ExitCode> {
         "tenant",
         "environment",
         "last_four",
+        "imported",
         "scopes",
         "plan",
         "routes",
@@ -206,12 +211,26 @@ fn shown(key: &Value, member: &str) -> String {
         "plan" if is_absent => "(application's)".to_owned(),
         "routes" | "methods" | "addresses" | "certificates" if is_absent => "(any)".to_owned(),
         "scopes" => scopes(key),
+        "imported" if !is_absent => origin(key),
         "last_used" if !is_absent => key.get(member).map_or_else(String::new, |used| {
             let said = ["at", "region", "client"].map(|member| text_of(used, member));
             output::clean(&format!("{} in {} by {}", said[0], said[1], said[2]))
         }),
         _ => text_of(key, member),
     }
+}
+
+/// By what people recognize a key: the ends of its text, or where its text comes from.
+fn hint(key: &Value) -> String {
+    match key.get("imported").filter(|_| text_of(key, "last_four").is_empty()) {
+        Some(_) => origin(key),
+        None => format!("{}…{}", text_of(key, "prefix"), text_of(key, "last_four")),
+    }
+}
+
+/// The system that has issued a key, and what it is called there.
+fn origin(key: &Value) -> String {
+    key.get("imported").map_or_else(String::new, |imported| format!("{} {}", text_of(imported, "from"), text_of(imported, "source_id")))
 }
 
 /// A key without scopes of its own has its application's; that is not the same as having none.

@@ -1,5 +1,6 @@
 //! `/v1/keys`: issued once, shown once, revoked for good. What happens to a key in between is in [`life`].
 
+pub(crate) mod import;
 pub(crate) mod life;
 mod view;
 pub(crate) mod wish;
@@ -148,8 +149,8 @@ pub(crate) fn with_secret(written: Written<KeyInfo>, issued: &Issued) -> impl Se
     IssuedKey { key: written.item.into(), revision: authority_revision(written.revisions), secret: issued.text.expose_secret().to_owned() }
 }
 
-/// Draws until there is a credential.
-pub(crate) fn draw(issue: impl Fn(&ControlState) -> Option<Issued>, state: &ControlState) -> Result<Issued, Refusal> {
+/// Draws until there is a credential, or the id of one.
+pub(crate) fn draw<T>(issue: impl Fn(&ControlState) -> Option<T>, state: &ControlState) -> Result<T, Refusal> {
     // One draw of 32 bytes holds twelve usable ones in nearly every case.
     (0..16).find_map(|_| issue(state)).ok_or_else(|| {
         tracing::error!("no key could be drawn: the source of randomness fails");

@@ -30,6 +30,7 @@ use utoipa::{
 use crate::{
     admin::{
         SCOPE_LEN_MAX, SCOPES_MAX,
+        key::import::{Outcome, entry::Loss},
         token::{ISSUER_BYTES_MAX, NAME_BYTES_MAX},
     },
     policy::Role,
@@ -142,6 +143,10 @@ forms! {
     LeakOutcome = one_of(["revoked", "dead", "foreign"]);
     /// What a scanner is told.
     LeakVerdict = one_of(["true_positive", "false_positive"]);
+    /// What became of a key of another system.
+    ImportOutcome = one_of([Outcome::Imported, Outcome::Before, Outcome::Refused]);
+    /// What of a key of another system was lost, or why it was refused.
+    ImportLoss = one_of(Loss::ALL);
     /// Requests in a period, like 20/s.
     RequestRate = pattern("^[0-9]+/[0-9]*(s|second|m|min|minute|h|hour|d|day)$");
     /// A number that counts something.

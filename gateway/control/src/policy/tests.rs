@@ -18,6 +18,7 @@ application.create    -          -          -          yes        -          -
 application.delete    -          -          -          yes        -          -
 key.read              yes        yes        yes        yes        yes        yes
 key.create            -          yes        -          yes        -          -
+key.import            -          -          -          yes        -          -
 key.roll              -          yes        -          yes        -          -
 key.change            -          yes        -          yes        -          -
 key.approve           -          -          yes        yes        -          -

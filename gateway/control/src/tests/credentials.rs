@@ -13,6 +13,7 @@ const GUARDED: &[(&str, &str)] = &[
     ("GET", "/status"),
     ("GET", "/v1/keys"),
     ("POST", "/v1/keys"),
+    ("POST", "/v1/keys/import"),
     ("GET", "/v1/keys/0123456789ab"),
     ("POST", "/v1/keys/0123456789ab/revoke"),
     ("GET", "/v1/consumers"),

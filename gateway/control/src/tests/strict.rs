@@ -66,6 +66,11 @@ async fn a_body_that_is_no_object_is_refused() {
         let problem = post(&fixture, &path, &token, body).await.assert_problem(422, "request-invalid");
         assert_eq!(problem["errors"], json!([{ "pointer": "", "keyword": "type", "message": "must be an object" }]), "{path} {body}");
     }
+    let entry = r#"{"application":"a","from":"b","keys":[["k-1",null,null,"x",null,null,false,null]]}"#;
+    let problem = post(&fixture, "/v1/keys/import", &token, entry).await.assert_problem(422, "request-invalid");
+    assert_eq!(problem["errors"][0]["pointer"], "/keys/0", "{problem}");
+    let none = post(&fixture, "/v1/keys/import", &token, r#"{"application":"a","from":"b","keys":[]}"#).await.assert_problem(422, "request-invalid");
+    assert_eq!(none["errors"][0]["pointer"], "/keys", "{none}");
     post(&fixture, "/v1/keys", &token, "[").await.assert_problem(400, "request-malformed");
     for path in ["/v1/check", "/v1/apply"] {
         let problem = post(&fixture, path, &token, "[1]").await.assert_problem(422, "document-invalid");

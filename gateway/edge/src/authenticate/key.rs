@@ -1,57 +1,69 @@
-//! Looks an API key up: one that was sent itself, or one that an access token stands for.
+//! Looks an API key up: one that was sent itself, one that an access token stands for, or one that another system has issued.
 
 use std::sync::Arc;
 
 use model::{
     access_token::{self, Lent},
-    key::{KeyId, Presented, Which},
+    identity::ImportedKeysDoc,
+    key::{KeyId, Presented, foreign::Foreign},
     problem::Denial,
     snapshot::Snapshot,
+    structure::Route,
     time::Now,
 };
 
-use super::{credential, principal::KeyProof};
+use super::{credential, foreign, principal::KeyProof};
 use crate::runtime::Edge;
 
 /// What was sent in a key's place.
 #[derive(Debug)]
 pub(super) enum Offered<'h> {
-    /// The key.
-    Itself(Presented<'h>),
+    /// One of ours.
+    Own(Presented<'h>),
     /// An access token of this deployment, whose signature and dates are right.
     Lent(Arc<Lent>),
+    /// One that another system has issued.
+    Foreign(Foreign<'h>),
 }
 
 impl<'h> Offered<'h> {
-    /// Reads it.
+    /// Reads it. One of another system is read on the routes that take such, and anywhere else refused like garbage.
     ///
     /// # Errors
     /// `credentials-invalid`.
-    pub(super) fn read(text: &'h str, edge: &Edge, now: Now) -> Result<Self, Denial> {
-        if let Some(presented) = Presented::parse(text).filter(|key| key.purpose.is_api_key()) {
-            return Ok(Self::Itself(presented));
-        }
-        let lent = access_token::is_own(text).then(|| edge.tokens.read(text, now.wall)).flatten();
-        lent.map(|lent| Self::Lent(Arc::new(lent))).ok_or_else(credential::invalid_key)
+    pub(super) fn read(text: &'h str, route: &Route, edge: &Edge, now: Now) -> Result<Self, Denial> {
+        let offered = match Presented::parse(text) {
+            Some(own) => own.purpose.is_api_key().then_some(Self::Own(own)),
+            None if access_token::is_own(text) => edge.tokens.read(text, now.wall).map(|lent| Self::Lent(Arc::new(lent))),
+            None if route.imported_keys == ImportedKeysDoc::Accept => Foreign::parse(text).map(Self::Foreign),
+            None => None,
+        };
+        offered.ok_or_else(credential::invalid_key)
     }
 
-    /// The id of the key that it is, or stands for.
-    pub(super) fn id(&self) -> KeyId {
+    /// The id of the key that it is, or stands for, where that can be read.
+    pub(super) fn id(&self) -> Option<KeyId> {
         match self {
-            Self::Itself(presented) => presented.id,
-            Self::Lent(lent) => lent.key,
+            Self::Own(presented) => Some(presented.id),
+            Self::Lent(lent) => Some(lent.key),
+            Self::Foreign(_) => None,
         }
     }
-}
 
-/// The proof that it gives; `None` unless the key is known and its secret is right.
-pub(super) fn verify(snapshot: &Snapshot, offered: &Offered<'_>, edge: &Edge, now: Now) -> Option<KeyProof> {
-    match offered {
-        Offered::Itself(presented) => of_secret(snapshot, presented, edge, now),
-        // Whether the key still has the secret that the token was given for is asked where every proof is (see `principal`).
-        Offered::Lent(lent) => {
-            let key = snapshot.authority.keys.get(&lent.key)?.clone();
-            Some(KeyProof { id: lent.key, key, secret_number: lent.secret_number, lent: Some(Arc::clone(lent)) })
+    /// The proof that it gives; `None` unless the key is known and its secret is right. `seen` receives an id that was found only now.
+    pub(super) fn verify(&self, snapshot: &Snapshot, edge: &Edge, now: Now, seen: &mut Option<KeyId>) -> Option<KeyProof> {
+        match self {
+            Self::Own(presented) => of_secret(snapshot, presented, edge, now),
+            // Whether the key still has the secret that the token was given for is asked where every proof is (see `principal`).
+            Self::Lent(lent) => {
+                let key = snapshot.authority.keys.get(&lent.key)?.clone();
+                Some(KeyProof { id: lent.key, key, secret_number: lent.secret_number, lent: Some(Arc::clone(lent)) })
+            }
+            Self::Foreign(text) => {
+                let found = foreign::verify(snapshot, text, edge, now);
+                *seen = found.seen;
+                found.proof
+            }
         }
     }
 }
@@ -64,9 +76,5 @@ fn of_secret(snapshot: &Snapshot, presented: &Presented<'_>, edge: &Edge, now: N
     if key.environment.purpose() != presented.purpose {
         return None;
     }
-    let secret_number = match which {
-        Which::Present => key.secret_number,
-        Which::Previous => key.secret_number.checked_sub(1)?,
-    };
-    Some(KeyProof { id: presented.id, key: key.clone(), secret_number, lent: None })
+    Some(KeyProof { id: presented.id, key: key.clone(), secret_number: key.number_of(which)?, lent: None })
 }

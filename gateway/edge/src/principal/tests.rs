@@ -43,6 +43,7 @@ fn key() -> Proof {
         environment: Environment::Live,
         secret: SecretRow { digest: [0; 32], peppers: vec![1] },
         secret_number: 1,
+        lookup: None,
         previous: None,
         scopes: None,
         plan: None,

@@ -12,6 +12,7 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use model::{
+    identity::ImportedKeysDoc,
     snapshot::Snapshot,
     structure::{
         Route,
@@ -25,7 +26,7 @@ use tokio::sync::Notify;
 
 use super::{pipe::Turn, tally::End};
 use crate::{
-    authenticate::{self, Certified, Principal, Token},
+    authenticate::{self, Certified, KeyProof, Principal, Token},
     authorize::{self, Use},
     certificate::Shown,
     runtime::{Core, Edge},
@@ -178,10 +179,13 @@ fn by_name(snapshot: &Snapshot) -> HashMap<&str, &Arc<Route>> {
     snapshot.structure.routes.iter().map(|route| (&*route.name, route)).collect()
 }
 
-/// Whether the route still takes what the caller came with: the same kinds of credentials, a token by the same rules, and a certificate of
-/// the same authority. A token whose issuer or audience has changed would have to be verified again, and it is not kept.
+/// Whether the route still takes what the caller came with: the same kinds of credentials, a key of another system only where such are taken,
+/// a token by the same rules, and a certificate of the same authority. A token whose issuer or audience has changed would have to be verified again, and it is not kept.
 fn is_taken(route: &Route, principal: &Principal) -> bool {
     let (key, token, certified) = (principal.key(), principal.token(), principal.certified());
+    if route.imported_keys == ImportedKeysDoc::Refuse && key.is_some_and(KeyProof::is_foreign) {
+        return false;
+    }
     if matches!(route.auth, Auth::ApiKey) {
         return key.is_some() && token.is_none() && certified.is_none();
     }

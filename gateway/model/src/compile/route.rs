@@ -14,7 +14,7 @@ use crate::{
     document::{AllowDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
     duration::Span,
     host::HostPattern,
-    identity::ClientCertificateDoc,
+    identity::{ClientCertificateDoc, ImportedKeysDoc},
     openapi::Api,
     policy::{AuditDoc, ConsistencyDoc, ConsistencyFullDoc, ElseDoc, KeysDoc, OnStaleDoc, PresetDoc, ReadModeDoc, ReadsDoc},
     rewrite::Rewrite,
@@ -94,6 +94,7 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
         methods,
         headers,
         asks_certificate: auth.asks_certificate() || doc.client_certificate == ClientCertificateDoc::Ask,
+        imported_keys: doc.imported_keys,
         auth,
         scopes: doc.scopes.iter().map(|scope| scope.as_str().into()).collect(),
         allow: doc.allow.as_ref().map(allow),
@@ -327,6 +328,9 @@ fn access(doc: &RouteDoc, at: &str, auth: &Auth, errors: &mut Errors) {
             "only keys can be bound to a certificate, and this route takes none",
             Some("leave it out: where `auth` needs a certificate, clients are asked for one anyway".to_owned()),
         );
+    }
+    if doc.imported_keys == ImportedKeysDoc::Accept && !auth.takes_key() {
+        errors.add(format!("{at}.imported_keys"), "the route takes no keys; leave it out, or let `auth` have `api_key`");
     }
     if doc.allow.as_ref().is_some_and(|allow| allow.consumers.is_empty() && allow.applications.is_empty()) {
         errors.add(format!("{at}.allow"), "an empty list would refuse everybody; leave `allow` out, or name a consumer or application");

@@ -21,7 +21,9 @@ select
     api_key.revoked_at as "revoked_at?",
     api_key.revoked_by as "revoked_by?",
     api_key.revoked_reason as "revoked_reason?",
-    api_key.disabled_by as "disabled_by?"
+    api_key.disabled_by as "disabled_by?",
+    api_key.import_from as "import_from?",
+    api_key.import_source as "import_source?"
 from api_key
 join application on application.application_id = api_key.application_id
 join consumer on consumer.consumer_id = application.consumer_id

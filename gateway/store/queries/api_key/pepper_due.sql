@@ -7,6 +7,7 @@ where
     and (
         coalesce(peppers[array_upper(peppers, 1)], pepper_version) <> $1
         or (previous_peppers is not null and previous_peppers[array_upper(previous_peppers, 1)] <> $1)
+        or (import_peppers is not null and import_peppers[array_upper(import_peppers, 1)] <> $1)
     )
 order by key_id
 limit $3

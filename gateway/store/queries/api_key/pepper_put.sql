@@ -1,3 +1,3 @@
 update api_key
-set digest = $2, peppers = $3, previous_digest = $4, previous_peppers = $5
+set digest = $2, peppers = $3, previous_digest = $4, previous_peppers = $5, import_lookup = $6, import_peppers = $7
 where key_id = $1

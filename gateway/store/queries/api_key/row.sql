@@ -13,7 +13,9 @@ select
     plan.name as "plan?",
     nullif(api_key.restrictions, '{}'::jsonb) as "restrictions?",
     api_key.state as "state!",
-    api_key.expires_at as "expires_at!"
+    api_key.expires_at as "expires_at!",
+    api_key.import_lookup as "import_lookup?",
+    api_key.import_peppers as "import_peppers?"
 from api_key
 left join plan on plan.plan_id = api_key.plan_id
 where api_key.key_id = $1

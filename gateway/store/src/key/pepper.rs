@@ -53,15 +53,21 @@ pub async fn rotate(primary: &Primary, peppers: &Peppers, after: Option<KeyId>, 
         if let Some(previous) = &mut row.previous {
             nest(&mut previous.secret, peppers, &id);
         }
+        if let Some(lookup) = &mut row.lookup {
+            nest_lookup(lookup, peppers);
+        }
         let previous = row.previous.as_ref().map(|previous| &previous.secret);
         let previous_versions = previous.map(versions);
+        let lookup_versions = row.lookup.as_ref().map(versions);
         query_file!(
             "queries/api_key/pepper_put.sql",
             id.as_str(),
             row.secret.digest.as_slice(),
             &versions(&row.secret),
             previous.map(|secret| secret.digest.as_slice()),
-            previous_versions.as_deref()
+            previous_versions.as_deref(),
+            row.lookup.as_ref().map(|lookup| lookup.digest.as_slice()),
+            lookup_versions.as_deref()
         )
         .execute(&mut *write.tx)
         .await?;
@@ -80,6 +86,18 @@ fn nest(secret: &mut SecretRow, peppers: &Peppers, id: &KeyId) {
     if let Some(digest) = peppers.nest(current, id, &Digest(secret.digest)) {
         secret.digest = digest.0;
         secret.peppers.push(current);
+    }
+}
+
+/// What finds an imported key has no id bound in.
+fn nest_lookup(lookup: &mut SecretRow, peppers: &Peppers) {
+    let current = peppers.current();
+    if lookup.peppers.last() == Some(&current) {
+        return;
+    }
+    if let Some(digest) = peppers.nest_lookup(current, &Digest(lookup.digest)) {
+        lookup.digest = digest.0;
+        lookup.peppers.push(current);
     }
 }
 

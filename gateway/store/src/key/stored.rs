@@ -30,6 +30,8 @@ pub(crate) struct KeyColumns {
     pub(crate) restrictions: Option<serde_json::Value>,
     pub(crate) state: String,
     pub(crate) expires_at: OffsetDateTime,
+    pub(crate) import_lookup: Option<Vec<u8>>,
+    pub(crate) import_peppers: Option<Vec<i32>>,
 }
 
 impl KeyColumns {
@@ -41,6 +43,7 @@ impl KeyColumns {
             }
             _ => None,
         };
+        let lookup = self.import_lookup.zip(self.import_peppers).map(|(digest, peppers)| secret(digest, &peppers)).transpose()?;
         let restrictions = self.restrictions.map(serde_json::from_value).transpose();
         Ok(KeyRow {
             id: KeyId::parse(&self.id).ok_or("its id is not a key id")?,
@@ -48,6 +51,7 @@ impl KeyColumns {
             environment: environment(&self.prefix)?,
             secret: secret(self.digest, &self.peppers)?,
             secret_number: u32::try_from(self.secret_number).map_err(|_| "the number of its secret is out of range")?,
+            lookup,
             previous,
             scopes: self.scopes,
             plan: self.plan,

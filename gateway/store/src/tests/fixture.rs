@@ -138,6 +138,7 @@ async fn make_template() {
             "0007_certificate_authorities",
             "0008_accounts",
             "0009_second_factor",
+            "0010_imported_keys",
             "0011_personal_tokens",
             "0012_notifications"
         ]

@@ -52,9 +52,21 @@ pub(super) struct Create {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Environment {
+pub(super) enum Environment {
+    /// The real one.
     Live,
+    /// Trials.
     Test,
+}
+
+impl Environment {
+    /// The name on the wire.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Test => "test",
+        }
+    }
 }
 
 /// What a key is bound to, on the command line.
@@ -122,11 +134,7 @@ pub(super) async fn run(args: &Create) -> anyhow::Result<ExitCode> {
     if args.pending {
         body.insert("pending".to_owned(), json!(true));
     }
-    let environment = match args.environment {
-        Environment::Live => "live",
-        Environment::Test => "test",
-    };
-    body.insert("environment".to_owned(), json!(environment));
+    body.insert("environment".to_owned(), json!(args.environment.as_str()));
     let client = Client::new(&args.connection)?;
     let key = client.create("/v1/keys", &Value::Object(body), args.idempotency_key.as_deref()).await?;
     if args.format.json {

@@ -38,10 +38,12 @@ pub(crate) struct Key {
     tenant: String,
     #[schema(value_type = form::Traffic)]
     environment: Environment,
-    /// How its text begins.
+    /// How its text begins; empty where another system has issued the text.
     prefix: &'static str,
-    /// How its text ends: by that people recognize it.
+    /// How its text ends: by that people recognize it. Empty where another system has issued the text.
     last_four: String,
+    /// Where it comes from, if it was imported.
+    imported: Option<ImportedKey>,
     /// Its own scopes; the application's when null.
     scopes: Option<Vec<String>>,
     /// The name of its own plan; the application's when null.
@@ -92,8 +94,9 @@ impl From<KeyInfo> for Key {
             consumer_name: key.consumer_name,
             tenant: key.tenant,
             environment: key.environment,
-            prefix: Purpose::prefix(key.environment.purpose()),
+            prefix: if key.last_four.is_empty() { "" } else { Purpose::prefix(key.environment.purpose()) },
             last_four: key.last_four,
+            imported: key.imported.map(|imported| ImportedKey { from: imported.system, source_id: imported.source }),
             scopes: key.scopes,
             plan: key.plan,
             routes: key.restrictions.routes,
@@ -112,6 +115,15 @@ impl From<KeyInfo> for Key {
             revoked_reason: key.revoked_reason,
         }
     }
+}
+
+/// Where a key comes from that was imported.
+#[derive(Debug, Serialize, ToSchema)]
+struct ImportedKey {
+    /// The system, as the operator calls it.
+    from: String,
+    /// What the key is called there.
+    source_id: String,
 }
 
 /// A key, and what it is used for.

@@ -246,7 +246,10 @@ fn line(key: KeyInfo, last: Option<LastUse>, now: UtcMicros) -> KeyLine {
 
 /// By what people recognize a key.
 pub(super) fn shown_text(key: &KeyInfo) -> String {
-    format!("{}{}…{}", key.environment.purpose().prefix(), key.id, key.last_four)
+    match &key.imported {
+        Some(imported) if key.last_four.is_empty() => format!("{} {}", imported.system, imported.source),
+        _ => format!("{}{}…{}", key.environment.purpose().prefix(), key.id, key.last_four),
+    }
 }
 
 /// What a key is, in one word.

@@ -417,7 +417,7 @@ async fn switch(
         return view::form(&wrong.clone(), &key_page(state, visitor, &key, wrong).await?);
     }
     let done = store::key::life::set_state(&primary(state)?, &key.id, from, into, &visitor.actor()).await.map(|written| written.revisions);
-    after(state, visitor, &key, done, ("state", said)).await
+    Box::pin(after(state, visitor, &key, done, ("state", said))).await
 }
 
 pub(in crate::portal) async fn revoke(

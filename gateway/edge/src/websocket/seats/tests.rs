@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::authenticate::{KeyProof, Proof};
+use crate::authenticate::Proof;
 
 /// A route whose issuers and ways are these.
 fn route(issuer: &Value, auth: &Value) -> Arc<Route> {
@@ -56,6 +56,7 @@ fn key() -> Proof {
         environment: Environment::Live,
         secret: SecretRow { digest: [0; 32], peppers: vec![1] },
         secret_number: 1,
+        lookup: None,
         previous: None,
         scopes: None,
         plan: None,
@@ -103,6 +104,14 @@ fn a_websocket_stays_only_where_it_could_have_been_opened_with_the_same_credenti
     }
 
     let by_key = principal(key(), None);
+    let foreign = |secret_number| {
+        let Proof::Key(proof) = key() else { unreachable!() };
+        let lookup = SecretRow { digest: [1; 32], peppers: vec![1] };
+        let row = KeyRow { lookup: Some(lookup), secret_number: 2, ..proof.key.to_row(proof.id) };
+        principal(Proof::Key(KeyProof { id: proof.id, secret_number, key: Arc::new(row.into()) }), None)
+    };
+    assert!(!is_taken(&route(&none, &json!("api_key")), &foreign(1)), "the route does not take keys of other systems any more");
+    assert!(is_taken(&route(&none, &json!("api_key")), &foreign(2)), "one that was rolled is ours");
     assert!(is_taken(&route(&none, &json!("api_key")), &by_key));
     let either = json!({ "any_of": ["api_key", { "jwt": { "issuer": "id" } }] });
     assert!(is_taken(&route(&none, &either), &by_key));
