@@ -129,7 +129,7 @@ pub(in crate::portal) async fn create(
     let mut wrong = fields.finish()?;
     if wrong.is_empty() {
         let site = site::site(&state).await?;
-        match issued(&state, &visitor, application.id, &wish).await? {
+        match Box::pin(issued(&state, &visitor, application.id, &wish)).await? {
             Ok((written, issued)) => return shown_once(&state, &site, &visitor, &application, &written, &issued, false).await,
             Err(mistake) => wrong = mistake,
         }
