@@ -18,7 +18,7 @@ use lettre::{
 use model::time::UtcMicros;
 use tokio::time::timeout;
 
-use super::letter::Letter;
+use super::{letter::Letter, webhook::roots};
 use crate::{
     boot,
     config::notifications::{SmtpConfig, SmtpTls},
@@ -72,6 +72,7 @@ impl Mailer {
         let from: Mailbox = config.from.parse().context("`from` is no mail address")?;
         let mut tls = TlsParameters::builder(config.host.clone());
         if let Some(path) = &config.ca {
+            roots(path)?;
             let pem = std::fs::read(path).with_context(|| format!("cannot read the roots for mail from {}", path.display()))?;
             let root = Certificate::from_pem(&pem).with_context(|| format!("{} holds no root certificate", path.display()))?;
             tls = tls.certificate_store(CertificateStore::None).add_root_certificate(root);

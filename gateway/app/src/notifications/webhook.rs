@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bytes::Bytes;
 use edge::outside::{self, Addresses};
 use http::{HeaderValue, Method, Request, StatusCode, header};
@@ -46,11 +46,7 @@ pub(super) struct Webhooks {
 impl Webhooks {
     /// A sender that trusts these roots, or the system's.
     pub(super) fn new(ca: Option<&Path>, addresses: Addresses) -> Result<Self> {
-        let read = |path: &Path| {
-            let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-            read.with_context(|| format!("cannot read the roots for webhooks from {}", path.display()))
-        };
-        let webhooks = Self { addresses, ca: ca.map(read).transpose()?, tls: OnceLock::new() };
+        let webhooks = Self { addresses, ca: ca.map(roots).transpose()?, tls: OnceLock::new() };
         if webhooks.ca.is_some() {
             // A file of ours that cannot be used is found at the start.
             webhooks.trust().map_err(anyhow::Error::msg)?;
@@ -95,6 +91,16 @@ impl Webhooks {
         let request = request(receiver, id, seconds, body).ok_or("the address cannot be asked for")?;
         Ok(sender.send_request(request).await.map_err(broken)?.status())
     }
+}
+
+/// Certificates of a file, at least one: a file of none would trust nobody, in silence.
+pub(super) fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let roots = read.with_context(|| format!("cannot read roots from {}", path.display()))?;
+    if roots.is_empty() {
+        bail!("{} holds no certificate", path.display());
+    }
+    Ok(roots)
 }
 
 fn request(receiver: &Receiver, id: &str, seconds: i64, body: Bytes) -> Option<Request<Full<Bytes>>> {

@@ -104,7 +104,7 @@ async fn each_act_of_a_keys_life_is_told_to_the_people_and_the_webhook_of_its_te
     assert_eq!(told.iter().map(String::as_str).collect::<Vec<_>>(), expected);
     assert_eq!(place.told().await.len(), expected.len(), "the second revocation tells nothing");
     let text = place.database.texts("select data::text from notification where kind = 'key.leaked' and channel = 'mail'").await.concat();
-    for part in [key.id.to_string().as_str(), "laptop", &key.last_four, "\"name\": \"apply\""] {
+    for part in [key.id.to_string().as_str(), "laptop", next.last_four(), "\"name\": \"apply\""] {
         assert!(text.contains(part), "no {part} in {text}");
     }
     for never in [issued(Purpose::Live).text.expose_secret(), next.text.expose_secret()] {
