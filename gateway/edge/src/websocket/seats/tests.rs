@@ -108,7 +108,7 @@ fn a_websocket_stays_only_where_it_could_have_been_opened_with_the_same_credenti
         let Proof::Key(proof) = key() else { unreachable!() };
         let lookup = SecretRow { digest: [1; 32], peppers: vec![1] };
         let row = KeyRow { lookup: Some(lookup), secret_number: 2, ..proof.key.to_row(proof.id) };
-        principal(Proof::Key(KeyProof { id: proof.id, secret_number, key: Arc::new(row.into()) }), None)
+        principal(Proof::Key(KeyProof { id: proof.id, secret_number, lent: None, key: Arc::new(row.into()) }), None)
     };
     assert!(!is_taken(&route(&none, &json!("api_key")), &foreign(1)), "the route does not take keys of other systems any more");
     assert!(is_taken(&route(&none, &json!("api_key")), &foreign(2)), "one that was rolled is ours");
