@@ -177,10 +177,15 @@ const GATES: &str = "\
 /portal/account                                           -                             sign-in   enroll    through   through   through
 /portal/account/password                                  account.change_password       sign-in   enroll    through   through   through
 /portal/account/sign-out-everywhere                       account.sign_out_everywhere   sign-in   enroll    through   through   through
+/portal/account/tokens                                    -                             sign-in   enroll    through   through   through
+/portal/account/tokens                                    account.make_token            sign-in   enroll    through   through   through
+/portal/account/tokens/{id}/revoke                        account.revoke_token          sign-in   enroll    through   through   through
 /portal/account/second-factor                             -                             sign-in   through   through   through   through
 /portal/account/second-factor/begin                       account.begin_second_factor   sign-in   enroll    through   through   through
 /portal/account/second-factor/confirm                     account.set_second_factor     sign-in   through   through   through   through
 /portal/account/second-factor/remove                      account.remove_second_factor  sign-in   enroll    through   through   through
+/portal/account/notifications                             -                             sign-in   enroll    through   through   through
+/portal/account/notifications                             account.set_notifications     sign-in   enroll    through   through   through
 /portal/applications                                      -                             sign-in   enroll    through   through   through
 /portal/applications                                      application.create            sign-in   enroll    through   through   through
 /portal/applications/{id}                                 -                             sign-in   enroll    through   through   through
@@ -202,6 +207,10 @@ const GATES: &str = "\
 /portal/teams/{team}/invitations/{id}/withdraw            team.withdraw_invitation      sign-in   enroll    through   through   through
 /portal/teams/{team}/members/{account}/role               team.set_role                 sign-in   enroll    through   through   through
 /portal/teams/{team}/members/{account}/remove             team.remove_member            sign-in   enroll    through   through   through
+/portal/teams/{team}/notifications                        -                             sign-in   enroll    through   through   through
+/portal/teams/{team}/webhook                              webhook.set                   sign-in   enroll    through   through   through
+/portal/teams/{team}/webhook/test                         webhook.test                  sign-in   enroll    through   through   through
+/portal/teams/{team}/webhook/remove                       webhook.remove                sign-in   enroll    through   through   through
 /portal/approvals                                         -                             sign-in   enroll    forbidden forbidden through
 /portal/approvals/accounts/{id}/approve                   account.decide                sign-in   enroll    forbidden forbidden through
 /portal/approvals/accounts/{id}/refuse                    account.decide                sign-in   enroll    forbidden forbidden through
