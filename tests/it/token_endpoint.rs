@@ -163,7 +163,7 @@ async fn each_mistake_has_its_code_and_none_gives_a_token() {
     let lent = token(&key).await;
     let (id, secret) = (&*key.id, &*key.secret);
     let own = Some((id, secret));
-    let broken = format!("{}0", &secret[..secret.len() - 1]);
+    let broken = format!("{}{}", &secret[..secret.len() - 1], if secret.ends_with('0') { '1' } else { '0' });
     let (lent_in_form, both) = (format!("{GRANT}&client_id={id}&client_secret={lent}"), in_form(&key));
     let long = format!("{GRANT}&x={}", "a".repeat(9_000));
     let cases: [Mistake<'_>; 20] = [

@@ -4,6 +4,7 @@
 
 pub mod access_tokens;
 pub mod data;
+pub mod leaving;
 pub mod notifications;
 pub mod principal;
 pub mod sign_in;
@@ -18,7 +19,12 @@ use model::duration::{Bytes, Span};
 use serde::{Deserialize, Serialize};
 
 use self::{
-    access_tokens::AccessTokensConfig, data::DataConfig, notifications::NotificationsConfig, principal::PrincipalConfig, sign_in::SignInConfig,
+    access_tokens::AccessTokensConfig,
+    data::DataConfig,
+    leaving::{DrainConfig, HandoverConfig},
+    notifications::NotificationsConfig,
+    principal::PrincipalConfig,
+    sign_in::SignInConfig,
 };
 
 /// A whole node file.
@@ -83,30 +89,6 @@ pub struct NodeConfig {
 
 fn boot_stale_max() -> Span {
     Span(std::time::Duration::from_hours(24))
-}
-
-/// How a node leaves.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct DrainConfig {
-    /// Between "not ready" and the end of accepting: for as long, load balancers can find out.
-    pub delay: Span,
-    /// To finish what runs, from the end of accepting on.
-    pub timeout: Span,
-}
-
-impl Default for DrainConfig {
-    fn default() -> Self {
-        Self { delay: Span(std::time::Duration::from_millis(500)), timeout: Span(edge::runtime::Settings::default().drain_timeout) }
-    }
-}
-
-/// How another process of this node takes over.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HandoverConfig {
-    /// The Unix socket at which the process that serves hands its listening sockets over.
-    pub socket: PathBuf,
 }
 
 /// A listener with its certificate.

@@ -11,7 +11,7 @@ use edge::accept::NodePhase;
 use tokio::sync::watch;
 
 use crate::{
-    config::{DrainConfig, NodeConfig},
+    config::{NodeConfig, leaving::DrainConfig},
     facts::Facts,
     handover::{Giver, Sockets, Successor},
     load,
