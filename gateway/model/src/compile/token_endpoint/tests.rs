@@ -43,7 +43,7 @@ fn each_mistake_is_named_with_its_place() {
         (&format!("{MATCH}, token_endpoint: {{}}, cache: {{}}"), "routes[0].cache: the gateway answers"),
         (&format!("{MATCH}, token_endpoint: {{}}, websocket: {{}}"), "routes[0].websocket: the gateway answers"),
         (&format!("{MATCH}, token_endpoint: {{}}, compression: {{}}"), "routes[0].compression: the gateway answers"),
-        (&format!("{MATCH}, token_endpoint: {{}}, retries: {{ max: 2 }}"), "routes[0].retries"),
+        (&format!("{MATCH}, token_endpoint: {{}}, retries: {{ on: [503] }}"), "routes[0].retries"),
         (&format!("{MATCH}, token_endpoint: {{}}, body_max: 1MiB"), "routes[0].body_max"),
         (&format!("{MATCH}, token_endpoint: {{}}, mirror: {{ upstream: shop }}"), "routes[0].mirror"),
         (&format!("{MATCH}, token_endpoint: {{}}, split: [ {{ upstream: shop, percent: 1 }} ]"), "routes[0].split"),
