@@ -21,12 +21,13 @@ const SETTINGS: &str = r#"
 [dictionaries]
 names = { values = ["demo", "default"] }
 teams = { values = ["@team@"] }
-applications = { values = ["@team@_demo"] }
+applications = { values = ["default", "@team@_demo"] }
 
 [parameters]
 "path.name" = { dictionary = "names", probability = 0.5 }
 "body.consumer" = { dictionary = "names", probability = 0.8 }
-"body.application" = { dictionary = "names", probability = 0.8 }
+"body.application" = { dictionary = "applications", probability = 0.8 }
+"query.application" = { dictionary = "applications", probability = 0.5 }
 "body.issuer" = { dictionary = "names", probability = 0.8 }
 "body.plan" = { dictionary = "names", probability = 0.8 }
 "body.tenant" = { dictionary = "names", probability = 0.8 }
@@ -50,9 +51,6 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
 [[operations]]
 include-operation-id = ["createMyKey", "createMyApplication", "listMyKeys", "listMyApplications", "listMyRequests", "getMyUsage"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
-parameters."body.application" = { dictionary = "applications", probability = 0.8 }
-parameters."query.application" = { dictionary = "applications", probability = 0.8 }
-parameters."path.id" = { dictionary = "applications", probability = 0.5 }
 
 # A scanner's report counts with its signature alone, and that the fuzzer cannot make.
 [[operations]]

@@ -99,6 +99,57 @@ impl CreateKey {
     }
 }
 
+/// What a person's program asks for a key with: a plan, and whether it waits, are the API's owner's to say.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateMyKey {
+    /// What its owner calls it.
+    #[validate(length(min = 1, max = 80, message = "must have 1 to 80 characters"), custom(function = printable))]
+    #[schema(value_type = form::Label)]
+    name: String,
+    /// The id or the name of an application of a team of yours.
+    #[validate(length(min = 1, max = 80, message = "must be the id or the name of an application"))]
+    #[schema(value_type = form::Reference)]
+    application: String,
+    /// Scopes among those of the application: all of them when absent, none when empty.
+    #[validate(custom(function = scope_list))]
+    #[schema(value_type = Option<form::Scopes>)]
+    scopes: Option<Vec<String>>,
+    /// Names of the routes that it may be used on: all when absent, none when empty.
+    #[validate(custom(function = route_list))]
+    #[schema(value_type = Option<form::Routes>)]
+    routes: Option<Vec<String>>,
+    /// Methods that it may be used with: all when absent, none when empty.
+    #[validate(custom(function = method_list))]
+    #[schema(value_type = Option<form::Methods>)]
+    methods: Option<Vec<String>>,
+    /// Addresses and ranges (CIDR) that it may come from: all when absent, none when empty.
+    #[validate(custom(function = address_list))]
+    #[schema(value_type = Option<form::Networks>)]
+    addresses: Option<Vec<String>>,
+    /// Client certificates, as for operators.
+    #[validate(custom(function = certificate_list))]
+    #[schema(value_type = Option<form::Thumbprints>)]
+    certificates: Option<Vec<String>>,
+    /// Seconds until it ends; a year when absent.
+    #[validate(range(min = 60, max = 63_072_000, message = "must be 60 (a minute) to 63072000 (two years) seconds"))]
+    #[serde(default, deserialize_with = "whole")]
+    #[schema(minimum = 60, maximum = 63_072_000)]
+    expires_in: Option<u32>,
+    /// For which traffic.
+    #[serde(default)]
+    #[schema(value_type = form::Traffic)]
+    environment: Environment,
+}
+
+impl From<CreateMyKey> for CreateKey {
+    fn from(wish: CreateMyKey) -> Self {
+        let CreateMyKey { name, application, scopes, routes, methods, addresses, certificates, expires_in, environment } = wish;
+        let (application, plan, pending) = (Some(application), None, false);
+        Self { name, application, scopes, plan, routes, methods, addresses, certificates, expires_in, environment, pending }
+    }
+}
+
 /// What of a key is changed (RFC 7396): what is absent stays, what is null goes back to what the application has.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

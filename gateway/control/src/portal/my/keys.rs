@@ -20,7 +20,7 @@ use crate::{
             IssuedBefore, IssuedKey, Key, Order, Ordered, RevokedKey, ShownKey, created, created_before, draw,
             life::{Nothing, OVERLAP_DEFAULT_SECONDS, RevokeKey, changed, object, optional_body, revoked},
             shown,
-            wish::{self, CreateKey, RollKey},
+            wish::{self, CreateKey, CreateMyKey, RollKey},
             with_secret,
         },
         page_request, read, store_refusal,
@@ -35,8 +35,6 @@ use crate::{
 
 /// A year: what a key lives when nothing is said.
 const EXPIRES_IN_DEFAULT_SECONDS: u32 = 365 * 24 * 60 * 60;
-/// Two years: the longest that the pages offer.
-const EXPIRES_IN_MAX_SECONDS: u32 = 2 * EXPIRES_IN_DEFAULT_SECONDS;
 
 /// `GET /v1/my/keys`: newest first.
 pub(super) async fn list(State(state): State<ControlState>, visitor: SignedIn, uri: Uri) -> Result<Reply, Refusal> {
@@ -65,17 +63,20 @@ pub(super) async fn create(
     State(state): State<ControlState>,
     visitor: SignedIn,
     headers: HeaderMap,
-    JsonBody(body): JsonBody<CreateKey>,
+    JsonBody(body): JsonBody<CreateMyKey>,
 ) -> Result<Reply, Refusal> {
+    let body = CreateKey::from(body);
     let call = wish::call(&headers, &visitor.actor(), &body)?;
-    let named = body.application.as_deref().ok_or_else(|| Refusal::field("/application", "required", "is required"))?;
+    let named = body.application.as_deref().unwrap_or_default();
     let application = applications::found(&state, &visitor, named, Right::Keys).await.map_err(|refusal| {
         if refusal.kind() == ProblemKind::ResourceNotFound {
             return Refusal::field("/application", "unknown", "is not the id or the name of an application of yours");
         }
         refusal
     })?;
-    allowed(&body, &application.scopes)?;
+    if body.scopes.iter().flatten().any(|scope| !application.scopes.contains(scope)) {
+        return Err(Refusal::field("/scopes", "enum", "must be scopes of the application"));
+    }
     let primary = primary(&state)?;
     let restrictions = body.restrictions();
     wish::known_routes(&primary, restrictions.routes.as_deref().unwrap_or_default()).await?;
@@ -97,23 +98,6 @@ pub(super) async fn create(
         Ok(Ordered::Before(before)) => Ok(created_before(*before)),
         Err(error) => Err(store_refusal(&error)),
     }
-}
-
-/// What a team decides for itself; the rest is the API's owner's.
-fn allowed(body: &CreateKey, scopes: &[String]) -> Result<(), Refusal> {
-    if body.plan.is_some() {
-        return Err(Refusal::field("/plan", "forbidden", "is chosen by the API's owner"));
-    }
-    if body.pending {
-        return Err(Refusal::field("/pending", "forbidden", "is for keys that an operator makes"));
-    }
-    if body.expires_in.is_some_and(|seconds| seconds > EXPIRES_IN_MAX_SECONDS) {
-        return Err(Refusal::field("/expires_in", "maximum", "must be at most 63072000 seconds (two years)"));
-    }
-    if body.scopes.iter().flatten().any(|scope| !scopes.contains(scope)) {
-        return Err(Refusal::field("/scopes", "enum", "must be scopes of the application"));
-    }
-    Ok(())
 }
 
 /// `GET /v1/my/keys/{id}`.
@@ -209,12 +193,9 @@ pub(super) fn list_doc() -> Doc {
 pub(super) fn create_doc() -> Doc {
     let call = form::call_key(wish::CALL_KEY_MAX);
     Doc::new("createMyKey", "Issues a key")
-        .about(
-            "The answer is the only one that ever holds the secret. `application` is required; `plan` and `pending` are the API's owner's to say; scopes are \
-             among the application's; a key lives for two years at most.",
-        )
+        .about("The answer is the only one that ever holds the secret.")
         .header("idempotency-key", call.into(), "Names this call: sent again with the same body, it makes no second key.")
-        .body::<CreateKey>()
+        .body::<CreateMyKey>()
         .answers::<IssuedKey>(201, "It is issued.")
         .field(201, "location", form::text("Where it stands.").into())
         .answers::<IssuedBefore>(200, "An earlier call with this Idempotency-Key has issued it.")

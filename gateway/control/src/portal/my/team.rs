@@ -222,7 +222,12 @@ struct Membership {
 }
 
 pub(super) fn show_doc() -> Doc {
-    of_team(Doc::new("getMyTeam", "Shows a team and its members")).answers::<Team>(200, "The team.")
+    of_team(Doc::new("getMyTeam", "Shows a team and its members")).answers::<Team>(200, "The team.").leads_to(
+        200,
+        "changeMember",
+        "account",
+        "members/0/id",
+    )
 }
 
 pub(super) fn invite_doc() -> Doc {
