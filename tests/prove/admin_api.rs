@@ -29,9 +29,10 @@ const APPLY: &str = "applyDocument";
 const PASSWORD: &str = "the+ferry+leaves+at+noon";
 /// How many people ask for an account before anything is asked.
 const PEOPLE: usize = 8;
-/// Paths that take a person's own token; and the one that could end it, which goes alone.
+/// Paths that take a person's own token; and those that could end it, or take the application that keys are made for, which go alone.
 const OWN: &str = "^/v1/my";
 const OWN_TOKEN: &str = "revokeMyToken";
+const OWN_APPLICATION: &str = "deleteMyApplication";
 /// Nobody but the holder of a reporter's key gets in here.
 const SIGNED: &str = "reportLeaks";
 
@@ -50,6 +51,9 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let person = Person::with_token(&dev).await?;
     let mut document = published(&dev).await?;
     leave_out_call_key(&mut document)?;
+    let key = document.pointer_mut("/paths/~1v1~1my~1keys/post/requestBody/content/application~1json").context("no body of a key is described")?;
+    // Names of applications are not to be guessed.
+    *key = json!({ "schema": key.get("schema"), "example": { "name": "lawful", "application": format!("{}_demo", person.team) } });
     spoil(context, &mut document)?;
     let described = operations(&document);
     ensure!(described.len() > 40, "the document describes only {} operations", described.len());
@@ -58,10 +62,12 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let mut all = Report::default();
     // One operation leads nowhere, so there are no chains of it.
     let alone = "examples,coverage,fuzzing";
-    let runs: [(Whose, &[&str]); 4] = [
-        (Whose::Operator, &["--exclude-operation-id", APPLY, "--exclude-path-regex", OWN]),
-        (Whose::Person, &["--include-path-regex", OWN, "--exclude-operation-id", OWN_TOKEN]),
+    let runs: [(Whose, &[&str]); 5] = [
+        // Before the operator: among the accounts that it switches off is this one.
+        (Whose::Person, &["--include-path-regex", OWN, "--exclude-operation-id", OWN_TOKEN, "--exclude-operation-id", OWN_APPLICATION]),
+        (Whose::Person, &["--include-operation-id", OWN_APPLICATION, "--include-operation-id", "createMyApplication"]),
         (Whose::Person, &["--include-operation-id", OWN_TOKEN, "--phases", alone]),
+        (Whose::Operator, &["--exclude-operation-id", APPLY, "--exclude-path-regex", OWN]),
         (Whose::Operator, &["--include-operation-id", APPLY, "--phases", alone]),
     ];
     for (whose, chosen) in runs {

@@ -13,7 +13,7 @@ use super::report::Report;
 /// Which versions; a change of this text makes another environment.
 const REQUIREMENTS: &str = include_str!("requirements.txt");
 
-/// What the fuzzer is told. `@token@` is the operator's, or a person's own, and `@team@` that person's.
+/// What the fuzzer is told. `@token@` is the operator's, or a person's own; `@team@`, `@account@` and `@keys@` are that person's.
 ///
 /// Names of what is there are mixed into what it makes up, so that it gets further than to a 404.
 /// A 422 for a lawful body is no fault where the body names what must exist, as a plan, or where a cursor has to be one of ours.
@@ -21,6 +21,8 @@ const SETTINGS: &str = r#"
 [dictionaries]
 names = { values = ["demo", "default"] }
 teams = { values = ["@team@"] }
+accounts = { values = ["@account@"] }
+ids = { values = ["@keys@"] }
 applications = { values = ["default", "@team@_demo"] }
 
 [parameters]
@@ -32,6 +34,8 @@ applications = { values = ["default", "@team@_demo"] }
 "body.plan" = { dictionary = "names", probability = 0.8 }
 "body.tenant" = { dictionary = "names", probability = 0.8 }
 "path.team" = { dictionary = "teams", probability = 0.9 }
+"path.account" = { dictionary = "accounts", probability = 0.5 }
+"path.id" = { dictionary = "ids", probability = 0.4 }
 "body.team" = { dictionary = "teams", probability = 0.8 }
 
 [headers]
@@ -132,7 +136,8 @@ impl Fuzzer {
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join("openapi.json"), document.to_string())?;
         for (whose, token) in [(Whose::Operator, &ready.operator_token), (Whose::Person, &person.token)] {
-            std::fs::write(folder.join(whose.settings()), SETTINGS.replace("@token@", token).replace("@team@", &person.team))?;
+            let settings = SETTINGS.replace("@token@", token).replace("@team@", &person.team).replace("@account@", &person.account);
+            std::fs::write(folder.join(whose.settings()), settings.replace("@keys@", &person.keys.join("\", \"")))?;
         }
         Ok(Self { program: install()?, folder, ca: ready.ca.clone(), control: dev.writer()?.control.clone(), seed })
     }
