@@ -267,6 +267,8 @@ pub async fn set_password(primary: &Primary, id: AccountId, password: &str, pepp
         return Err(not_found(id));
     }
     session::end_all_on(&mut tx, id).await?;
+    // Whoever knew the old one may have made one.
+    token::revoke_all_on(&mut tx, id).await?;
     reset::withdraw_on(&mut tx, id).await?;
     tx.commit().await.map_err(StoreError::at_commit)
 }

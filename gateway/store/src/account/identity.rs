@@ -4,7 +4,7 @@ use model::{id::AccountId, time::UtcMicros};
 use sqlx::{PgConnection, query_file, query_file_as, query_file_scalar};
 use uuid::Uuid;
 
-use super::{AccountInfo, Row, lock_active, session};
+use super::{AccountInfo, Row, lock_active, session, token};
 use crate::{error::StoreError, pool::Primary, wire};
 
 /// Somebody, as their provider has them.
@@ -71,6 +71,7 @@ pub async fn withdraw(primary: &Primary, identity: Identity<'_>) -> Result<Optio
     let Some(id) = find(&mut tx, identity).await? else { return Ok(None) };
     query_file!("queries/account/withdraw_role.sql", id.uuid()).execute(&mut *tx).await?;
     session::end_all_on(&mut tx, id).await?;
+    token::revoke_all_on(&mut tx, id).await?;
     tx.commit().await.map_err(StoreError::at_commit)?;
     Ok(Some(id))
 }

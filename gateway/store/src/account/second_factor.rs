@@ -7,7 +7,7 @@ use std::fmt;
 use model::id::AccountId;
 use sqlx::{PgConnection, query_file, query_file_scalar};
 
-use super::{AccountInfo, lock, lock_active, reset, session, unchanged};
+use super::{AccountInfo, lock, lock_active, reset, session, token, unchanged};
 use crate::{
     actor::Actor,
     error::StoreError,
@@ -95,6 +95,8 @@ pub async fn enable(primary: &Primary, account: AccountId, new: NewSecondFactor<
     }
     query_file!("queries/account_recovery_code/insert.sql", account.uuid(), &digests).execute(&mut *tx).await?;
     session::end_all_on(&mut tx, account).await?;
+    // What the password alone has made is worth no more than the password alone.
+    token::revoke_all_on(&mut tx, account).await?;
     tx.commit().await.map_err(StoreError::at_commit)
 }
 
@@ -111,6 +113,8 @@ pub async fn disable(primary: &Primary, account: AccountId, shown: Shown<'_>) ->
     }
     query_file!("queries/account_second_factor/delete.sql", account.uuid()).execute(&mut *tx).await?;
     session::end_all_on(&mut tx, account).await?;
+    // Whoever holds an old link must not come in by it now that nothing else stands in the way.
+    reset::withdraw_on(&mut tx, account).await?;
     tx.commit().await.map_err(StoreError::at_commit)?;
     Ok(true)
 }
@@ -130,6 +134,7 @@ pub async fn reset(primary: &Primary, (account, role): (AccountId, Option<&str>)
         return Err(StoreError::conflict("second_factor_none", format!("account `{account}` has no second factor")));
     }
     session::end_all_on(&mut tx, account).await?;
+    token::revoke_all_on(&mut tx, account).await?;
     // Whoever holds an old link must not come in by it now that nothing else stands in the way.
     reset::withdraw_on(&mut tx, account).await?;
     tx.commit().await.map_err(StoreError::at_commit)?;

@@ -78,6 +78,18 @@ async fn a_person_who_is_shut_out_has_no_token_any_more_and_gets_none() {
 }
 
 #[tokio::test]
+async fn another_password_ends_what_the_old_one_may_have_made() {
+    let database = Database::with_portal().await;
+    let (ann, bob) = (database.member("ann").await, database.member("bob").await);
+    let (of_ann, of_bob) = (database.token(&ann, 1, 30).await.unwrap(), database.token(&bob, 2, 30).await.unwrap());
+
+    account::set_password(&database.primary, ann.id, super::PASSWORD, 3).await.unwrap();
+    assert!(token::find(&database.primary, &of_ann).await.unwrap().is_none());
+    assert!(token::find(&database.primary, &of_bob).await.unwrap().is_some(), "nobody else's");
+    database.token(&ann, 3, 30).await.unwrap();
+}
+
+#[tokio::test]
 async fn their_number_holds_under_a_race_and_those_that_ended_do_not_count() {
     let database = Database::with_portal().await;
     let ann = database.member("ann").await;
