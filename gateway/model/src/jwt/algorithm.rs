@@ -118,6 +118,12 @@ impl Algorithms {
         Ok(Self(list.iter().fold(0, |bits, algorithm| bits | algorithm.bit())))
     }
 
+    /// Those of a list that have no secret. A set without any takes no token.
+    pub fn public(list: &[Algorithm]) -> Self {
+        let public = list.iter().filter(|algorithm| algorithm.family() != Family::Secret);
+        Self(public.fold(0, |bits, algorithm| bits | algorithm.bit()))
+    }
+
     /// Whether the algorithm is one of them.
     pub const fn contains(self, algorithm: Algorithm) -> bool {
         self.0 & algorithm.bit() != 0

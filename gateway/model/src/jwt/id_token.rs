@@ -107,13 +107,8 @@ impl IdTokenRules {
     }
 
     /// What ID tokens may be signed with.
-    ///
-    /// # Panics
-    /// Never: the list is not empty, and no algorithm of it has a secret.
     pub fn algorithms() -> Algorithms {
-        // None of them has a secret.
-        #[expect(clippy::expect_used, reason = "a list of public-key algorithms alone is a set of them")]
-        Algorithms::new(&ALGORITHMS).expect("a list of public-key algorithms")
+        Algorithms::public(&ALGORITHMS)
     }
 
     /// Holds a token against the rules, for the sign-in that this nonce was drawn for.
