@@ -97,7 +97,7 @@ impl Introspector {
         locked(&self.shared.asked).clone()
     }
 
-    /// How many connections there were at once, at the most.
+    /// How many questions were open at once, at the most: asked, and not answered yet.
     pub fn at_once_most(&self) -> usize {
         self.shared.at_once_most.load(Ordering::Acquire)
     }
@@ -112,7 +112,8 @@ impl Introspector {
     }
 }
 
-/// Counts a connection for as long as it lives.
+/// Counts a question from its connection until the first byte of its answer. Whoever has an answer may ask the next question at once, so that
+/// counting to the connection's end would count one question too many now and then.
 struct Counted<'s>(&'s Shared);
 
 impl Drop for Counted<'_> {
@@ -123,7 +124,7 @@ impl Drop for Counted<'_> {
 
 /// Serves one request on a connection.
 async fn serve(stream: TcpStream, tls: &TlsAcceptor, shared: &Shared) -> Result<()> {
-    let _counted = Counted(shared);
+    let counted = Counted(shared);
     let now = shared.at_once.fetch_add(1, Ordering::AcqRel) + 1;
     shared.at_once_most.fetch_max(now, Ordering::AcqRel);
     let mut stream = tls.accept(stream).await?;
@@ -146,5 +147,12 @@ async fn serve(stream: TcpStream, tls: &TlsAcceptor, shared: &Shared) -> Result<
     // Who follows a redirect gets the answer.
     let manner = if head.starts_with("GET /elsewhere ") || head.starts_with("POST /elsewhere ") { Manner::Well } else { *locked(&shared.manner) };
     locked(&shared.asked).push(Question { head, body, token });
+    let manner = if let Manner::Slow(pause) = manner {
+        tokio::time::sleep_until(tokio::time::Instant::now() + pause).await;
+        Manner::Well
+    } else {
+        manner
+    };
+    drop(counted);
     say(&mut stream, manner, &text, "{}").await
 }
