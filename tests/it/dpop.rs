@@ -6,9 +6,11 @@ use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
 use harness::client::Version;
 use harness::issuer::Signer;
+use harness::wait;
 use reqwest::Response;
 use serde_json::{Value, json};
 
+use crate::site::SOON;
 use crate::tokens::{Place, one_more, verdict};
 
 const ALGORITHMS: &str = "algs=\"ES256 ES384 EdDSA PS256 RS256\"";
@@ -97,6 +99,7 @@ async fn a_token_that_is_bound_to_a_key_is_worth_nothing_without_a_proof_for_eac
     taken(&place, &client).await;
     proofs_that_do_not_hold(&client).await;
     stolen(&place, &client, &thief).await;
+    refreshed(&place, &client).await;
     forwarded(&place, &client).await;
     required(&place, &client).await;
     place.stop().await;
@@ -206,6 +209,21 @@ async fn stolen(place: &Place, client: &Client<'_>, thief: &Client<'_>) {
     let proof = client.proof("/token/x", &token, &json!({}));
     assert_eq!(place.ask("/token/x", &[("authorization", &format!("Bearer {token}")), ("dpop", &proof)]).await.status(), 401);
     assert_eq!(client.ask("/token/x", &token, &[&proof]).await.status(), 200);
+}
+
+/// The proof of the request that finds a stale response is spent; what is asked behind it goes by the caller.
+async fn refreshed(place: &Place, client: &Client<'_>) {
+    let token = client.token(&json!({}));
+    let replayed = place.refused("dpop-replayed").await;
+    let fetched = || place.service.seen().iter().filter(|seen| seen.line().contains("/cached/aging")).count();
+    for status in ["causeway; fwd=uri-miss", "causeway; hit"] {
+        let answer = client.ask("/cached/aging", &token, &[&client.proof("/cached/aging", &token, &json!({}))]).await;
+        assert_eq!(answer.status(), 200);
+        let said = answer.headers()["cache-status"].to_str().unwrap();
+        assert!(said.starts_with(status), "{said}");
+    }
+    wait::until("the refresh", SOON, async || fetched() == 2).await.unwrap();
+    assert_eq!(place.refused("dpop-replayed").await, replayed, "nobody has shown a proof twice");
 }
 
 async fn forwarded(place: &Place, client: &Client<'_>) {

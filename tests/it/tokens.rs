@@ -96,7 +96,14 @@ impl Place {
         listener.set_nonblocking(true).unwrap();
         let service = Service::start(tokio::net::TcpListener::from_std(listener).unwrap(), |seen| {
             let cached = "HTTP/1.1 200 OK\r\ncache-control: public, max-age=60\r\ncontent-length: 1\r\n\r\n";
-            if seen.line().contains("/cached") { crate::service::raw(&format!("{cached}{}", seen.turn % 10)) } else { ok("served") }
+            // Sent with an age beyond its lifetime, it is stale from the beginning.
+            let aging =
+                "HTTP/1.1 200 OK\r\ncache-control: public, max-age=10, stale-while-revalidate=1000\r\nage: 20\r\ncontent-length: 5\r\n\r\naging";
+            match seen.line() {
+                line if line.contains("/cached/aging") => crate::service::raw(aging),
+                line if line.contains("/cached") => crate::service::raw(&format!("{cached}{}", seen.turn % 10)),
+                _ => ok("served"),
+            }
         });
         let place = Self { station, node, service, issuer, signer, port };
         place.apply(&json!({})).await;

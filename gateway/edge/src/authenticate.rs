@@ -1,10 +1,11 @@
-//! Finds out who calls; the only constructor of [`Authenticated`].
+//! Finds out who calls; the only place that makes an [`Authenticated`].
 //!
 //! An API key is looked up, a token is verified ([`token`]); what kinds a request carries decides which of the route's ways it goes.
 
 mod binding;
 mod certificate;
 mod credential;
+mod follow;
 mod foreign;
 mod key;
 mod principal;
@@ -22,6 +23,7 @@ use model::{
 use self::{certificate::Here, credential::Credentials, key::Offered};
 pub use self::{
     certificate::{Certified, not_asked},
+    follow::{follow, is_taken},
     principal::{KeyProof, Principal, Proof, Token, again, is_still_valid},
     replay::Replays,
     verdict::Verdicts,

@@ -1,7 +1,8 @@
 //! Asks the service again behind a response that was given stale (RFC 5861 section 3).
 //!
-//! It is a request of its own: with its own record, under the caller's credential, which is verified again. It is not charged
-//! to the caller's limits, because the request that caused it was.
+//! It is a request of its own: with its own record, for the caller whom the request that caused it was verified to come from, if that still
+//! holds. Their head proves nothing a second time: a proof of possession in it is spent. It is not charged to the caller's limits, because
+//! the request that caused it was.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use model::problem::Denial;
 use super::ticket::Ticket;
 use crate::{
     accept,
-    authenticate::{self, Offer},
+    authenticate::{self, Principal},
     authorize::{self, Use},
     filter,
     head::Head,
@@ -23,26 +24,25 @@ use crate::{
 };
 
 /// Starts it; at most one for each key, because the ticket leads the key's flight. Failures leave the stored response.
-pub(super) fn spawn(core: &Arc<Core>, peer: &Arc<Peer>, head: &Head, ticket: Ticket) {
-    let (core, peer, mut head) = (Arc::clone(core), Arc::clone(peer), head.clone());
+pub(super) fn spawn(core: &Arc<Core>, peer: &Arc<Peer>, head: &Head, caller: Option<&Principal>, ticket: Ticket) {
+    let (core, peer, mut head, caller) = (Arc::clone(core), Arc::clone(peer), head.clone(), caller.cloned());
     // A HEAD may find a stale response, too; what is kept is what GET brings.
     head.parts.method = http::Method::GET;
     accept::spawn(async move {
-        if let Err(denial) = run(&core, &peer, head, ticket).await {
+        if let Err(denial) = run(&core, &peer, head, caller, ticket).await {
             tracing::debug!(problem.kind = denial.kind.code(), "a stored response could not be refreshed");
         }
     });
 }
 
-async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, ticket: Ticket) -> Result<(), Denial> {
+async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, caller: Option<Principal>, ticket: Ticket) -> Result<(), Denial> {
     let Some(snapshot) = core.snapshot() else { return Ok(()) };
     let now = core.edge.clock.now();
     let mut trail = Trail::start(core, peer, &head.parts, snapshot.revisions, now)?;
     let outcome = async {
         let matched = route::find(&snapshot, &head)?;
         trail.matched(&matched)?;
-        let mut seen = None;
-        let authenticated = authenticate::verify(matched, Offer { head: &head, shown: &peer.shown }, &core.edge, now, &mut seen).await?;
+        let authenticated = authenticate::follow(matched, caller.as_ref(), head.is_read(), &core.edge, now)?;
         trail.principal(authenticated.principal());
         let usage = Use { method: head.method().as_str(), address: trail.client_address(), shown: &peer.shown, now };
         let admitted = limit::readmit(authorize::check(authenticated, usage)?);

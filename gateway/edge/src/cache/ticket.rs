@@ -101,7 +101,7 @@ pub async fn enter(
                         ticket.lead = Some(lead);
                         ticket.stored = Some(Arc::clone(&stored));
                         let asked = ticket.asked.clone();
-                        refresh::spawn(core, trail.peer(), head, ticket);
+                        refresh::spawn(core, trail.peer(), head, admitted.permit().principal(), ticket);
                         return Ok(Entry::Answer(hit(cache, &stored, &asked, now, "; detail=stale-while-revalidate", trail)));
                     }
                     let detail = if is_fresh { "" } else { "; detail=stale-while-revalidate" };

@@ -12,13 +12,8 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use model::{
-    identity::ImportedKeysDoc,
     snapshot::Snapshot,
-    structure::{
-        Route,
-        identity::{Auth, Kinds, TokenRule},
-        websocket::WebSocketRules,
-    },
+    structure::{Route, websocket::WebSocketRules},
     time::Now,
 };
 use parking_lot::Mutex;
@@ -26,7 +21,7 @@ use tokio::sync::Notify;
 
 use super::{pipe::Turn, tally::End};
 use crate::{
-    authenticate::{self, Certified, KeyProof, Principal, Token},
+    authenticate::{self, Principal},
     authorize::{self, Use},
     certificate::Shown,
     runtime::{Core, Edge},
@@ -179,29 +174,6 @@ fn by_name(snapshot: &Snapshot) -> HashMap<&str, &Arc<Route>> {
     snapshot.structure.routes.iter().map(|route| (&*route.name, route)).collect()
 }
 
-/// Whether the route still takes what the caller came with: the same kinds of credentials, a key of another system only where such are taken,
-/// a token by the same rules, and a certificate of the same authority. A token whose issuer or audience has changed would have to be verified again, and it is not kept.
-fn is_taken(route: &Route, principal: &Principal) -> bool {
-    let (key, token, certified) = (principal.key(), principal.token(), principal.certified());
-    if route.imported_keys == ImportedKeysDoc::Refuse && key.is_some_and(KeyProof::is_foreign) {
-        return false;
-    }
-    if matches!(route.auth, Auth::ApiKey) {
-        return key.is_some() && token.is_none() && certified.is_none();
-    }
-    let kinds = Kinds { key: key.is_some(), token: token.is_some(), certificate: certified.is_some() };
-    let Some(way) = route.auth.way(kinds) else { return false };
-    let is_same = |token: &Token, rule: &TokenRule| {
-        let (before, after) = (&token.issuer, &rule.issuer);
-        let is_issuers = before.name == after.name && before.holder == after.holder && before.keys.is_same(&after.keys);
-        let is_bound_alike = before.certificate_bound == after.certificate_bound && before.dpop == after.dpop;
-        is_issuers && is_bound_alike && token.rules == rule.rules
-    };
-    let is_token_taken = token.is_none_or(|token| way.token_rules().into_iter().flatten().any(|rule| is_same(token, rule)));
-    let is_vouched_for = |certified: &Certified| way.authorities().into_iter().flatten().any(|known| known.name() == certified.authority.name());
-    is_token_taken && certified.is_none_or(|certified| is_vouched_for(certified))
-}
-
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
@@ -252,7 +224,7 @@ impl Seat {
             _ if route.auth.is_none() => None,
             None => Some(End::Withdrawn),
             Some(principal) => {
-                if !is_taken(route, principal) {
+                if !authenticate::is_taken(route, principal) {
                     return Some(End::Withdrawn);
                 }
                 let Some((principal, expires_at)) = authenticate::again(snapshot, principal, &route.tenant, now) else {
@@ -274,6 +246,3 @@ impl Seat {
         (!is_open).then_some(End::Stale)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use model::{
     authority::{Application, Consumer},
     change::{Environment, KeyRow, KeyState, SecretRow},
@@ -81,7 +83,7 @@ fn principal(proof: Proof, also: Option<Proof>) -> Principal {
 }
 
 #[test]
-fn a_websocket_stays_only_where_it_could_have_been_opened_with_the_same_credentials() {
+fn a_caller_stays_only_where_they_could_have_come_with_the_same_credentials() {
     let (none, id) = (json!({}), json!({ "jwt": { "issuer": "id" } }));
     let by_token = principal(token(&route(&none, &id)), None);
     for (issuer, auth, expected) in [
