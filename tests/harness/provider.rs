@@ -68,6 +68,8 @@ pub enum Lie {
     Configuration,
     /// The mail address is not verified.
     Unverified,
+    /// It says nothing about itself, and does not hang up.
+    Silent,
 }
 
 /// Who is signed in at the provider.
@@ -98,6 +100,7 @@ struct Shared {
     codes: Mutex<HashMap<String, Grant>>,
     drawn: AtomicU64,
     redeemed: AtomicU64,
+    asked: AtomicU64,
 }
 
 /// What a code stands for.
@@ -132,6 +135,7 @@ impl Provider {
             codes: Mutex::default(),
             drawn: AtomicU64::new(0),
             redeemed: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
         });
         let served = Arc::clone(&shared);
         let tasks = accept_each(listener, move |stream| {
@@ -154,6 +158,11 @@ impl Provider {
     /// Somebody else sits there from now on.
     pub fn seat(&self, user: User) {
         *locked(&self.shared.user) = user;
+    }
+
+    /// How many requests there were, of everybody.
+    pub fn asked(&self) -> u64 {
+        self.shared.asked.load(Ordering::Acquire)
     }
 
     /// How many codes were redeemed.
@@ -200,8 +209,12 @@ fn fields(text: &str) -> HashMap<String, String> {
 async fn serve(stream: TcpStream, tls: &TlsAcceptor, shared: &Shared) -> Result<()> {
     let mut stream = tls.accept(stream).await?;
     let asked = Asked::read(&mut stream).await?;
+    shared.asked.fetch_add(1, Ordering::AcqRel);
     let lie = *locked(&shared.lie);
     let (path, query) = asked.target.split_once('?').unwrap_or((&asked.target, ""));
+    if lie == Lie::Silent {
+        return std::future::pending().await;
+    }
     let answer = match path {
         "/.well-known/openid-configuration" => whole(200, "", &configuration(shared, lie).to_string()),
         "/keys" => whole(200, "", &json!({ "keys": [shared.signer.jwk()?] }).to_string()),
@@ -303,7 +316,8 @@ fn signed(shared: &Shared, grant: &Grant, lie: Lie) -> Result<String> {
         | Lie::NoToken
         | Lie::MixUp
         | Lie::Configuration
-        | Lie::Unverified => json!({}),
+        | Lie::Unverified
+        | Lie::Silent => json!({}),
     };
     if let (Some(claims), Some(more)) = (claims.as_object_mut(), more.as_object()) {
         claims.extend(more.clone());

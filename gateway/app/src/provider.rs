@@ -17,7 +17,7 @@ use model::{
         rejection::Rejection,
     },
     secret::SecretText,
-    time::Now,
+    time::{BootNanos, Now},
 };
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 use serde::Deserialize;
@@ -34,12 +34,19 @@ pub const BACK: &str = "/portal/sign-in/provider/back";
 
 /// The whole of what the provider is asked for one sign-in.
 const WITHIN: Duration = Duration::from_secs(10);
+/// What it is asked for about itself, for whoever waits for that too: shorter, so that a failure is noted before the first of them gives up.
+const ASK_WITHIN: Duration = Duration::from_secs(6);
 /// The largest answer.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 /// The largest key set: as those of issuers.
 const KEY_SET_BYTES_MAX: usize = 256 << 10;
 /// Codes that are redeemed at once: each is a request to somebody else.
 const AT_ONCE: usize = 8;
+/// People who are led to the provider at once. Mostly that takes no time, but while the provider says nothing each of them holds a place
+/// that other visitors of the portal want.
+const BEGINNING_MAX: usize = 16;
+/// How long a provider that could not be asked is left alone.
+const FAULT_NANOS: u64 = 5 * 1_000_000_000;
 /// How long a configuration and keys are used before they are asked for again.
 const FRESH_NANOS: u64 = 3_600 * 1_000_000_000;
 /// Between two looks for a key that is not known.
@@ -58,7 +65,8 @@ struct Inner {
     roles: Vec<RoleConfig>,
     rules: IdTokenRules,
     outside: Outside,
-    known: Mutex<Option<Known>>,
+    known: Mutex<Kept>,
+    beginning: Semaphore,
     places: Semaphore,
 }
 
@@ -66,6 +74,14 @@ impl fmt::Debug for OidcProvider {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OidcProvider").field("issuer", &self.0.issuer).finish_non_exhaustive()
     }
+}
+
+/// What is kept of it.
+#[derive(Default)]
+struct Kept {
+    known: Option<Known>,
+    /// When it could not be asked last.
+    failed: Option<BootNanos>,
 }
 
 /// What the provider has said about itself.
@@ -124,6 +140,7 @@ impl OidcProvider {
             rules,
             outside,
             known: Mutex::default(),
+            beginning: Semaphore::new(BEGINNING_MAX),
             places: Semaphore::new(AT_ONCE),
         })))
     }
@@ -150,6 +167,7 @@ impl Provider for OidcProvider {
     fn begin(&self, begin: Begin) -> Begun {
         let inner = Arc::clone(&self.0);
         Box::pin(async move {
+            let Ok(_place) = inner.beginning.try_acquire() else { return Err(ProviderFault::Busy) };
             let known = within(inner.known(None)).await?;
             let mut url = known.endpoints.authorization.clone();
             url.query_pairs_mut()
@@ -231,18 +249,24 @@ impl Inner {
         // One at a time: whoever waits here finds what the one before was told.
         let mut kept = self.known.lock().await;
         let now = edge::clock::Clock.now();
-        if let Some(known) = kept.as_ref() {
+        if let Some(known) = &kept.known {
             let age = now.boot.nanos_since(known.asked.boot);
             let is_newer = lacking.is_none_or(|lacking| known.asked.boot.0 > lacking.boot.0);
             if (is_newer && age < FRESH_NANOS) || (lacking.is_some() && age < COOL_DOWN_NANOS) {
                 return Ok(known.clone());
             }
         }
-        let known = self.ask(now).await.map_err(|error| {
+        if kept.failed.is_some_and(|failed| now.boot.nanos_since(failed) < FAULT_NANOS) {
+            return Err(ProviderFault::Unreachable);
+        }
+        // Whoever goes away meanwhile leaves no failure behind.
+        let asked = tokio::time::timeout(ASK_WITHIN, self.ask(now)).await.unwrap_or_else(|_| Err(anyhow::anyhow!("it gave no answer in time")));
+        kept.failed = asked.is_err().then(|| edge::clock::Clock.now().boot);
+        let known = asked.map_err(|error| {
             tracing::warn!(error = %error, "the provider of sign-ins cannot be asked");
             ProviderFault::Unreachable
         })?;
-        *kept = Some(known.clone());
+        kept.known = Some(known.clone());
         Ok(known)
     }
 

@@ -225,3 +225,27 @@ async fn a_provider_that_is_somebody_else_or_not_there_is_told() {
     let answers = async || place.person().get(BEGIN).await.status == 303;
     wait::until("the provider", SOON, answers).await.unwrap();
 }
+
+/// Whoever wants to sign in by a provider that says nothing waits; whoever wants anything else of the portal does not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_says_nothing_keeps_nobody_else_waiting() {
+    let place = Place::start().await;
+    place.provider.lie(Lie::Silent);
+    let mut people: Vec<Person> = (0..80).map(|_| place.person()).collect();
+    let waiting = futures_util::future::join_all(people.iter_mut().map(|person| person.get(BEGIN)));
+    let others = async {
+        let asked = async || place.provider.asked() > 0;
+        wait::until("somebody to be led to the provider", SOON, asked).await.unwrap();
+        let mut statuses = Vec::new();
+        for _ in 0..20 {
+            statuses.push(place.person().get("/portal/sign-in").await.status);
+        }
+        statuses
+    };
+
+    let (waited, others) = tokio::join!(waiting, others);
+
+    assert_eq!(others, [200; 20]);
+    assert!(waited.iter().all(|page| page.status == 503), "{:?}", waited.iter().map(|page| page.status).collect::<Vec<_>>());
+    assert!(place.provider.asked() <= 3, "it was asked {} times, by 80 people", place.provider.asked());
+}
