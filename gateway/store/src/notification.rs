@@ -57,6 +57,8 @@ pub enum Kind {
     InvitationMade,
     /// Somebody has joined the team.
     MemberJoined,
+    /// The team has another webhook.
+    WebhookSet,
     /// Somebody wants an account.
     AccountWaits,
     /// An account was approved.
@@ -69,7 +71,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::KeyIssued,
         Self::KeyWaits,
         Self::KeyApproved,
@@ -80,6 +82,7 @@ impl Kind {
         Self::KeyEnded,
         Self::InvitationMade,
         Self::MemberJoined,
+        Self::WebhookSet,
         Self::AccountWaits,
         Self::AccountApproved,
         Self::AccountRefused,
@@ -99,6 +102,7 @@ impl Kind {
             Self::KeyEnded => "key.ended",
             Self::InvitationMade => "invitation.made",
             Self::MemberJoined => "member.joined",
+            Self::WebhookSet => "webhook.set",
             Self::AccountWaits => "account.waits",
             Self::AccountApproved => "account.approved",
             Self::AccountRefused => "account.refused",
@@ -117,7 +121,13 @@ impl Kind {
             Self::KeyIssued | Self::KeyWaits | Self::KeyApproved | Self::KeyRolled | Self::KeyRevoked => Some(Topic::Keys),
             Self::KeyEnds | Self::KeyEnded => Some(Topic::Ends),
             Self::MemberJoined => Some(Topic::Team),
-            Self::KeyLeaked | Self::InvitationMade | Self::AccountWaits | Self::AccountApproved | Self::AccountRefused | Self::Test => None,
+            Self::KeyLeaked
+            | Self::InvitationMade
+            | Self::WebhookSet
+            | Self::AccountWaits
+            | Self::AccountApproved
+            | Self::AccountRefused
+            | Self::Test => None,
         }
     }
 }
@@ -271,6 +281,12 @@ pub(crate) async fn invited(
 pub(crate) async fn joined(connection: &mut PgConnection, consumer: ConsumerId, account: &AccountInfo, role: &str) -> Result<(), StoreError> {
     let data = json!({ "member": { "id": account.id, "name": account.name }, "role": role, "team": { "id": consumer } });
     tell_team(connection, consumer, Kind::MemberJoined, &data).await
+}
+
+/// Tells the people of a team that it has another webhook: all that is told to the team goes there from now on, whoever set it.
+pub(crate) async fn webhook_set(connection: &mut PgConnection, consumer: ConsumerId, host: &str, actor: &Actor) -> Result<(), StoreError> {
+    let data = json!({ "webhook": { "host": host }, "team": { "id": consumer }, "by": by(&mut *connection, actor).await?.0 });
+    tell_team(connection, consumer, Kind::WebhookSet, &data).await
 }
 
 /// Tells operators that somebody wants an account.

@@ -75,6 +75,10 @@ fn told(kind: Kind, said: &Said<'_>) -> (String, String) {
             let who = said.name("/member/name");
             (format!("{who} has joined your team"), format!("{who} has joined your team as {}.", said.name("/role")))
         }
+        Kind::WebhookSet => {
+            let host = said.name("/webhook/host");
+            (format!("Your team's webhook leads to {host}"), format!("What is told to your team goes to a webhook at {host} from now on."))
+        }
         Kind::AccountWaits => {
             ("A request for an account waits".to_owned(), "Somebody asks for an account. There may be more requests than this one.".to_owned())
         }
@@ -99,6 +103,10 @@ fn leads(kind: Kind, said: &Said<'_>) -> (String, &'static str) {
             ("/portal/invitation".to_owned(), "The link that lets you in is not in this mail. Whoever invites you has it: ask them for it.")
         }
         Kind::MemberJoined | Kind::Test => ("/portal/account".to_owned(), "If nobody of you invited them, remove them."),
+        Kind::WebhookSet => {
+            let page = format!("/portal/teams/{}/notifications", said.name("/team/id"));
+            (page, "It stays when whoever set it leaves the team. If nobody of you did this, remove it and look at who belongs to the team.")
+        }
         Kind::AccountApproved => ("/portal/sign-in".to_owned(), ""),
         Kind::AccountRefused => ("/portal/".to_owned(), ""),
     }

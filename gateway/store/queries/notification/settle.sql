@@ -1,4 +1,4 @@
--- A claim that somedata else has taken over settles nothing any more.
+-- A claim that somebody else has taken over settles nothing any more.
 update notification
 set
     state = case when $3 = 'queued' and now() + make_interval(secs => $4::double precision) > give_up_at then 'failed' else $3 end,

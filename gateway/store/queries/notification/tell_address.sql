@@ -1,4 +1,4 @@
--- Mail to somedata who has not asked for it is bounded, for each address and for each team.
+-- Mail to somebody who has not asked for it is bounded, for each address and for each team.
 insert into notification (kind, channel, consumer_id, address, data)
 select $1, 'mail', $2::uuid, $3, $4
 where

@@ -91,6 +91,8 @@ async fn known(connection: &mut PgConnection, id: AccountId, role: &str) -> Resu
 
 async fn made(connection: &mut PgConnection, new: NewIdentity<'_>) -> Result<AccountInfo, StoreError> {
     let NewIdentity { identity: Identity { issuer, subject }, email, name, role } = new;
+    // The provider has verified the address; whoever waits for approval with it has not.
+    query_file!("queries/account/forget_pending.sql", email).execute(&mut *connection).await?;
     let row = query_file_as!(Row, "queries/account/insert_provided.sql", Uuid::now_v7(), email, name, role);
     let account = row.fetch_one(&mut *connection).await?.into_info()?;
     query_file!("queries/account_identity/insert.sql", issuer, subject, account.id.uuid()).execute(connection).await?;

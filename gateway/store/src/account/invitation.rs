@@ -7,7 +7,7 @@ use model::{
     time::UtcMicros,
 };
 use serde::Serialize;
-use sqlx::{PgConnection, query_file, query_file_as};
+use sqlx::{PgConnection, query_file, query_file_as, query_file_scalar};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -137,11 +137,20 @@ pub async fn of_team(reader: &impl Reader, consumer: ConsumerId) -> Result<Vec<I
 /// # Errors
 /// [`StoreError::NotFound`], also when it is to another team.
 pub async fn withdraw(primary: &Primary, consumer: ConsumerId, id: Uuid) -> Result<(), StoreError> {
-    let done = query_file!("queries/account_invitation/withdraw.sql", consumer.uuid(), id).execute(primary.pool()).await?;
-    if done.rows_affected() == 0 {
+    let withdrawn = query_file_scalar!("queries/account_invitation/withdraw.sql", consumer.uuid(), id).fetch_one(primary.pool()).await?;
+    if withdrawn == 0 {
         return Err(StoreError::not_found("invitation", id.to_string()));
     }
     Ok(())
+}
+
+/// What became of an invitation.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Who has accepted it.
+    pub account: AccountInfo,
+    /// The invitation, which is used up.
+    pub invitation: Uuid,
 }
 
 /// Uses an invitation up: a new account, or the one that is there, joins the team and gets the operator's role. An account that waits for
@@ -152,7 +161,7 @@ pub async fn withdraw(primary: &Primary, consumer: ConsumerId, id: Uuid) -> Resu
 /// [`StoreError::NotFound`] when it is unknown, used up or past; [`StoreError::Conflict`] with `account_email_unique` for somebody new
 /// whose address has an account, with `invitation_email` for somebody known who has another address, and with `account_state` for
 /// somebody known who is not active. After an error it can still be used.
-pub async fn accept(primary: &Primary, digest: &[u8; 32], at: UtcMicros, who: Accepting<'_>) -> Result<AccountInfo, StoreError> {
+pub async fn accept(primary: &Primary, digest: &[u8; 32], at: UtcMicros, who: Accepting<'_>) -> Result<Accepted, StoreError> {
     let mut tx = primary.pool().begin().await?;
     let taken = query_file!("queries/account_invitation/take.sql", digest.as_slice(), wire::instant(at)?).fetch_optional(&mut *tx).await?;
     // Not the digest: whoever reads the log learns nothing by it.
@@ -166,11 +175,13 @@ pub async fn accept(primary: &Primary, digest: &[u8; 32], at: UtcMicros, who: Ac
         Accepting::Known(id) => known(&mut tx, id, &taken.email, taken.role.as_deref()).await?,
     };
     if let Some((consumer, role)) = taken.consumer_id.zip(taken.team_role) {
-        team::join(&mut tx, ConsumerId::new(consumer), account.id, TeamRole::stored(&role)?).await?;
-        notification::joined(&mut tx, ConsumerId::new(consumer), &account, &role).await?;
+        let consumer = ConsumerId::new(consumer);
+        if team::join(&mut tx, consumer, account.id, TeamRole::stored(&role)?).await? {
+            notification::joined(&mut tx, consumer, &account, &role).await?;
+        }
     }
     tx.commit().await.map_err(StoreError::at_commit)?;
-    Ok(account)
+    Ok(Accepted { account, invitation: taken.id })
 }
 
 /// The account that accepts, with the role that the invitation gives.

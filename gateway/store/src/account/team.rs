@@ -155,8 +155,8 @@ async fn lock_for(primary: &Primary, consumer: ConsumerId, account: AccountId, t
     Ok(tx)
 }
 
-/// Makes somebody a member; who is one already stays what they are.
-pub(super) async fn join(connection: &mut PgConnection, consumer: ConsumerId, account: AccountId, role: TeamRole) -> Result<(), StoreError> {
-    query_file!("queries/team_member/insert.sql", consumer.uuid(), account.uuid(), role.as_str()).execute(connection).await?;
-    Ok(())
+/// Makes somebody a member; who is one already stays what they are, and then the answer is false.
+pub(super) async fn join(connection: &mut PgConnection, consumer: ConsumerId, account: AccountId, role: TeamRole) -> Result<bool, StoreError> {
+    let done = query_file!("queries/team_member/insert.sql", consumer.uuid(), account.uuid(), role.as_str()).execute(connection).await?;
+    Ok(done.rows_affected() == 1)
 }

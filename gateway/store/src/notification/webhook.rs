@@ -63,17 +63,19 @@ pub async fn find(reader: &impl Reader, consumer: ConsumerId) -> Result<Option<W
     Ok(Some(Webhook { host: row.host, sealed: row.sealed, pepper_version, is_on, created_at }))
 }
 
-/// Sets the webhook of a team, in place of the one before; what waits goes to the new one.
+/// Sets the webhook of a team, in place of the one before; what waits goes to the new one. The team's people are told by mail.
 ///
 /// # Errors
 /// [`StoreError::NotFound`] without such a consumer.
 pub async fn put(primary: &Primary, consumer: ConsumerId, host: &str, sealed: &[u8], pepper_version: u16, actor: &Actor) -> Result<(), StoreError> {
+    let mut tx = primary.pool().begin().await?;
     let put = query_file!("queries/team_webhook/put.sql", consumer.uuid(), host, sealed, i32::from(pepper_version), actor.to_string());
-    put.execute(primary.pool()).await.map_err(|error| {
+    put.execute(&mut *tx).await.map_err(|error| {
         let error = StoreError::from(error);
         if error.breaks("team_webhook_consumer_fk") { StoreError::not_found("consumer", consumer.to_string()) } else { error }
     })?;
-    Ok(())
+    super::webhook_set(&mut tx, consumer, host, actor).await?;
+    tx.commit().await.map_err(StoreError::at_commit)
 }
 
 /// Forgets the webhook of a team; doing it again changes nothing.

@@ -56,6 +56,8 @@ impl Place {
         let new = NewApplication { name: "shop", consumer, plan: None, scopes: &[], at_most: None };
         let application = application::create(&database.primary, new, &operator()).await.expect("made").item.id;
         webhook::put(&database.primary, consumer, "example.com", b"sealed", 1, &operator()).await.expect("set");
+        let told = database.texts("delete from notification returning kind || ' ' || channel").await;
+        assert_eq!(told, ["webhook.set mail"], "of a webhook people alone are told");
         Self { database, owner, consumer, application }
     }
 
@@ -248,6 +250,43 @@ async fn stranger_is_not_flooded_with_invitations() {
     let bob = Accepting::New { name: "Bob", password: PASSWORD, pepper_version: 3 };
     invitation::accept(primary, &[5; 32], NOW, bob).await.expect("accepted");
     assert!(place.told().await.contains(&"member.joined mail".to_owned()));
+}
+
+#[tokio::test]
+async fn invitation_that_changes_nothing_or_is_withdrawn_tells_nothing_more() {
+    let place = Place::new().await;
+    let primary = &place.database.primary;
+    let invite = async |number: u8, email| {
+        let (digest, team) = ([number; 32], Some((place.consumer, TeamRole::Viewer)));
+        let new = NewInvitation { digest: &digest, email, team, role: None, expires_at: LATER };
+        invitation::create(primary, new, &operator()).await.expect("invited").id
+    };
+    invite(1, "ann@example.com").await;
+    let withdrawn = invite(2, "bob@example.com").await;
+    invite(3, "eve@example.com").await;
+
+    invitation::accept(primary, &[1; 32], NOW, Accepting::Known(place.owner)).await.expect("accepted");
+    invitation::withdraw(primary, place.consumer, withdrawn).await.expect("withdrawn");
+
+    assert_eq!(place.told().await, ["invitation.made mail"; 3], "ann belonged to the team already");
+    let waiting = "select address from notification where state = 'queued' order by address";
+    assert_eq!(place.database.texts(waiting).await, ["ann@example.com", "eve@example.com"]);
+    let again = invitation::withdraw(primary, place.consumer, withdrawn).await;
+    assert!(matches!(&again, Err(StoreError::NotFound { what: "invitation", .. })), "{again:?}");
+}
+
+/// Without a mail server nobody takes mails away.
+#[tokio::test]
+async fn mails_that_nobody_sends_keep_no_webhook_from_being_called() {
+    let place = Place::new().await;
+    let waiting = "insert into notification (kind, channel, consumer_id, account_id, data) select 'key.issued', 'mail', consumer_id, account_id, '{}' \
+        from team_member, generate_series(1, 500)";
+    place.database.run(waiting).await;
+
+    place.key().await;
+
+    let told = place.database.texts("select kind || ' ' || channel from notification where data <> '{}'").await;
+    assert_eq!(told, ["key.issued webhook"], "the mails have no place, the webhook has");
 }
 
 #[tokio::test]

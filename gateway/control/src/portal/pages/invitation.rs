@@ -6,8 +6,7 @@ use http::HeaderMap;
 use model::key::fingerprint_plain;
 use store::{
     account::{
-        AccountInfo,
-        invitation::{self, Accepting},
+        invitation::{self, Accepted, Accepting},
         session::Proof,
     },
     error::StoreError,
@@ -28,6 +27,7 @@ use crate::{
     },
     refusal::Refusal,
     state::ControlState,
+    trail::Object,
 };
 
 #[derive(Debug, Template)]
@@ -76,7 +76,12 @@ pub(in crate::portal) async fn accept(
             }
         };
         match settled(done)? {
-            Ok(account) => return entered(&state, &headers, (&account, proof), "/portal/applications", "?done=joined").await,
+            Ok(Accepted { account, invitation }) => {
+                let mut response = entered(&state, &headers, (&account, proof), "/portal/applications", "?done=joined").await?;
+                // By the invitation the record of who made it is found, with the role that it gave.
+                response.extensions_mut().insert(Object(format!("account:{} invitation:{invitation}", account.id)));
+                return Ok(response);
+            }
             Err(mistake) => wrong = mistake,
         }
     }
@@ -89,9 +94,9 @@ async fn is_open(state: &ControlState, digest: &[u8; 32]) -> Result<bool, Refusa
     Ok(found.is_some_and(|found| state.now().wall < found.expires_at))
 }
 
-fn settled(done: Result<AccountInfo, StoreError>) -> Result<Result<AccountInfo, Wrong>, Refusal> {
+fn settled(done: Result<Accepted, StoreError>) -> Result<Result<Accepted, Wrong>, Refusal> {
     match done {
-        Ok(account) => Ok(Ok(account)),
+        Ok(accepted) => Ok(Ok(accepted)),
         Err(StoreError::NotFound { .. }) => Ok(Err(Wrong::one("code", "is no invitation, or one that was accepted, withdrawn, or is too old"))),
         Err(error) if is_conflict(&error, "account_email_unique") => {
             Ok(Err(Wrong::one("code", "is for a mail address that has an account: sign in first, then open the link again")))

@@ -41,7 +41,7 @@ async fn invite(database: &Database, new: NewInvitation<'_>) -> invitation::Invi
 }
 
 async fn accept(database: &Database, digest: &[u8; 32], who: Accepting<'_>) -> Result<account::AccountInfo, StoreError> {
-    invitation::accept(&database.primary, digest, NOW, who).await
+    invitation::accept(&database.primary, digest, NOW, who).await.map(|accepted| accepted.account)
 }
 
 fn is_gone<T: std::fmt::Debug>(result: &Result<T, StoreError>) -> bool {

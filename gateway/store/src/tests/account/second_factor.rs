@@ -6,7 +6,7 @@ use model::{id::AccountId, time::UtcMicros};
 use super::{PASSWORD, RACES, conflicts};
 use crate::{
     account::{
-        self,
+        self, NewAccount,
         identity::{self, Identity, NewIdentity},
         invitation::{self, Accepting, NewInvitation},
         reset,
@@ -184,7 +184,7 @@ async fn who_waits_for_two_weeks_or_stands_in_the_way_of_an_invitation_is_forgot
 
     database.waiting("new").await;
     let who = Accepting::New { name: "Owner", password: PASSWORD, pepper_version: 3 };
-    let accepted = invitation::accept(&database.primary, &[6; 32], second(1), who).await.expect("it is accepted");
+    let accepted = invitation::accept(&database.primary, &[6; 32], second(1), who).await.expect("it is accepted").account;
 
     assert!(matches!(account::get(&database.primary, old).await, Err(StoreError::NotFound { .. })));
     assert!(matches!(account::get(&database.primary, waits).await, Err(StoreError::NotFound { .. })));
@@ -200,7 +200,7 @@ async fn an_owner_who_is_shut_out_does_not_count_as_one() {
         NewInvitation { digest: &[6; 32], email: "bob@example.com", team: Some((team, TeamRole::Owner)), role: None, expires_at: second(60) };
     invitation::create(&database.primary, invited, &operator()).await.expect("made");
     let who = Accepting::New { name: "Bob", password: PASSWORD, pepper_version: 3 };
-    let bob = invitation::accept(&database.primary, &[6; 32], second(1), who).await.expect("it is accepted").id;
+    let bob = invitation::accept(&database.primary, &[6; 32], second(1), who).await.expect("it is accepted").account.id;
 
     account::disable(&database.primary, bob, &operator()).await.expect("shut out");
     let alone = team::remove(&database.primary, team, ann).await;
@@ -216,6 +216,9 @@ async fn an_identity_is_one_account_and_an_address_is_none() {
     database.member("ann").await;
     let identity = Identity { issuer: "https://login.example", subject: "1" };
     let new = |identity, email, role| NewIdentity { identity, email, name: "Ann", role };
+
+    let stranger = NewAccount { email: "one@example.com", name: "Eve", password: PASSWORD, pepper_version: 4, organization: "" };
+    account::ask(&database.primary, stranger).await.expect("it waits, with an address that is not theirs");
 
     let taken = identity::sign_in(&database.primary, new(identity, "ann@example.com", "viewer")).await;
     let made = identity::sign_in(&database.primary, new(identity, "one@example.com", "viewer")).await.expect("made");
