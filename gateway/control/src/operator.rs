@@ -70,9 +70,9 @@ pub(crate) struct RefusedLogin {
     pub(crate) token_id: Option<KeyId>,
 }
 
-/// Rows of valid tokens, for a moment.
+/// Rows of valid tokens of one kind, for a moment. Each kind has its own: whoever guesses at people's tokens takes nothing from operators.
 #[derive(Debug)]
-pub(crate) struct Operators {
+pub(crate) struct KnownTokens {
     cache: Mutex<HashMap<KeyId, Cached>>,
     /// Turns of tokens that were good a while ago.
     renewals: Semaphore,
@@ -90,7 +90,7 @@ struct Cached {
     operator: Operator,
 }
 
-impl Default for Operators {
+impl Default for KnownTokens {
     fn default() -> Self {
         Self {
             cache: Mutex::default(),
@@ -101,7 +101,7 @@ impl Default for Operators {
     }
 }
 
-impl Operators {
+impl KnownTokens {
     fn cached(&self, id: &KeyId) -> Option<Cached> {
         let cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.get(id).cloned()
@@ -127,6 +127,12 @@ impl Operators {
     #[cfg(test)]
     pub(crate) fn keep_for_test(&self, token: OperatorToken, now: Now) {
         self.keep(Cached::from_row(token, now), now);
+    }
+
+    /// The same with a person's own.
+    #[cfg(test)]
+    pub(crate) fn keep_personal_for_test(&self, token: &StoredToken, now: Now) {
+        self.keep(Cached::personal(token, now), now);
     }
 }
 
@@ -187,7 +193,8 @@ pub(crate) async fn authenticate(state: &ControlState, headers: &HeaderMap, want
     let Some(presented) = Presented::parse(text).filter(|presented| presented.purpose == wanted.purpose()) else {
         return Err(invalid(wanted, None));
     };
-    let cached = state.operators().cached(&presented.id);
+    let tokens = state.known_tokens(wanted);
+    let cached = tokens.cached(&presented.id);
     let known = cached.as_ref().map(|entry| check(state, &presented, wanted, Some(entry), now));
     let was_good = matches!(known, Some(Ok(_)));
     if let (Some(known), true) = (known, cached.is_some_and(|entry| entry.is_fresh(now))) {
@@ -197,7 +204,7 @@ pub(crate) async fn authenticate(state: &ControlState, headers: &HeaderMap, want
     let entry = found.map_err(|refusal| RefusedLogin { refusal: Box::new(refusal), token_id: Some(presented.id) })?;
     let operator = check(state, &presented, wanted, entry.as_ref(), now)?;
     if let Some(entry) = entry {
-        state.operators().keep(entry, now);
+        tokens.keep(entry, now);
     }
     Ok(operator)
 }
@@ -215,9 +222,9 @@ fn bearer(headers: &HeaderMap, wanted: Wanted) -> Result<Option<&str>, RefusedLo
 
 async fn find(state: &ControlState, id: &KeyId, wanted: Wanted, was_good: bool, now: Now) -> Result<Option<Cached>, Refusal> {
     let busy = || Refusal::from(Denial::new(ProblemKind::Overloaded, "too many tokens are being looked up").retry_after(1));
-    let operators = state.operators();
+    let tokens = state.known_tokens(wanted);
     let (turns, _place) =
-        if was_good { (&operators.renewals, None) } else { (&operators.lookups, Some(operators.waiting.try_acquire().map_err(|_| busy())?)) };
+        if was_good { (&tokens.renewals, None) } else { (&tokens.lookups, Some(tokens.waiting.try_acquire().map_err(|_| busy())?)) };
     let Ok(Ok(_turn)) = tokio::time::timeout(LOOKUP_WAIT, turns.acquire()).await else { return Err(busy()) };
     let replica = state.replica().map_err(|error| store_refusal(&error))?;
     let found = match wanted {

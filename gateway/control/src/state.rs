@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::{
     jwks::KeySet,
-    operator::{LoginRefusals, Operators},
+    operator::{KnownTokens, LoginRefusals, Wanted},
     port::{AuditSink, Clock, Gateway, Mails, Provider, Random, Status},
     portal::Portal,
 };
@@ -79,7 +79,8 @@ pub struct ControlState(Arc<Inner>);
 
 struct Inner {
     ports: Ports,
-    operators: Operators,
+    operators: KnownTokens,
+    personal: KnownTokens,
     refusals: LoginRefusals,
     in_flight: Semaphore,
     reports: Semaphore,
@@ -98,7 +99,8 @@ impl ControlState {
     pub fn new(ports: Ports) -> Self {
         Self(Arc::new(Inner {
             ports,
-            operators: Operators::default(),
+            operators: KnownTokens::default(),
+            personal: KnownTokens::default(),
             refusals: LoginRefusals::default(),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             reports: Semaphore::new(REPORTS_MAX),
@@ -162,8 +164,12 @@ impl ControlState {
         self.0.ports.provider.as_deref()
     }
 
-    pub(crate) fn operators(&self) -> &Operators {
-        &self.0.operators
+    /// Tokens that were good a moment ago.
+    pub(crate) fn known_tokens(&self, wanted: Wanted) -> &KnownTokens {
+        match wanted {
+            Wanted::Operators => &self.0.operators,
+            Wanted::Personal => &self.0.personal,
+        }
     }
 
     pub(crate) fn refusals(&self) -> &LoginRefusals {

@@ -220,8 +220,18 @@ async fn a_token_may_what_its_owner_may_now_and_its_acts_are_theirs() {
     let (found, _) = wait::some("the records", SOON, records).await.unwrap();
     assert_eq!(found, [(json!(403), Value::Null), (json!(201), json!(object))]);
 
-    // Who is taken out, or shut out, has no program inside.
-    assert_eq!(ask(&dev, Method::DELETE, &at, &boss, None).await.0, 200);
+    // Everybody may leave, but for the last who owns the team; the others stay, whoever would like them out.
+    let (_, me) = get(&dev, "/v1/my", &boss).await;
+    let at_boss = format!("/v1/my/teams/{team}/members/{}", me["id"].as_str().unwrap());
+    assert_eq!(ask(&dev, Method::DELETE, &at_boss, &token, None).await.0, 403);
+    let (status, problem) = ask(&dev, Method::DELETE, &at_boss, &boss, None).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("resource-conflict")));
+    let page = ben.get(&format!("/portal/teams/{team}")).await;
+    assert_eq!((page.text.matches(">Leave<").count(), page.text.matches(">Remove<").count()), (1, 1), "the heading, and no button for others");
+    let left = ben.post(&format!("/portal/teams/{team}/members/{account}/remove"), &[]).await;
+    assert_eq!(left.leads_to(), "/portal/applications?done=team-left");
+    assert_eq!(ask(&dev, Method::DELETE, &at, &token, None).await.0, 404, "it is theirs no more");
+    // Who is out, or shut out, has no program inside.
     assert_eq!(get(&dev, &format!("/v1/my/teams/{team}"), &token).await.0, 404);
     let operator = &dev.ready().operator_token;
     assert_eq!(post(&dev, &format!("/v1/accounts/{account}/disable"), operator, json!({})).await.0, 200);

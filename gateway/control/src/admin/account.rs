@@ -184,8 +184,8 @@ pub(crate) struct Refused {
     state: &'static str,
 }
 
-/// An invitation that was made now.
-#[derive(Debug, Serialize, ToSchema)]
+/// An invitation that was made now. No `Debug`: its link lets somebody in.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Invited {
     email: String,
     #[schema(value_type = form::OperatorRole)]

@@ -26,6 +26,7 @@ use crate::{
     body::{JsonBody, whole},
     guard::Permit,
     openapi::{form, operation::Doc},
+    operator::Wanted,
     policy::{self, Role},
     query::Query,
     refusal::Refusal,
@@ -103,7 +104,7 @@ pub(crate) async fn revoke(State(state): State<ControlState>, permit: Permit, Pa
         Err(StoreError::NotFound { .. }) => return Err(Refusal::not_found("operator token")),
         Err(error) => return Err(store_refusal(&error)),
     }
-    state.operators().forget(&id);
+    state.known_tokens(Wanted::Operators).forget(&id);
     Ok(Reply::ok(&Revoked { id, state: "revoked" }).about(format!("operator:{id}")))
 }
 

@@ -289,6 +289,7 @@ fn refusals(entry: &Entry) -> Vec<ProblemKind> {
             kinds.extend([
                 ProblemKind::CredentialsMissing,
                 ProblemKind::CredentialsInvalid,
+                ProblemKind::PeerLimited,
                 ProblemKind::Overloaded,
                 ProblemKind::DatabaseUnavailable,
             ]);

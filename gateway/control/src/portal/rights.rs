@@ -1,6 +1,9 @@
 //! What a member of a team may do: one table, pure.
 
-use model::problem::{Denial, ProblemKind};
+use model::{
+    id::AccountId,
+    problem::{Denial, ProblemKind},
+};
 use store::account::team::{Membership, TeamRole};
 
 use super::session::SignedIn;
@@ -40,6 +43,11 @@ pub(super) const fn allows(role: TeamRole, right: Right) -> bool {
         Right::Keys | Right::Applications => matches!(role, TeamRole::Owner | TeamRole::Developer),
         Right::Team => matches!(role, TeamRole::Owner),
     }
+}
+
+/// What it takes to take somebody out of a team: to leave is everybody's right.
+pub(super) fn to_remove(visitor: &SignedIn, account: AccountId) -> Right {
+    if account == visitor.account.id { Right::Read } else { Right::Team }
 }
 
 impl SignedIn {

@@ -6,6 +6,7 @@ use data_encoding::{BASE32_NOPAD, BASE64URL_NOPAD, HEXLOWER};
 use model::{
     id::AccountId,
     seal,
+    secret::SecretText,
     time::UtcMicros,
     totp::{DIGITS, SECRET_LEN, TotpSecret},
 };
@@ -27,19 +28,19 @@ const OFFER_SECONDS: i64 = 15 * 60;
 #[derive(Debug)]
 pub(super) struct Offer {
     /// What people type, in groups of four.
-    pub(super) text: String,
+    pub(super) text: SecretText,
     /// What they scan.
     pub(super) qr: Qr,
     /// What the form brings back.
     pub(super) sealed: String,
 }
 
-/// A QR code as a picture of one path.
+/// A QR code as a picture of one path. It is the secret in another form.
 #[derive(Debug)]
 pub(super) struct Qr {
     /// Modules from edge to edge, with the quiet zone of four on each side.
     pub(super) size: usize,
-    pub(super) path: String,
+    pub(super) path: SecretText,
 }
 
 /// A new secret for whoever looks.
@@ -86,7 +87,7 @@ fn shown(secret: &TotpSecret, email: &str, site: &str, sealed: String) -> Result
     let label = |text: &str| in_query(text).replace('/', "%2F");
     let (site, email) = (label(site), label(email));
     let uri = Zeroizing::new(format!("otpauth://totp/{site}:{email}?secret={}&issuer={site}&algorithm=SHA1&digits=6&period=30", text.as_str()));
-    Ok(Offer { text: grouped(&text), qr: qr(&uri)?, sealed })
+    Ok(Offer { text: SecretText::new(grouped(&text)), qr: qr(&uri)?, sealed })
 }
 
 fn qr(text: &str) -> Result<Qr, Refusal> {
@@ -101,7 +102,7 @@ fn qr(text: &str) -> Result<Qr, Refusal> {
             write!(path, "M{x} {y}h1v1h-1z").map_err(|error| crate::admin::unexpected(&error))?;
         }
     }
-    Ok(Qr { size: width + 2 * QUIET, path })
+    Ok(Qr { size: width + 2 * QUIET, path: SecretText::new(path) })
 }
 
 /// What is kept of a secret that somebody has taken.
@@ -110,7 +111,7 @@ pub(super) struct Kept {
     pub(super) pepper_version: u16,
     pub(super) digests: Vec<[u8; 32]>,
     /// Shown once.
-    pub(super) recovery_codes: Vec<String>,
+    pub(super) recovery_codes: Vec<SecretText>,
 }
 
 /// Seals a secret for the database, and draws its recovery codes.
@@ -123,7 +124,7 @@ pub(super) fn kept(state: &ControlState, account: AccountId, secret: &TotpSecret
     let codes = codes.collect::<Option<Vec<_>>>().ok_or_else(Refusal::internal)?;
     let digests = codes.iter().map(|code| state.peppers().recovery_digest(pepper_version, account.uuid().as_bytes(), code));
     let digests = digests.collect::<Option<Vec<_>>>().ok_or_else(Refusal::internal)?;
-    Ok(Kept { sealed, pepper_version, digests, recovery_codes: codes.iter().map(|code| grouped(&code.to_lowercase())).collect() })
+    Ok(Kept { sealed, pepper_version, digests, recovery_codes: codes.iter().map(|code| SecretText::new(grouped(&code.to_lowercase()))).collect() })
 }
 
 fn grouped(text: &str) -> String {

@@ -10,6 +10,9 @@ use crate::refusal::Refusal;
 /// Pages that may be in work at once; operators have places of their own.
 const VISITS_MAX: usize = 64;
 
+/// Requests of people's programs that may be in work at once.
+const PROGRAMS_MAX: usize = 32;
+
 /// Sessions that are looked up at once.
 const LOOKUPS_MAX: usize = 8;
 
@@ -22,6 +25,7 @@ pub(crate) struct Portal {
     pub(super) passwords: Passwords,
     pub(super) throttle: Throttle,
     pub(super) visits: Semaphore,
+    pub(super) programs: Semaphore,
     pub(super) calls: Semaphore,
     /// Look-ups of sessions: whoever has no session cannot keep the database from those who have.
     pub(super) lookups: Semaphore,
@@ -39,6 +43,7 @@ impl Default for Portal {
             passwords: Passwords::default(),
             throttle: Throttle::default(),
             visits: Semaphore::new(VISITS_MAX),
+            programs: Semaphore::new(PROGRAMS_MAX),
             calls: Semaphore::new(CALLS_MAX),
             lookups: Semaphore::new(LOOKUPS_MAX),
             site: Mutex::default(),

@@ -34,6 +34,9 @@ const OF_CODE: (u32, Duration) = (10, Duration::from_mins(5));
 /// Calls of the console of one account.
 const OF_CALLER: (u32, Duration) = (30, Duration::from_secs(1));
 
+/// Requests of the programs of one account: this many at once, and a hundred more in a second.
+const OF_PROGRAM: (u32, Duration) = (200, Duration::from_millis(10));
+
 /// Whom one kind of bucket knows at once. When all of them have something to remember, the others share one.
 const KNOWN_MAX: usize = 10_000;
 
@@ -44,6 +47,7 @@ pub(super) struct Throttle {
     accounts: Buckets<[u8; 32]>,
     codes: Buckets<uuid::Uuid>,
     callers: Buckets<uuid::Uuid>,
+    programs: Buckets<uuid::Uuid>,
 }
 
 impl Default for Throttle {
@@ -54,6 +58,7 @@ impl Default for Throttle {
             accounts: Buckets::new(OF_ACCOUNT),
             codes: Buckets::new(OF_CODE),
             callers: Buckets::new(OF_CALLER),
+            programs: Buckets::new(OF_PROGRAM),
         }
     }
 }
@@ -84,6 +89,11 @@ impl Throttle {
     /// Counts a call of the console.
     pub(super) fn call(&self, account: uuid::Uuid, now: BootNanos) -> Result<(), Refusal> {
         self.callers.take(account, now)
+    }
+
+    /// Counts a request that came with a token of somebody's own.
+    pub(super) fn program(&self, account: uuid::Uuid, now: BootNanos) -> Result<(), Refusal> {
+        self.programs.take(account, now)
     }
 }
 

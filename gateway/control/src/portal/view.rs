@@ -53,7 +53,7 @@ impl Frame {
 }
 
 /// What pages say after an act.
-const DONE: [(&str, &str); 23] = [
+const DONE: [(&str, &str); 24] = [
     ("application-deleted", "The application is deleted, and its keys have ended."),
     ("application-created", "The application is made. It needs a key next."),
     ("key-disabled", "The key is switched off."),
@@ -63,6 +63,7 @@ const DONE: [(&str, &str); 23] = [
     ("invitation-withdrawn", "The invitation is withdrawn."),
     ("role-changed", "The role is changed."),
     ("member-removed", "The member is removed."),
+    ("team-left", "You have left the team."),
     ("password-changed", "The password is changed; every other session has ended."),
     ("token-revoked", "The token is revoked; it may be taken for some seconds elsewhere."),
     ("factor-removed", "The second factor is gone; every other session has ended."),

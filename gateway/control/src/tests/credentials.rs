@@ -7,6 +7,7 @@ use model::{
 };
 
 use super::fixture::{Fixture, START, ask, post, request, send};
+use crate::operator::Wanted;
 
 /// Every path that asks for a token, with a method that it has.
 const GUARDED: &[(&str, &str)] = &[
@@ -168,6 +169,30 @@ async fn a_token_ends_at_its_expiry_also_while_it_is_remembered() {
     ask(&fixture, "GET", "/status", Some(token)).await.assert_problem(401, "credentials-invalid");
 }
 
+/// The database is away, so that each request that is let in says so.
+#[tokio::test]
+async fn a_program_that_never_stops_is_slowed_down_and_nobody_else() {
+    let fixture = Fixture::new();
+    let (busy, another, other) = (fixture.personal_token(1), fixture.personal_token(1), fixture.personal_token(2));
+
+    for _ in 0..200 {
+        ask(&fixture, "GET", "/v1/my", Some(&busy)).await.assert_problem(503, "database-unavailable");
+    }
+
+    for token in [&busy, &another] {
+        let refused = ask(&fixture, "GET", "/v1/my", Some(token)).await;
+        refused.assert_problem(429, "peer-limited");
+        assert_eq!(refused.header("retry-after"), "1");
+    }
+    ask(&fixture, "GET", "/v1/my", Some(&other)).await.assert_problem(503, "database-unavailable");
+    let operator = fixture.token("viewer");
+    assert_eq!(ask(&fixture, "GET", "/status", Some(&operator)).await.status, 200);
+    ask(&fixture, "GET", "/status", Some(&other)).await.assert_problem(401, "credentials-invalid");
+    ask(&fixture, "GET", "/v1/my", Some(&operator)).await.assert_problem(401, "credentials-invalid");
+    fixture.clock.advance_seconds(1);
+    ask(&fixture, "GET", "/v1/my", Some(&busy)).await.assert_problem(503, "database-unavailable");
+}
+
 #[tokio::test]
 async fn a_role_that_does_not_allow_it_gets_403_before_the_body_is_read() {
     let fixture = Fixture::new();
@@ -200,7 +225,7 @@ async fn no_secret_stands_in_what_is_printed_for_debugging() {
     fixture.know(&issued, issued.digest, "admin", None);
     let secret = issued.text.expose_secret();
 
-    let printed = format!("{:?} {:?} {issued:?}", fixture.state, fixture.state.operators());
+    let printed = format!("{:?} {:?} {issued:?}", fixture.state, fixture.state.known_tokens(Wanted::Operators));
 
     assert!(!printed.contains(&secret[21..40]), "{printed}");
     assert!(!printed.contains("of no use"), "{printed}");

@@ -15,19 +15,23 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use model::{
     compile::node::Signing,
+    id::AccountId,
     key::{self, Digest, Issued, Peppers, Purpose},
     secret::{SecretKey, SecretText},
     time::{BootNanos, Now, UtcMicros},
 };
 use serde_json::Value;
 use store::{
+    account::token::StoredToken,
     operator::OperatorToken,
     topology::{DatabaseConfig, Server, Topology},
 };
 use tower::ServiceExt;
+use uuid::Uuid;
 
 use crate::{
     jwks::KeySet,
+    operator::Wanted,
     port::{
         AdminEvent, AuditPlace, AuditSink, AuditUnavailable, Calling, Check, CheckState, Clock, Gateway, GatewayFault, NodeFacts, Readiness,
         Recorded, Status,
@@ -257,7 +261,16 @@ impl Fixture {
     pub(crate) fn know(&self, issued: &Issued, digest: Digest, role: &str, expires_at: Option<UtcMicros>) {
         let row =
             OperatorToken { id: issued.id, name: "ada".to_owned(), digest, pepper_version: issued.pepper_version, role: role.to_owned(), expires_at };
-        self.state.operators().keep_for_test(row, self.clock.now());
+        self.state.known_tokens(Wanted::Operators).keep_for_test(row, self.clock.now());
+    }
+
+    /// Makes a token of somebody's own that is known for the next five seconds.
+    pub(crate) fn personal_token(&self, account: u128) -> String {
+        let issued = self.draw(Purpose::Personal);
+        let (account, expires_at) = (AccountId::new(Uuid::from_u128(account)), START.plus_seconds(3_600));
+        let row = StoredToken { id: issued.id, account, digest: issued.digest, pepper_version: issued.pepper_version, expires_at };
+        self.state.known_tokens(Wanted::Personal).keep_personal_for_test(&row, self.clock.now());
+        issued.text.expose_secret().to_owned()
     }
 
     pub(crate) fn events(&self) -> Vec<AdminEvent> {

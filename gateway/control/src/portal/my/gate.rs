@@ -47,8 +47,13 @@ async fn gate(State(gate): State<Gate>, mut request: Request, next: Next) -> Res
         Ok(token) => token,
         Err(refused) => return guard::refuse_login(&state, opening, refused),
     };
-    // People share these places with the pages.
-    let Ok(_place) = state.portal().visits.try_acquire() else {
+    // Programs have places of their own, and each person's so many requests: pages are there for people.
+    if let Some(account) = token.account
+        && let Err(refusal) = state.portal().throttle.program(account.uuid(), context.started.boot)
+    {
+        return refusal.into_response();
+    }
+    let Ok(_place) = state.portal().programs.try_acquire() else {
         return Refusal::from(Denial::new(ProblemKind::Overloaded, "too many requests are in work").retry_after(1)).into_response();
     };
     let visitor = match owner(&state, token.account).await {

@@ -19,6 +19,7 @@ use crate::{
         read, store_refusal,
     },
     openapi::{form, operation::Doc},
+    operator::Wanted,
     portal::session::SignedIn,
     refusal::Refusal,
     state::ControlState,
@@ -91,7 +92,7 @@ pub(super) async fn revoke(State(state): State<ControlState>, visitor: SignedIn,
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     token::revoke(&primary, visitor.account.id, &id).await.map_err(|error| store_refusal(&error))?;
     // Elsewhere it is looked up anew within seconds.
-    state.operators().forget(&id);
+    state.known_tokens(Wanted::Personal).forget(&id);
     Ok(Reply::ok(&Revoked { id, revoked: true }).about(format!("token:{id}")))
 }
 

@@ -48,6 +48,7 @@ pub(super) async fn usage(State(state): State<ControlState>, visitor: SignedIn, 
 pub(super) async fn requests(State(state): State<ControlState>, visitor: SignedIn, uri: Uri) -> Result<Reply, Refusal> {
     let mut query = Query::of(&uri);
     let now = state.now().wall;
+    let oldest = now.plus_seconds(-DAYS * 86_400);
     let page = page_request(&mut query);
     let team = meant_by(&visitor, &mut query)?;
     let time = "must be a time like 2026-01-31T12:00:00Z, or how long ago, like 15m";
@@ -57,7 +58,7 @@ pub(super) async fn requests(State(state): State<ControlState>, visitor: SignedI
         key_id: query.read("key", "must be the id of a key: twelve letters and digits", KeyId::parse).map(|id| id.to_string()),
         status_min: status.map(|(min, _)| min),
         status_max: status.map(|(_, max)| max),
-        since: query.read("since", time, |text| moment(text, now)).or_else(|| Some(now.plus_seconds(-DAYS * 86_400))),
+        since: Some(query.read("since", time, |text| moment(text, now)).map_or(oldest, |since| since.max(oldest))),
         until: query.read("until", time, |text| moment(text, now)),
         ..team.map(of_team).unwrap_or_default()
     };
@@ -87,7 +88,7 @@ pub(super) fn usage_doc() -> Doc {
 
 pub(super) fn requests_doc() -> Doc {
     Doc::new("listMyRequests", "Lists recent requests of a team, newest first")
-        .about("What of a record its own caller may see. Of the last seven days, unless `since` says otherwise.")
+        .about("What of a record its own caller may see. Of the last seven days, however far back `since` says.")
         .query_text("team", "The id or the name of the team; required for whoever belongs to several.")
         .query_text("request_id", "Only this request.")
         .query::<form::KeyId>("key", "Only with this key.")

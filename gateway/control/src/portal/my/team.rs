@@ -191,8 +191,8 @@ pub(super) async fn remove(
     visitor: SignedIn,
     Path((team, account)): Path<(String, String)>,
 ) -> Result<Reply, Refusal> {
-    let consumer = named(&visitor, &team, Right::Team)?.consumer;
     let account = account_of(&account)?;
+    let consumer = named(&visitor, &team, rights::to_remove(&visitor, account))?.consumer;
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     members::remove(&primary, consumer, account).await.map_err(|error| refusal(&error))?;
     Ok(Reply::ok(&Membership { id: account, team: consumer, role: None }).about(format!("consumer:{consumer}")))
@@ -253,7 +253,7 @@ pub(super) fn set_role_doc() -> Doc {
 }
 
 pub(super) fn remove_doc() -> Doc {
-    of_team(Doc::new("removeMember", "Takes somebody out of a team"))
+    of_team(Doc::new("removeMember", "Takes somebody out of a team").about("Owners take anybody out; everybody may leave."))
         .path::<form::AccountKey>("account", "Whom.")
         .answers::<Membership>(200, "They do not belong to it any more.")
         .refuses(ProblemKind::ResourceConflict)

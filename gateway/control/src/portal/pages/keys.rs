@@ -14,6 +14,7 @@ use model::{
     id::ApplicationId,
     key::{self, Issued, KeyId},
     restriction::Restrictions,
+    secret::SecretText,
     time::UtcMicros,
 };
 use store::{
@@ -69,10 +70,10 @@ struct ShownOnce<'s> {
     frame: Frame,
     key: KeyFacts,
     application: (String, String),
-    secret: String,
+    secret: SecretText,
     was_rolled: bool,
     /// An operation to begin with, and the command that calls it.
-    first: Option<(&'s str, &'s Operation, String)>,
+    first: Option<(&'s str, &'s Operation, SecretText)>,
 }
 
 /// What is known about a key.
@@ -185,9 +186,9 @@ async fn shown_once(
         frame: Frame::of(site, "Your key", Some(visitor)),
         key: KeyFacts::of(key, state.now().wall),
         application: (application.id.to_string(), short(&application.name, &application.consumer_name).to_owned()),
-        secret: issued.text.expose_secret().to_owned(),
+        secret: issued.text.clone(),
         was_rolled,
-        first: first(site, may).map(|(api, operation)| (api, operation, curl_with(operation, issued.text.expose_secret()))),
+        first: first(site, may).map(|(api, operation)| (api, operation, SecretText::new(curl_with(operation, issued.text.expose_secret())))),
     };
     let mut response = view::page(&page)?;
     response.extensions_mut().insert(Object(format!("key:{}", key.id)));

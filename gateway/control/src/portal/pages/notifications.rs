@@ -7,6 +7,7 @@ use axum::{
 };
 use model::{
     id::ConsumerId,
+    secret::SecretText,
     webhook::{self as form, Receiver, Secret},
 };
 use store::notification::{
@@ -39,7 +40,7 @@ struct Page {
     sends_mail: bool,
     webhook: Option<Shown>,
     /// The secret of a webhook that was just set; shown once.
-    secret: Option<String>,
+    secret: Option<SecretText>,
     deliveries: Vec<Line>,
     url: String,
     wrong: Wrong,
@@ -143,7 +144,7 @@ pub(in crate::portal) async fn set(
     let done = webhook::put(&primary(&state)?, consumer, &host, &sealed, version, &visitor.actor()).await;
     done.map_err(|error| store_refusal(&error))?;
     let page = shown(&state, &visitor, consumer, String::new(), Wrong::default()).await?;
-    view::page(&Page { secret: Some(receiver.secret.expose_secret().to_owned()), ..page })
+    view::page(&Page { secret: Some(SecretText::new(receiver.secret.expose_secret().to_owned())), ..page })
 }
 
 /// Queues a trial.

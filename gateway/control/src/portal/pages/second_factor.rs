@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
 };
 use http::{HeaderMap, header};
+use model::secret::SecretText;
 use store::account::{
     AccountInfo,
     second_factor::{self as factors, NewSecondFactor},
@@ -57,7 +58,7 @@ struct Factor {
 #[template(path = "portal/factor_codes.html")]
 struct Codes {
     frame: Frame,
-    recovery: Vec<String>,
+    recovery: Vec<SecretText>,
     next: &'static str,
 }
 

@@ -9,6 +9,7 @@ use data_encoding::BASE64URL_NOPAD;
 use model::{
     id::{AccountId, ConsumerId},
     key::fingerprint_plain,
+    secret::SecretText,
 };
 use store::account::{
     invitation::{self, Invitation, NewInvitation},
@@ -45,7 +46,7 @@ struct Team {
     invitations: Vec<InvitationLine>,
     can_change: bool,
     /// The link of an invitation that was just made; shown once.
-    link: Option<(String, String)>,
+    link: Option<(String, SecretText)>,
     email: String,
     wrong: Wrong,
 }
@@ -134,7 +135,7 @@ pub(in crate::portal) async fn invite(
     if let (Some(role), true) = (role, wrong.is_empty()) {
         if let Some((_, link)) = invited(&state, &visitor, consumer, &email, role).await? {
             let page = shown(&state, &visitor, consumer, String::new(), Wrong::default()).await?;
-            return view::page(&Team { link: Some((email, link)), ..page });
+            return view::page(&Team { link: Some((email, SecretText::new(link))), ..page });
         }
         wrong = Wrong::one("email", "has to wait: 50 invitations are open; withdraw one first");
     }
@@ -193,9 +194,14 @@ pub(in crate::portal) async fn remove(
     Path((id, account)): Path<(String, String)>,
     fields: Fields,
 ) -> Result<Response, Refusal> {
-    let (consumer, account) = member(&visitor, &id, &account)?;
+    let consumer = team(&id)?;
+    let account = account.parse().map_err(|_| Refusal::not_found("member"))?;
+    visitor.may(consumer, rights::to_remove(&visitor, account), "team")?;
     fields.finish()?;
     let done = members::remove(&primary(&state)?, consumer, account).await;
+    if done.is_ok() && account == visitor.account.id {
+        return Ok(to("/portal/applications?done=team-left", format!("consumer:{consumer}")));
+    }
     changed(&state, &visitor, consumer, done, "member-removed").await
 }
 

@@ -17,6 +17,7 @@ use store::{
 use super::{is_conflict, primary, to};
 use crate::{
     admin::{key::draw, read, store_refusal},
+    operator::Wanted,
     portal::{
         fields::{Fields, Wrong},
         session::{SignedIn, minute},
@@ -37,7 +38,7 @@ struct Tokens {
     frame: Frame,
     lines: Vec<Line>,
     /// One that was just made: the only page that ever shows it.
-    made: Option<String>,
+    made: Option<SecretText>,
     name: String,
     wrong: Wrong,
 }
@@ -89,7 +90,7 @@ pub(in crate::portal) async fn create(State(state): State<ControlState>, visitor
         match made(&state, &visitor, &name, days).await? {
             Ok((id, text)) => {
                 let page = shown(&state, &visitor, String::new(), Wrong::default()).await?;
-                let mut response = view::page(&Tokens { made: Some(text.expose_secret().to_owned()), ..page })?;
+                let mut response = view::page(&Tokens { made: Some(text), ..page })?;
                 response.extensions_mut().insert(Object(format!("token:{id}")));
                 return Ok(response);
             }
@@ -117,6 +118,6 @@ pub(in crate::portal) async fn revoke(
     fields.finish()?;
     token::revoke(&primary(&state)?, visitor.account.id, &id).await.map_err(|error| store_refusal(&error))?;
     // Other nodes look it up anew within seconds.
-    state.operators().forget(&id);
+    state.known_tokens(Wanted::Personal).forget(&id);
     Ok(to("/portal/account/tokens?done=token-revoked", format!("token:{id}")))
 }
