@@ -2,6 +2,7 @@
 //! be able to have the gateway ask servers that only it can reach.
 
 mod address;
+mod exchange;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -17,6 +18,7 @@ use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use url::{Host, Url};
 
+pub use self::exchange::{Answered, Question, send};
 use crate::connect;
 
 /// Addresses of one name that are tried.
@@ -33,7 +35,7 @@ pub enum Addresses {
     Any,
 }
 
-/// Why there is no connection.
+/// Why there is no connection, or no answer. No part of what was sent or said stands in it.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
     /// The URL names no place.
@@ -48,6 +50,12 @@ pub enum Fault {
     /// No connection, or no TLS over it.
     #[error("no connection: {0}")]
     Connect(std::io::Error),
+    /// The answer is no HTTP.
+    #[error("the answer is not valid HTTP: {0}")]
+    Http(hyper::Error),
+    /// The body of an answer broke off, or is longer than this.
+    #[error("the answer is longer than {0} bytes, or broke off")]
+    Body(usize),
 }
 
 /// TLS for HTTP/1.1 that trusts these roots, or the system's.

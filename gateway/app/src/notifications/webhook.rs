@@ -8,20 +8,15 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use bytes::Bytes;
-use edge::outside::{self, Addresses};
-use http::{HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::Full;
-use hyper_util::rt::TokioIo;
+use edge::outside::{self, Addresses, Question};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::webhook::Receiver;
 use rustls::ClientConfig;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::time::timeout;
 
 /// The whole of a delivery, from the look-up of a name to the head of the answer.
 const WITHIN: Duration = Duration::from_secs(5);
-/// Bytes of an answer's head, and its fields. Its body is not read at all.
-const HEAD_BYTES_MAX: usize = 16 << 10;
-const FIELDS_MAX: usize = 100;
 
 /// What a receiver said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,16 +75,10 @@ impl Webhooks {
             tracing::error!(error, "no webhook can be sent");
             "the node has no roots to check a receiver by"
         })?;
-        let stream = outside::open(&receiver.url, self.addresses, &tls).await.map_err(|fault| words(&fault))?;
-        let mut builder = hyper::client::conn::http1::Builder::new();
-        builder.max_headers(FIELDS_MAX).max_buf_size(HEAD_BYTES_MAX);
-        let broken = |_| "the answer is not valid HTTP, or broke off";
-        let (mut sender, connection) = builder.handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(broken)?;
-        // Ends with this function.
-        let mut connections = JoinSet::new();
-        connections.spawn(connection);
-        let request = request(receiver, id, seconds, body).ok_or("the address cannot be asked for")?;
-        Ok(sender.send_request(request).await.map_err(broken)?.status())
+        let fields = fields(receiver, id, seconds, &body).ok_or("the address cannot be asked for")?;
+        let question = Question { url: &receiver.url, addresses: self.addresses, body: Some(body), fields };
+        // The body of the answer is not read at all.
+        Ok(outside::send(question, &tls).await.map_err(|fault| words(&fault))?.status())
     }
 }
 
@@ -103,21 +92,15 @@ pub(super) fn roots(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
     Ok(roots)
 }
 
-fn request(receiver: &Receiver, id: &str, seconds: i64, body: Bytes) -> Option<Request<Full<Bytes>>> {
-    let url = &receiver.url;
-    let signature = receiver.secret.signature(id, seconds, &body);
-    let mut request = Request::new(Full::new(body));
-    *request.method_mut() = Method::POST;
-    *request.uri_mut() = url[url::Position::BeforePath..url::Position::AfterQuery].parse().ok()?;
-    let headers = request.headers_mut();
-    headers.insert(header::HOST, HeaderValue::from_str(&url[url::Position::BeforeHost..url::Position::AfterPort]).ok()?);
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(header::USER_AGENT, HeaderValue::from_static("causeway"));
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    headers.insert("webhook-id", HeaderValue::from_str(id).ok()?);
-    headers.insert("webhook-timestamp", HeaderValue::from(seconds));
-    headers.insert("webhook-signature", HeaderValue::from_str(&signature).ok()?);
-    Some(request)
+fn fields(receiver: &Receiver, id: &str, seconds: i64, body: &[u8]) -> Option<HeaderMap> {
+    let signature = receiver.secret.signature(id, seconds, body);
+    let mut fields = HeaderMap::new();
+    fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    fields.insert("webhook-id", HeaderValue::from_str(id).ok()?);
+    fields.insert("webhook-timestamp", HeaderValue::from(seconds));
+    fields.insert("webhook-signature", HeaderValue::from_str(&signature).ok()?);
+    Some(fields)
 }
 
 /// What the team is told: nothing about what the node sees around itself.
@@ -127,5 +110,6 @@ const fn words(fault: &outside::Fault) -> &'static str {
         outside::Fault::Name(_) => "the name in the address cannot be looked up",
         outside::Fault::NotPublic => "the address is not a public one",
         outside::Fault::Connect(_) => "no connection over TLS to the receiver",
+        outside::Fault::Http(_) | outside::Fault::Body(_) => "the answer is not valid HTTP, or broke off",
     }
 }

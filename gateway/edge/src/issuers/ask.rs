@@ -3,19 +3,12 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use rustls::{ClientConfig, pki_types::CertificateDer};
-use tokio::{task::JoinSet, time::timeout};
+use tokio::time::timeout;
 use url::Url;
 
 use crate::outside::{self, Addresses};
-
-/// Bytes of an answer's head, and its fields.
-const HEAD_BYTES_MAX: usize = 32 << 10;
-const FIELDS_MAX: usize = 100;
 
 /// How a server outside is reached.
 #[derive(Debug, Clone)]
@@ -75,38 +68,21 @@ impl Outside {
         if url.scheme() != "https" {
             return Err(AskFault("its address is not one of https".into()));
         }
-        let stream = outside::open(url, self.addresses, &self.tls).await.map_err(AskFault::of)?;
-        let mut builder = hyper::client::conn::http1::Builder::new();
-        builder.max_headers(FIELDS_MAX).max_buf_size(HEAD_BYTES_MAX);
-        let (mut sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(AskFault::of)?;
-        // Ends with this function.
-        let mut connections = JoinSet::new();
-        connections.spawn(connection);
-        let answer = sender.send_request(request(url, form)?).await.map_err(AskFault::of)?;
+        let mut fields = HeaderMap::new();
+        fields.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let mut sent = None;
+        if let Some(Form { body, mut authorization }) = form {
+            authorization.set_sensitive(true);
+            fields.insert(header::AUTHORIZATION, authorization);
+            fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            sent = Some(body.into());
+        }
+        let question = outside::Question { url, addresses: self.addresses, body: sent, fields };
+        let answer = outside::send(question, &self.tls).await.map_err(AskFault::of)?;
         if answer.status() != StatusCode::OK {
             return Err(AskFault(format!("the answer is {} and not 200; redirects are not followed", answer.status()).into()));
         }
-        let body = Limited::new(answer.into_body(), bytes_max).collect().await;
-        let body = body.map_err(|_| AskFault(format!("the answer is longer than {bytes_max} bytes, or broke off").into()))?.to_bytes();
+        let body = answer.body(bytes_max).await.map_err(AskFault::of)?;
         String::from_utf8(body.into()).map_err(|_| AskFault("the answer is no text".into()))
     }
-}
-
-fn request(url: &Url, form: Option<Form>) -> Result<Request<Full<Bytes>>, AskFault> {
-    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    let mut request = Request::new(Full::default());
-    *request.uri_mut() = target.parse().map_err(AskFault::of)?;
-    let headers = request.headers_mut();
-    headers.insert(header::HOST, HeaderValue::from_str(host).map_err(AskFault::of)?);
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(header::USER_AGENT, HeaderValue::from_static("causeway"));
-    if let Some(Form { body, mut authorization }) = form {
-        authorization.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, authorization);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        *request.method_mut() = Method::POST;
-        *request.body_mut() = Full::from(body);
-    }
-    Ok(request)
 }

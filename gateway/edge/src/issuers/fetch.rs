@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
-use hyper_util::rt::TokioIo;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use model::{
     jwt::{
         introspection,
@@ -14,7 +12,6 @@ use model::{
     structure::identity::{Place, Remote},
 };
 use rustls::ClientConfig;
-use tokio::task::JoinSet;
 use url::Url;
 
 use super::introspect::client::Question;
@@ -22,9 +19,6 @@ use crate::outside::{self, Addresses};
 
 /// One byte more than the largest key set, so that it says itself that it is too long.
 const ANSWER_BYTES_MAX: usize = (256 << 10) + 1;
-/// Bytes of an answer's head, and its fields.
-const HEAD_BYTES_MAX: usize = 32 << 10;
-const FIELDS_MAX: usize = 100;
 
 /// Why there is no key set, or no answer about a token. No part of what was said stands in it.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +74,8 @@ impl From<outside::Fault> for Fault {
             outside::Fault::Name(error) => Self::Name(error),
             outside::Fault::NotPublic => Self::NotPublic,
             outside::Fault::Connect(error) => Self::Connect(error),
+            outside::Fault::Http(error) => Self::Http(error),
+            outside::Fault::Body(_) => Self::Body,
         }
     }
 }
@@ -146,31 +142,22 @@ pub(super) struct Asked<'a> {
 pub(super) async fn exchange(asked: Asked<'_>, tls: &Arc<ClientConfig>) -> Result<Bytes, Fault> {
     let Asked { url, allows_private, bytes_max, question } = asked;
     let addresses = if allows_private { Addresses::Any } else { Addresses::PublicAlone };
-    let stream = outside::open(url, addresses, tls).await?;
-    let mut builder = hyper::client::conn::http1::Builder::new();
-    builder.max_headers(FIELDS_MAX).max_buf_size(HEAD_BYTES_MAX);
-    let (mut sender, connection) = builder.handshake::<_, Full<Bytes>>(TokioIo::new(stream)).await.map_err(Fault::Http)?;
-    // Ends with this function.
-    let mut connections = JoinSet::new();
-    connections.spawn(connection);
-    let target = &url[url::Position::BeforePath..url::Position::AfterQuery];
-    let host = &url[url::Position::BeforeHost..url::Position::AfterPort];
-    let mut request = Request::new(Full::default());
-    *request.uri_mut() = target.parse().map_err(|_| Fault::Configuration)?;
-    let headers = request.headers_mut();
-    headers.insert(header::HOST, HeaderValue::from_str(host).map_err(|_| Fault::Configuration)?);
-    headers.insert(header::ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
-    headers.insert(header::USER_AGENT, HeaderValue::from_static("causeway"));
-    if let Some(Question { authorization, body }) = question {
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(header::AUTHORIZATION, authorization);
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        *request.method_mut() = Method::POST;
-        *request.body_mut() = Full::new(body);
+    let mut fields = HeaderMap::new();
+    let mut sent = None;
+    match question {
+        None => {
+            fields.insert(header::ACCEPT, HeaderValue::from_static("application/jwk-set+json, application/json"));
+        }
+        Some(Question { authorization, body }) => {
+            fields.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+            fields.insert(header::AUTHORIZATION, authorization);
+            fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+            sent = Some(body);
+        }
     }
-    let answer = sender.send_request(request).await.map_err(Fault::Http)?;
+    let answer = outside::send(outside::Question { url, addresses, body: sent, fields }, tls).await?;
     if answer.status() != StatusCode::OK {
         return Err(Fault::Status(answer.status()));
     }
-    Ok(Limited::new(answer.into_body(), bytes_max).collect().await.map_err(|_| Fault::Body)?.to_bytes())
+    Ok(answer.body(bytes_max).await?)
 }
