@@ -151,6 +151,7 @@ fn conflict(constraint: &str) -> &'static str {
         "account_state" => "the account is in a state that does not allow this: `GET /v1/accounts/{id}` says which",
         "account_role" => "the account has got another role in between: look at it, and begin again",
         "account_provided" => "the account signs in by a provider and has no password",
+        "account_identity_pk" => "the provider's person has an account already",
         "second_factor_none" => "the account has no second factor",
         "second_factor_set" => "the account has a second factor already",
         "managed_by" => "it belongs to the gateway file, or to the API, and only that side changes it",

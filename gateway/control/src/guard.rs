@@ -158,6 +158,7 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::AccountInvite
         | Action::AccountReset
         | Action::AccountResetFactor
+        | Action::AccountLink
         | Action::NotificationRead
         | Action::NotificationRetry
         | Action::UsageRead

@@ -144,6 +144,8 @@ actions! {
     AccountReset = "account.reset", Required;
     /// Takes the second factor from somebody who has lost it; never from one who may more.
     AccountResetFactor = "account.reset_factor", Required;
+    /// Makes somebody sign in by the provider from now on; never one who may more than whoever does it.
+    AccountLink = "account.link", Required;
     /// Reads what people are told, and whether it arrived.
     NotificationRead = "notification.read", None;
     /// Sends a notification again that failed.
@@ -159,7 +161,7 @@ actions! {
 /// The table.
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
-        AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountRead, AccountReset, AccountResetFactor, ApplicationCreate,
+        AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountLink, AccountRead, AccountReset, AccountResetFactor, ApplicationCreate,
         ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck,
         KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyImport, KeyRead, KeyRevoke, KeyRoll, NodeRead, NotificationRead,
         NotificationRetry, OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
@@ -167,7 +169,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead | UsageRead => true,
         DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | KeyImport | OperatorCreate | AccountEnable
-        | AccountInvite | AccountReset | AccountResetFactor => {
+        | AccountInvite | AccountLink | AccountReset | AccountResetFactor => {
             matches!(role, Role::Operator)
         }
         KeyCreate | KeyRoll | KeyChange | KeyEnable => matches!(role, Role::Developer | Role::Operator),

@@ -192,6 +192,7 @@ fn account_paths() -> Vec<Entry> {
         Entry::post("/v1/accounts/{id}/enable", Action::AccountEnable, account::enable, account::enable_doc()),
         Entry::post("/v1/accounts/{id}/reset", Action::AccountReset, recover::reset, recover::reset_doc()),
         Entry::post("/v1/accounts/{id}/reset-second-factor", Action::AccountResetFactor, recover::reset_factor, recover::reset_factor_doc()),
+        Entry::post("/v1/accounts/{id}/link", Action::AccountLink, recover::link, recover::link_doc()),
     ]
 }
 

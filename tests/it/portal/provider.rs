@@ -135,6 +135,7 @@ async fn a_provider_signs_operators_in_and_nobody_else() {
     place.provider.seat(user("bob", &["bosses"]));
     assert!(detail(&place.sign_in(&mut place.person(), "").await).contains("has an account already"), "not by the address alone");
     assert!(member.get("/portal/account").await.text.contains("bob@example.com"));
+    linked(&place, &member).await;
 
     // Who has no role is not let in, and whoever had one has it no more.
     place.provider.seat(user("cy", &["others"]));
@@ -158,6 +159,36 @@ async fn a_provider_signs_operators_in_and_nobody_else() {
     causeway_at(place.station.dev.ready(), &["accounts", "disable", id]).await.expect(0);
     assert_eq!(ann.get(HOME).await.status, 303);
     assert!(detail(&place.sign_in(&mut ann, "").await).contains("switched off"));
+}
+
+/// An operator says that bob's account is the provider's bob.
+async fn linked(place: &Place, member: &Person) {
+    let told = detail(&place.sign_in(&mut place.person(), "").await);
+    assert!(told.ends_with("what Example calls you: bob"), "{told}");
+    let listed = causeway_at(place.station.dev.ready(), &["accounts", "list", "--json"]).await.expect(0).json();
+    let id_of =
+        |email: &str| listed["items"].as_array().unwrap().iter().find(|item| item["email"] == email).unwrap()["id"].as_str().unwrap().to_owned();
+    let (bob, ann) = (id_of("bob@example.com"), id_of("ann@example.com"));
+    let link = async |id: &str, subject: &str, code| {
+        let done = causeway_at(place.station.dev.ready(), &["accounts", "link", id, "--subject", subject]).await.expect(code);
+        done.stdout + &done.stderr
+    };
+    assert!(link(&bob, "ann", 1).await.contains("has an account already"), "the provider's ann is somebody");
+    assert!(link(&bob, "b ob", 1).await.contains("visible ASCII"));
+    assert!(link(&ann, "other", 1).await.contains("no password"));
+    assert_eq!(member.get("/portal/account").await.status, 200, "nothing has changed");
+
+    link(&bob, "bob", 0).await;
+
+    assert_eq!(member.get("/portal/account").await.status, 303, "the session is over");
+    assert_eq!(member.clone().sign_in(PASSWORD).await.status, 422, "and the password is none");
+    let mut again = place.person();
+    let page = place.sign_in(&mut again, "").await;
+    assert_eq!(page.leads_to(), HOME);
+    again.keep(&page);
+    assert!(again.get("/portal/account").await.text.contains("bob@example.com"), "the same account");
+    assert_eq!(again.get("/portal/approvals").await.status, 200, "with the role that the provider says");
+    assert!(link(&bob, "bob", 1).await.contains("no password"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -34,6 +34,8 @@ enum Verb {
     ResetPassword(One),
     /// Take the second factor from somebody who has lost it: their sessions end
     ResetSecondFactor(One),
+    /// Let somebody sign in by the provider from now on: their password, second factor, sessions and tokens end
+    Link(Link),
     /// Invite an operator: print a link that makes one account, once
     Invite(Invite),
 }
@@ -105,6 +107,26 @@ struct Invite {
     connection: Connection,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  causeway accounts link acc_01a2258a9c577147b71e8e6a88afe441 --subject 248289761001
+
+The provider's own pages show the subject; so does the page that tells somebody that their address has an account already. Make sure
+that it is theirs: whoever it is becomes the account. Exit codes: 0 done, 1 refused or failed, 2 wrong usage.")]
+struct Link {
+    /// The account, as the list shows it.
+    #[arg(value_name = "ID", value_parser = id)]
+    id: AccountId,
+    /// What the provider calls them, unique and for good (`sub`).
+    #[arg(long, value_name = "SUBJECT")]
+    subject: String,
+    #[command(flatten)]
+    format: Format,
+    #[command(flatten)]
+    connection: Connection,
+}
+
 fn id(text: &str) -> Result<AccountId, String> {
     text.parse().map_err(|_| "an account's id begins with acc_ and has 32 hexadecimal digits".to_owned())
 }
@@ -122,6 +144,7 @@ pub(crate) async fn run(args: AccountsArgs) -> anyhow::Result<ExitCode> {
         Verb::Enable(args) => output::finish(act(&args, "enable").await, args.format),
         Verb::ResetPassword(args) => output::finish(reset_password(&args).await, args.format),
         Verb::ResetSecondFactor(args) => output::finish(act(&args, "reset-second-factor").await, args.format),
+        Verb::Link(args) => output::finish(link(&args).await, args.format),
         Verb::Invite(args) => output::finish(invite(&args).await, args.format),
     }
 }
@@ -150,6 +173,17 @@ async fn act(args: &One, verb: &str) -> anyhow::Result<ExitCode> {
         output::json_out(&done)?;
     } else {
         output::out(&format!("account {} is {}", text_of(&done, "id"), text_of(&done, "state")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn link(args: &Link) -> anyhow::Result<ExitCode> {
+    let body = json!({ "subject": args.subject });
+    let done = Client::new(&args.connection)?.post(&format!("/v1/accounts/{}/link", args.id), Some(&body)).await?;
+    if args.format.json {
+        output::json_out(&done)?;
+    } else {
+        output::out(&format!("account {} signs in by the provider from now on", text_of(&done, "id")))?;
     }
     Ok(ExitCode::SUCCESS)
 }

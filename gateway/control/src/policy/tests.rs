@@ -37,6 +37,7 @@ account.enable        -          -          -          yes        -          -
 account.invite        -          -          -          yes        -          -
 account.reset         -          -          -          yes        -          -
 account.reset_factor  -          -          -          yes        -          -
+account.link          -          -          -          yes        -          -
 notification.read     -          -          -          yes        yes        yes
 notification.retry    -          -          -          yes        -          -
 usage.read            yes        yes        yes        yes        yes        yes

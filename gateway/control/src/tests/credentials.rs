@@ -40,6 +40,7 @@ const GUARDED: &[(&str, &str)] = &[
     ("POST", "/v1/accounts/acc_00000000000000000000000000000000/enable"),
     ("POST", "/v1/accounts/acc_00000000000000000000000000000000/reset"),
     ("POST", "/v1/accounts/acc_00000000000000000000000000000000/reset-second-factor"),
+    ("POST", "/v1/accounts/acc_00000000000000000000000000000000/link"),
     ("POST", "/v1/operators/0123456789ab/revoke"),
     ("GET", "/v1/tenants"),
     ("GET", "/v1/tenants/main"),

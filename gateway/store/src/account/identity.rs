@@ -4,8 +4,8 @@ use model::{id::AccountId, time::UtcMicros};
 use sqlx::{PgConnection, query_file, query_file_as, query_file_scalar};
 use uuid::Uuid;
 
-use super::{AccountInfo, Row, lock_active, session, token};
-use crate::{error::StoreError, pool::Primary, wire};
+use super::{AccountInfo, Row, lock_active, reset, session, token, unchanged};
+use crate::{actor::Actor, error::StoreError, pool::Primary, wire};
 
 /// Somebody, as their provider has them.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +60,34 @@ pub async fn sign_in(primary: &Primary, new: NewIdentity<'_>) -> Result<AccountI
     };
     tx.commit().await.map_err(StoreError::at_commit)?;
     Ok(account)
+}
+
+/// Makes somebody who has a password, and whose role as an operator is the one that the caller has looked at, one whom the provider vouches
+/// for: what they signed in with ends, and their sessions and tokens with it.
+///
+/// # Errors
+/// [`StoreError::NotFound`] without such an account; [`StoreError::Conflict`] with `account_state` when it is not active, with `account_role`
+/// when its role has changed, with `account_provided` when it has no password, and with `account_identity_pk` when the identity is another's.
+pub async fn link(
+    primary: &Primary,
+    (id, role): (AccountId, Option<&str>),
+    Identity { issuer, subject }: Identity<'_>,
+    actor: &Actor,
+) -> Result<AccountInfo, StoreError> {
+    let mut tx = primary.pool().begin().await?;
+    let account = lock_active(&mut tx, id).await?;
+    unchanged(&account, role)?;
+    if query_file!("queries/account/forget_password.sql", id.uuid()).execute(&mut *tx).await?.rows_affected() == 0 {
+        return Err(StoreError::conflict("account_provided", format!("account `{id}` has no password")));
+    }
+    query_file!("queries/account_identity/insert.sql", issuer, subject, id.uuid()).execute(&mut *tx).await?;
+    query_file!("queries/account_second_factor/delete.sql", id.uuid()).execute(&mut *tx).await?;
+    reset::withdraw_on(&mut tx, id).await?;
+    session::end_all_on(&mut tx, id).await?;
+    token::revoke_all_on(&mut tx, id).await?;
+    tx.commit().await.map_err(StoreError::at_commit)?;
+    tracing::info!(account.id = %id, actor = %actor, "account {id} signs in by a provider from now on");
+    Ok(AccountInfo { has_second_factor: false, ..account })
 }
 
 /// Takes the role from somebody to whom the provider gives none any more, if there is such an account; its sessions end.

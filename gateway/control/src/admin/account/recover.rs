@@ -1,4 +1,4 @@
-//! What an operator does for somebody who has lost their password or their second factor.
+//! What an operator does for somebody who has lost their password or their second factor, or is to sign in in another way.
 
 use axum::extract::{Path, Request, State};
 use data_encoding::BASE64URL_NOPAD;
@@ -7,9 +7,14 @@ use model::{
     key::fingerprint_plain,
     problem::{Denial, ProblemKind},
 };
-use serde::Serialize;
-use store::account::{self, AccountInfo, reset as resets, second_factor};
+use serde::{Deserialize, Serialize};
+use store::account::{
+    self, AccountInfo,
+    identity::{self, Identity},
+    reset as resets, second_factor,
+};
 use utoipa::ToSchema;
+use validator::{Validate, ValidationError};
 
 use super::{Account, account_id, act, changed, object};
 use crate::{
@@ -18,6 +23,7 @@ use crate::{
         key::life::{Nothing, optional_body},
         read, store_refusal,
     },
+    body::JsonBody,
     guard::Permit,
     openapi::{form, operation::Doc},
     policy::{self, Role},
@@ -58,6 +64,43 @@ pub(crate) async fn reset_factor(
     Ok(changed(done.map_err(|error| store_refusal(&error))?))
 }
 
+/// Who somebody is at the provider.
+#[derive(Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LinkAccount {
+    /// What the provider calls them, unique and for good (`sub`).
+    #[validate(length(min = 1, max = 255), custom(function = subject))]
+    #[schema(min_length = 1, max_length = 255, pattern = "^[!-~]+$")]
+    subject: String,
+}
+
+/// `OpenID` Connect Core 1.0 section 2: at most 255 ASCII characters.
+fn subject(text: &str) -> Result<(), ValidationError> {
+    if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Ok(());
+    }
+    Err(ValidationError::new("form").with_message("must be visible ASCII, as the provider writes it".into()))
+}
+
+/// `POST /v1/accounts/{id}/link`: from now on the provider says who it is, and what they may.
+pub(crate) async fn link(
+    State(state): State<ControlState>,
+    permit: Permit,
+    Path(id): Path<String>,
+    JsonBody(body): JsonBody<LinkAccount>,
+) -> Result<Reply, Refusal> {
+    let id = account_id(&id)?;
+    let Some(provider) = state.provider() else {
+        let text = "this node knows no provider: `control.sign_in.oidc` in its file names one";
+        return Err(Denial::new(ProblemKind::ResourceConflict, text).into());
+    };
+    let known = helped(&state, permit.roles(), id).await?;
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    let identity = Identity { issuer: provider.issuer(), subject: &body.subject };
+    let done = identity::link(&primary, (id, known.role.as_deref()), identity, &permit.actor()).await;
+    Ok(changed(done.map_err(|error| store_refusal(&error))?))
+}
+
 /// The account, if whoever helps may all that it may: a new password, or one factor less, is a way to become it.
 async fn helped(state: &ControlState, helping: &[Role], id: AccountId) -> Result<AccountInfo, Refusal> {
     let account = read!(state, |reader| account::get(reader, id))?;
@@ -89,4 +132,14 @@ pub(crate) fn reset_doc() -> Doc {
 pub(crate) fn reset_factor_doc() -> Doc {
     act("resetSecondFactor", "Takes the second factor from somebody who has lost it", "Their sessions end. An operator has to set up another.")
         .answers::<Account>(200, "It is gone.")
+}
+
+/// How [`link`] is described.
+pub(crate) fn link_doc() -> Doc {
+    Doc::new("linkAccount", "Lets somebody sign in by the provider from now on")
+        .about("Their password and their second factor end, and so do their sessions and tokens. What they may as an operator is what the provider says at their next sign-in.")
+        .path::<form::AccountKey>("id", "Its id.")
+        .body::<LinkAccount>()
+        .answers::<Account>(200, "It is so.")
+        .refuses(ProblemKind::ResourceConflict)
 }

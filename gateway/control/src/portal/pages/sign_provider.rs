@@ -89,7 +89,11 @@ async fn signed_in(state: &ControlState, headers: &HeaderMap, provider: &dyn Pro
         Ok(account) => account,
         // By the address alone nobody becomes the account that there is.
         Err(error) if is_conflict(&error, "account_email_unique") => {
-            let text = "your mail address has an account already, which signs in with a password; ask whoever runs this gateway".to_owned();
+            let text = format!(
+                "your mail address has an account already, which signs in with a password; whoever runs this gateway can link it to what {} calls you: {}",
+                provider.name(),
+                person.subject
+            );
             return Err(denied(text));
         }
         Err(error) if is_conflict(&error, "account_state") => {

@@ -237,6 +237,26 @@ async fn an_identity_is_one_account_and_an_address_is_none() {
     assert_eq!(identity::withdraw(&database.primary, other).await.expect("an answer"), None);
     let left = account::get(&database.primary, made.id).await.expect("it is there");
     assert_eq!((left.role, number_of(&database, "account_session").await), (None, 0));
+    // Somebody with a password, a second factor, a session and a link that waits.
+    let ann = account::by_email(&database.primary, "ann@example.com").await.expect("an answer").expect("it is there").account.id;
+    enable(&database, ann).await.expect("it is on");
+    reset::issue(&database.primary, (ann, None), &[6; 32], second(3600), &by).await.expect("it waits");
+    let session = NewSession { digest: &[10; 32], account: ann, proof: Proof::SecondFactor, at: second(0), expires_at: second(3600) };
+    session::begin(&database.primary, session).await.expect("it begins");
+    let hers = Identity { subject: "2", ..identity };
+    let of_another = identity::link(&database.primary, (ann, None), identity, &by).await;
+    let changed = identity::link(&database.primary, (ann, Some("viewer")), hers, &by).await;
+    assert!(conflicts(&of_another, "account_identity_pk") && conflicts(&changed, "account_role"), "{of_another:?} {changed:?}");
+    assert_eq!(number_of(&database, "account_session").await, 1, "a refusal ends nothing");
+    identity::link(&database.primary, (ann, None), hers, &by).await.expect("linked");
+    let twice = identity::link(&database.primary, (ann, None), Identity { subject: "3", ..identity }, &by).await;
+    assert!(conflicts(&twice, "account_provided"), "{twice:?}");
+    for table in ["account_session", "account_second_factor"] {
+        assert_eq!(number_of(&database, table).await, 0, "{table}");
+    }
+    let late = reset::accept(&database.primary, (ann, &[6; 32]), second(1), PASSWORD, 4).await;
+    assert!(matches!(late, Err(StoreError::NotFound { .. })), "{late:?}");
+    assert_eq!(identity::sign_in(&database.primary, new(hers, "new@example.com", "viewer")).await.expect("found").id, ann);
     let used = join_all((0..4).map(|_| identity::use_once(&database.primary, &[8; 32], second(0), second(600)))).await;
     assert_eq!(used.iter().filter(|used| matches!(used, Ok(true))).count(), 1, "{used:?}");
 }
