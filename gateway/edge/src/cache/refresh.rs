@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use model::problem::Denial;
+use model::{problem::Denial, signature::rule::Content};
 
 use super::ticket::Ticket;
 use crate::{
@@ -42,7 +42,8 @@ async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, ticket: Ticket)
         let matched = route::find(&snapshot, &head)?;
         trail.matched(&matched)?;
         let mut seen = None;
-        let authenticated = authenticate::verify(matched, Offer { head: &head, shown: &peer.shown }, &core.edge, now, &mut seen).await?;
+        let authenticated =
+            authenticate::verify(matched, Offer { head: &head, shown: &peer.shown, content: Content::Absent }, &core.edge, now, &mut seen).await?;
         trail.principal(authenticated.principal());
         let usage = Use { method: head.method().as_str(), address: trail.client_address(), shown: &peer.shown, now };
         let admitted = limit::readmit(authorize::check(authenticated, usage)?);
