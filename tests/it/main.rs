@@ -53,6 +53,7 @@ mod purging;
 mod retries;
 mod revisions;
 mod service;
+mod signatures;
 mod site;
 mod slow_clients;
 mod spool_disk;

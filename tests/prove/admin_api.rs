@@ -138,6 +138,10 @@ async fn populate(dev: &Dev) -> Result<()> {
         "plans": [{ "name": "demo", "limits": { "burst": { "rate": "20/s" } } }],
         "issuers": [issuer],
         "certificate_authorities": [{ "name": "demo", "clients": [{ "application": "default", "thumbprint": "ab".repeat(32) }] }],
+        "signers": [{
+            "name": "demo", "application": "default", "algorithm": "ed25519",
+            "key": { "kty": "OKP", "crv": "Ed25519", "x": "JrQLj5P_89iXES9-vFgrIy29clF9CC_oPPsw3c5D0bs" },
+        }],
         "apis": [{ "name": "demo", "openapi": { "openapi": "3.1.0", "info": { "title": "demo", "version": "1" }, "paths": {} } }],
         "consumers": [{ "name": "demo", "tenant": "demo" }],
         "applications": [{ "name": "default", "consumer": "demo", "plan": "demo", "scopes": [] }],

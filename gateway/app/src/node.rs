@@ -308,6 +308,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identit
         names: edge::names::Names::default(),
         issuers: edge::issuers::Issuers::asking_as(introspection::clients(&config.introspection_clients)?),
         certificates: edge::certificate::Refusals::default(),
+        signatures: edge::authenticate::Signatures::default(),
         tally: edge::balance::tally::Tally::default(),
         cache: edge::cache::Cache::new(limits.cache.0),
         identities: Arc::new(identities),

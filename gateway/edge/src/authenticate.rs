@@ -10,12 +10,14 @@ mod foreign;
 mod key;
 mod principal;
 mod replay;
+mod signature;
 mod token;
 mod verdict;
 
 use model::{
     key::KeyId,
     problem::{Challenge, Denial, ProblemKind},
+    signature::rule::Content,
     structure::identity::{Auth, Credential, Way},
     time::Now,
 };
@@ -26,6 +28,7 @@ pub use self::{
     follow::{follow, is_taken},
     principal::{KeyProof, Principal, Proof, Token, again, is_still_valid},
     replay::Replays,
+    signature::{Signatures, Signed},
     verdict::Verdicts,
 };
 use crate::{certificate::Shown, head::Head, route::Matched, runtime::Edge};
@@ -56,6 +59,8 @@ pub struct Offer<'h> {
     pub head: &'h Head,
     /// What the connection's handshake showed.
     pub shown: &'h Shown,
+    /// Whether content comes behind it.
+    pub content: Content,
 }
 
 /// Verifies the credentials that the route asks for, over what this node may still trust.
@@ -116,7 +121,7 @@ async fn several(
     seen: &mut Option<KeyId>,
 ) -> Result<Principal, Denial> {
     let (route, snapshot, is_read) = (matched.route(), matched.snapshot(), offer.head.is_read());
-    let credentials = Credentials::read(&offer.head.parts.headers)?;
+    let credentials = Credentials::read(&offer.head.parts.headers, ways)?;
     let offered = credentials.key.map(|text| Offered::read(text, route, edge, now)).transpose()?;
     *seen = offered.as_ref().and_then(Offered::id);
     let chosen = credentials.choose(ways, &Here { shown: offer.shown, matched, edge, is_read, now })?;
@@ -135,6 +140,7 @@ async fn several(
                 Proof::Token(token::verify(rules, request, route, snapshot, edge, now).await?)
             }
             Credential::Certificate(_) => Proof::Certificate(certificate.take().ok_or_else(invalid)?),
+            Credential::Signature(rule) => Proof::Signature(edge.signatures.verify(rule, offer.head, offer.content, matched, now)?),
         });
     }
     let mut proofs = proofs.into_iter();

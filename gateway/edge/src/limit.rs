@@ -208,6 +208,7 @@ fn subject(limit: &RouteLimit, permit: &Permit<'_>, address: IpAddr) -> Subject 
             Proof::Key(proof) => Subject::Key(proof.id),
             Proof::Token(token) => Subject::Owner(token.subject_id),
             Proof::Certificate(certified) => Subject::Owner(certified.subject_id),
+            Proof::Signature(signed) => Subject::Owner(signed.subject_id),
         },
         (ByDoc::Application, Some(principal)) => Subject::Owner(principal.application_id.uuid()),
         (ByDoc::Consumer, Some(principal)) => Subject::Owner(principal.consumer_id.uuid()),

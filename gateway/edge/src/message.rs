@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, he
 use hyper::body::Body;
 use model::{
     problem::Denial,
+    signature::field::{SIGNATURE, SIGNATURE_INPUT},
     structure::{Route, Target},
     time::BootNanos,
 };
@@ -24,6 +25,8 @@ pub struct Message {
     client: Arc<Peer>,
     /// The client's credentials stay here.
     hides_credentials: bool,
+    /// So do signatures of the request, on routes that take them: they are over what the client has sent, and whoever has them could send it again.
+    hides_signatures: bool,
     /// ... except the token and its proof, where its issuer's tokens are for the services, too.
     forwards_token: bool,
     cookie: Option<HeaderValue>,
@@ -57,6 +60,7 @@ impl Message {
             client: Arc::clone(trail.peer()),
             // The key was for the gateway; a service that logs its headers must not learn it.
             hides_credentials: !route.auth.is_none(),
+            hides_signatures: route.auth.takes_signature(),
             forwards_token: trail.forwards_token(),
             cookie,
             host,
@@ -109,6 +113,7 @@ impl Message {
             principal: None,
             body,
             hides_credentials: self.hides_credentials,
+            hides_signatures: self.hides_signatures,
             forwards_token: self.forwards_token,
             ends: self.ends,
         }
@@ -222,7 +227,8 @@ impl Message {
         let is_made_anew = matches!(*name, header::HOST | header::CONTENT_LENGTH | header::EXPECT) || *name == refuse::REQUEST_ID;
         // A proof goes where its token goes: without it, it proves nothing.
         let is_tokens = *name == header::AUTHORIZATION || *name == DPOP;
-        let is_hidden = self.hides_credentials && (is_tokens && !self.forwards_token || *name == X_API_KEY);
+        let is_signed = self.hides_signatures && (*name == SIGNATURE || *name == SIGNATURE_INPUT);
+        let is_hidden = is_signed || self.hides_credentials && (is_tokens && !self.forwards_token || *name == X_API_KEY);
         let is_replaced = self.cookie.is_some() && *name == header::COOKIE || self.timeout.is_some() && *name == grpc::TIMEOUT;
         !(is_made_anew || is_hidden || is_replaced)
     }

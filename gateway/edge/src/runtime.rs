@@ -9,6 +9,7 @@ use model::{access_token::TokenKeys, key::Peppers, structure::Upstream, time::No
 use uuid::Uuid;
 
 use crate::{
+    authenticate::Signatures,
     balance::{
         dice::Dice,
         fleet::{Breakers, Group, Kept},
@@ -120,6 +121,8 @@ pub struct Edge {
     pub issuers: Issuers,
     /// Client certificates that did not get their client in.
     pub certificates: Refusals,
+    /// Signatures over requests: nonces that were used, and counts.
+    pub signatures: Signatures,
     /// What endpoints, retries and copies made happen.
     pub tally: Tally,
     /// Stored responses.

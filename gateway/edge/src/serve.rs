@@ -11,6 +11,7 @@ use hyper::body::{Body, Frame};
 use model::{
     policy::AuditDoc,
     problem::{Denial, ProblemKind},
+    signature::rule::Content,
 };
 
 use crate::{
@@ -69,7 +70,8 @@ async fn respond(
 
     let mut key_seen = None;
     let authenticated = {
-        let offer = authenticate::Offer { head: &head, shown: &trail.peer().shown };
+        let content = if handshake.is_some() || body.size_hint().exact() == Some(0) { Content::Absent } else { Content::Present };
+        let offer = authenticate::Offer { head: &head, shown: &trail.peer().shown, content };
         authenticate::verify(matched, offer, edge, now, &mut key_seen).await
     };
     trail.key_seen(key_seen);
@@ -87,7 +89,7 @@ async fn respond(
         return token_endpoint::answer(endpoint, &admitted, wish, &head.host, edge).map(Answer::Ready);
     }
     let mut findings = Findings::default();
-    let body = validate::request(&admitted, &head, body, edge.settings.stall_timeout, &mut findings).await;
+    let body = validate::request(&admitted, &head, body, edge, &mut findings).await;
     trail.findings(findings);
     let body = body?;
 

@@ -3,6 +3,8 @@
 //! A client that hangs up, a stage that panics, an upstream that dies: each ends in a drop, and a drop records. There is
 //! exactly one outcome record for each request, and one close record where the body streamed.
 
+mod method;
+
 use std::{net::IpAddr, sync::Arc};
 
 use audit::{
@@ -34,8 +36,6 @@ use crate::{
 
 /// Longest path and host that a record keeps, in bytes.
 const TEXT_BYTES_MAX: usize = 1_024;
-/// What a record says of a caller whose key has another secret by now.
-const OLD_SECRET: &str = "api_key_old";
 /// What stands in a record in place of a text with a credential in it.
 const REDACTED: &str = "[redacted: holds a credential]";
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -411,8 +411,9 @@ impl Facts {
                 Proof::Key(_) => "key",
                 Proof::Token(_) => "token",
                 Proof::Certificate(_) => "certificate",
+                Proof::Signature(_) => "signature",
             });
-            event.auth_method = Some(auth_method(principal));
+            event.auth_method = Some(method::of(principal));
             event.issuer = principal.issuer();
         }
         event.certificate = self.peer.shown.thumbprint_text();
@@ -441,26 +442,6 @@ impl Drop for Trail {
                 self.core.counters.aborted();
             }
         }
-    }
-}
-
-/// By what the caller is known, in the order of the words; the store counts those that begin with [`OLD_SECRET`].
-fn auth_method(principal: &Principal) -> &'static str {
-    let key = principal.key().map(|_| principal.used_old_secret());
-    let is_lent = principal.key().is_some_and(|proof| proof.lent.is_some());
-    match (key, principal.token().is_some(), principal.certified().is_some()) {
-        (Some(true), false, false) => OLD_SECRET,
-        (Some(true), true, false) => "api_key_old jwt",
-        (Some(true), false, true) => "api_key_old mtls",
-        (Some(true), true, true) => "api_key_old jwt mtls",
-        (Some(false), true, false) => "api_key jwt",
-        (Some(false), false, true) => "api_key mtls",
-        (Some(false), true, true) => "api_key jwt mtls",
-        (None, true, false) => "jwt",
-        (None, true, true) => "jwt mtls",
-        (None, false, true) => "mtls",
-        (Some(false), false, false) if is_lent => "api_key_token",
-        (Some(false) | None, false, false) => "api_key",
     }
 }
 

@@ -32,6 +32,7 @@ mod portal;
 mod principal;
 mod resilience;
 mod route;
+mod signer;
 mod token_endpoint;
 mod upstream;
 mod websocket;
@@ -86,8 +87,9 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
     portal::check(document, &mut errors);
     let issuers = identity::issuers(&document.issuers, &mut errors);
     let authorities = certificate::authorities(&document.certificate_authorities, &mut errors);
+    let signers = signer::signers(&document.signers, &mut errors);
     let context = route::Context {
-        proofs: auth::Known { issuers: &issuers, authorities: &authorities },
+        proofs: auth::Known { issuers: &issuers, authorities: &authorities, signers: &signers },
         tenants: &tenants,
         plans: &plans,
         apis: &apis,
@@ -111,6 +113,7 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
         plans,
         issuers: issuers.all(),
         authorities: authorities.all(),
+        signers: signers.all(),
         regions,
         domains,
     })

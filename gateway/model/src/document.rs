@@ -11,7 +11,7 @@ use crate::{
     duration::{Bytes, Span},
     filter::{CacheDoc, CompressionDoc, CorsDoc, HeadersDoc},
     host::HostPattern,
-    identity::{AuthDoc, CertificateAuthorityDoc, ClientCertificateDoc, ImportedKeysDoc, IssuerDoc, PrincipalDoc},
+    identity::{AuthDoc, CertificateAuthorityDoc, ClientCertificateDoc, ImportedKeysDoc, IssuerDoc, PrincipalDoc, SignerDoc},
     limit::Rate,
     policy::{AuditDoc, ConsistencyDoc},
     portal::PortalDoc,
@@ -44,6 +44,9 @@ pub struct Document {
     /// Who vouches for client certificates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub certificate_authorities: Vec<CertificateAuthorityDoc>,
+    /// Who signs requests.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub signers: Vec<SignerDoc>,
     /// OpenAPI documents.
     #[serde(default)]
     pub apis: Vec<ApiDoc>,

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::duration::Span;
 
-/// `routes[].auth`: `api_key`, `none`, `jwt`, `{ jwt: {..} }`, `{ any_of: [..] }` or `{ all_of: [..] }`.
+/// `routes[].auth`: `api_key`, `none`, `jwt`, `mtls`, `signature`, `{ jwt: {..} }` and its like, `{ any_of: [..] }` or `{ all_of: [..] }`.
 ///
 /// It is kept as it was written, because what is wrong with it is told with its place by the compiler.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -271,6 +271,20 @@ pub struct CertificateClientDoc {
     /// The SHA-256 hash of the certificate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thumbprint: Option<String>,
+}
+
+/// `signers[]`: who signs requests (RFC 9421), by which key.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignerDoc {
+    /// Its name here, and the `keyid` of its signatures.
+    pub name: String,
+    /// The application that its calls count for.
+    pub application: String,
+    /// The one algorithm that its key is used with. `hmac-sha256` is refused: a shared secret has no place in a document.
+    pub algorithm: String,
+    /// Its public key: one PEM section `PUBLIC KEY`, or a JSON Web Key (RFC 7517). It is kept as it was written.
+    pub key: Value,
 }
 
 /// `upstreams[].principal`: the service gets `Causeway-Principal`.

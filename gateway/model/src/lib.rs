@@ -38,6 +38,7 @@ pub mod rewrite;
 pub mod seal;
 pub mod secret;
 pub mod shard;
+pub mod signature;
 pub mod snapshot;
 pub mod source;
 pub mod structure;

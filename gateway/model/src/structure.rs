@@ -17,6 +17,7 @@ use crate::{
     openapi::Api,
     policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
     rewrite::Rewrite,
+    signature::key::Signer,
     structure::{
         filter::{Filters, UpstreamHost},
         identity::{Auth, Issuer},
@@ -47,6 +48,8 @@ pub struct Structure {
     pub issuers: Vec<Arc<Issuer>>,
     /// Who vouches for client certificates, in document order.
     pub authorities: Vec<Arc<Authority>>,
+    /// Who signs requests, by name.
+    pub signers: HashMap<Arc<str>, Arc<Signer>>,
     /// Names of the regions, in document order.
     pub regions: Vec<Arc<str>>,
     /// Domains by name, for the monitors.

@@ -37,6 +37,8 @@ pub enum ResourceKind {
     Issuer,
     /// Who vouches for client certificates.
     CertificateAuthority,
+    /// Who signs requests.
+    Signer,
     /// An API description.
     Api,
     /// A service.
@@ -51,13 +53,14 @@ pub enum ResourceKind {
 
 impl ResourceKind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Region,
         Self::Domain,
         Self::Tenant,
         Self::Plan,
         Self::Issuer,
         Self::CertificateAuthority,
+        Self::Signer,
         Self::Api,
         Self::Upstream,
         Self::Route,
@@ -74,6 +77,7 @@ impl ResourceKind {
             Self::Plan => "plan",
             Self::Issuer => "issuer",
             Self::CertificateAuthority => "certificate_authority",
+            Self::Signer => "signer",
             Self::Api => "api",
             Self::Upstream => "upstream",
             Self::Route => "route",

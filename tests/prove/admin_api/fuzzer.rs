@@ -48,7 +48,7 @@ expected-statuses = ["2xx", "304", "403", "404", "409"]
 include-operation-id = [
   "createKey", "importKeys", "changeKey", "createConsumer", "createApplication", "denyTokens", "purgeCache", "checkDocument", "applyDocument",
   "listKeys", "listConsumers", "listApplications", "listTenants", "listPlans", "listDeniedTokens", "listAuditEvents", "getUsage",
-  "listRegions", "listDomains", "listIssuers", "listCertificateAuthorities", "listOperators", "listAccounts", "listNotifications", "listApis", "listUpstreams", "listRoutes",
+  "listRegions", "listDomains", "listIssuers", "listCertificateAuthorities", "listSigners", "listOperators", "listAccounts", "listNotifications", "listApis", "listUpstreams", "listRoutes",
 ]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
 

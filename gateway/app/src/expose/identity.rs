@@ -1,4 +1,4 @@
-//! Numbers about tokens and their issuers, and about client certificates.
+//! Numbers about tokens and their issuers, about client certificates, and about signatures.
 
 use std::fmt;
 
@@ -35,6 +35,14 @@ pub(super) fn encode(edge: &Edge, encoder: &mut DescriptorEncoder<'_>) -> Result
     for (reason, count) in edge.certificates.counts() {
         ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
     }
+    let help = "Signatures over requests that were refused, by reason";
+    let mut family = encoder.encode_descriptor("causeway_signatures_refused", help, None, counter.metric_type())?;
+    for (reason, count) in edge.signatures.refused() {
+        ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+    }
+    let help = "Signatures over requests that got their callers in";
+    let taken = encoder.encode_descriptor("causeway_signatures_taken", help, None, counter.metric_type())?;
+    ConstCounter::new(edge.signatures.taken()).encode(taken)?;
     revocation_lists(edge, encoder)?;
     let mut issuers = edge.issuers.view();
     issuers.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

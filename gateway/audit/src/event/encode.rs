@@ -26,7 +26,7 @@ pub(super) fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
     object.text(key!("actor"), event.actor, 64);
     object.text(key!("api_operation"), event.api_operation, 64);
     object.text(key!("application"), event.application, 64);
-    object.text(key!("auth_method"), event.auth_method, 24);
+    object.text(key!("auth_method"), event.auth_method, 30);
     object.integer(key!("authority_revision"), event.authority_revision);
     object.text(key!("certificate"), event.certificate, 44);
     object.word(key!("class"), event.class.as_str());
@@ -46,7 +46,7 @@ pub(super) fn encode(event: &Event<'_>, out: &mut Vec<u8>) {
     object.text(key!("node"), Some(event.node), 64);
     object.text(key!("object"), event.object, 128);
     object.word(key!("outcome"), event.outcome.as_str());
-    object.text(key!("path"), event.path, 554);
+    object.text(key!("path"), event.path, 548);
     object.personal(&event.personal);
     object.word(key!("phase"), event.phase.as_str());
     object.text(key!("principal_kind"), event.principal_kind, 16);

@@ -1,4 +1,4 @@
-//! Tenants, plans, routes, upstreams, regions, domains, issuers, certificate authorities, APIs: read here, written by `POST /v1/apply` alone.
+//! Tenants, plans, routes, upstreams, regions, domains, issuers, certificate authorities, signers, APIs: read here, written by `POST /v1/apply` alone.
 
 use std::collections::BTreeMap;
 
@@ -59,6 +59,7 @@ pub(crate) enum Section {
     Domains,
     Issuers,
     CertificateAuthorities,
+    Signers,
     Apis,
     Upstreams,
     Routes,
@@ -66,8 +67,8 @@ pub(crate) enum Section {
 
 impl Section {
     /// Every section that is read from the document.
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Regions, Self::Domains, Self::Issuers, Self::CertificateAuthorities, Self::Apis, Self::Upstreams, Self::Routes];
+    pub(crate) const ALL: [Self; 8] =
+        [Self::Regions, Self::Domains, Self::Issuers, Self::CertificateAuthorities, Self::Signers, Self::Apis, Self::Upstreams, Self::Routes];
 
     /// Its name in paths.
     pub(crate) const fn as_str(self) -> &'static str {
@@ -76,6 +77,7 @@ impl Section {
             Self::Domains => "domains",
             Self::Issuers => "issuers",
             Self::CertificateAuthorities => "certificate-authorities",
+            Self::Signers => "signers",
             Self::Apis => "apis",
             Self::Upstreams => "upstreams",
             Self::Routes => "routes",
@@ -89,6 +91,7 @@ impl Section {
             Self::Domains => serde_json::to_value(&document.domains),
             Self::Issuers => serde_json::to_value(&document.issuers),
             Self::CertificateAuthorities => serde_json::to_value(&document.certificate_authorities),
+            Self::Signers => serde_json::to_value(&document.signers),
             Self::Apis => serde_json::to_value(&document.apis),
             Self::Upstreams => serde_json::to_value(&document.upstreams),
             Self::Routes => serde_json::to_value(&document.routes),
@@ -100,7 +103,7 @@ impl Section {
     }
 }
 
-/// `GET /v1/{regions,domains,issuers,certificate-authorities,apis,upstreams,routes}`: by name. An API's entry leaves its `OpenAPI` document out.
+/// `GET /v1/{regions,domains,issuers,certificate-authorities,signers,apis,upstreams,routes}`: by name. An API's entry leaves its `OpenAPI` document out.
 pub(crate) async fn section(section: Section, state: ControlState, uri: Uri) -> Result<Reply, Refusal> {
     let mut query = Query::of(&uri);
     let page = page_request_by(&mut query, is_name);
@@ -251,6 +254,7 @@ impl Section {
             Self::Domains => ("listDomains", "getDomain", "A database of fronted services: it says where writes go."),
             Self::Issuers => ("listIssuers", "getIssuer", "Who issues tokens."),
             Self::CertificateAuthorities => ("listCertificateAuthorities", "getCertificateAuthority", "Who vouches for client certificates."),
+            Self::Signers => ("listSigners", "getSigner", "Who signs requests."),
             Self::Apis => ("listApis", "getApi", "An API. Lists leave its OpenAPI document out."),
             Self::Upstreams => ("listUpstreams", "getUpstream", "A fronted service."),
             Self::Routes => ("listRoutes", "getRoute", "A route."),

@@ -262,8 +262,20 @@ pub(crate) fn entry(about: &str) -> Object {
 
 /// A gateway document, as far as its sections go.
 pub(crate) fn gateway_document(about: &str) -> Object {
-    let sections =
-        ["regions", "domains", "tenants", "plans", "issuers", "certificate_authorities", "apis", "consumers", "applications", "upstreams", "routes"];
+    let sections = [
+        "regions",
+        "domains",
+        "tenants",
+        "plans",
+        "issuers",
+        "certificate_authorities",
+        "signers",
+        "apis",
+        "consumers",
+        "applications",
+        "upstreams",
+        "routes",
+    ];
     let version = ObjectBuilder::new().schema_type(Type::Integer).enum_values(Some([1]));
     let start = nothing_but().description(Some(about)).property("version", version).required("version");
     let list = || ArrayBuilder::new().items(ObjectBuilder::new().schema_type(Type::Object));

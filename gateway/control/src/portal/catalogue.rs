@@ -202,6 +202,7 @@ fn proofs(auth: &Auth) -> Vec<String> {
         Credential::Key => "API key",
         Credential::Token(_) => "token",
         Credential::Certificate(_) => "client certificate",
+        Credential::Signature(_) => "signature",
     };
     match auth {
         Auth::None => Vec::new(),

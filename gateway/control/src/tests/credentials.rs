@@ -32,6 +32,8 @@ const GUARDED: &[(&str, &str)] = &[
     ("GET", "/v1/accounts/acc_00000000000000000000000000000000"),
     ("GET", "/v1/certificate-authorities"),
     ("GET", "/v1/certificate-authorities/partners"),
+    ("GET", "/v1/signers"),
+    ("GET", "/v1/signers/partner"),
     ("POST", "/v1/operators"),
     ("POST", "/v1/accounts/invite"),
     ("POST", "/v1/accounts/acc_00000000000000000000000000000000/approve"),

@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderName, header};
 use model::{
     access_token,
     problem::{Challenge, Denial, ProblemKind},
+    signature::field,
     structure::identity::{Kinds, Way},
 };
 
@@ -80,6 +81,8 @@ pub(super) fn is_dpop(headers: &HeaderMap) -> bool {
 pub(super) struct Credentials<'h> {
     pub(super) key: Option<&'h str>,
     pub(super) token: Option<(&'h str, Scheme<'h>)>,
+    /// There is a signature of some kind, and the route takes signatures. Elsewhere they are for the service, or for nobody.
+    pub(super) signature: bool,
 }
 
 /// The way that a request goes, and what its client's certificate proves on it.
@@ -94,8 +97,8 @@ impl<'h> Credentials<'h> {
     ///
     /// # Errors
     /// `credentials-invalid` when there are two of a kind, or one that is neither a key nor a token.
-    pub(super) fn read(headers: &'h HeaderMap) -> Result<Self, Denial> {
-        let mut out = Self::default();
+    pub(super) fn read(headers: &'h HeaderMap, ways: &[Way]) -> Result<Self, Denial> {
+        let mut out = Self { signature: ways.iter().any(|way| way.kinds().signature) && field::is_carried(headers), ..Self::default() };
         for field in headers.get_all(API_KEY) {
             let text = field.to_str().map_err(|_| ambiguous())?;
             if out.key.replace(text).is_some() {
@@ -121,7 +124,7 @@ impl<'h> Credentials<'h> {
     }
 
     fn kinds(&self) -> Kinds {
-        Kinds { key: self.key.is_some(), token: self.token.is_some(), certificate: false }
+        Kinds { key: self.key.is_some(), token: self.token.is_some(), certificate: false, signature: self.signature }
     }
 
     /// The way that asks for exactly these. A certificate belongs to the connection, so it may be there for another route: a way that
@@ -156,19 +159,26 @@ fn proof(headers: &HeaderMap) -> Result<Scheme<'_>, Denial> {
 }
 
 const SEND_A_KEY: &str = "send an API key in the X-Api-Key header, or as Authorization: Bearer";
+const SIGN: &str = "sign the request: send Signature-Input and Signature (RFC 9421), and what else this route asks for";
+const SEND_ONE_OF: &str = "send one of the credentials that this route takes, or sign the request";
 const SEND_OR_CONNECT: &str = "send one of the credentials that this route takes, or connect with a client certificate";
 
 /// What to do, said by what is carried and by what the nearest way asks for.
 fn lacking(ways: &[Way], carried: Kinds) -> Denial {
     let could_be = |way: &&Way| {
         let kinds = way.kinds();
-        (kinds.key || !carried.key) && (kinds.token || !carried.token)
+        (kinds.key || !carried.key) && (kinds.token || !carried.token) && (kinds.signature || !carried.signature)
     };
     let Some(nearest) = ways.iter().find(could_be).map(Way::kinds) else {
         return Denial::new(ProblemKind::CredentialsInvalid, "the route does not take this kind of credential, or not this one beside the other");
     };
     let several = "send one of the credentials that this route takes: an API key in X-Api-Key, or a token as Authorization: Bearer";
+    if !carried.signature && ways.iter().any(|way| way.kinds().signature) {
+        return missing(if ways.len() > 1 { SEND_ONE_OF } else { SIGN });
+    }
     missing(match (carried.key, carried.token) {
+        _ if carried.signature => "the signature alone is not enough here: send the other credentials that this route asks for, too",
+
         (_, true) if nearest.key => "the token alone is not enough here: send an API key in X-Api-Key, too",
         (true, _) => "the key alone is not enough here: send a token as Authorization: Bearer, too",
         _ if ways.len() > 1 => several,

@@ -32,16 +32,16 @@ pub fn follow<'s>(matched: Matched<'s>, before: Option<&Principal>, is_read: boo
 }
 
 /// Whether the route still takes what the caller came with: the same kinds of credentials, a key of another system only where such are taken,
-/// a token by the same rules, and a certificate of the same authority. A token whose issuer or audience has changed would have to be verified again, and it is not kept.
+/// a token by the same rules, a signature of the same signer by the same rules, and a certificate of the same authority. A token whose issuer or audience has changed would have to be verified again, and it is not kept.
 pub fn is_taken(route: &Route, principal: &Principal) -> bool {
-    let (key, token, certified) = (principal.key(), principal.token(), principal.certified());
+    let (key, token, certified, signed) = (principal.key(), principal.token(), principal.certified(), principal.signed());
     if route.imported_keys == ImportedKeysDoc::Refuse && key.is_some_and(KeyProof::is_foreign) {
         return false;
     }
     if matches!(route.auth, Auth::ApiKey) {
-        return key.is_some() && token.is_none() && certified.is_none();
+        return key.is_some() && token.is_none() && certified.is_none() && signed.is_none();
     }
-    let kinds = Kinds { key: key.is_some(), token: token.is_some(), certificate: certified.is_some() };
+    let kinds = Kinds { key: key.is_some(), token: token.is_some(), certificate: certified.is_some(), signature: signed.is_some() };
     let Some(way) = route.auth.way(kinds) else { return false };
     let is_same = |token: &Token, rule: &TokenRule| {
         let (before, after) = (&token.issuer, &rule.issuer);
@@ -51,7 +51,8 @@ pub fn is_taken(route: &Route, principal: &Principal) -> bool {
     };
     let is_token_taken = token.is_none_or(|token| way.token_rules().into_iter().flatten().any(|rule| is_same(token, rule)));
     let is_vouched_for = |certified: &Certified| way.authorities().into_iter().flatten().any(|known| known.name() == certified.authority.name());
-    is_token_taken && certified.is_none_or(|certified| is_vouched_for(certified))
+    let is_signature_taken = signed.is_none_or(|signed| way.signature_rule().is_some_and(|rule| signed.is_taken(rule)));
+    is_token_taken && is_signature_taken && certified.is_none_or(|certified| is_vouched_for(certified))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use model::{
 };
 use uuid::Uuid;
 
-use super::certificate::Certified;
+use super::{certificate::Certified, signature::Signed};
 
 /// Who calls.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub enum Proof {
     Token(Arc<Token>),
     /// A client certificate.
     Certificate(Arc<Certified>),
+    /// A signature over the request.
+    Signature(Arc<Signed>),
 }
 
 /// A key whose secret was presented.
@@ -103,7 +105,7 @@ impl Principal {
     pub fn key(&self) -> Option<&KeyProof> {
         self.proofs().find_map(|proof| match proof {
             Proof::Key(key) => Some(key),
-            Proof::Token(_) | Proof::Certificate(_) => None,
+            Proof::Token(_) | Proof::Certificate(_) | Proof::Signature(_) => None,
         })
     }
 
@@ -111,7 +113,7 @@ impl Principal {
     pub fn token(&self) -> Option<&Arc<Token>> {
         self.proofs().find_map(|proof| match proof {
             Proof::Token(token) => Some(token),
-            Proof::Key(_) | Proof::Certificate(_) => None,
+            Proof::Key(_) | Proof::Certificate(_) | Proof::Signature(_) => None,
         })
     }
 
@@ -119,7 +121,15 @@ impl Principal {
     pub fn certified(&self) -> Option<&Arc<Certified>> {
         self.proofs().find_map(|proof| match proof {
             Proof::Certificate(certified) => Some(certified),
-            Proof::Key(_) | Proof::Token(_) => None,
+            Proof::Key(_) | Proof::Token(_) | Proof::Signature(_) => None,
+        })
+    }
+
+    /// The signature among them.
+    pub fn signed(&self) -> Option<&Arc<Signed>> {
+        self.proofs().find_map(|proof| match proof {
+            Proof::Signature(signed) => Some(signed),
+            Proof::Key(_) | Proof::Token(_) | Proof::Certificate(_) => None,
         })
     }
 
@@ -128,9 +138,10 @@ impl Principal {
         self.token().map(|token| &*token.subject).or_else(|| self.certified().map(|certified| &*certified.holder.identity))
     }
 
-    /// Who vouches for the subject: the issuer of its token, or the authority of its certificate, by their names here.
+    /// Who vouches for the caller: the issuer of its token, the authority of its certificate, or who has signed, by their names here.
     pub fn issuer(&self) -> Option<&str> {
-        self.token().map(|token| &*token.issuer.name).or_else(|| self.certified().map(|certified| &**certified.authority.name()))
+        let certified = || self.certified().map(|certified| &**certified.authority.name());
+        self.token().map(|token| &*token.issuer.name).or_else(certified).or_else(|| self.signed().map(|signed| &*signed.signer.name))
     }
 
     /// Until when the tokens among the proofs are taken; `None` where there are none.
@@ -191,6 +202,10 @@ impl Proof {
                 let application = certified.application(snapshot, now)?;
                 Some(Standing { application, scopes: None, within: None, until: certified.until(now) })
             }
+            Self::Signature(signed) => {
+                let application = signed.application(snapshot)?;
+                Some(Standing { application, scopes: None, within: None, until: Signed::UNTIL })
+            }
         }
     }
 
@@ -201,7 +216,7 @@ impl Proof {
                 let key = Arc::clone(snapshot.authority.keys.get(&proof.id)?);
                 Self::Key(KeyProof { id: proof.id, key, secret_number: proof.secret_number, lent: proof.lent.clone() })
             }
-            Self::Token(_) | Self::Certificate(_) => self.clone(),
+            Self::Token(_) | Self::Certificate(_) | Self::Signature(_) => self.clone(),
         })
     }
 }
@@ -254,7 +269,7 @@ fn both(some: &[Box<str>], others: &[Box<str>]) -> Arc<[Box<str>]> {
 pub fn again(snapshot: &Snapshot, before: &Principal, tenant: &str, now: Now) -> Option<(Principal, UtcMicros)> {
     let also = before.also.iter().map(|also| also.renewed(snapshot)).collect::<Option<Vec<_>>>()?;
     let (principal, until) = until(snapshot, before.proof.renewed(snapshot)?, also, now)?;
-    // The application of a token or a certificate is known by its name, which may be another's by now.
+    // The application of a token, a certificate or a signature is known by its name, which may be another's by now.
     let is_same = matches!(principal.proof, Proof::Key(_)) && principal.also.is_empty() || principal.application_id == before.application_id;
     (is_same && *principal.consumer.tenant == *tenant).then_some((principal, until))
 }

@@ -70,6 +70,7 @@ fn edge() -> Arc<Edge> {
         names: Names::default(),
         issuers: crate::issuers::Issuers::default(),
         certificates: crate::certificate::Refusals::default(),
+        signatures: crate::authenticate::Signatures::default(),
         cache: crate::cache::Cache::new(0),
         tally: crate::balance::tally::Tally::default(),
         identities: Arc::default(),

@@ -30,6 +30,9 @@ pub(super) struct Claims<'c> {
     scope: Scopes<'c>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key_id: Option<&'c str>,
+    /// Who has signed the request (RFC 9421), by the name here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signer: Option<&'c str>,
     /// Every proof that was given (RFC 8176).
     amr: Methods<'c>,
     /// The certificate among them, or what the token is bound to (RFC 8705 section 3.1, RFC 9449 section 6.1).
@@ -83,12 +86,14 @@ impl<'c> Claims<'c> {
                 Proof::Key(_) => "key",
                 Proof::Token(_) => "token",
                 Proof::Certificate(_) => "certificate",
+                Proof::Signature(_) => "signature",
             },
             tenant: &principal.consumer.tenant,
             consumer: &principal.consumer.name,
             client_id: &principal.application.name,
             scope: Scopes(&principal.scopes),
             key_id: principal.key().map(|proof| proof.id.as_str()),
+            signer: principal.signed().map(|signed| &*signed.signer.name),
             amr: Methods(principal),
             cnf: Confirmation::of(principal),
             revision,
@@ -140,6 +145,7 @@ impl Serialize for Methods<'_> {
             Proof::Key(_) => "api_key",
             Proof::Token(_) => "jwt",
             Proof::Certificate(_) => "mtls",
+            Proof::Signature(_) => "signature",
         }))
     }
 }

@@ -8,6 +8,7 @@ use super::{
     Errors,
     certificate::Authorities,
     identity::{Issuers, rules},
+    signer::{self, Signers},
 };
 use crate::{
     certificate::authority::Authority,
@@ -26,6 +27,7 @@ const AUTHORITIES_MAX: usize = 8;
 pub(super) struct Known<'k> {
     pub(super) issuers: &'k Issuers<'k>,
     pub(super) authorities: &'k Authorities<'k>,
+    pub(super) signers: &'k Signers<'k>,
 }
 
 /// Compiles `routes[].auth`.
@@ -93,7 +95,8 @@ fn method(value: &Value, at: &str, known: Known<'_>, errors: &mut Errors) -> Opt
         Value::String(name) if name == "jwt" => return token(&Map::new(), at, known, errors).map(Credential::Token),
         Value::String(name) if name == "none" => errors.add(at, "`none` stands alone: a route asks for a credential, or it does not"),
         Value::String(name) if name == "mtls" => return certificate(&Map::new(), at, known, errors).map(Credential::Certificate),
-        Value::String(name) => errors.unknown(at, "authentication method", name, ["api_key", "jwt", "mtls", "none"]),
+        Value::String(name) if name == "signature" => return signature(&Map::new(), at, known, errors),
+        Value::String(name) => errors.unknown(at, "authentication method", name, ["api_key", "jwt", "mtls", "signature", "none"]),
         Value::Object(object) => match object.iter().next() {
             Some((name, Value::Object(rules))) if name == "jwt" && object.len() == 1 => {
                 return token(rules, &format!("{at}.jwt"), known, errors).map(Credential::Token);
@@ -101,13 +104,19 @@ fn method(value: &Value, at: &str, known: Known<'_>, errors: &mut Errors) -> Opt
             Some((name, Value::Object(rules))) if name == "mtls" && object.len() == 1 => {
                 return certificate(rules, &format!("{at}.mtls"), known, errors).map(Credential::Certificate);
             }
+            Some((name, Value::Object(rules))) if name == "signature" && object.len() == 1 => {
+                return signature(rules, &format!("{at}.signature"), known, errors);
+            }
             Some((name, _)) if matches!(name.as_str(), "any_of" | "all_of") => {
                 errors.add(at, format!("`{name}` does not stand here: `any_of` holds methods and `all_of`, `all_of` holds methods"));
             }
-            _ => errors.add(at, "write `api_key`, `jwt`, `mtls`, `jwt: { issuer: <name>, audience: <text> }` or `mtls: { authority: <name> }`"),
+            _ => errors.add(
+                at,
+                "write `api_key`, `jwt`, `mtls`, `signature`, `jwt: { issuer: <name>, audience: <text> }`, `mtls: { authority: <name> }` or `signature: { signer: <name> }`",
+            ),
         },
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
-            errors.add(at, "write `api_key`, `jwt`, `mtls`, `none`, `{ any_of: [..] }` or `{ all_of: [..] }`");
+            errors.add(at, "write `api_key`, `jwt`, `mtls`, `signature`, `none`, `{ any_of: [..] }` or `{ all_of: [..] }`");
         }
     }
     None
@@ -178,9 +187,13 @@ fn certificate(doc: &Map<String, Value>, at: &str, known: Known<'_>, errors: &mu
     (errors.0.len() == before).then(|| out.into())
 }
 
+fn signature(doc: &Map<String, Value>, at: &str, known: Known<'_>, errors: &mut Errors) -> Option<Credential> {
+    signer::rule(doc, at, known.signers, errors).map(|rule| Credential::Signature(Box::new(rule)))
+}
+
 /// What is said where nothing is named and there is not exactly one.
 #[derive(Clone, Copy)]
-struct Only {
+pub(super) struct Only {
     none: &'static str,
     several: &'static str,
     help: &'static str,
@@ -198,7 +211,13 @@ const ONLY_AUTHORITY: Only = Only {
     help: "write `mtls: { authority: <name> }`, with a name from `certificate_authorities`",
 };
 
-fn only(at: &str, order: &[&str], words: Only, errors: &mut Errors) -> Vec<String> {
+pub(super) const ONLY_SIGNER: Only = Only {
+    none: "there are no `signers` whose signatures could be taken",
+    several: "say whose signatures are taken",
+    help: "write `signature: { signer: <name> }`, with a name from `signers`",
+};
+
+pub(super) fn only(at: &str, order: &[&str], words: Only, errors: &mut Errors) -> Vec<String> {
     if let [only] = order {
         return vec![(*only).to_owned()];
     }
@@ -206,7 +225,7 @@ fn only(at: &str, order: &[&str], words: Only, errors: &mut Errors) -> Vec<Strin
     Vec::new()
 }
 
-fn texts(value: &Value, at: &str, what: &str, errors: &mut Errors) -> Vec<String> {
+pub(super) fn texts(value: &Value, at: &str, what: &str, errors: &mut Errors) -> Vec<String> {
     let list = match value {
         Value::String(text) => vec![Some(text.clone())],
         Value::Array(list) => list.iter().map(|item| item.as_str().map(str::to_owned)).collect(),

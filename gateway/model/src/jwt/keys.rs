@@ -16,7 +16,9 @@ mod pem;
 
 use std::fmt;
 
+use aws_lc_rs::signature::{ParsedPublicKey, VerificationAlgorithm};
 use jsonwebtoken::DecodingKey;
+use rustls_pki_types::{SubjectPublicKeyInfoDer, pem::PemObject};
 
 use super::{
     algorithm::{Algorithm, Algorithms},
@@ -285,6 +287,26 @@ impl HeaderKey {
     pub(super) fn verifies(&self, signed: &str, signature: &str) -> bool {
         self.0.verifies(self.1, signed, signature)
     }
+}
+
+/// Reads one public key from PEM for a signature algorithm of the library, by the rules for keys of issuers.
+///
+/// # Errors
+/// [`KeyFault`].
+pub(crate) fn parsed_pem(pem: &str, algorithm: Algorithm, library: &'static dyn VerificationAlgorithm) -> Result<ParsedPublicKey, KeyFault> {
+    KeySet::from_static(&[StaticKey { key_id: None, algorithm, pem }]).map_err(|refused| refused.fault)?;
+    let der = SubjectPublicKeyInfoDer::from_pem_slice(pem.as_bytes()).map_err(|_| KeyFault::PemInvalid)?;
+    ParsedPublicKey::new(library, der.as_ref()).map_err(|_| KeyFault::EncodingUnknown)
+}
+
+/// Reads one JSON Web Key for a signature algorithm of the library, by the rules for keys of issuers.
+///
+/// # Errors
+/// [`KeyFault`].
+pub(crate) fn parsed_jwk(text: &str, algorithm: Algorithm, library: &'static dyn VerificationAlgorithm) -> Result<ParsedPublicKey, KeyFault> {
+    let object = Object::read(text.as_bytes(), SET_LIMITS).map_err(|_| KeyFault::NotAnObject)?;
+    HeaderKey::read(&object, algorithm)?;
+    jwk::parsed(&object, algorithm, library)
 }
 
 /// A key that may become one of a set.

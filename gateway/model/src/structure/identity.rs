@@ -1,6 +1,6 @@
 //! How callers prove who they are, and whose tokens are taken.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use rustls_pki_types::CertificateDer;
 use url::Url;
@@ -8,6 +8,7 @@ use url::Url;
 use crate::{
     certificate::authority::Authority,
     jwt::{algorithm::Algorithms, issuer::Rules, keys::KeySet},
+    signature::{self, key::Signer},
 };
 
 /// How callers prove who they are.
@@ -47,6 +48,11 @@ impl Auth {
         self.ways().iter().filter_map(Way::token_rules).flatten().any(|rule| rule.issuer.dpop != Binding::Refuse)
     }
 
+    /// Whether any way of it takes a signature (RFC 9421).
+    pub fn takes_signature(&self) -> bool {
+        self.ways().iter().any(|way| way.kinds().signature)
+    }
+
     /// Whether any way of it takes an API key.
     pub fn takes_key(&self) -> bool {
         matches!(self, Self::ApiKey) || self.ways().iter().any(|way| way.kinds().key)
@@ -60,6 +66,7 @@ impl Auth {
 
 /// Kinds of credentials.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "a set: each kind is in it or not")]
 pub struct Kinds {
     /// An API key.
     pub key: bool,
@@ -67,6 +74,8 @@ pub struct Kinds {
     pub token: bool,
     /// A client certificate.
     pub certificate: bool,
+    /// A signature over the request.
+    pub signature: bool,
 }
 
 /// The credentials that a request must carry, all of them and no other. The first speaks for the caller.
@@ -82,6 +91,8 @@ pub enum Credential {
     Token(Box<[TokenRule]>),
     /// A certificate that one of these vouches for.
     Certificate(Box<[Arc<Authority>]>),
+    /// A signature of one of these signers.
+    Signature(Box<SignatureRule>),
 }
 
 impl Way {
@@ -91,6 +102,7 @@ impl Way {
             Credential::Key => Kinds { key: true, ..kinds },
             Credential::Token(_) => Kinds { token: true, ..kinds },
             Credential::Certificate(_) => Kinds { certificate: true, ..kinds },
+            Credential::Signature(_) => Kinds { signature: true, ..kinds },
         })
     }
 
@@ -99,10 +111,24 @@ impl Way {
         self.0.iter().find_map(|credential| if let Credential::Token(rules) = credential { Some(&**rules) } else { None })
     }
 
+    /// Whose signatures it takes.
+    pub fn signature_rule(&self) -> Option<&SignatureRule> {
+        self.0.iter().find_map(|credential| if let Credential::Signature(rule) = credential { Some(&**rule) } else { None })
+    }
+
     /// Who may vouch for certificates.
     pub fn authorities(&self) -> Option<&[Arc<Authority>]> {
         self.0.iter().find_map(|credential| if let Credential::Certificate(authorities) = credential { Some(&**authorities) } else { None })
     }
+}
+
+/// The signatures that one route takes.
+#[derive(Debug)]
+pub struct SignatureRule {
+    /// Whose, by name.
+    pub signers: HashMap<Arc<str>, Arc<Signer>>,
+    /// What is asked of them.
+    pub rules: Arc<signature::rule::Rules>,
 }
 
 /// The tokens of one issuer, as one route takes them.

@@ -43,6 +43,7 @@ impl Wanted {
             plans,
             issuers,
             certificate_authorities,
+            signers,
             apis,
             consumers: _,
             applications: _,
@@ -53,6 +54,7 @@ impl Wanted {
         others.extend(section(ResourceKind::Domain, domains, |doc| &doc.name)?);
         others.extend(section(ResourceKind::Issuer, issuers, |doc| &doc.name)?);
         others.extend(section(ResourceKind::CertificateAuthority, certificate_authorities, |doc| &doc.name)?);
+        others.extend(section(ResourceKind::Signer, signers, |doc| &doc.name)?);
         others.extend(section(ResourceKind::Api, apis, |doc| &doc.name)?);
         others.extend(section(ResourceKind::Upstream, upstreams, |doc| &doc.name)?);
         others.extend(section(ResourceKind::Route, routes, |doc| &doc.name)?);

@@ -53,6 +53,7 @@ async fn structure_on(connection: &mut PgConnection) -> Result<StructureLoad, St
             "plan" => add(&mut document.plans, &row.body),
             "issuer" => add(&mut document.issuers, &row.body),
             "certificate_authority" => add(&mut document.certificate_authorities, &row.body),
+            "signer" => add(&mut document.signers, &row.body),
             "api" => add(&mut document.apis, &row.body),
             "upstream" => add(&mut document.upstreams, &row.body),
             "route" => add(&mut document.routes, &row.body),

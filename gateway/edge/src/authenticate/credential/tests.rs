@@ -56,7 +56,7 @@ fn never() -> Always {
 /// Which way is chosen, or the kind of the refusal.
 fn chosen(ways: &[Way], fields: &[(&'static str, &str)]) -> Result<usize, ProblemKind> {
     let headers = headers(fields);
-    let way = Credentials::read(&headers).and_then(|credentials| credentials.choose(ways, &never())).map_err(|denial| denial.kind)?.way;
+    let way = Credentials::read(&headers, ways).and_then(|credentials| credentials.choose(ways, &never())).map_err(|denial| denial.kind)?.way;
     Ok(ways.iter().position(|other| std::ptr::eq(other, way)).unwrap())
 }
 
@@ -101,6 +101,45 @@ fn the_kinds_of_credentials_choose_the_way() {
 }
 
 #[test]
+fn a_signature_counts_where_the_route_takes_signatures() {
+    use ProblemKind::{CredentialsInvalid as Invalid, CredentialsMissing as Missing};
+    const SIGNATURE: (&str, &str) = ("signature", "sig=:AQ==:");
+    const INPUT: (&str, &str) = ("signature-input", "sig=()");
+    let signed = |key: bool| {
+        let signers = std::collections::HashMap::new();
+        let rules = model::signature::rule::Rules {
+            components: Box::default(),
+            age_seconds_max: 60,
+            digest: model::signature::rule::Need::Required,
+            nonce: model::signature::rule::Need::Optional,
+            tag: None,
+        };
+        let rule = model::structure::identity::SignatureRule { signers, rules: Arc::new(rules) };
+        let key = key.then_some(Credential::Key);
+        Way(key.into_iter().chain([Credential::Signature(Box::new(rule))]).collect())
+    };
+    let (alone, both, any, keys) = ([signed(false)], [signed(true)], [way(true, false), signed(false)], [way(true, false), way(false, true)]);
+    for (ways, fields, expected) in [
+        (&alone[..], &[SIGNATURE, INPUT][..], Ok(0)),
+        (&alone, &[INPUT], Ok(0)),
+        (&alone, &[SIGNATURE], Ok(0)),
+        (&alone, &[], Err(Missing)),
+        (&alone, &[KEY], Err(Invalid)),
+        (&alone, &[KEY, SIGNATURE], Err(Invalid)),
+        (&both, &[KEY, SIGNATURE], Ok(0)),
+        (&both, &[KEY], Err(Missing)),
+        (&both, &[SIGNATURE], Err(Missing)),
+        (&any, &[SIGNATURE], Ok(1)),
+        (&any, &[KEY], Ok(0)),
+        (&any, &[KEY, SIGNATURE], Err(Invalid)),
+        (&any, &[], Err(Missing)),
+        (&keys, &[KEY, SIGNATURE, INPUT], Ok(0)),
+    ] {
+        assert_eq!(chosen(ways, fields), expected, "{fields:?}");
+    }
+}
+
+#[test]
 fn a_proof_comes_with_the_scheme_that_asks_for_one() {
     for (fields, expected) in [
         (&[TOKEN][..], Scheme::Bearer),
@@ -110,11 +149,11 @@ fn a_proof_comes_with_the_scheme_that_asks_for_one() {
         (&[DPOP_TOKEN, PROOF], Scheme::Dpop(Some(PROOF.1))),
     ] {
         let headers = headers(fields);
-        assert_eq!(Credentials::read(&headers).unwrap().token, Some(("eyJ.e30.sig", expected)), "{fields:?}");
+        assert_eq!(Credentials::read(&headers, &[]).unwrap().token, Some(("eyJ.e30.sig", expected)), "{fields:?}");
         assert_eq!(is_dpop(&headers), expected != Scheme::Bearer);
     }
     let twice = headers(&[DPOP_TOKEN, PROOF, PROOF]);
-    assert_eq!(Credentials::read(&twice).unwrap_err().challenge, Challenge::DpopProof);
+    assert_eq!(Credentials::read(&twice, &[]).unwrap_err().challenge, Challenge::DpopProof);
     assert_eq!(only_key(&headers(&[("authorization", "DPoP cw_live_abc")])).unwrap_err().kind, ProblemKind::CredentialsInvalid);
 }
 
@@ -122,7 +161,7 @@ fn a_proof_comes_with_the_scheme_that_asks_for_one() {
 fn what_is_missing_is_told_in_words_that_help() {
     let said = |ways: &[Way], fields: &[(&'static str, &str)]| {
         let headers = headers(fields);
-        Credentials::read(&headers).unwrap().choose(ways, &never()).map(drop).unwrap_err().detail.into_owned()
+        Credentials::read(&headers, ways).unwrap().choose(ways, &never()).map(drop).unwrap_err().detail.into_owned()
     };
     let (any, both) = ([way(true, false), way(false, true)], [way(true, true)]);
 
@@ -169,7 +208,7 @@ fn a_certificate_goes_before_and_never_stands_in_the_way_of_what_needs_none() {
     ] {
         let headers = headers(fields);
         let judge = Always(says, Cell::default());
-        let chosen = Credentials::read(&headers).and_then(|credentials| credentials.choose(ways, &judge));
+        let chosen = Credentials::read(&headers, ways).and_then(|credentials| credentials.choose(ways, &judge));
         let position = |way: &Way| ways.iter().position(|other| std::ptr::eq(other, way)).unwrap();
         let got = chosen.map(|chosen| (position(chosen.way), chosen.certificate.is_some())).map_err(|denial| denial.kind);
         assert_eq!(got, expected, "{fields:?} of {} ways, {:?}", ways.len(), says());

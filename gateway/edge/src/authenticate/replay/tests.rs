@@ -61,7 +61,7 @@ fn an_instant_of_before_forgets_nothing_and_is_remembered_as_long() {
 
 #[test]
 fn what_there_is_no_room_for_is_refused_and_one_key_leaves_room_for_others() {
-    let replays = Replays::with_room(3, 2);
+    let replays = Replays::with_room(SLOT_NANOS, 3, 2);
     let now = BootNanos(1_000 * SECOND);
     for id in ["1", "2"] {
         assert_eq!(replays.spend(&proof(0, id), now), Ok(()));

@@ -1,10 +1,11 @@
 //! One JSON Web Key.
 
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA512, RsaPublicKeyComponents, VerificationAlgorithm};
 use data_encoding::BASE64URL_NOPAD;
 
 use super::{Draft, KeyFault, material, read_key_id};
 use crate::jwt::{
-    algorithm::{Algorithm, Algorithms},
+    algorithm::{Algorithm, Algorithms, Family},
     object::{Object, texts_of},
 };
 
@@ -47,6 +48,20 @@ fn draft(key: &Object, accepted: Algorithms) -> Result<Draft, KeyFault> {
         "oct" => Err(KeyFault::SecretRefused),
         _ => Err(KeyFault::TypeUnknown),
     }
+}
+
+/// A key that [`read`] takes for this algorithm, in the library's own form.
+pub(super) fn parsed(key: &Object, algorithm: Algorithm, library: &'static dyn VerificationAlgorithm) -> Result<ParsedPublicKey, KeyFault> {
+    let parsed = match algorithm.family() {
+        Family::Rsa => {
+            let parameters = if algorithm == Algorithm::Ps512 { &RSA_PSS_2048_8192_SHA512 } else { &RSA_PKCS1_2048_8192_SHA256 };
+            RsaPublicKeyComponents { n: bytes(key, "n")?, e: bytes(key, "e")? }.to_parsed_public_key(parameters)
+        }
+        Family::P256 | Family::P384 => ParsedPublicKey::new(library, [&[4][..], &bytes(key, "x")?, &bytes(key, "y")?].concat()),
+        Family::Ed25519 => ParsedPublicKey::new(library, bytes(key, "x")?),
+        Family::Secret => return Err(KeyFault::SecretRefused),
+    };
+    parsed.map_err(|_| KeyFault::MemberInvalid)
 }
 
 /// `use` and `key_ops` are both optional, and each can forbid.
