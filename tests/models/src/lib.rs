@@ -13,7 +13,7 @@ mod check;
 mod cluster;
 //POS mod positions;
 mod probe;
-//REV mod revisions;
+mod revisions;
 mod revocation;
 mod staleness;
 
@@ -47,7 +47,7 @@ pub struct Mutant {
 }
 
 /// Every model. Those of idempotency and of limit leases come with the code that they judge.
-pub const ALL: [&Entry; 2] = [&revocation::ENTRY, &staleness::ENTRY];
+pub const ALL: [&Entry; 3] = [&revisions::ENTRY, &revocation::ENTRY, &staleness::ENTRY];
 
 /// Looks at every state of a model, or of one of its mutants up to the first broken invariant. Takes seconds, and memory for each
 /// state. `None` when there is no such model, or it has no such mutant.
