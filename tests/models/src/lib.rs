@@ -8,10 +8,11 @@
 //!
 //! Reading order: [`run`] and [`ALL`], `check` (the checker), then a model: `revisions`, `positions`, or `cluster` (two database
 //! servers), `probe` (what a node learns from them) and the two models that rest on both, `revocation` and `staleness`.
+#![expect(clippy::indexing_slicing, reason = "servers and epochs are counted by constants; an index outside ends the run of a model")]
 
 mod check;
 mod cluster;
-//POS mod positions;
+mod positions;
 mod probe;
 mod revisions;
 mod revocation;
@@ -47,7 +48,33 @@ pub struct Mutant {
 }
 
 /// Every model. Those of idempotency and of limit leases come with the code that they judge.
-pub const ALL: [&Entry; 3] = [&revisions::ENTRY, &revocation::ENTRY, &staleness::ENTRY];
+pub const ALL: [&Entry; 4] = [&revisions::ENTRY, &revocation::ENTRY, &positions::ENTRY, &staleness::ENTRY];
+
+/// The names of all mutants of all models; each is another.
+pub const MUTANTS: [&str; mutants_count()] = mutant_names();
+
+const fn mutants_count() -> usize {
+    let (mut n, mut at) = (0, 0);
+    while at < ALL.len() {
+        n += ALL[at].mutants.len();
+        at += 1;
+    }
+    n
+}
+
+const fn mutant_names<const N: usize>() -> [&'static str; N] {
+    let (mut names, mut n, mut at) = ([""; N], 0, 0);
+    while at < ALL.len() {
+        let mut of = 0;
+        while of < ALL[at].mutants.len() {
+            names[n] = ALL[at].mutants[of].name;
+            n += 1;
+            of += 1;
+        }
+        at += 1;
+    }
+    names
+}
 
 /// Looks at every state of a model, or of one of its mutants up to the first broken invariant. Takes seconds, and memory for each
 /// state. `None` when there is no such model, or it has no such mutant.

@@ -29,6 +29,8 @@ pub(crate) enum Flaw {
     FromTheEnd,
     /// Ages are taken from the wall clock.
     WallClock,
+    /// Ages are taken from a clock that stands still while the machine sleeps.
+    SleepingClock,
     /// The node's bound is the route's, as if no clock lost a tick.
     NoDrift,
     /// A probe counts before what it saw is applied.
@@ -55,8 +57,14 @@ impl Timer {
     const NOW: Self = Self { age: 0, lost: 0 };
 
     /// Its clock's next tick, or one that the clock loses; `None` when it has lost too many.
-    fn tick(self, is_lost: bool) -> Option<Self> {
-        if is_lost { (self.lost < DRIFT).then_some(Self { lost: self.lost + 1, ..self }) } else { Some(Self { age: self.age.min(BOUND) + 1, ..self }) }
+    fn tick(self, is_lost: bool, flaw: Option<Flaw>) -> Option<Self> {
+        if !is_lost {
+            Some(Self { age: self.age.min(BOUND) + 1, ..self })
+        } else if flaw == Some(Flaw::SleepingClock) {
+            Some(self)
+        } else {
+            (self.lost < DRIFT).then_some(Self { lost: self.lost + 1, ..self })
+        }
     }
 }
 
@@ -66,9 +74,17 @@ enum Probe {
     Idle,
     Sent(Timer),
     /// Answered by `P`; it has restarted, or read its settings again, since.
-    Old { at: Timer, saw: Head, is_restarted: bool, is_reloaded: bool },
+    Old {
+        at: Timer,
+        saw: Head,
+        is_restarted: bool,
+        is_reloaded: bool,
+    },
     /// Answered by `S` after its promotion, whose own quorum is not modelled: always confirmed.
-    New { at: Timer, saw: Head },
+    New {
+        at: Timer,
+        saw: Head,
+    },
 }
 
 /// What a node knows about the age of what it knows.
@@ -106,15 +122,15 @@ impl Watch {
     /// A tick of the node's clock, or one that it loses.
     pub(crate) fn tick(&self, is_lost: bool, flaw: Option<Flaw>) -> Option<Self> {
         let lease = match self.lease {
-            Some(lease) => Some(lease.tick(is_lost)?).filter(|lease| lease.age <= Self::limit(flaw)),
+            Some(lease) => Some(lease.tick(is_lost, flaw)?).filter(|lease| lease.age <= Self::limit(flaw)),
             None => None,
         };
         let is_old = |at: Timer| at.age > Self::limit(flaw) && flaw != Some(Flaw::FromTheEnd);
         let probe = match self.probe {
             Probe::Idle => Probe::Idle,
-            Probe::Sent(at) => Probe::Sent(at.tick(is_lost)?),
-            Probe::Old { at, saw, is_restarted, is_reloaded } => Probe::Old { at: at.tick(is_lost)?, saw, is_restarted, is_reloaded },
-            Probe::New { at, saw } => Probe::New { at: at.tick(is_lost)?, saw },
+            Probe::Sent(at) => Probe::Sent(at.tick(is_lost, flaw)?),
+            Probe::Old { at, saw, is_restarted, is_reloaded } => Probe::Old { at: at.tick(is_lost, flaw)?, saw, is_restarted, is_reloaded },
+            Probe::New { at, saw } => Probe::New { at: at.tick(is_lost, flaw)?, saw },
         };
         let (Probe::Sent(at) | Probe::Old { at, .. } | Probe::New { at, .. }) = probe else { return Some(Self { lease, probe }) };
         Some(Self { lease, probe: if is_old(at) { Probe::Idle } else { probe } })

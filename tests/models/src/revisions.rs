@@ -225,7 +225,7 @@ impl Revisions {
     }
 
     /// The node goes from one state to another; both are judged together.
-    fn go(&self, state: &State, label: Label, next: State, seen: &mut Steps<State>) {
+    fn go(state: &State, label: Label, next: State, seen: &mut Steps<State>) {
         let (before, after) = (state.applied, next.applied);
         if (after.epoch, after.authority) < (before.epoch, before.authority) || after.structure < before.structure {
             seen.broken(R1, label);
@@ -244,8 +244,7 @@ impl Revisions {
     fn write(&self, state: &State, seen: &mut Steps<State>) {
         let is_locked = |at_new: bool, kind: Kind| {
             state.open.iter().flatten().any(|(held_at_new, tx)| {
-                *held_at_new == at_new
-                    && (tx.kind.is_authority() && kind.is_authority() || tx.kind.is_structural() && kind.is_structural())
+                *held_at_new == at_new && (tx.kind.is_authority() && kind.is_authority() || tx.kind.is_structural() && kind.is_structural())
             })
         };
         let at_new_too = state.is_promoted && (state.new.epoch == 2 || self.is(Mutant::EpochLate));
@@ -275,14 +274,14 @@ impl Revisions {
             let Some((at_new, transaction)) = *open else { continue };
             let mut next = state.clone();
             next.open[at] = None;
-            next.open.sort_unstable_by_key(|open| open.is_none());
+            next.open.sort_unstable_by_key(Option::is_none);
             seen.to(Label("roll back", ""), next.clone());
             if at_new { &mut next.new } else { &mut next.old }.log.push(transaction);
             seen.to(Label("commit", ""), next);
         }
     }
 
-    fn replicate(&self, state: &State, seen: &mut Steps<State>) {
+    fn replicate(state: &State, seen: &mut Steps<State>) {
         if !state.is_promoted {
             let replayed = state.new.log.iter().count();
             if let Some(transaction) = state.old.log.iter().nth(replayed) {
@@ -348,7 +347,7 @@ impl Revisions {
         if server.log.structural() > state.looked_at {
             self.take_document(&mut next, server);
         }
-        self.go(state, Label("poll by delta", name), next, seen);
+        Self::go(state, Label("poll by delta", name), next, seen);
     }
 
     /// Everything, in one transaction of one server.
@@ -371,7 +370,7 @@ impl Revisions {
         if is_new_epoch || server.log.structural() > state.looked_at {
             self.take_document(&mut next, server);
         }
-        self.go(state, Label("load everything", name), next, seen);
+        Self::go(state, Label("load everything", name), next, seen);
     }
 
     /// Compiles the newest document of a server; one that does not compile leaves the last good one in force.
@@ -413,7 +412,7 @@ impl Model for Revisions {
     fn steps(&self, state: &State, seen: &mut Steps<State>) {
         Self::judge(state, seen);
         self.write(state, seen);
-        self.replicate(state, seen);
+        Self::replicate(state, seen);
         self.follow(state, seen);
     }
 }

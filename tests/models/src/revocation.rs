@@ -58,6 +58,8 @@ mutants! {
     FromTheEnd "lease-from-probe-end" breaks "R3";
     /// The lease runs on the wall clock.
     WallClock "lease-on-wall-clock" breaks "R3";
+    /// The lease runs on a clock that stands still while the machine sleeps.
+    SleepingClock "lease-on-sleeping-clock" breaks "R3";
     /// The lease lasts `L` on a clock that loses ticks.
     NoDrift "lease-without-drift" breaks "R3";
     /// The lease is confirmed before the revision is applied.
@@ -89,6 +91,7 @@ impl Mutant {
             Self::CanceledBeats => Some(Flaw::Cluster(Trust::CanceledBeats)),
             Self::FromTheEnd => Some(Flaw::FromTheEnd),
             Self::WallClock => Some(Flaw::WallClock),
+            Self::SleepingClock => Some(Flaw::SleepingClock),
             Self::NoDrift => Some(Flaw::NoDrift),
             Self::Unapplied => Some(Flaw::Unapplied),
             Self::CanceledWrites => Some(Flaw::Cluster(Trust::CanceledWrites)),
@@ -251,4 +254,3 @@ impl Model for Revocation {
         self.control(state, seen);
     }
 }
-

@@ -35,7 +35,7 @@ pub(crate) const ENTRY: Entry = Entry {
 
 mutants! {
     /// Probes count unconfirmed.
-    UnconfirmedProbe "unconfirmed-probe" breaks "C3";
+    UnconfirmedProbe "bound-by-unconfirmed-probe" breaks "C3";
     /// Nothing waits for a standby: the proof does not exist.
     Asynchronous "asynchronous-cluster" breaks "C3";
     /// A service takes a canceled commit for one (T6): PostgreSQL answers it with a warning alone.
@@ -49,7 +49,7 @@ mutants! {
     /// A replica that has replayed all it has received counts as fresh (beside T5).
     CaughtUp "caught-up-with-received" breaks "C3";
     /// What was known of a replica is believed after its connection died (T11).
-    SampleKept "sample-kept-after-reconnect" breaks "C3";
+    SampleKept "bound-by-kept-sample" breaks "C3";
 }
 
 impl Mutant {
