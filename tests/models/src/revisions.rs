@@ -2,15 +2,18 @@
 //!
 //! Stands for "Control plane: revisions" of the design. Two sessions write control transactions, each for one lane or both: a row of the
 //! authority lane may be unreadable, a document of the structural lane may not compile. Each locks the heads of its lanes, is numbered,
-//! and commits or rolls back. A standby replays the commits one by one and may be promoted, with a lost tail; the old primary goes on.
+//! and commits or rolls back. A standby replays the commits one by one and may be promoted, with a lost tail; the old primary goes on, and may later be promoted by itself.
 //! One node polls either server, by deltas or by whole loads, quarantines, refuses (NACK), seals its journal, and restarts from it.
 //!
-//! Bounds: 2 servers, 1 promotion, 2 sessions, 3 transactions, 1 node, 1 reboot; polls, whole loads and seals without end.
+//! Bounds: 2 servers, 2 promotions, 2 sessions, 3 transactions, 1 node, 1 reboot; polls, whole loads and seals without end.
 //!
 //! Decided here, where the design is silent:
 //! - R1 holds over a reboot from what the journal holds: a database that shows less is waited for.
 //! - A structure that is kept because its successor does not compile keeps its own epoch as well as its revision. Under the epoch of its
 //!   successor the same number may be another document.
+//! - An epoch has an identity beside its number. The number is counted in the database that is forked, so two servers that are promoted
+//!   apart count the same one. A node takes nothing from another epoch of its own epoch's number; the writer that begins an epoch takes
+//!   a number above every one that it has heard of.
 //! - An unreadable row counts as applied, and what it names is refused: it may have been a revocation.
 
 use crate::check::{Label, Model, Steps, run};
@@ -21,6 +24,7 @@ const R2: &str = "R2";
 const R4: &str = "R4";
 
 const PROMOTED: &str = "a node follows a promotion";
+const TWICE: &str = "a node follows two promotions";
 const AHEAD: &str = "a node is ahead of the standby";
 const QUARANTINED: &str = "authority moves on past an unreadable row";
 const NACKED: &str = "authority moves on under a NACK";
@@ -31,9 +35,9 @@ const SKIPPED: &str = "a number that was rolled back is given again";
 pub(crate) const ENTRY: Entry = Entry {
     name: "revisions",
     promise: "what a node has is a prefix of each lane, goes forward only, and takes nothing of what it refused",
-    bounds: "2 servers, 1 promotion, 2 sessions, 3 transactions, 2 lanes, 1 node, 1 reboot; polls, loads and seals without end",
+    bounds: "2 servers, 2 promotions, 2 sessions, 3 transactions, 2 lanes, 1 node, 1 reboot; polls, loads and seals without end",
     invariants: &[R1, R2, R4],
-    possible: &[PROMOTED, AHEAD, QUARANTINED, NACKED, RECOVERED, BOOTED, SKIPPED],
+    possible: &[PROMOTED, TWICE, AHEAD, QUARANTINED, NACKED, RECOVERED, BOOTED, SKIPPED],
     mutants: Mutant::TABLE,
     run: |mutant| run(&Revisions { mutant: mutant.and_then(Mutant::of) }, ENTRY.possible),
 };
@@ -45,6 +49,8 @@ mutants! {
     TwoNodes "load-across-two-nodes" breaks "R2";
     /// The new primary writes before its epoch row.
     EpochLate "epoch-row-late" breaks "R2";
+    /// Epochs of one number are taken for one: two servers that were promoted apart have each counted for itself.
+    EpochNumber "epoch-by-number" breaks "R2";
     /// A node knows revisions by their number alone, and goes on by deltas over a promotion.
     BareRevision "bare-revision" breaks "R2";
     /// An unreadable row is left out, and what it names stays as it was.
@@ -66,6 +72,20 @@ mutants! {
 }
 
 const TRANSACTIONS: usize = 3;
+
+/// An epoch: its number times two, and one more for the other epoch of that number.
+type Epoch = u8;
+const FIRST: Epoch = 2;
+/// The standby's, after its promotion.
+const SECOND: Epoch = 4;
+/// The old primary's when it is promoted by itself by a writer that has not heard of the second.
+const SIBLING: Epoch = 5;
+/// The same by one that has.
+const THIRD: Epoch = 6;
+
+const fn number(epoch: Epoch) -> u8 {
+    epoch / 2
+}
 
 /// What a transaction writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,18 +169,18 @@ impl Log {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Server {
-    epoch: u8,
+    epoch: Epoch,
     log: Log,
 }
 
 /// What a node has in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 struct Applied {
-    epoch: u8,
+    epoch: Epoch,
     authority: u8,
     rows: u8,
     /// The label of the structure in force.
-    structure: (u8, u8),
+    structure: (Epoch, u8),
     /// The documents that its routes and its upstreams come from.
     parts: (u8, u8),
 }
@@ -191,13 +211,17 @@ impl Revisions {
     }
 
     /// The epoch that a node finds at a server.
-    fn epoch(&self, server: &Server) -> u8 {
-        if self.is(Mutant::BareRevision) { 1 } else { server.epoch }
+    fn epoch(&self, server: &Server) -> Epoch {
+        match self.mutant {
+            Some(Mutant::BareRevision) => FIRST,
+            Some(Mutant::EpochNumber) => 2 * number(server.epoch),
+            _ => server.epoch,
+        }
     }
 
     fn judge(state: &State, seen: &mut Steps<State>) {
         let applied = state.applied;
-        let log = |epoch| if epoch == 2 { &state.new.log } else { &state.old.log };
+        let log = |epoch| if epoch == SECOND { &state.new.log } else { &state.old.log };
         if applied.rows != log(applied.epoch).rows(0, applied.authority) {
             seen.broken(R2, Label("look at", "the rows of the node"));
         }
@@ -208,8 +232,11 @@ impl Revisions {
         } else if routes != log(epoch).document(revision) {
             seen.broken(R2, Label("look at", "the structure of the node"));
         }
-        if applied.epoch == 2 {
+        if applied.epoch == SECOND {
             seen.reached(PROMOTED);
+        }
+        if applied.epoch == THIRD && state.journal.epoch == SECOND {
+            seen.reached(TWICE);
         }
         if !state.is_promoted && applied.authority > state.new.log.authority() {
             seen.reached(AHEAD);
@@ -227,7 +254,9 @@ impl Revisions {
     /// The node goes from one state to another; both are judged together.
     fn go(state: &State, label: Label, next: State, seen: &mut Steps<State>) {
         let (before, after) = (state.applied, next.applied);
-        if (after.epoch, after.authority) < (before.epoch, before.authority) || after.structure < before.structure {
+        let lane = |applied: Applied| (number(applied.epoch), applied.authority);
+        let structure = |applied: Applied| (number(applied.structure.0), applied.structure.1);
+        if lane(after) < lane(before) || structure(after) < structure(before) {
             seen.broken(R1, label);
         }
         if state.is_nacked && after.authority > before.authority && next.is_nacked {
@@ -247,7 +276,7 @@ impl Revisions {
                 *held_at_new == at_new && (tx.kind.is_authority() && kind.is_authority() || tx.kind.is_structural() && kind.is_structural())
             })
         };
-        let at_new_too = state.is_promoted && (state.new.epoch == 2 || self.is(Mutant::EpochLate));
+        let at_new_too = state.is_promoted && (state.new.epoch == SECOND || self.is(Mutant::EpochLate));
         for at_new in [false, true] {
             let Some(free) = state.open.iter().position(Option::is_none) else { break };
             if at_new && !at_new_too || usize::from(state.next_id) > TRANSACTIONS {
@@ -290,10 +319,18 @@ impl Revisions {
                 seen.to(Label("replay", "standby"), next);
             }
             seen.to(Label("promote", "standby"), State { is_promoted: true, ..state.clone() });
-        } else if state.new.epoch == 1 {
+        } else if state.new.epoch == FIRST {
             let mut next = state.clone();
-            next.new.epoch = 2;
+            next.new.epoch = SECOND;
             seen.to(Label("write the epoch", "new primary"), next);
+        } else if state.old.epoch == FIRST {
+            // Stopped, started as a standby of nobody, and promoted: its own row says that this is the second epoch.
+            for (epoch, label) in [(SIBLING, "by a writer that knows of no other"), (THIRD, "by a writer that knows of one")] {
+                let mut next = State { open: state.open.map(|open| open.filter(|(at_new, _)| *at_new)), ..state.clone() };
+                next.open.sort_unstable_by_key(Option::is_none);
+                next.old.epoch = epoch;
+                seen.to(Label("promote the old primary by itself", label), next);
+            }
         }
     }
 
@@ -308,13 +345,13 @@ impl Revisions {
             let mut next = State { journal: state.applied, ..state.clone() };
             if self.is(Mutant::NackSealed) && state.is_nacked {
                 let document = state.old.log.document(state.looked_at);
-                (next.journal.parts, next.journal.structure) = ((document, document), (1, state.looked_at));
+                (next.journal.parts, next.journal.structure) = ((document, document), (FIRST, state.looked_at));
             }
             seen.to(Label("seal the journal", ""), next);
-        } else if self.is(Mutant::NackSealed) && state.is_nacked && state.applied.epoch == 1 {
+        } else if self.is(Mutant::NackSealed) && state.is_nacked && state.applied.epoch == FIRST {
             let document = state.old.log.document(state.looked_at);
             let mut next = state.clone();
-            (next.journal.parts, next.journal.structure) = ((document, document), (1, state.looked_at));
+            (next.journal.parts, next.journal.structure) = ((document, document), (FIRST, state.looked_at));
             seen.to(Label("seal the journal", ""), next);
         }
         if state.reboots == 0 {
@@ -353,10 +390,13 @@ impl Revisions {
     /// Everything, in one transaction of one server.
     fn load(&self, state: &State, server: &Server, other: &Server, name: &'static str, seen: &mut Steps<State>) {
         let head = server.log.authority();
-        let is_older = (self.epoch(server), head) < (state.applied.epoch, state.applied.authority);
+        let (epoch, applied) = (self.epoch(server), state.applied.epoch);
+        let is_older = (number(epoch), head) < (number(applied), state.applied.authority);
+        // Two epochs of one number: neither is the later one, and nothing is taken from the other.
+        let is_other = number(epoch) == number(applied) && epoch != applied;
         let is_taken = self.is(Mutant::NoFloor) && state.reboots == 1;
         let stops = self.is(Mutant::RowStops) && server.log.iter().any(|tx| tx.kind == Kind::BadRow) || self.is(Mutant::NackStops) && state.is_nacked;
-        if is_older && !is_taken || stops {
+        if is_older && !is_taken || is_other || stops {
             return;
         }
         let mut next = state.clone();
@@ -393,8 +433,8 @@ impl Model for Revisions {
     type State = State;
 
     fn start(&self) -> State {
-        let server = Server { epoch: 1, log: Log::default() };
-        let applied = Applied { epoch: 1, structure: (1, 0), ..Applied::default() };
+        let server = Server { epoch: FIRST, log: Log::default() };
+        let applied = Applied { epoch: FIRST, structure: (FIRST, 0), ..Applied::default() };
         State {
             old: server,
             new: server,

@@ -21,7 +21,7 @@ fn check(model: &str, size: (usize, usize)) {
 
 #[test]
 fn revisions_are_prefixes_that_only_go_forward_and_a_nack_takes_no_partial_effect() {
-    check("revisions", (263_165, 17));
+    check("revisions", (970_170, 18));
 }
 
 #[test]
