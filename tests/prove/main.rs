@@ -25,6 +25,7 @@ mod key_timing;
 mod keys;
 mod limit_headers;
 mod memory;
+mod models;
 mod neighbor;
 mod no_secrets;
 mod outage;
@@ -79,7 +80,8 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 21] = [
+const CLAIMS: [Claim; 22] = [
+    models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
