@@ -30,6 +30,7 @@ async fn a_signature_gets_its_signer_in_and_nothing_else_that_is_made_of_it() {
     changed(&place).await;
     ruled(&place).await;
     once(&place).await;
+    stored(&place).await;
     ways(&place).await;
     counted_for_their_signer(&place).await;
     place.stop().await;
@@ -180,6 +181,24 @@ async fn once(place: &Place) {
     let all = (0..20).map(|_| place.send(Version::Http2, &draft, partner, |sent| sent.fields.clone_from(&fields)));
     let statuses: Vec<u16> = futures_util::future::join_all(all).await.iter().map(|answer| answer.status().as_u16()).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 200).count(), 1, "one of twenty at once: {statuses:?}");
+}
+
+/// Whoever is given a stored response has signed for it; what is asked behind it goes by the caller, whose nonce is used.
+async fn stored(place: &Place) {
+    let replayed = place.refused("replayed").await;
+    let fetched = || place.service.seen().iter().filter(|seen| seen.line().contains("/aging")).count();
+    for (nonce, status) in [("a-1", "causeway; fwd=uri-miss"), ("a-2", "causeway; hit")] {
+        let draft = Draft::get("/aging/x").with(&format!(";nonce=\"{nonce}\""));
+        let answer = place.send(Version::Http2, &draft, place.partner(), |_| {}).await;
+        assert_eq!(answer.status(), 200);
+        let said = answer.headers()["cache-status"].to_str().unwrap().to_owned();
+        assert!(said.starts_with(status), "{said}");
+    }
+    wait::until("the refresh", SOON, async || fetched() == 2).await.unwrap();
+    assert_eq!(place.refused("replayed").await, replayed);
+    assert_eq!(place.judged(&Draft::get("/aging/x").with(";nonce=\"a-2\""), place.partner()).await, invalid(), "also where it is stored");
+    let unsigned = place.send(Version::Http2, &Draft::get("/aging/x"), place.partner(), |sent| sent.fields.clear()).await;
+    assert_eq!(unsigned.status(), 401);
 }
 
 /// Beside a key, and in its place.

@@ -18,7 +18,7 @@ use reqwest::{Body, Method, Response};
 use serde_json::{Value, json};
 
 use crate::operation::{Running, Station};
-use crate::service::{Service, ok};
+use crate::service::{Service, ok, raw};
 use crate::site::{SOON, apply, upstream};
 
 /// A private key of any kind.
@@ -169,7 +169,11 @@ impl Place {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let service = Service::start(tokio::net::TcpListener::from_std(listener).unwrap(), |_| ok("served"));
+        // Sent with an age beyond its lifetime, it is stale from the beginning.
+        let aging = "HTTP/1.1 200 OK\r\ncache-control: max-age=10, stale-while-revalidate=1000\r\nage: 20\r\ncontent-length: 5\r\n\r\naging";
+        let service = Service::start(tokio::net::TcpListener::from_std(listener).unwrap(), |seen| {
+            if seen.line().contains("/aging") { raw(aging) } else { ok("served") }
+        });
         let (chat, address) = Echo::anywhere().await.unwrap();
         let place = Self { station, node, service, chat, signers: Signing::all(), ports: [port, address.port()] };
         let signers = place.signers.iter().map(|signer| signer.doc("default")).collect::<Vec<_>>();
@@ -210,7 +214,7 @@ impl Place {
                 { "name": "stranger", "consumer": "stranger" },
             ],
             "signers": signers,
-            "upstreams": [told, upstream("chat", chat)],
+            "upstreams": [told, upstream("aging", echo), upstream("chat", chat)],
             "routes": [
                 route("signed", asked(json!({})), json!({ "scopes": ["read"] })),
                 route("once", asked(json!({ "nonce": "required", "max_age": "5m" })), json!({})),
@@ -221,6 +225,7 @@ impl Place {
                 route("limited", asked(json!({})), json!({ "limits": [{ "name": "few", "rate": "3/h" }] })),
                 route("small", asked(json!({})), json!({ "body_max": "1KiB" })),
                 route("plain", json!("api_key"), json!({})),
+                route("aging", asked(json!({ "nonce": "required" })), json!({ "upstream": "aging", "cache": {} })),
                 route("chat", asked(json!({})), json!({ "upstream": "chat", "websocket": {} })),
             ],
         });

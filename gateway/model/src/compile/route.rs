@@ -81,9 +81,6 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     if api.is_some() && body_bytes_max > BODY_BYTES_CHECKED_MAX {
         errors.add(format!("{at}.body_max"), "bodies that are checked against a schema are held in memory: at most 16MiB");
     }
-    if auth.takes_signature() && doc.cache.is_some() {
-        errors.add(format!("{at}.cache"), "a stored response is refreshed without its caller, who alone can sign; leave `cache` or `signature` out");
-    }
     if auth.takes_signature() && body_bytes_max > BODY_BYTES_CHECKED_MAX {
         errors.add(format!("{at}.body_max"), "bodies that a signature covers are held in memory until they are checked: at most 16MiB");
     }
