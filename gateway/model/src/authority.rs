@@ -20,7 +20,7 @@ use crate::{
 pub struct Key {
     /// What proves it.
     pub secret: Stored,
-    /// The how manyth secret that is; the one before has one less.
+    /// The how manyth secret that is. No two secrets of a key share a number.
     pub secret_number: u32,
     /// The application that holds it.
     pub application: ApplicationId,
@@ -39,14 +39,25 @@ pub struct Key {
 /// What few keys have.
 #[derive(Debug, Clone)]
 pub struct Special {
-    /// What proved the key before, and until when it still does.
-    pub previous: Option<(Stored, UtcMicros)>,
+    /// What proved the key before.
+    pub previous: Option<Previous>,
     /// The name of its own plan.
     pub plan: Option<Arc<str>>,
     /// Where it may be used.
     pub restrictions: Restrictions,
     /// What finds it, if another system has issued it.
     pub lookup: Option<Stored>,
+}
+
+/// A secret that was replaced, and works for a while beside the present one.
+#[derive(Debug, Clone)]
+pub struct Previous {
+    /// What proves it.
+    pub secret: Stored,
+    /// The how manyth secret it is.
+    pub number: u32,
+    /// When it stops being valid.
+    pub until: UtcMicros,
 }
 
 impl Key {
@@ -67,15 +78,15 @@ impl Key {
 
     /// The secret before the present one, while it is still valid.
     pub fn previous(&self, now: UtcMicros) -> Option<&Stored> {
-        let (stored, until) = self.special.as_ref()?.previous.as_ref()?;
-        (now < *until).then_some(stored)
+        let previous = self.before()?;
+        (now < previous.until).then_some(&previous.secret)
     }
 
     /// The how manyth of its secrets one is.
     pub fn number_of(&self, which: Which) -> Option<u32> {
         match which {
             Which::Present => Some(self.secret_number),
-            Which::Previous => self.secret_number.checked_sub(1),
+            Which::Previous => self.before().map(|previous| previous.number),
         }
     }
 
@@ -87,8 +98,12 @@ impl Key {
         if secret_number == self.secret_number {
             return Some(self.expires_at);
         }
-        let (_, until) = self.special.as_ref()?.previous.as_ref()?;
-        (secret_number.checked_add(1) == Some(self.secret_number) && now < *until).then(|| self.expires_at.min(*until))
+        let previous = self.before()?;
+        (secret_number == previous.number && now < previous.until).then(|| self.expires_at.min(previous.until))
+    }
+
+    fn before(&self) -> Option<&Previous> {
+        self.special.as_ref()?.previous.as_ref()
     }
 
     /// The row that it was made from.
@@ -104,7 +119,11 @@ impl Key {
             lookup: self.lookup().map(secret),
             previous: special
                 .and_then(|special| special.previous.as_ref())
-                .map(|(stored, until)| PreviousRow { secret: secret(stored), until: *until }),
+                .map(|previous| PreviousRow {
+                    secret: secret(&previous.secret),
+                    until: previous.until,
+                    number: Some(previous.number).filter(|number| number.checked_add(1) != Some(self.secret_number)),
+                }),
             scopes: self.scopes.as_deref().map(|scopes| scopes.iter().map(|scope| scope.clone().into_string()).collect()),
             plan: self.plan().map(ToString::to_string),
             restrictions: special.map(|special| special.restrictions.clone()).unwrap_or_default(),
@@ -230,7 +249,13 @@ fn key(row: KeyRow) -> Arc<Key> {
 
 impl From<KeyRow> for Key {
     fn from(row: KeyRow) -> Self {
-        let previous = row.previous.map(|previous| (stored(&previous.secret), previous.until));
+        // A number that no secret has where there is none before the first: nothing was opened with it.
+        let before = row.secret_number.saturating_sub(1);
+        let previous = row.previous.map(|previous| Previous {
+            secret: stored(&previous.secret),
+            number: previous.number.unwrap_or(before),
+            until: previous.until,
+        });
         let plan = row.plan.map(Into::into);
         let lookup = row.lookup.as_ref().map(stored);
         let is_special = previous.is_some() || plan.is_some() || !row.restrictions.is_none() || lookup.is_some();

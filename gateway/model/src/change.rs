@@ -161,6 +161,9 @@ pub struct PreviousRow {
     pub secret: SecretRow,
     /// When it stops being valid.
     pub until: UtcMicros,
+    /// The how manyth secret it is; one less than the present one's when absent. It stands here once others between the two were thrown away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
 }
 
 /// A key as nodes receive it.
@@ -175,7 +178,7 @@ pub struct KeyRow {
     pub environment: Environment,
     /// What proves it.
     pub secret: SecretRow,
-    /// The how manyth secret that is; the one before has one less.
+    /// The how manyth secret that is. No two secrets of a key share a number.
     pub secret_number: u32,
     /// What finds it, if another system has issued it and its text holds no id (`model::key::foreign`).
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@ select
     api_key.previous_digest as "previous_digest?",
     api_key.previous_peppers as "previous_peppers?",
     api_key.previous_until as "previous_until?",
+    case when api_key.replaced_number = api_key.secret_number then api_key.previous_number end as "previous_number?",
     api_key.application_id as "application_id!",
     api_key.prefix as "prefix!",
     api_key.scopes as "scopes?",

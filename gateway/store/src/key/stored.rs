@@ -23,6 +23,7 @@ pub(crate) struct KeyColumns {
     pub(crate) previous_digest: Option<Vec<u8>>,
     pub(crate) previous_peppers: Option<Vec<i32>>,
     pub(crate) previous_until: Option<OffsetDateTime>,
+    pub(crate) previous_number: Option<i32>,
     pub(crate) application_id: Uuid,
     pub(crate) prefix: String,
     pub(crate) scopes: Option<Vec<String>>,
@@ -39,7 +40,8 @@ impl KeyColumns {
     pub(crate) fn into_row(self) -> Result<KeyRow, &'static str> {
         let previous = match (self.previous_digest, self.previous_peppers, self.previous_until) {
             (Some(digest), Some(peppers), Some(until)) => {
-                Some(PreviousRow { secret: secret(digest, &peppers)?, until: UtcMicros::from_datetime(until) })
+                let number = self.previous_number.map(number).transpose()?;
+                Some(PreviousRow { secret: secret(digest, &peppers)?, until: UtcMicros::from_datetime(until), number })
             }
             _ => None,
         };
@@ -50,7 +52,7 @@ impl KeyColumns {
             application: ApplicationId::new(self.application_id),
             environment: environment(&self.prefix)?,
             secret: secret(self.digest, &self.peppers)?,
-            secret_number: u32::try_from(self.secret_number).map_err(|_| "the number of its secret is out of range")?,
+            secret_number: number(self.secret_number)?,
             lookup,
             previous,
             scopes: self.scopes,
@@ -78,6 +80,10 @@ pub(super) fn restrictions(restrictions: &Restrictions) -> Result<serde_json::Va
 pub(super) fn environment(prefix: &str) -> Result<Environment, &'static str> {
     let known = [Environment::Live, Environment::Test].into_iter().find(|environment| environment.purpose().prefix() == prefix);
     known.ok_or("its prefix is unknown")
+}
+
+fn number(column: i32) -> Result<u32, &'static str> {
+    u32::try_from(column).map_err(|_| "the number of its secret is out of range")
 }
 
 fn secret(digest: Vec<u8>, peppers: &[i32]) -> Result<SecretRow, &'static str> {
