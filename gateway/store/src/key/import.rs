@@ -89,7 +89,8 @@ pub(super) fn known_end(stored: String) -> String {
 /// Takes keys over. What a call before has done stays as it is now, revoked keys too, so that a call can be repeated.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] without such an application; [`StoreError::Conflict`] with `api_key_pk` when a random id is taken (draw again).
+/// [`StoreError::NotFound`] without such an application; [`StoreError::Conflict`] with `api_key_pk` when a random id is taken (draw again);
+/// [`StoreError::PepperMissing`] when what finds a stored key, revoked ones too, is under a pepper that is not among `peppers`.
 pub async fn import(primary: &Primary, import: Import<'_>, peppers: &Peppers, actor: &Actor) -> Result<Written<Vec<Imported>>, StoreError> {
     if import.keys.len() > BATCH_MAX {
         return Err(StoreError::invalid("too many keys at once"));
@@ -142,7 +143,11 @@ impl Seen {
     async fn read(connection: &mut PgConnection, import: Import<'_>, peppers: &Peppers) -> Result<Self, StoreError> {
         let stored = query_file_scalar!("queries/api_key/import_layers.sql").fetch_all(&mut *connection).await?;
         let mut layers: Vec<Vec<u16>> =
-            stored.iter().map(|layers| layers.iter().filter_map(|version| u16::try_from(*version).ok()).collect()).collect();
+            stored.iter().map(|layers| versions(layers)).collect::<Result<_, _>>()?;
+        // Without one of them, a text that is there already, of a revoked key perhaps, would pass for new.
+        if let Some(version) = layers.iter().flatten().copied().find(|version| !peppers.has(*version)) {
+            return Err(StoreError::PepperMissing { version });
+        }
         layers.retain(|layers| *layers != [peppers.current()]);
         layers.push(vec![peppers.current()]);
         let sources: Vec<_> = import.keys.iter().map(|(_, key)| key.source.clone()).collect();
@@ -152,7 +157,6 @@ impl Seen {
             let id = KeyId::parse(&row.id).ok_or_else(|| wire::corrupt("key id", row.id))?;
             before.insert(row.source, (id, digest(row.lookup)?));
         }
-        // A layer whose pepper is not loaded any more finds nothing; its keys do not work either.
         let places =
             |key: &ForeignKey| layers.iter().filter_map(|layers| peppers.lookup(layers, &key.hash)).map(|digest| digest.0.to_vec()).collect();
         let wanted: Vec<Vec<u8>> = import.keys.iter().flat_map(|(_, key)| -> Vec<Vec<u8>> { places(key) }).collect();
@@ -245,6 +249,11 @@ async fn insert(write: &mut ControlWrite, import: Import<'_>, new: &[New<'_>], p
     .await
     .map_err(|error| missing_application(error, import.application))?;
     Ok(())
+}
+
+fn versions(layers: &[i32]) -> Result<Vec<u16>, StoreError> {
+    let versions = layers.iter().map(|version| u16::try_from(*version)).collect::<Result<_, _>>();
+    versions.map_err(|_| wire::corrupt("imported key", "its pepper version is out of range"))
 }
 
 fn digest(bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {
