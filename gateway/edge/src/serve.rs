@@ -69,7 +69,7 @@ async fn respond(
 
     let mut key_seen = None;
     let authenticated = {
-        let offer = authenticate::Offer { head: &head, shown: &trail.peer().shown };
+        let offer = authenticate::Offer { head: &head, address: trail.client_address(), shown: &trail.peer().shown };
         authenticate::verify(matched, offer, edge, now, &mut key_seen).await
     };
     trail.key_seen(key_seen);

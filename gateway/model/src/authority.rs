@@ -1,12 +1,13 @@
 //! Who may call: keys, applications and consumers, in maps that share unchanged parts between snapshots.
 
 mod imported;
+mod waiting;
 
 use std::{collections::HashMap, sync::Arc};
 
-pub use self::imported::Imported;
+pub use self::{imported::Imported, waiting::Waiting};
 use crate::{
-    change::{ApplicationRow, AuthorityChange, ConsumerRow, Environment, KeyRow, KeyState, PreviousRow, SecretRow},
+    change::{ApplicationRow, AuthorityChange, BcryptRow, ConsumerRow, Environment, KeyRow, KeyState, PreviousRow, SecretRow},
     denial::{DenialRow, Denials},
     id::{ApplicationId, ConsumerId},
     key::{Digest, KeyId, Stored, Which},
@@ -47,6 +48,8 @@ pub struct Special {
     pub restrictions: Restrictions,
     /// What finds it, if another system has issued it.
     pub lookup: Option<Stored>,
+    /// What verifies its text, if another system has issued it and nobody has shown the text yet.
+    pub bcrypt: Option<Box<BcryptRow>>,
 }
 
 /// A secret that was replaced, and works for a while beside the present one.
@@ -69,6 +72,16 @@ impl Key {
     /// What finds it, if another system has issued it.
     pub fn lookup(&self) -> Option<&Stored> {
         self.special.as_ref()?.lookup.as_ref()
+    }
+
+    /// What verifies its text, if another system has issued it and nobody has shown the text yet.
+    pub fn bcrypt(&self) -> Option<&BcryptRow> {
+        self.special.as_ref()?.bcrypt.as_deref()
+    }
+
+    /// Whether another system has issued its first secret.
+    pub fn is_imported(&self) -> bool {
+        self.lookup().is_some() || self.bcrypt().is_some()
     }
 
     /// The name of its own plan.
@@ -117,13 +130,12 @@ impl Key {
             secret: secret(&self.secret),
             secret_number: self.secret_number,
             lookup: self.lookup().map(secret),
-            previous: special
-                .and_then(|special| special.previous.as_ref())
-                .map(|previous| PreviousRow {
-                    secret: secret(&previous.secret),
-                    until: previous.until,
-                    number: Some(previous.number).filter(|number| number.checked_add(1) != Some(self.secret_number)),
-                }),
+            bcrypt: self.bcrypt().cloned(),
+            previous: special.and_then(|special| special.previous.as_ref()).map(|previous| PreviousRow {
+                secret: secret(&previous.secret),
+                until: previous.until,
+                number: Some(previous.number).filter(|number| number.checked_add(1) != Some(self.secret_number)),
+            }),
             scopes: self.scopes.as_deref().map(|scopes| scopes.iter().map(|scope| scope.clone().into_string()).collect()),
             plan: self.plan().map(ToString::to_string),
             restrictions: special.map(|special| special.restrictions.clone()).unwrap_or_default(),
@@ -168,6 +180,8 @@ pub struct Authority {
     pub consumers: ShardMap<ConsumerId, Arc<Consumer>>,
     /// How keys of other systems are found; `None` while there are none.
     pub imported: Option<Arc<Imported>>,
+    /// How those among them are found whose texts nobody has shown yet; `None` while there are none.
+    pub waiting: Option<Arc<Waiting>>,
     /// Tokens that are refused.
     pub denials: Arc<Denials>,
 }
@@ -184,6 +198,7 @@ impl Authority {
         let keys = ShardMap::from_entries(keys.into_iter().map(|row| (row.id, key(row))));
         Self {
             imported: Imported::of(&keys),
+            waiting: Waiting::of(&keys),
             consumers: ShardMap::from_entries(consumers.into_iter().map(|row| (row.id, consumer(row)))),
             application_ids: ShardMap::from_entries(applications.iter().map(|(id, application)| (Arc::clone(&application.name), *id))),
             applications,
@@ -212,6 +227,7 @@ impl Authority {
         }
         Self {
             imported: Imported::after(self.imported.as_ref(), &self.keys, &keys),
+            waiting: Waiting::after(self.waiting.as_ref(), &self.keys, &keys),
             keys: self.keys.with(keys),
             application_ids: self.renamed(&applications),
             applications: self.applications.with(applications),
@@ -258,7 +274,8 @@ impl From<KeyRow> for Key {
         });
         let plan = row.plan.map(Into::into);
         let lookup = row.lookup.as_ref().map(stored);
-        let is_special = previous.is_some() || plan.is_some() || !row.restrictions.is_none() || lookup.is_some();
+        let bcrypt = row.bcrypt.map(Box::new);
+        let is_special = previous.is_some() || plan.is_some() || !row.restrictions.is_none() || lookup.is_some() || bcrypt.is_some();
         Self {
             secret: stored(&row.secret),
             secret_number: row.secret_number,
@@ -267,7 +284,7 @@ impl From<KeyRow> for Key {
             environment: row.environment,
             state: row.state,
             expires_at: row.expires_at,
-            special: is_special.then(|| Box::new(Special { previous, plan, restrictions: row.restrictions, lookup })),
+            special: is_special.then(|| Box::new(Special { previous, plan, restrictions: row.restrictions, lookup, bcrypt })),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     denial::DenialRow,
     id::{ApplicationId, ConsumerId},
-    key::{KeyId, Purpose},
+    key::{KeyId, Purpose, foreign::bcrypt::Prefix},
     purge::Purge,
     restriction::Restrictions,
     time::UtcMicros,
@@ -166,6 +166,19 @@ pub struct PreviousRow {
     pub number: Option<u32>,
 }
 
+/// A bcrypt hash that another system keeps of a key's text. Nothing in it authenticates, or lets anybody guess: it is sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BcryptRow {
+    /// What the text begins with.
+    pub prefix: Prefix,
+    /// The sealed hash, in hexadecimal.
+    #[serde(with = "hex")]
+    pub sealed: Vec<u8>,
+    /// The pepper whose key it is sealed with.
+    pub pepper: u16,
+}
+
 /// A key as nodes receive it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -183,6 +196,9 @@ pub struct KeyRow {
     /// What finds it, if another system has issued it and its text holds no id (`model::key::foreign`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookup: Option<SecretRow>,
+    /// What verifies its text once, if another system has hashed it with bcrypt and nobody has shown it since (`model::key::foreign::bcrypt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bcrypt: Option<BcryptRow>,
     /// What proved it before, while both do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousRow>,
@@ -227,6 +243,19 @@ pub struct ConsumerRow {
     pub name: String,
     /// The name of its tenant.
     pub tenant: String,
+}
+
+mod hex {
+    use super::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&data_encoding::HEXLOWER.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(de::Error::custom)
+    }
 }
 
 mod hex32 {

@@ -1,4 +1,4 @@
-//! Numbers about tokens and their issuers, and about client certificates.
+//! Numbers about tokens and their issuers, about client certificates, and about keys of other systems.
 
 use std::fmt;
 
@@ -34,6 +34,11 @@ pub(super) fn encode(edge: &Edge, encoder: &mut DescriptorEncoder<'_>) -> Result
     let mut family = encoder.encode_descriptor("causeway_certificates_refused", help, None, counter.metric_type())?;
     for (reason, count) in edge.certificates.counts() {
         ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
+    }
+    let help = "Texts that were verified against bcrypt hashes of another system (right, wrong), and requests that had to come again (busy)";
+    let mut family = encoder.encode_descriptor("causeway_bcrypt_verifications", help, None, counter.metric_type())?;
+    for (outcome, count) in edge.proving.counts() {
+        ConstCounter::new(count).encode(family.encode_family(&[("outcome", outcome)])?)?;
     }
     revocation_lists(edge, encoder)?;
     let mut issuers = edge.issuers.view();

@@ -42,7 +42,8 @@ async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, ticket: Ticket)
         let matched = route::find(&snapshot, &head)?;
         trail.matched(&matched)?;
         let mut seen = None;
-        let authenticated = authenticate::verify(matched, Offer { head: &head, shown: &peer.shown }, &core.edge, now, &mut seen).await?;
+        let authenticated =
+            authenticate::verify(matched, Offer { head: &head, address: peer.address, shown: &peer.shown }, &core.edge, now, &mut seen).await?;
         trail.principal(authenticated.principal());
         let usage = Use { method: head.method().as_str(), address: trail.client_address(), shown: &peer.shown, now };
         let admitted = limit::readmit(authorize::check(authenticated, usage)?);

@@ -15,7 +15,7 @@ use crate::{
     error::StoreError,
     key::{
         self, RevokedReason,
-        import::{BATCH_MAX, ForeignKey, Import, Imported, Mode, import},
+        import::{BATCH_MAX, ForeignKey, Hashed, Import, Imported, Mode, import},
         life::{self, Roll, WhileRolling},
         pepper,
     },
@@ -32,7 +32,14 @@ fn id(n: usize) -> KeyId {
 
 fn foreign(source: &str, text: &str) -> ForeignKey {
     let scopes = Some(vec!["read".to_owned()]);
-    ForeignKey { source: source.to_owned(), name: format!("name of {source}"), hash: hash(text), scopes, state: KeyState::Active, expires_at: LATER }
+    ForeignKey {
+        source: source.to_owned(),
+        name: format!("name of {source}"),
+        hashed: Hashed::Sha256(hash(text)),
+        scopes,
+        state: KeyState::Active,
+        expires_at: LATER,
+    }
 }
 
 /// Imports these under ids that begin at `first`.
