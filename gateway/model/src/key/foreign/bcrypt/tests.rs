@@ -1,7 +1,7 @@
 use super::*;
 use crate::secret::SecretKey;
 
-/// Of the tests of jBCrypt and crypt_blowfish, and one of 72 characters.
+/// Published with jBCrypt and with `crypt_blowfish`.
 const VECTORS: [(&str, &str); 4] = [
     ("abc", "$2a$06$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i"),
     ("abcdefghijklmnopqrstuvwxyz", "$2a$06$.rCVZVOThsIa97pEDOxvGuRRgzG64bvtJ0938xuqzv18d3ZpQhstC"),
