@@ -86,7 +86,13 @@ async fn a_flood_of_texts_finds_a_short_queue() {
     assert!(right == 0 && usize::try_from(wrong).unwrap() <= QUEUE_MAX + 1, "{wrong} were verified");
     assert!(refused >= 100 - (QUEUE_MAX + 1) && answers.iter().all(|answer| matches!(answer, Ok(None) | Err(Busy::SOON))), "{refused}");
     assert!(took < WITHIN * 3, "{took:?}");
-    assert!(proving.desk.get().unwrap().flights.lock().is_empty(), "what is refused leaves nothing behind");
+    // On a machine that is busy some may have given up, and the thread is still at what it has begun.
+    let is_over = async {
+        while !proving.desk.get().unwrap().flights.lock().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    assert!(timeout(WITHIN * 3, is_over).await.is_ok(), "what is refused leaves nothing behind");
 }
 
 #[tokio::test]
