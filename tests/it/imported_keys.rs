@@ -7,7 +7,7 @@ use harness::client::Version;
 use harness::wait;
 use serde_json::{Value, json};
 
-use crate::operation::{Running, Station};
+use crate::operation::{Running, START_WITHIN, Station};
 use crate::program::causeway_at;
 use crate::service::{Service, ok};
 use crate::site::{SOON, apply, upstream};
@@ -58,11 +58,11 @@ impl Place {
         place
     }
 
-    /// Kills the node, and starts it again.
+    /// Stops the node, and starts it again.
     pub(crate) async fn restart(&mut self) {
         let mut before = self.node.take().unwrap();
-        before.process.signal(rustix::process::Signal::KILL);
-        before.ended(SOON).await;
+        before.process.signal(rustix::process::Signal::TERM);
+        before.ended(START_WITHIN).await;
         self.node = Some(self.station.serve().await);
     }
 
