@@ -8,6 +8,7 @@
 //!
 //! It must not know how the product works inside: it uses files, sockets and processes, as an operator would.
 
+pub mod bcrypt;
 pub mod browser;
 pub mod client;
 pub mod conformance;

@@ -7,7 +7,7 @@ use harness::client::Version;
 use harness::wait;
 use serde_json::{Value, json};
 
-use crate::operation::{Running, Station};
+use crate::operation::{Running, START_WITHIN, Station};
 use crate::program::causeway_at;
 use crate::service::{Service, ok};
 use crate::site::{SOON, apply, upstream};
@@ -18,14 +18,15 @@ fn hash(text: &str) -> String {
     data_encoding::HEXLOWER.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref())
 }
 
-struct Place {
-    station: Station,
-    _node: Running,
+/// A node whose routes take keys of other systems.
+pub(crate) struct Place {
+    pub(crate) station: Station,
+    node: Option<Running>,
     _service: Service,
 }
 
 impl Place {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let station = Station::start(|text| format!("{text}limits: {{ failures_per_prefix: 100000 }}\n")).await;
         let node = station.serve().await;
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -52,25 +53,33 @@ impl Place {
             ],
         });
         apply(&station.dev, &document, &station.folder().join("imported.json"));
-        let place = Self { station, _node: node, _service: service };
+        let place = Self { station, node: Some(node), _service: service };
         wait::until("the routes", SOON, async || place.status("/taken/x", ("x-api-key", "x")).await == 401).await.unwrap();
         place
     }
 
-    async fn status(&self, path: &str, (name, value): (&str, &str)) -> u16 {
+    /// Stops the node, and starts it again.
+    pub(crate) async fn restart(&mut self) {
+        let mut before = self.node.take().unwrap();
+        before.process.signal(rustix::process::Signal::TERM);
+        before.ended(START_WITHIN).await;
+        self.node = Some(self.station.serve().await);
+    }
+
+    pub(crate) async fn status(&self, path: &str, (name, value): (&str, &str)) -> u16 {
         let request = self.station.http(Version::Http1).get(format!("{}{path}", self.station.region.data)).header(name, value);
         request.send().await.unwrap().status().as_u16()
     }
 
-    async fn becomes(&self, path: &str, key: &str, expected: u16) {
+    pub(crate) async fn becomes(&self, path: &str, key: &str, expected: u16) {
         wait::until("the change", SOON, async || self.status(path, ("x-api-key", key)).await == expected).await.unwrap();
     }
 
-    async fn run(&self, arguments: &[&str], code: i32) -> crate::program::Ran {
+    pub(crate) async fn run(&self, arguments: &[&str], code: i32) -> crate::program::Ran {
         causeway_at(self.station.dev.ready(), arguments).await.expect(code)
     }
 
-    async fn import(&self, file: &Path, more: &[&str], code: i32) -> Value {
+    pub(crate) async fn import(&self, file: &Path, more: &[&str], code: i32) -> Value {
         let file = file.to_str().unwrap();
         let arguments = [&["keys", "import", file, "--application", "default", "--from", "kong", "--json"], more].concat();
         self.run(&arguments, code).await.json()
@@ -81,7 +90,7 @@ fn file(place: &Place) -> std::path::PathBuf {
     let rows = [
         "id,name,hash,algorithm,scopes,expires_at,rate_limit,tags".to_owned(),
         format!("k-1,\"shop, web\",{},sha256,read admin,2099-01-01T00:00:00Z,5/s,x", hash(TEXT)),
-        "k-2,,$2b$10$abc,bcrypt,,,,".to_owned(),
+        "k-2,,$argon2id$v=19$abc,argon2id,,,,".to_owned(),
         format!("k-3,,{},,,2020-01-01T00:00:00Z,,", hash("other")),
         format!("k-4,,{},,,,,", hash(TEXT)),
     ];

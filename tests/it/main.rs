@@ -5,6 +5,7 @@
 
 mod admin_api;
 mod arena;
+mod bcrypt_keys;
 mod bound_keys;
 mod browser;
 mod caching;

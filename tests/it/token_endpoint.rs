@@ -135,6 +135,34 @@ async fn a_token_dies_with_its_key_and_with_the_secret_that_it_was_given_for() {
     assert_eq!((answer.status().as_u16(), &body["error"]), (401, &json!("invalid_client")));
 }
 
+/// A secret that was thrown away may have been used by whoever got hold of the answer.
+#[tokio::test]
+async fn a_token_of_a_secret_that_was_thrown_away_ends_and_that_of_the_one_in_use_does_not() {
+    let site = site().await;
+    let _service = site.service("lentscoped", |_| ok("served"));
+    let key = site.key(json!({ "name": "thrown away" })).await;
+    let rolled = async |body: Value| Key { id: key.id.clone(), secret: post(site, &key, "roll", body).await["secret"].as_str().unwrap().to_owned() };
+    let taken = async |key: &Key| {
+        wait::until("the new secret", SOON, async || ask("/oauth/token", GRANT, Some((&key.id, &key.secret))).await.0.status() == 200).await.unwrap();
+        token(key).await
+    };
+
+    let in_use = token(&key).await;
+    let lost = taken(&rolled(json!({ "overlap": 3600 })).await).await;
+    for token in [&in_use, &lost] {
+        assert_eq!(status("/lentscoped", token).await, 200, "both secrets live");
+    }
+    let kept = rolled(json!({ "while_rolling": "replace_present" })).await;
+    becomes("/lentscoped", &lost, 401).await;
+    let (first, new) = (token(&key).await, taken(&kept).await);
+    for token in [&in_use, &first, &new] {
+        assert_eq!(status("/lentscoped", token).await, 200, "the secret in use and the new one live");
+    }
+    post(site, &key, "end-overlap", json!({})).await;
+    becomes("/lentscoped", &in_use, 401).await;
+    assert_eq!([status("/lentscoped", &first).await, status("/lentscoped", &new).await, status("/lentscoped", &lost).await], [401, 200, 401]);
+}
+
 #[tokio::test]
 async fn scopes_are_narrowed_and_never_widened() {
     let site = site().await;

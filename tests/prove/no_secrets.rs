@@ -121,23 +121,28 @@ async fn misuse(api: &Api, region: &RegionReady, key: &Issued) -> Result<()> {
     Ok(())
 }
 
-/// Takes over a key of another system, and sends it: neither its text nor its hash may come to lie anywhere.
-async fn imported(api: &Api, region: &RegionReady, key: &Issued) -> Result<[String; 2]> {
+/// Takes over keys of another system, and sends them: neither their texts nor their hashes may come to lie anywhere.
+async fn imported(api: &Api, region: &RegionReady, key: &Issued) -> Result<[String; 4]> {
     let text = format!("kong{}", secret_part(&key.secret).chars().rev().collect::<String>());
     let hash = data_encoding::HEXLOWER.encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref());
-    let entry = json!({ "source_id": key.id, "hash": hash });
-    let answer = api.post_control(region, "/v1/keys/import", &json!({ "application": "default", "from": "kong", "keys": [entry] })).await?;
+    let slow = text.replace("kong", "zkong");
+    let (prefix, slow_hash) = (slow.get(..9).context("a short text")?, harness::bcrypt::hash(&slow, 4, 7));
+    let entries = [
+        json!({ "source_id": key.id, "hash": hash }),
+        json!({ "source_id": format!("{}-slow", key.id), "algorithm": "bcrypt", "prefix": prefix, "hash": slow_hash }),
+    ];
+    let answer = api.post_control(region, "/v1/keys/import", &json!({ "application": "default", "from": "kong", "keys": entries })).await?;
     ensure!(
-        answer.json().get("imported").and_then(serde_json::Value::as_u64) == Some(1),
+        answer.json().get("imported").and_then(serde_json::Value::as_u64) == Some(2),
         "an import was answered {}: {}",
         answer.status,
         answer.body
     );
     let bearer = format!("Bearer {text}");
-    for field in [("x-api-key", text.as_str()), ("authorization", &bearer)] {
+    for field in [("x-api-key", text.as_str()), ("authorization", &bearer), ("x-api-key", slow.as_str())] {
         api.get_with(region, "/demo/v1/echo", &[field]).await?;
     }
-    Ok([text, hash])
+    Ok([text, hash, slow, slow_hash])
 }
 
 /// Waits until the records of all that are in the database.

@@ -25,6 +25,7 @@ pub mod notify;
 pub mod own_gateway;
 pub mod postgres;
 pub mod principal;
+pub mod prove;
 pub mod provider;
 pub mod purge;
 pub mod sealed;

@@ -64,7 +64,7 @@ use crate::{
     notifications,
     notify::Notify,
     own_gateway::{self, OwnGateway, Senders},
-    principal,
+    principal, prove,
     provider::OidcProvider,
     purge,
     sealed::Sealed,
@@ -135,6 +135,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
     tasks.spawn("health checks", edge::health::watch::run(Arc::clone(&edge)));
     tasks.spawn("purged responses", purge::clear(Arc::clone(&edge)));
     tasks.spawn("key sets of issuers", edge::issuers::run(Arc::clone(&edge)));
+    tasks.spawn("shown keys", prove::run(Arc::clone(&edge), topology.clone()));
     tasks.spawn("names", edge::names::run(Arc::clone(&edge), edge::names::system));
 
     let status = Arc::new(NodeStatus {
@@ -307,6 +308,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identit
         breakers: edge::balance::fleet::Breakers::default(),
         names: edge::names::Names::default(),
         issuers: edge::issuers::Issuers::asking_as(introspection::clients(&config.introspection_clients)?),
+        proving: edge::proving::Proving::default(),
         certificates: edge::certificate::Refusals::default(),
         signatures: edge::authenticate::Signatures::default(),
         tally: edge::balance::tally::Tally::default(),

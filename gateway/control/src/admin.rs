@@ -128,6 +128,13 @@ pub(crate) fn store_refusal(error: &StoreError) -> Refusal {
             tracing::info!(error = chain(error), "a write conflicts with what is stored");
             Denial::new(ProblemKind::ResourceConflict, conflict(constraint)).into()
         }
+        StoreError::PepperMissing { version } => {
+            tracing::warn!(error = chain(error), "an import is refused");
+            let text = format!(
+                "imported keys are stored under pepper {version}, which this node has not loaded, so it cannot tell whether a text is theirs: add it to `secrets.peppers` of the node file, restart the node, and import again"
+            );
+            Denial::new(ProblemKind::ResourceConflict, text).into()
+        }
         StoreError::NotFound { what, .. } => Refusal::not_found(what),
         StoreError::Invalid { .. } => {
             tracing::info!(error = chain(error), "the store refused a value");

@@ -14,6 +14,8 @@ mod signature;
 mod token;
 mod verdict;
 
+use std::net::IpAddr;
+
 use model::{
     key::KeyId,
     problem::{Challenge, Denial, ProblemKind},
@@ -57,6 +59,8 @@ impl<'s> Authenticated<'s> {
 pub struct Offer<'h> {
     /// Its head, with a key or a token.
     pub head: &'h Head,
+    /// Where it comes from.
+    pub address: IpAddr,
     /// What the connection's handshake showed.
     pub shown: &'h Shown,
     /// Whether content comes behind it.
@@ -66,12 +70,13 @@ pub struct Offer<'h> {
 /// Verifies the credentials that the route asks for, over what this node may still trust.
 ///
 /// # Errors
-/// `authority-stale`, `issuer-unreachable`, `certificate-not-asked`, `credentials-missing`, or one uniform `credentials-invalid`: a caller cannot tell an unknown
+/// `authority-stale`, `issuer-unreachable`, `certificate-not-asked`, `credentials-missing`, `overloaded`, or one uniform `credentials-invalid`: a caller cannot tell an unknown
 /// key from a revoked, expired or foreign one, nor what is wrong with a token. `seen` receives the key id of a well-formed key for the
 /// record, valid or not.
 ///
 /// # Cancel
-/// Loses nothing. It waits for a token alone whose key is not known yet, at most some seconds.
+/// Loses nothing. It waits for a token alone whose key is not known yet, and for a key of another system that is verified for the first time;
+/// at most some seconds.
 pub async fn verify<'s>(
     matched: Matched<'s>,
     offer: Offer<'_>,
@@ -86,7 +91,10 @@ pub async fn verify<'s>(
             let offered = Offered::read(credential::only_key(&head.parts.headers)?, matched.route(), edge, now)?;
             *seen = offered.id();
             edge.lease.check(matched.route().keys, head.is_read(), matched.snapshot(), now)?;
-            let proof = offered.verify(matched.snapshot(), edge, now, seen);
+            let mut proof = offered.verify(matched.snapshot(), edge, now, seen);
+            if proof.is_none() && offered.may_wait() {
+                proof = Box::pin(offered.prove(&matched, offer.address, edge, now, seen)).await?;
+            }
             let principal = proof.and_then(|proof| principal::of(matched.snapshot(), Proof::Key(proof), Vec::new(), now));
             Some(principal.filter(|principal| principal.consumer.tenant == matched.route().tenant).ok_or_else(credential::invalid_key)?)
         }
@@ -132,7 +140,11 @@ async fn several(
         proofs.push(match credential {
             Credential::Key => {
                 let offered = offered.as_ref().ok_or_else(credential::invalid_key)?;
-                Proof::Key(offered.verify(snapshot, edge, now, seen).ok_or_else(credential::invalid_key)?)
+                let mut proof = offered.verify(snapshot, edge, now, seen);
+                if proof.is_none() && offered.may_wait() {
+                    proof = offered.prove(matched, offer.address, edge, now, seen).await?;
+                }
+                Proof::Key(proof.ok_or_else(credential::invalid_key)?)
             }
             Credential::Token(rules) => {
                 let (text, scheme) = credentials.token.ok_or_else(token::invalid)?;

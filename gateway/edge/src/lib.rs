@@ -51,6 +51,7 @@ pub mod outside;
 pub mod pieces;
 pub mod pool;
 pub mod principal;
+pub mod proving;
 pub mod refuse;
 pub mod region;
 pub mod route;

@@ -32,6 +32,7 @@ use crate::{
     names::Names,
     pool::Pools,
     principal::{Principals, key::Keyring},
+    proving::Proving,
     tls::Identities,
     websocket::{places::Places, seats::Seats},
 };
@@ -119,6 +120,8 @@ pub struct Edge {
     pub names: Names,
     /// Key sets of the issuers of tokens.
     pub issuers: Issuers,
+    /// What it verifies against bcrypt hashes of other systems.
+    pub proving: Proving,
     /// Client certificates that did not get their client in.
     pub certificates: Refusals,
     /// Signatures over requests: nonces that were used, and counts.

@@ -71,7 +71,7 @@ async fn respond(
     let mut key_seen = None;
     let authenticated = {
         let content = if handshake.is_some() || body.size_hint().exact() == Some(0) { Content::Absent } else { Content::Present };
-        let offer = authenticate::Offer { head: &head, shown: &trail.peer().shown, content };
+        let offer = authenticate::Offer { head: &head, address: trail.client_address(), shown: &trail.peer().shown, content };
         authenticate::verify(matched, offer, edge, now, &mut key_seen).await
     };
     trail.key_seen(key_seen);

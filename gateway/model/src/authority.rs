@@ -1,12 +1,13 @@
 //! Who may call: keys, applications and consumers, in maps that share unchanged parts between snapshots.
 
 mod imported;
+mod waiting;
 
 use std::{collections::HashMap, sync::Arc};
 
-pub use self::imported::Imported;
+pub use self::{imported::Imported, waiting::Waiting};
 use crate::{
-    change::{ApplicationRow, AuthorityChange, ConsumerRow, Environment, KeyRow, KeyState, PreviousRow, SecretRow},
+    change::{ApplicationRow, AuthorityChange, BcryptRow, ConsumerRow, Environment, KeyRow, KeyState, PreviousRow, SecretRow},
     denial::{DenialRow, Denials},
     id::{ApplicationId, ConsumerId},
     key::{Digest, KeyId, Stored, Which},
@@ -20,7 +21,7 @@ use crate::{
 pub struct Key {
     /// What proves it.
     pub secret: Stored,
-    /// The how manyth secret that is; the one before has one less.
+    /// The how manyth secret that is. No two secrets of a key share a number.
     pub secret_number: u32,
     /// The application that holds it.
     pub application: ApplicationId,
@@ -39,14 +40,27 @@ pub struct Key {
 /// What few keys have.
 #[derive(Debug, Clone)]
 pub struct Special {
-    /// What proved the key before, and until when it still does.
-    pub previous: Option<(Stored, UtcMicros)>,
+    /// What proved the key before.
+    pub previous: Option<Previous>,
     /// The name of its own plan.
     pub plan: Option<Arc<str>>,
     /// Where it may be used.
     pub restrictions: Restrictions,
     /// What finds it, if another system has issued it.
     pub lookup: Option<Stored>,
+    /// What verifies its text, if another system has issued it and nobody has shown the text yet.
+    pub bcrypt: Option<Box<BcryptRow>>,
+}
+
+/// A secret that was replaced, and works for a while beside the present one.
+#[derive(Debug, Clone)]
+pub struct Previous {
+    /// What proves it.
+    pub secret: Stored,
+    /// The how manyth secret it is.
+    pub number: u32,
+    /// When it stops being valid.
+    pub until: UtcMicros,
 }
 
 impl Key {
@@ -60,6 +74,16 @@ impl Key {
         self.special.as_ref()?.lookup.as_ref()
     }
 
+    /// What verifies its text, if another system has issued it and nobody has shown the text yet.
+    pub fn bcrypt(&self) -> Option<&BcryptRow> {
+        self.special.as_ref()?.bcrypt.as_deref()
+    }
+
+    /// Whether another system has issued its first secret.
+    pub fn is_imported(&self) -> bool {
+        self.lookup().is_some() || self.bcrypt().is_some()
+    }
+
     /// The name of its own plan.
     pub fn plan(&self) -> Option<&Arc<str>> {
         self.special.as_ref()?.plan.as_ref()
@@ -67,15 +91,15 @@ impl Key {
 
     /// The secret before the present one, while it is still valid.
     pub fn previous(&self, now: UtcMicros) -> Option<&Stored> {
-        let (stored, until) = self.special.as_ref()?.previous.as_ref()?;
-        (now < *until).then_some(stored)
+        let previous = self.before()?;
+        (now < previous.until).then_some(&previous.secret)
     }
 
     /// The how manyth of its secrets one is.
     pub fn number_of(&self, which: Which) -> Option<u32> {
         match which {
             Which::Present => Some(self.secret_number),
-            Which::Previous => self.secret_number.checked_sub(1),
+            Which::Previous => self.before().map(|previous| previous.number),
         }
     }
 
@@ -87,8 +111,12 @@ impl Key {
         if secret_number == self.secret_number {
             return Some(self.expires_at);
         }
-        let (_, until) = self.special.as_ref()?.previous.as_ref()?;
-        (secret_number.checked_add(1) == Some(self.secret_number) && now < *until).then(|| self.expires_at.min(*until))
+        let previous = self.before()?;
+        (secret_number == previous.number && now < previous.until).then(|| self.expires_at.min(previous.until))
+    }
+
+    fn before(&self) -> Option<&Previous> {
+        self.special.as_ref()?.previous.as_ref()
     }
 
     /// The row that it was made from.
@@ -102,9 +130,12 @@ impl Key {
             secret: secret(&self.secret),
             secret_number: self.secret_number,
             lookup: self.lookup().map(secret),
-            previous: special
-                .and_then(|special| special.previous.as_ref())
-                .map(|(stored, until)| PreviousRow { secret: secret(stored), until: *until }),
+            bcrypt: self.bcrypt().cloned(),
+            previous: special.and_then(|special| special.previous.as_ref()).map(|previous| PreviousRow {
+                secret: secret(&previous.secret),
+                until: previous.until,
+                number: Some(previous.number).filter(|number| number.checked_add(1) != Some(self.secret_number)),
+            }),
             scopes: self.scopes.as_deref().map(|scopes| scopes.iter().map(|scope| scope.clone().into_string()).collect()),
             plan: self.plan().map(ToString::to_string),
             restrictions: special.map(|special| special.restrictions.clone()).unwrap_or_default(),
@@ -149,6 +180,8 @@ pub struct Authority {
     pub consumers: ShardMap<ConsumerId, Arc<Consumer>>,
     /// How keys of other systems are found; `None` while there are none.
     pub imported: Option<Arc<Imported>>,
+    /// How those among them are found whose texts nobody has shown yet; `None` while there are none.
+    pub waiting: Option<Arc<Waiting>>,
     /// Tokens that are refused.
     pub denials: Arc<Denials>,
 }
@@ -165,6 +198,7 @@ impl Authority {
         let keys = ShardMap::from_entries(keys.into_iter().map(|row| (row.id, key(row))));
         Self {
             imported: Imported::of(&keys),
+            waiting: Waiting::of(&keys),
             consumers: ShardMap::from_entries(consumers.into_iter().map(|row| (row.id, consumer(row)))),
             application_ids: ShardMap::from_entries(applications.iter().map(|(id, application)| (Arc::clone(&application.name), *id))),
             applications,
@@ -193,6 +227,7 @@ impl Authority {
         }
         Self {
             imported: Imported::after(self.imported.as_ref(), &self.keys, &keys),
+            waiting: Waiting::after(self.waiting.as_ref(), &self.keys, &keys),
             keys: self.keys.with(keys),
             application_ids: self.renamed(&applications),
             applications: self.applications.with(applications),
@@ -230,10 +265,17 @@ fn key(row: KeyRow) -> Arc<Key> {
 
 impl From<KeyRow> for Key {
     fn from(row: KeyRow) -> Self {
-        let previous = row.previous.map(|previous| (stored(&previous.secret), previous.until));
+        // A number that no secret has where there is none before the first: nothing was opened with it.
+        let before = row.secret_number.saturating_sub(1);
+        let previous = row.previous.map(|previous| Previous {
+            secret: stored(&previous.secret),
+            number: previous.number.unwrap_or(before),
+            until: previous.until,
+        });
         let plan = row.plan.map(Into::into);
         let lookup = row.lookup.as_ref().map(stored);
-        let is_special = previous.is_some() || plan.is_some() || !row.restrictions.is_none() || lookup.is_some();
+        let bcrypt = row.bcrypt.map(Box::new);
+        let is_special = previous.is_some() || plan.is_some() || !row.restrictions.is_none() || lookup.is_some() || bcrypt.is_some();
         Self {
             secret: stored(&row.secret),
             secret_number: row.secret_number,
@@ -242,7 +284,7 @@ impl From<KeyRow> for Key {
             environment: row.environment,
             state: row.state,
             expires_at: row.expires_at,
-            special: is_special.then(|| Box::new(Special { previous, plan, restrictions: row.restrictions, lookup })),
+            special: is_special.then(|| Box::new(Special { previous, plan, restrictions: row.restrictions, lookup, bcrypt })),
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use crate::{
     denial::DenialRow,
     id::{ApplicationId, ConsumerId},
-    key::{KeyId, Purpose},
+    key::{KeyId, Purpose, foreign::bcrypt::Prefix},
     purge::Purge,
     restriction::Restrictions,
     time::UtcMicros,
@@ -161,6 +161,22 @@ pub struct PreviousRow {
     pub secret: SecretRow,
     /// When it stops being valid.
     pub until: UtcMicros,
+    /// The how manyth secret it is; one less than the present one's when absent. It stands here once others between the two were thrown away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u32>,
+}
+
+/// A bcrypt hash that another system keeps of a key's text. Nothing in it authenticates, or lets anybody guess: it is sealed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BcryptRow {
+    /// What the text begins with.
+    pub prefix: Prefix,
+    /// The sealed hash, in hexadecimal.
+    #[serde(with = "hex")]
+    pub sealed: Vec<u8>,
+    /// The pepper whose key it is sealed with.
+    pub pepper: u16,
 }
 
 /// A key as nodes receive it.
@@ -175,11 +191,14 @@ pub struct KeyRow {
     pub environment: Environment,
     /// What proves it.
     pub secret: SecretRow,
-    /// The how manyth secret that is; the one before has one less.
+    /// The how manyth secret that is. No two secrets of a key share a number.
     pub secret_number: u32,
     /// What finds it, if another system has issued it and its text holds no id (`model::key::foreign`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lookup: Option<SecretRow>,
+    /// What verifies its text once, if another system has hashed it with bcrypt and nobody has shown it since (`model::key::foreign::bcrypt`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bcrypt: Option<BcryptRow>,
     /// What proved it before, while both do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<PreviousRow>,
@@ -224,6 +243,19 @@ pub struct ConsumerRow {
     pub name: String,
     /// The name of its tenant.
     pub tenant: String,
+}
+
+mod hex {
+    use super::{Deserialize, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&data_encoding::HEXLOWER.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(de::Error::custom)
+    }
 }
 
 mod hex32 {

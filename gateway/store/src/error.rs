@@ -54,6 +54,12 @@ pub enum StoreError {
         /// Why.
         message: String,
     },
+    /// Stored keys need a pepper that is not loaded here.
+    #[error("pepper {version} is not loaded, and stored keys need it")]
+    PepperMissing {
+        /// Its version.
+        version: u16,
+    },
     /// Anything else: a mistake of ours, or a database that is not what the migrations made.
     #[error("the database refused a statement")]
     Internal {

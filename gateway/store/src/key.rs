@@ -25,6 +25,7 @@ use crate::{
 pub mod import;
 pub mod life;
 pub mod pepper;
+pub mod prove;
 mod stored;
 
 pub(crate) use self::stored::{KeyColumns, row_on};

@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod fixture;
 mod key;
+mod key_bcrypt;
 mod key_import;
 mod key_life;
 mod lists;

@@ -59,6 +59,37 @@ async fn websockets_of_a_revoked_key_are_closed_within_a_second_and_no_others() 
     }
 }
 
+/// A roll that throws a secret away closes what that secret opened, and leaves what the one in use did.
+#[tokio::test(flavor = "multi_thread")]
+async fn websockets_of_a_secret_that_was_thrown_away_are_closed_and_those_of_the_one_in_use_go_on() {
+    let site = site().await;
+    let _echo = Echo::start(site.listener("wskey"));
+    let key = site.key(json!({ "name": "websocket-replaced" })).await;
+    let roll = async |body: Value| {
+        let path = format!("/v1/keys/{}/roll", key.id);
+        site.control(reqwest::Method::POST, &path, Some(body)).await["secret"].as_str().unwrap().to_owned()
+    };
+
+    let lost = roll(json!({ "overlap": 3600 })).await;
+    let is_taken = async || ask(site, Version::Http1, "/wskey/a", &[("x-api-key", &lost)]).await.is_ok();
+    wait::until("the new secret", SOON, is_taken).await.unwrap();
+    let (mut doomed, mut others) = (Vec::new(), Vec::new());
+    for version in BOTH {
+        doomed.push(open(site, version, "/wskey/a", &[("x-api-key", &lost)]).await);
+        others.push(open(site, version, "/wskey/a", &[("x-api-key", &key.secret)]).await);
+    }
+    for client in doomed.iter_mut().chain(&mut others) {
+        client.echo("hello").await.unwrap();
+    }
+    roll(json!({ "while_rolling": "replace_present" })).await;
+    for client in &mut doomed {
+        assert_eq!(client.closed().await.unwrap(), Some(1008));
+    }
+    for client in &mut others {
+        client.echo("not meant").await.unwrap();
+    }
+}
+
 fn document(port: u16, withdrawn: Option<Value>, turn: usize) -> Value {
     let route = |name: &str, websocket: Value| json!({ "name": name, "match": { "path": format!("/{name}/**") }, "auth": "none", "upstream": "echo", "websocket": websocket, "timeout": format!("{}s", 20 + turn) });
     let mut routes = vec![route("kept", json!({}))];

@@ -1,4 +1,4 @@
-//! Numbers about tokens and their issuers, about client certificates, and about signatures.
+//! Numbers about tokens and their issuers, about client certificates, about signatures, and about keys of other systems.
 
 use std::fmt;
 
@@ -43,6 +43,11 @@ pub(super) fn encode(edge: &Edge, encoder: &mut DescriptorEncoder<'_>) -> Result
     let help = "Signatures over requests that got their callers in";
     let taken = encoder.encode_descriptor("causeway_signatures_taken", help, None, counter.metric_type())?;
     ConstCounter::new(edge.signatures.taken()).encode(taken)?;
+    let help = "Texts that were verified against bcrypt hashes of another system (right, wrong), and requests that had to come again (busy)";
+    let mut family = encoder.encode_descriptor("causeway_bcrypt_verifications", help, None, counter.metric_type())?;
+    for (outcome, count) in edge.proving.counts() {
+        ConstCounter::new(count).encode(family.encode_family(&[("outcome", outcome)])?)?;
+    }
     revocation_lists(edge, encoder)?;
     let mut issuers = edge.issuers.view();
     issuers.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

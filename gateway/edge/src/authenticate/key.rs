@@ -1,6 +1,6 @@
 //! Looks an API key up: one that was sent itself, one that an access token stands for, or one that another system has issued.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use model::{
     access_token::{self, Lent},
@@ -13,7 +13,7 @@ use model::{
 };
 
 use super::{credential, foreign, principal::KeyProof};
-use crate::runtime::Edge;
+use crate::{route::Matched, runtime::Edge};
 
 /// What was sent in a key's place.
 #[derive(Debug)]
@@ -65,6 +65,32 @@ impl<'h> Offered<'h> {
                 found.proof
             }
         }
+    }
+}
+
+/// What verifies texts the first time that they are shown.
+impl Offered<'_> {
+    /// Whether [`Self::prove`] may find what [`Self::verify`] does not.
+    pub(super) const fn may_wait(&self) -> bool {
+        matches!(self, Self::Foreign(_))
+    }
+
+    /// Verifies a text of another system against what that system has hashed with bcrypt, if it begins like one.
+    ///
+    /// # Errors
+    /// `overloaded`.
+    pub(super) async fn prove(
+        &self,
+        matched: &Matched<'_>,
+        address: IpAddr,
+        edge: &Edge,
+        now: Now,
+        seen: &mut Option<KeyId>,
+    ) -> Result<Option<KeyProof>, Denial> {
+        let Self::Foreign(text) = self else { return Ok(None) };
+        let proof = foreign::prove(matched, text, address, edge, now).await?;
+        *seen = proof.as_ref().map(|proof| proof.id).or(*seen);
+        Ok(proof)
     }
 }
 

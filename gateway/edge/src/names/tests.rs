@@ -69,6 +69,7 @@ fn edge() -> Arc<Edge> {
         breakers: crate::balance::fleet::Breakers::default(),
         names: Names::default(),
         issuers: crate::issuers::Issuers::default(),
+        proving: crate::proving::Proving::default(),
         certificates: crate::certificate::Refusals::default(),
         signatures: crate::authenticate::Signatures::default(),
         cache: crate::cache::Cache::new(0),

@@ -44,6 +44,7 @@ fn key() -> Proof {
         secret: SecretRow { digest: [0; 32], peppers: vec![1] },
         secret_number: 1,
         lookup: None,
+        bcrypt: None,
         previous: None,
         scopes: None,
         plan: None,

@@ -4,6 +4,8 @@
 //! id bound in, like any other key: layers of peppers, rolls and overlaps are the same. The database holds neither the SHA-256 nor
 //! the text, so nothing in a dump of it authenticates.
 
+pub mod bcrypt;
+
 use aws_lc_rs::hmac;
 
 use super::{Digest, KeyId, Peppers, Stored, Which, fingerprint_plain};
@@ -92,6 +94,12 @@ impl Peppers {
     /// What is stored of an imported key; `None` when the version is not loaded.
     pub fn digest_foreign(&self, version: u16, id: &KeyId, hash: &ForeignHash) -> Option<Digest> {
         self.digest(version, id, &hash.as_secret())
+    }
+
+    /// What stands in a secret's place while nobody has shown the text: the digest of what no secret is, ours or a foreign one; `None` when the
+    /// version is not loaded.
+    pub fn digest_of_none(&self, version: u16, id: &KeyId) -> Option<Digest> {
+        self.digest(version, id, "bcrypt")
     }
 
     /// [`Peppers::which`] for an imported key: for nobody's the same work is done against a dummy.

@@ -3,9 +3,15 @@
 use std::collections::{HashMap, HashSet};
 
 use model::{
-    change::{AuthorityChange, Environment, KeyRow, KeyState, SecretRow},
+    change::{AuthorityChange, BcryptRow, Environment, KeyRow, KeyState, SecretRow},
     id::ApplicationId,
-    key::{Digest, KeyId, Peppers, foreign::ForeignHash},
+    key::{
+        KeyId, Peppers,
+        foreign::{
+            ForeignHash,
+            bcrypt::{BcryptHash, Prefix},
+        },
+    },
     restriction::Restrictions,
     time::UtcMicros,
 };
@@ -24,8 +30,11 @@ use crate::{
 /// What stands for the end of a text that is not known.
 const UNKNOWN_END: &str = "????";
 
-/// Keys of one import that one transaction takes. They cost it six statements, and nodes a row each.
+/// Keys of one import that one transaction takes. They cost it nine statements, and nodes a row each.
 pub const BATCH_MAX: usize = 1_000;
+
+/// Keys that wait for texts which could begin alike: whoever sends such a text makes a node verify it against each.
+pub const SHARING_MAX: usize = 4;
 
 /// A key of another system; the caller has checked the texts.
 #[derive(Debug, Clone)]
@@ -35,13 +44,31 @@ pub struct ForeignKey {
     /// What its owner calls it.
     pub name: String,
     /// The hash that is kept there.
-    pub hash: ForeignHash,
+    pub hashed: Hashed,
     /// Its own scopes; the application's when absent, none when empty.
     pub scopes: Option<Vec<String>>,
     /// Whether it may be used.
     pub state: KeyState,
     /// When it stops being valid.
     pub expires_at: UtcMicros,
+}
+
+/// A hash that another system keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hashed {
+    /// SHA-256 of the text, which finds the key.
+    Sha256(ForeignHash),
+    /// bcrypt, with what the text begins with, which finds it until somebody shows the text.
+    Bcrypt(Prefix, BcryptHash),
+}
+
+impl Hashed {
+    const fn prefix(&self) -> Option<&Prefix> {
+        match self {
+            Self::Sha256(_) => None,
+            Self::Bcrypt(prefix, _) => Some(prefix),
+        }
+    }
 }
 
 /// Keys that are taken over together.
@@ -79,6 +106,8 @@ pub enum Imported {
     Differs(KeyId),
     /// Another key answers to the same text.
     Taken,
+    /// As many keys as may wait for texts that begin like this one's.
+    Crowded,
 }
 
 /// What a key's text ends with, as far as it is known.
@@ -89,7 +118,8 @@ pub(super) fn known_end(stored: String) -> String {
 /// Takes keys over. What a call before has done stays as it is now, revoked keys too, so that a call can be repeated.
 ///
 /// # Errors
-/// [`StoreError::NotFound`] without such an application; [`StoreError::Conflict`] with `api_key_pk` when a random id is taken (draw again).
+/// [`StoreError::NotFound`] without such an application; [`StoreError::Conflict`] with `api_key_pk` when a random id is taken (draw again);
+/// [`StoreError::PepperMissing`] when what finds a stored key, revoked ones too, is under a pepper that is not among `peppers`.
 pub async fn import(primary: &Primary, import: Import<'_>, peppers: &Peppers, actor: &Actor) -> Result<Written<Vec<Imported>>, StoreError> {
     if import.keys.len() > BATCH_MAX {
         return Err(StoreError::invalid("too many keys at once"));
@@ -114,8 +144,17 @@ pub async fn import(primary: &Primary, import: Import<'_>, peppers: &Peppers, ac
 struct New<'k> {
     id: KeyId,
     key: &'k ForeignKey,
-    /// What will find it.
-    lookup: Digest,
+    /// What will find it, or know it again.
+    trace: Trace,
+}
+
+/// What is stored of a hash under a pepper: two digests that are never compared with each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Trace {
+    /// What finds a key by its text.
+    Lookup([u8; 32]),
+    /// By what a bcrypt hash is known again.
+    Mark([u8; 32]),
 }
 
 /// What becomes of each key.
@@ -130,34 +169,92 @@ struct Judged<'k> {
 /// What is there already, under the lock on the lane.
 #[derive(Debug)]
 struct Seen {
-    /// Keys of the same sources.
-    before: HashMap<String, (KeyId, [u8; 32])>,
-    /// What finds keys, whatever their sources.
-    taken: HashSet<[u8; 32]>,
-    /// The layers that occur.
+    /// Keys of the same sources. One whose text was shown has two.
+    before: HashMap<String, (KeyId, Vec<Trace>)>,
+    /// Those of all keys, whatever their sources.
+    taken: HashSet<Trace>,
+    /// The prefixes of keys that wait for their texts, where they could begin the same texts.
+    waiting: Vec<Prefix>,
+    /// The layers that occur; the last of them is the current pepper alone.
     layers: Vec<Vec<u16>>,
+    /// The peppers of marks that occur; the last of them is the current one.
+    marks: Vec<u16>,
 }
 
 impl Seen {
     async fn read(connection: &mut PgConnection, import: Import<'_>, peppers: &Peppers) -> Result<Self, StoreError> {
+        let current = peppers.current();
         let stored = query_file_scalar!("queries/api_key/import_layers.sql").fetch_all(&mut *connection).await?;
-        let mut layers: Vec<Vec<u16>> =
-            stored.iter().map(|layers| layers.iter().filter_map(|version| u16::try_from(*version).ok()).collect()).collect();
-        layers.retain(|layers| *layers != [peppers.current()]);
-        layers.push(vec![peppers.current()]);
+        let mut layers: Vec<Vec<u16>> = stored.iter().map(|layers| versions(layers)).collect::<Result<_, _>>()?;
+        let mut marks = versions(&query_file_scalar!("queries/api_key/import_mark_peppers.sql").fetch_all(&mut *connection).await?)?;
+        // Without one of them, a text that is there already, of a revoked key perhaps, would pass for new.
+        if let Some(version) = layers.iter().flatten().chain(&marks).copied().find(|version| !peppers.has(*version)) {
+            return Err(StoreError::PepperMissing { version });
+        }
+        layers.retain(|layers| *layers != [current]);
+        layers.push(vec![current]);
+        marks.retain(|version| *version != current);
+        marks.push(current);
+        let mut seen = Self { before: HashMap::new(), taken: HashSet::new(), waiting: Vec::new(), layers, marks };
+        seen.read_before(connection, import).await?;
+        seen.read_taken(connection, import, peppers).await?;
+        seen.read_waiting(connection, import).await?;
+        Ok(seen)
+    }
+
+    async fn read_before(&mut self, connection: &mut PgConnection, import: Import<'_>) -> Result<(), StoreError> {
         let sources: Vec<_> = import.keys.iter().map(|(_, key)| key.source.clone()).collect();
         let known = query_file!("queries/api_key/import_known.sql", import.application.uuid(), import.system, &sources);
-        let mut before = HashMap::new();
-        for row in known.fetch_all(&mut *connection).await? {
+        for row in known.fetch_all(connection).await? {
             let id = KeyId::parse(&row.id).ok_or_else(|| wire::corrupt("key id", row.id))?;
-            before.insert(row.source, (id, digest(row.lookup)?));
+            let lookup = row.lookup.map(digest).transpose()?.map(Trace::Lookup);
+            let mark = row.mark.map(digest).transpose()?.map(Trace::Mark);
+            self.before.insert(row.source, (id, lookup.into_iter().chain(mark).collect()));
         }
-        // A layer whose pepper is not loaded any more finds nothing; its keys do not work either.
-        let places =
-            |key: &ForeignKey| layers.iter().filter_map(|layers| peppers.lookup(layers, &key.hash)).map(|digest| digest.0.to_vec()).collect();
-        let wanted: Vec<Vec<u8>> = import.keys.iter().flat_map(|(_, key)| -> Vec<Vec<u8>> { places(key) }).collect();
-        let taken = query_file_scalar!("queries/api_key/import_taken.sql", &wanted).fetch_all(connection).await?;
-        Ok(Self { before, taken: taken.into_iter().map(digest).collect::<Result<_, _>>()?, layers })
+        Ok(())
+    }
+
+    async fn read_taken(&mut self, connection: &mut PgConnection, import: Import<'_>, peppers: &Peppers) -> Result<(), StoreError> {
+        let (mut lookups, mut marks) = (Vec::new(), Vec::new());
+        for trace in import.keys.iter().flat_map(|(_, key)| self.traces(&key.hashed, peppers)) {
+            match trace {
+                Trace::Lookup(digest) => lookups.push(digest.to_vec()),
+                Trace::Mark(digest) => marks.push(digest.to_vec()),
+            }
+        }
+        let found = query_file_scalar!("queries/api_key/import_taken.sql", &lookups).fetch_all(&mut *connection).await?;
+        for bytes in found {
+            self.taken.insert(Trace::Lookup(digest(bytes)?));
+        }
+        for bytes in query_file_scalar!("queries/api_key/import_marked.sql", &marks).fetch_all(connection).await? {
+            self.taken.insert(Trace::Mark(digest(bytes)?));
+        }
+        Ok(())
+    }
+
+    async fn read_waiting(&mut self, connection: &mut PgConnection, import: Import<'_>) -> Result<(), StoreError> {
+        let wanted: Vec<&Prefix> = import.keys.iter().filter_map(|(_, key)| key.hashed.prefix()).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let beginnings: HashSet<String> = wanted.iter().flat_map(|prefix| prefix.beginnings()).map(str::to_owned).collect();
+        let beginnings: Vec<String> = beginnings.into_iter().collect();
+        let wanted: Vec<String> = wanted.into_iter().map(|prefix| prefix.as_str().to_owned()).collect();
+        let limit = i64::try_from(SHARING_MAX).unwrap_or(i64::MAX);
+        for row in query_file!("queries/api_key/import_crowd.sql", &beginnings, &wanted, limit).fetch_all(connection).await? {
+            self.waiting.push(Prefix::parse(&row.prefix).ok_or_else(|| wire::corrupt("imported key", "its prefix has not the form"))?);
+        }
+        Ok(())
+    }
+
+    /// What would be stored of a hash, under every pepper and layer that occurs; the last is what will be.
+    fn traces(&self, hashed: &Hashed, peppers: &Peppers) -> Vec<Trace> {
+        match hashed {
+            Hashed::Sha256(hash) => {
+                self.layers.iter().filter_map(|layers| peppers.lookup(layers, hash)).map(|digest| Trace::Lookup(digest.0)).collect()
+            }
+            Hashed::Bcrypt(_, hash) => self.marks.iter().filter_map(|version| peppers.bcrypt_mark(*version, hash)).map(Trace::Mark).collect(),
+        }
     }
 
     /// Holds each against what is there, and against those before it.
@@ -165,22 +262,27 @@ impl Seen {
         let mut new = Vec::new();
         let mut outcomes = Vec::with_capacity(keys.len());
         for (id, key) in keys {
-            let places: Vec<Digest> = self.layers.iter().filter_map(|layers| peppers.lookup(layers, &key.hash)).collect();
+            let traces = self.traces(&key.hashed, peppers);
             outcomes.push(match self.before.get(&key.source) {
-                Some((before, place)) if places.iter().any(|digest| digest.0 == *place) => Imported::Before(*before),
+                Some((before, stored)) if traces.iter().any(|trace| stored.contains(trace)) => Imported::Before(*before),
                 Some((before, _)) => Imported::Differs(*before),
-                None if places.iter().any(|digest| self.taken.contains(&digest.0)) => Imported::Taken,
+                None if traces.iter().any(|trace| self.taken.contains(trace)) => Imported::Taken,
+                None if key.hashed.prefix().is_some_and(|prefix| self.is_crowded(prefix)) => Imported::Crowded,
                 None => {
-                    // The last of the layers is the current pepper alone.
-                    let place = places.last().copied().ok_or_else(|| StoreError::invalid("the current pepper is not loaded"))?;
-                    self.taken.insert(place.0);
-                    self.before.insert(key.source.clone(), (*id, place.0));
-                    new.push(New { id: *id, key, lookup: place });
+                    let trace = traces.last().copied().ok_or_else(|| StoreError::invalid("the current pepper is not loaded"))?;
+                    self.taken.insert(trace);
+                    self.before.insert(key.source.clone(), (*id, vec![trace]));
+                    self.waiting.extend(key.hashed.prefix().cloned());
+                    new.push(New { id: *id, key, trace });
                     Imported::Now(*id)
                 }
             });
         }
         Ok(Judged { outcomes, new })
+    }
+
+    fn is_crowded(&self, prefix: &Prefix) -> bool {
+        self.waiting.iter().filter(|waiting| waiting.meets(prefix)).count() >= SHARING_MAX
     }
 }
 
@@ -194,35 +296,67 @@ struct NewRow<'k> {
     state: KeyState,
     expires_at: String,
     source: &'k str,
-    lookup: SecretRow,
+    lookup: Option<SecretRow>,
+    bcrypt: Option<BcryptRow>,
+    mark: Option<SecretRow>,
+}
+
+/// What is stored of a new key's hash.
+struct Stored {
+    secret: SecretRow,
+    lookup: Option<SecretRow>,
+    bcrypt: Option<BcryptRow>,
+    mark: Option<SecretRow>,
+}
+
+impl Stored {
+    fn of(new: &New<'_>, peppers: &Peppers) -> Option<Self> {
+        let (id, version) = (&new.id, peppers.current());
+        let secret = |digest: [u8; 32]| SecretRow { digest, peppers: vec![version] };
+        let (lookup, mark) = match new.trace {
+            Trace::Lookup(digest) => (Some(secret(digest)), None),
+            Trace::Mark(digest) => (None, Some(secret(digest))),
+        };
+        Some(match &new.key.hashed {
+            Hashed::Sha256(hash) => Self { secret: secret(peppers.digest_foreign(version, id, hash)?.0), lookup, bcrypt: None, mark },
+            Hashed::Bcrypt(prefix, hash) => {
+                let sealed = peppers.seal_bcrypt(version, id, hash)?;
+                let bcrypt = Some(BcryptRow { prefix: prefix.clone(), sealed, pepper: version });
+                Self { secret: secret(peppers.digest_of_none(version, id)?.0), lookup, bcrypt, mark }
+            }
+        })
+    }
 }
 
 async fn insert(write: &mut ControlWrite, import: Import<'_>, new: &[New<'_>], peppers: &Peppers, actor: &Actor) -> Result<(), StoreError> {
     if new.is_empty() {
         return Ok(());
     }
-    let version = peppers.current();
     let mut rows = Vec::with_capacity(new.len());
-    for New { id, key, lookup } in new {
-        let digest = peppers.digest_foreign(version, id, &key.hash).ok_or_else(|| StoreError::invalid("the current pepper is not loaded"))?;
-        let secret = |digest: &Digest| SecretRow { digest: digest.0, peppers: vec![version] };
+    for new in new {
+        let New { id, key, .. } = new;
+        let Stored { secret, lookup, bcrypt, mark } =
+            Stored::of(new, peppers).ok_or_else(|| StoreError::invalid("the current pepper is not loaded"))?;
         rows.push(NewRow {
             id: *id,
-            secret: secret(&digest),
+            secret: secret.clone(),
             name: &key.name,
             scopes: key.scopes.as_deref(),
             state: key.state,
             expires_at: key.expires_at.to_string(),
             source: &key.source,
-            lookup: secret(lookup),
+            lookup: lookup.clone(),
+            bcrypt: bcrypt.clone(),
+            mark,
         });
         write.authority(&AuthorityChange::Key(Box::new(KeyRow {
             id: *id,
             application: import.application,
             environment: import.environment,
-            secret: secret(&digest),
+            secret,
             secret_number: 1,
-            lookup: Some(secret(lookup)),
+            lookup,
+            bcrypt,
             previous: None,
             scopes: key.scopes.clone(),
             plan: None,
@@ -234,7 +368,7 @@ async fn insert(write: &mut ControlWrite, import: Import<'_>, new: &[New<'_>], p
     let rows = serde_json::to_value(rows).map_err(|error| wire::corrupt("imported keys", error.to_string()))?;
     query_file!(
         "queries/api_key/import_insert.sql",
-        i32::from(version),
+        i32::from(peppers.current()),
         import.application.uuid(),
         import.environment.purpose().prefix(),
         actor.to_string(),
@@ -245,6 +379,11 @@ async fn insert(write: &mut ControlWrite, import: Import<'_>, new: &[New<'_>], p
     .await
     .map_err(|error| missing_application(error, import.application))?;
     Ok(())
+}
+
+fn versions(layers: &[i32]) -> Result<Vec<u16>, StoreError> {
+    let versions = layers.iter().map(|version| u16::try_from(*version)).collect::<Result<_, _>>();
+    versions.map_err(|_| wire::corrupt("imported key", "its pepper version is out of range"))
 }
 
 fn digest(bytes: Vec<u8>) -> Result<[u8; 32], StoreError> {

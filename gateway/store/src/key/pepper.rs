@@ -1,7 +1,7 @@
-//! Rotation of the pepper: a layer around every digest, batch by batch, without a secret at hand.
+//! Rotation of the pepper: a layer around every digest and another seal around every bcrypt hash, batch by batch, without a secret at hand.
 
 use model::{
-    change::{AuthorityChange, KeyState, SecretRow},
+    change::{AuthorityChange, BcryptRow, KeyState, SecretRow},
     key::{Digest, KeyId, Peppers},
 };
 use sqlx::{query_file, query_file_scalar};
@@ -32,7 +32,8 @@ pub struct Batch {
 /// left alone, so it can be stopped and begun again anywhere.
 ///
 /// # Errors
-/// [`StoreError`]; [`StoreError::Corrupt`] names a key that cannot be read, and nothing of the batch is changed.
+/// [`StoreError`]; [`StoreError::PepperMissing`] where a bcrypt hash of another system is sealed by a pepper that is not among `peppers`;
+/// [`StoreError::Corrupt`] names a key that cannot be read, and nothing of the batch is changed.
 pub async fn rotate(primary: &Primary, peppers: &Peppers, after: Option<KeyId>, actor: &Actor) -> Result<Batch, StoreError> {
     let current = i32::from(peppers.current());
     let after = after.map(|id| id.to_string()).unwrap_or_default();
@@ -56,6 +57,9 @@ pub async fn rotate(primary: &Primary, peppers: &Peppers, after: Option<KeyId>, 
         if let Some(lookup) = &mut row.lookup {
             nest_lookup(lookup, peppers);
         }
+        if let Some(bcrypt) = &mut row.bcrypt {
+            seal_anew(bcrypt, peppers, &id)?;
+        }
         let previous = row.previous.as_ref().map(|previous| &previous.secret);
         let previous_versions = previous.map(versions);
         let lookup_versions = row.lookup.as_ref().map(versions);
@@ -67,7 +71,9 @@ pub async fn rotate(primary: &Primary, peppers: &Peppers, after: Option<KeyId>, 
             previous.map(|secret| secret.digest.as_slice()),
             previous_versions.as_deref(),
             row.lookup.as_ref().map(|lookup| lookup.digest.as_slice()),
-            lookup_versions.as_deref()
+            lookup_versions.as_deref(),
+            row.bcrypt.as_ref().map(|bcrypt| bcrypt.sealed.as_slice()),
+            row.bcrypt.as_ref().map(|bcrypt| i32::from(bcrypt.pepper))
         )
         .execute(&mut *write.tx)
         .await?;
@@ -99,6 +105,22 @@ fn nest_lookup(lookup: &mut SecretRow, peppers: &Peppers) {
         lookup.digest = digest.0;
         lookup.peppers.push(current);
     }
+}
+
+/// A bcrypt hash needs no layers, because what is sealed can be opened.
+fn seal_anew(bcrypt: &mut BcryptRow, peppers: &Peppers, id: &KeyId) -> Result<(), StoreError> {
+    let current = peppers.current();
+    if bcrypt.pepper == current {
+        return Ok(());
+    }
+    if !peppers.has(bcrypt.pepper) {
+        return Err(StoreError::PepperMissing { version: bcrypt.pepper });
+    }
+    let hash = peppers.open_bcrypt(bcrypt.pepper, id, &bcrypt.sealed);
+    let sealed = hash.and_then(|hash| peppers.seal_bcrypt(current, id, &hash));
+    bcrypt.sealed = sealed.ok_or_else(|| wire::corrupt(format!("key {id}"), "its bcrypt hash does not open"))?;
+    bcrypt.pepper = current;
+    Ok(())
 }
 
 fn versions(secret: &SecretRow) -> Vec<i32> {

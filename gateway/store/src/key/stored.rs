@@ -1,9 +1,9 @@
 //! The columns of a key that nodes need, and the row that they become.
 
 use model::{
-    change::{Environment, KeyRow, KeyState, PreviousRow, SecretRow},
+    change::{BcryptRow, Environment, KeyRow, KeyState, PreviousRow, SecretRow},
     id::ApplicationId,
-    key::KeyId,
+    key::{KeyId, foreign::bcrypt::Prefix},
     restriction::Restrictions,
     time::UtcMicros,
 };
@@ -23,6 +23,7 @@ pub(crate) struct KeyColumns {
     pub(crate) previous_digest: Option<Vec<u8>>,
     pub(crate) previous_peppers: Option<Vec<i32>>,
     pub(crate) previous_until: Option<OffsetDateTime>,
+    pub(crate) previous_number: Option<i32>,
     pub(crate) application_id: Uuid,
     pub(crate) prefix: String,
     pub(crate) scopes: Option<Vec<String>>,
@@ -32,6 +33,9 @@ pub(crate) struct KeyColumns {
     pub(crate) expires_at: OffsetDateTime,
     pub(crate) import_lookup: Option<Vec<u8>>,
     pub(crate) import_peppers: Option<Vec<i32>>,
+    pub(crate) import_prefix: Option<String>,
+    pub(crate) import_sealed: Option<Vec<u8>>,
+    pub(crate) import_sealed_pepper: Option<i32>,
 }
 
 impl KeyColumns {
@@ -39,19 +43,25 @@ impl KeyColumns {
     pub(crate) fn into_row(self) -> Result<KeyRow, &'static str> {
         let previous = match (self.previous_digest, self.previous_peppers, self.previous_until) {
             (Some(digest), Some(peppers), Some(until)) => {
-                Some(PreviousRow { secret: secret(digest, &peppers)?, until: UtcMicros::from_datetime(until) })
+                let number = self.previous_number.map(number).transpose()?;
+                Some(PreviousRow { secret: secret(digest, &peppers)?, until: UtcMicros::from_datetime(until), number })
             }
             _ => None,
         };
         let lookup = self.import_lookup.zip(self.import_peppers).map(|(digest, peppers)| secret(digest, &peppers)).transpose()?;
+        let bcrypt = match (self.import_prefix, self.import_sealed, self.import_sealed_pepper) {
+            (Some(prefix), Some(sealed), Some(pepper)) => Some(bcrypt(&prefix, sealed, pepper)?),
+            _ => None,
+        };
         let restrictions = self.restrictions.map(serde_json::from_value).transpose();
         Ok(KeyRow {
             id: KeyId::parse(&self.id).ok_or("its id is not a key id")?,
             application: ApplicationId::new(self.application_id),
             environment: environment(&self.prefix)?,
             secret: secret(self.digest, &self.peppers)?,
-            secret_number: u32::try_from(self.secret_number).map_err(|_| "the number of its secret is out of range")?,
+            secret_number: number(self.secret_number)?,
             lookup,
+            bcrypt,
             previous,
             scopes: self.scopes,
             plan: self.plan,
@@ -78,6 +88,15 @@ pub(super) fn restrictions(restrictions: &Restrictions) -> Result<serde_json::Va
 pub(super) fn environment(prefix: &str) -> Result<Environment, &'static str> {
     let known = [Environment::Live, Environment::Test].into_iter().find(|environment| environment.purpose().prefix() == prefix);
     known.ok_or("its prefix is unknown")
+}
+
+fn bcrypt(prefix: &str, sealed: Vec<u8>, pepper: i32) -> Result<BcryptRow, &'static str> {
+    let prefix = Prefix::parse(prefix).ok_or("what its text begins with has not the form")?;
+    Ok(BcryptRow { prefix, sealed, pepper: u16::try_from(pepper).map_err(|_| "its pepper version is out of range")? })
+}
+
+fn number(column: i32) -> Result<u32, &'static str> {
+    u32::try_from(column).map_err(|_| "the number of its secret is out of range")
 }
 
 fn secret(digest: Vec<u8>, peppers: &[i32]) -> Result<SecretRow, &'static str> {

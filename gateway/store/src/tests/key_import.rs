@@ -15,7 +15,7 @@ use crate::{
     error::StoreError,
     key::{
         self, RevokedReason,
-        import::{BATCH_MAX, ForeignKey, Import, Imported, Mode, import},
+        import::{BATCH_MAX, ForeignKey, Hashed, Import, Imported, Mode, import},
         life::{self, Roll, WhileRolling},
         pepper,
     },
@@ -32,7 +32,14 @@ fn id(n: usize) -> KeyId {
 
 fn foreign(source: &str, text: &str) -> ForeignKey {
     let scopes = Some(vec!["read".to_owned()]);
-    ForeignKey { source: source.to_owned(), name: format!("name of {source}"), hash: hash(text), scopes, state: KeyState::Active, expires_at: LATER }
+    ForeignKey {
+        source: source.to_owned(),
+        name: format!("name of {source}"),
+        hashed: Hashed::Sha256(hash(text)),
+        scopes,
+        state: KeyState::Active,
+        expires_at: LATER,
+    }
 }
 
 /// Imports these under ids that begin at `first`.
@@ -147,6 +154,29 @@ async fn a_pepper_rotation_puts_its_layer_around_what_finds_a_key_too() {
     assert_eq!(outcomes, [Imported::Before(id(0)), Imported::Taken, Imported::Now(id(12))], "found under every layer that occurs");
     assert_eq!(found(&database, &both, "text-c").await, Some((id(12), Some(Which::Present))));
     assert_eq!(found(&database, &both, "text-a").await, Some((id(0), Some(Which::Present))));
+}
+
+/// Without the pepper nobody can say whether a text is there, and one of a revoked key must not come back under another name.
+#[tokio::test]
+async fn nothing_is_imported_where_a_pepper_of_what_is_stored_is_not_loaded() {
+    let database = Database::new().await;
+    let (_, application) = database.with_application().await;
+    taken_over(&database, application, &[("a", "text-a")], 0, Mode::Commit).await.expect("it is done");
+    key::revoke(&database.primary, &id(0), RevokedReason::Leaked, &operator()).await.expect("it is revoked");
+    let newer = Peppers::new([(2, SecretKey::new([9; 32]))]).expect("there is one");
+    let keys = [(id(10), foreign("b", "text-a"))];
+    let again = Import { application, system: "kong", environment: Environment::Live, keys: &keys, mode: Mode::Commit };
+    let before = heads(&database.primary).await.expect("there are heads");
+
+    for mode in [Mode::DryRun, Mode::Commit] {
+        let refused = import(&database.primary, Import { mode, ..again }, &newer, &operator()).await;
+        assert!(matches!(refused, Err(StoreError::PepperMissing { version: 1 })), "{refused:?}");
+    }
+    assert_eq!(heads(&database.primary).await.expect("there are heads"), before);
+    assert_eq!(database.number("select count(*) from api_key").await, 1);
+    let both = Peppers::new([(1, SecretKey::new([3; 32])), (2, SecretKey::new([9; 32]))]).expect("there are peppers");
+    let outcomes = import(&database.primary, again, &both, &operator()).await.expect("it is done").item;
+    assert_eq!(outcomes, [Imported::Taken]);
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 use model::{
     certificate::Thumbprint,
     change::KeyState,
-    key::{Issued, KeyId, Peppers, Presented, Purpose, reissue},
+    key::{Issued, KeyId, Peppers, Presented, Purpose, Which, reissue},
     restriction::Restrictions,
     secret::SecretKey,
     time::UtcMicros,
@@ -115,6 +115,40 @@ async fn a_secret_that_nobody_has_seen_is_replaced_beside_the_one_in_use() {
 
     assert_eq!(taken(&database, first.id, &peppers(), &[&first, &lost, &found], UtcMicros(UNTIL.0 - 1)).await, [true, false, true]);
     assert_eq!(again.previous.expect("the overlap goes on").until, UNTIL);
+}
+
+/// The numbers of a key's present and previous secret, as a node reads them.
+async fn numbers(database: &Database, id: KeyId) -> (Option<u32>, Option<u32>) {
+    let load = full(&database.primary).await.expect("it loads");
+    let authority = model::authority::Authority::from_rows([], [], load.keys, []);
+    let key = authority.keys.get(&id).expect("it is there");
+    (key.number_of(Which::Present), key.number_of(Which::Previous))
+}
+
+/// What was decided with a secret is decided again by its number: none may pass to another secret, and that of a secret in use stays.
+#[tokio::test]
+async fn a_secret_that_replaces_another_has_a_number_of_its_own_and_the_one_in_use_keeps_its_own() {
+    let (database, first) = with_key().await;
+    let next = async |random, overlap_until, while_rolling| {
+        roll(&database, &another(&first, random), overlap_until, while_rolling).await.expect("it is rolled");
+        numbers(&database, first.id).await
+    };
+
+    assert_eq!(numbers(&database, first.id).await, (Some(1), None));
+    assert_eq!(next(7, Some(UNTIL), WhileRolling::Refuse).await, (Some(2), Some(1)));
+    assert_eq!(next(8, None, WhileRolling::ReplacePresent).await, (Some(3), Some(1)));
+    assert_eq!(next(9, None, WhileRolling::ReplacePresent).await, (Some(4), Some(1)));
+    let newer = Peppers::new([(1, SecretKey::new([3; 32])), (2, SecretKey::new([9; 32]))]).expect("there are peppers");
+    pepper::rotate(&database.primary, &newer, None, &operator()).await.expect("it is rotated");
+    assert_eq!(numbers(&database, first.id).await, (Some(4), Some(1)), "a rotation closes nothing");
+    assert_eq!(next(10, Some(UNTIL), WhileRolling::EndPrevious).await, (Some(5), Some(4)));
+    assert_eq!(next(11, None, WhileRolling::ReplacePresent).await, (Some(6), Some(4)));
+
+    // A node of the version before rolls without a word about numbers: what it does not write counts for nothing.
+    database.run("update api_key set secret_number = secret_number + 1, digest = digest").await;
+    assert_eq!(numbers(&database, first.id).await, (Some(7), Some(6)));
+    life::end_overlap(&database.primary, &first.id, &operator()).await.expect("the overlap is ended");
+    assert_eq!(numbers(&database, first.id).await, (Some(7), None));
 }
 
 /// Each of two changes at the same time leaves its restriction.

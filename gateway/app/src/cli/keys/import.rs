@@ -27,8 +27,9 @@ Examples:
 
 The file has a line for each key: CSV with the names of its columns in the first line, or an object of JSON. It holds hashes, never keys:
   id          what the key is called there (required)
-  hash        SHA-256 of the whole key, 64 hexadecimal digits (required)
-  algorithm   sha256, if it says so
+  hash        SHA-256 of the whole key, 64 hexadecimal digits, or bcrypt: $2b$10$... (required)
+  algorithm   sha256, which is meant when nothing is said, or bcrypt
+  prefix      the first 6 to 32 characters of the key, as the other system keeps them in clear (required for bcrypt)
   name, scopes (with spaces between them), expires_at (RFC 3339), disabled (true or false), rate_limit
 In CSV, an empty value of `scopes` means none; without the column, keys have the application's. Other columns are named in the report, and not taken over. Routes with `imported_keys: accept` take the keys as they are.
 The same import again changes nothing: keys are known by --application, --from and id.

@@ -160,6 +160,10 @@ fn reported(entry: &Entry, reading: Reading, imported: impl FnOnce() -> Option<I
                 losses = vec![Loss::HashDiffers];
                 (Outcome::Before, Some(id))
             }
+            Some(Imported::Crowded) => {
+                losses = vec![Loss::PrefixCrowded];
+                (Outcome::Refused, None)
+            }
             Some(Imported::Taken) | None => {
                 losses = vec![Loss::Duplicate];
                 (Outcome::Refused, None)
@@ -172,7 +176,7 @@ fn reported(entry: &Entry, reading: Reading, imported: impl FnOnce() -> Option<I
 /// How [`import`] is described.
 pub(crate) fn import_doc() -> Doc {
     Doc::new("importKeys", "Takes over keys that another system has issued")
-        .about("By their hashes, in one transaction. Routes with `imported_keys: accept` take them by the texts that the other system has issued. The same call again changes nothing.")
+        .about("By their hashes, SHA-256 or bcrypt, in one transaction. Routes with `imported_keys: accept` take them by the texts that the other system has issued. The same call again changes nothing.")
         .body::<ImportKeys>()
         .answers::<ImportReport>(200, "What became of each, and what was lost.")
         .refuses(ProblemKind::ResourceConflict)

@@ -33,6 +33,7 @@ fn row(n: u8, text: Option<(&str, &[u16])>) -> KeyRow {
         secret: SecretRow { digest: [n; 32], peppers: vec![1] },
         secret_number: 1,
         lookup,
+        bcrypt: None,
         previous: None,
         scopes: None,
         plan: None,

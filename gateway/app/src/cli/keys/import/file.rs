@@ -8,12 +8,13 @@ use serde_json::{Map, Value};
 use super::FileFormat;
 
 /// Names of columns, and what the control plane calls them.
-const COLUMNS: [(&str, &str); 9] = [
+const COLUMNS: [(&str, &str); 10] = [
     ("id", "source_id"),
     ("source_id", "source_id"),
     ("name", "name"),
     ("hash", "hash"),
     ("algorithm", "algorithm"),
+    ("prefix", "prefix"),
     ("scopes", "scopes"),
     ("expires_at", "expires_at"),
     ("disabled", "disabled"),

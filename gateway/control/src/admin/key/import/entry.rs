@@ -2,9 +2,16 @@
 
 use std::collections::HashSet;
 
-use model::{change::KeyState, key::foreign::ForeignHash, time::UtcMicros};
+use model::{
+    change::KeyState,
+    key::foreign::{
+        ForeignHash,
+        bcrypt::{BcryptFault, BcryptHash, Prefix},
+    },
+    time::UtcMicros,
+};
 use serde::{Deserialize, Serialize};
-use store::key::import::ForeignKey;
+use store::key::import::{ForeignKey, Hashed};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use utoipa::ToSchema;
 
@@ -30,10 +37,12 @@ pub(crate) struct Entry {
     pub(super) source_id: String,
     /// What its owner calls it; `source_id` when absent.
     name: Option<String>,
-    /// How it was hashed: `sha256`, which is meant when nothing is said.
+    /// How it was hashed: `sha256`, which is meant when nothing is said, or `bcrypt`.
     algorithm: Option<String>,
-    /// The hash of its whole text: 64 hexadecimal digits.
+    /// The hash of its whole text: 64 hexadecimal digits, or `$2b$` (`$2a$`, `$2y$`), a cost of 4 to 12, and 53 digits.
     hash: String,
+    /// What its text begins with: 6 to 32 characters, as the other system keeps them in clear. Keys that were hashed with bcrypt need it.
+    prefix: Option<String>,
     /// Its own scopes: the application's when absent, none when empty. Those that the application has not are left out.
     scopes: Option<Vec<String>>,
     /// When it ends (RFC 3339); a year from now when absent.
@@ -53,6 +62,12 @@ pub(crate) enum Loss {
     AlgorithmUnknown,
     /// No hash of that algorithm.
     HashMalformed,
+    /// A hash that takes too long to verify.
+    CostTooHigh,
+    /// What its text begins with is not said, or cannot be.
+    PrefixMalformed,
+    /// Too many keys begin alike.
+    PrefixCrowded,
     /// The hash of no text.
     SecretEmpty,
     /// Its id in the other system cannot be kept.
@@ -81,9 +96,12 @@ pub(crate) enum Loss {
 
 impl Loss {
     /// All.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::AlgorithmUnknown,
         Self::HashMalformed,
+        Self::CostTooHigh,
+        Self::PrefixMalformed,
+        Self::PrefixCrowded,
         Self::SecretEmpty,
         Self::SourceMalformed,
         Self::Expired,
@@ -101,8 +119,13 @@ impl Loss {
     /// For people.
     pub(super) const fn message(self) -> &'static str {
         match self {
-            Self::AlgorithmUnknown => "only keys that were hashed with SHA-256 can be taken over; issue a new one",
-            Self::HashMalformed => "the hash is not 64 hexadecimal digits",
+            Self::AlgorithmUnknown => "only keys that were hashed with SHA-256 or bcrypt can be taken over; issue a new one",
+            Self::HashMalformed => "the hash has not the form: 64 hexadecimal digits for sha256, $2b$ with cost, salt and sum for bcrypt",
+            Self::CostTooHigh => "its bcrypt hash has a cost over 12, which would take too long to verify; issue a new one",
+            Self::PrefixMalformed => {
+                "a bcrypt hash needs a prefix: the first 6 to 32 characters of the key's text, visible ASCII, not beginning with cw_"
+            }
+            Self::PrefixCrowded => "four keys wait already that begin alike; give a longer prefix, or import it when one of them has been used",
             Self::SecretEmpty => "it is the hash of an empty text, which is no key",
             Self::SourceMalformed => "its id in the other system must have 1 to 128 printable characters",
             Self::Expired => "it has ended already",
@@ -149,20 +172,35 @@ fn key(entry: &Entry, known: &[String], now: UtcMicros, losses: &mut Vec<Loss>) 
         return Err(Loss::SourceMalformed);
     }
     let algorithm = entry.algorithm.as_deref().unwrap_or("sha256");
-    if !["sha256", "sha-256"].iter().any(|name| algorithm.eq_ignore_ascii_case(name)) {
+    let is_named = |names: &[&str]| names.iter().any(|name| algorithm.eq_ignore_ascii_case(name));
+    let hashed = if is_named(&["sha256", "sha-256"]) {
+        sha256(&entry.hash)?
+    } else if is_named(&["bcrypt"]) {
+        bcrypt(&entry.hash, entry.prefix.as_deref())?
+    } else {
         return Err(Loss::AlgorithmUnknown);
-    }
-    let hash = ForeignHash::parse(&entry.hash).ok_or(Loss::HashMalformed)?;
-    if hash.is_of_nothing() {
-        return Err(Loss::SecretEmpty);
-    }
+    };
     let expires_at = expiry(entry.expires_at.as_deref(), now, losses)?;
     let scopes = entry.scopes.as_deref().map(|wanted| scopes(wanted, known, losses)).transpose()?;
     if entry.rate_limit.as_ref().is_some_and(|limit| !limit.trim().is_empty()) {
         losses.push(Loss::RateLimit);
     }
     let state = if entry.disabled { KeyState::Disabled } else { KeyState::Active };
-    Ok(ForeignKey { source: source.clone(), name: name(entry, losses), hash, scopes, state, expires_at })
+    Ok(ForeignKey { source: source.clone(), name: name(entry, losses), hashed, scopes, state, expires_at })
+}
+
+fn sha256(text: &str) -> Result<Hashed, Loss> {
+    let hash = ForeignHash::parse(text).ok_or(Loss::HashMalformed)?;
+    if hash.is_of_nothing() { Err(Loss::SecretEmpty) } else { Ok(Hashed::Sha256(hash)) }
+}
+
+fn bcrypt(text: &str, prefix: Option<&str>) -> Result<Hashed, Loss> {
+    let hash = BcryptHash::parse(text).map_err(|fault| match fault {
+        BcryptFault::Malformed => Loss::HashMalformed,
+        BcryptFault::TooDear => Loss::CostTooHigh,
+    })?;
+    let prefix = prefix.and_then(Prefix::parse).ok_or(Loss::PrefixMalformed)?;
+    Ok(Hashed::Bcrypt(prefix, hash))
 }
 
 fn name(entry: &Entry, losses: &mut Vec<Loss>) -> String {

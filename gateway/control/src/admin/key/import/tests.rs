@@ -24,5 +24,6 @@ fn the_report_tells_what_happened_now_and_nothing_else() {
     assert_eq!(told(Some(Imported::Before(id)), &lost, false), (Outcome::Before, Some(id), vec![]));
     assert_eq!(told(Some(Imported::Differs(id)), &lost, false), (Outcome::Before, Some(id), vec![Loss::HashDiffers]));
     assert_eq!(told(Some(Imported::Taken), &lost, false), (Outcome::Refused, None, vec![Loss::Duplicate]));
+    assert_eq!(told(Some(Imported::Crowded), &lost, false), (Outcome::Refused, None, vec![Loss::PrefixCrowded]));
     assert_eq!(told(None, &lost, false).0, Outcome::Refused);
 }

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 
 const HASH: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+const BCRYPT: &str = "$2a$06$If6bvum7DFjUnE9p2uDeDu0YHzrHM6tf.iqN8.yx.jNN1ILEf7h0i";
 const NOW: UtcMicros = UtcMicros(1_780_000_000_000_000);
 
 /// An entry with these members.
@@ -22,7 +23,14 @@ fn what_cannot_be_taken_over_is_refused_with_the_reason() {
     let long = "x".repeat(129);
     let far = vec!["read"; 65];
     for (more, expected) in [
-        (json!({ "algorithm": "bcrypt" }), Loss::AlgorithmUnknown),
+        (json!({ "algorithm": "bcrypt" }), Loss::HashMalformed),
+        (json!({ "algorithm": "bcrypt", "hash": BCRYPT, "prefix": null }), Loss::PrefixMalformed),
+        (json!({ "algorithm": "bcrypt", "hash": BCRYPT, "prefix": "short" }), Loss::PrefixMalformed),
+        (json!({ "algorithm": "bcrypt", "hash": BCRYPT, "prefix": "cw_live_" }), Loss::PrefixMalformed),
+        (json!({ "algorithm": "bcrypt", "hash": BCRYPT.replace("$06$", "$13$"), "prefix": "prefix" }), Loss::CostTooHigh),
+        (json!({ "algorithm": "bcrypt", "hash": BCRYPT.replace("$2a$", "$2x$"), "prefix": "prefix" }), Loss::HashMalformed),
+        (json!({ "algorithm": "sha256", "hash": BCRYPT, "prefix": "prefix" }), Loss::HashMalformed),
+        (json!({ "algorithm": "scrypt", "hash": BCRYPT, "prefix": "prefix" }), Loss::AlgorithmUnknown),
         (json!({ "algorithm": "" }), Loss::AlgorithmUnknown),
         (json!({ "algorithm": "md5", "hash": "x" }), Loss::AlgorithmUnknown),
         (json!({ "hash": "" }), Loss::HashMalformed),
@@ -48,6 +56,8 @@ fn what_is_taken_over_says_what_it_lost() {
     for (more, losses) in [
         (json!({}), vec![]),
         (json!({ "algorithm": "SHA-256", "hash": HASH.to_ascii_uppercase(), "rate_limit": " " }), vec![]),
+        (json!({ "algorithm": "BCrypt", "hash": BCRYPT, "prefix": "prefix" }), vec![]),
+        (json!({ "prefix": "x" }), vec![]),
         (json!({ "expires_at": null }), vec![Loss::ExpirySet]),
         (json!({ "expires_at": "" }), vec![Loss::ExpirySet]),
         (json!({ "expires_at": "2999-01-01T00:00:00Z" }), vec![Loss::ExpiryShortened]),
