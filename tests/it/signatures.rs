@@ -197,6 +197,9 @@ async fn stored(place: &Place) {
     wait::until("the refresh", SOON, async || fetched() == 2).await.unwrap();
     assert_eq!(place.refused("replayed").await, replayed);
     assert_eq!(place.judged(&Draft::get("/aging/x").with(";nonce=\"a-2\""), place.partner()).await, invalid(), "also where it is stored");
+    let other = place.send(Version::Http2, &Draft::get("/aging/x").with(";nonce=\"a-3\""), &place.signers[1], |_| {}).await;
+    let said = other.headers()["cache-status"].to_str().unwrap();
+    assert!(said.starts_with("causeway; fwd=uri-miss"), "another signer of the same consumer: {said}");
     let unsigned = place.send(Version::Http2, &Draft::get("/aging/x"), place.partner(), |sent| sent.fields.clear()).await;
     assert_eq!(unsigned.status(), 401);
 }
@@ -257,7 +260,8 @@ async fn who_is_no_signer_any_more_is_out_wherever_they_are() {
     let open = async || {
         let tls = crate::operation::tls(place.station.ca());
         let stream = crate::operation::dial(place.station.address(), None, b"", "127.0.0.1", tls).await.unwrap();
-        let fields = Draft::get("/chat/x").signed(partner, "127.0.0.1");
+        let nonce = format!(";nonce=\"chat-{}\"", place.chat.served().len());
+        let fields = Draft::get("/chat/x").with(&nonce).signed(partner, "127.0.0.1");
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
         let mut socket = harness::websocket::open_http1(Box::new(stream), "/chat/x", &fields).await.unwrap().expect("an open WebSocket");
         socket.echo("hello").await.unwrap();
@@ -304,7 +308,8 @@ async fn over_http2(place: &Place) {
     let stream = crate::operation::dial(place.station.address(), None, b"", "127.0.0.1", tls).await.unwrap();
     let mut session = harness::websocket::Session::start(Box::new(stream)).await.unwrap();
     for (method, is_taken) in [("CONNECT", true), ("GET", false)] {
-        let fields = Draft { method, ..Draft::get("/chat/x") }.signed(place.partner(), "127.0.0.1");
+        let nonce = format!(";nonce=\"chat-{method}\"");
+        let fields = Draft { method, ..Draft::get("/chat/x") }.with(&nonce).signed(place.partner(), "127.0.0.1");
         let fields: Vec<(&str, &str)> = fields.iter().map(|(name, value)| (&**name, &**value)).collect();
         match session.open("/chat/x", &fields).await.unwrap() {
             Ok(mut socket) => {

@@ -239,11 +239,14 @@ enum Found {
 /// `Cache-Status` (RFC 9211): what each cache on the way did.
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
-/// Whose response it is: the consumer's for a key, the subject's for a token; of each certificate apart, because the service may see it.
+/// Whose response it is: the consumer's for a key, the subject's for a token; of each signer and each certificate apart, because the service
+/// may see whose they are.
 /// `None` where everybody's is the same.
 fn owner(permit: &Permit<'_>, is_shared: bool) -> Option<Uuid> {
     let principal = permit.principal().filter(|_| !is_shared)?;
     let owner = principal.token().map_or_else(|| principal.consumer_id.uuid(), |token| token.subject_id);
+    let signer = principal.signed().map_or(0, |signed| signed.subject_id.as_u128());
+    let owner = Uuid::from_u128(owner.as_u128() ^ signer);
     let Some(certified) = principal.certified() else { return Some(owner) };
     Some(Uuid::from_u128(owner.as_u128() ^ certified.subject_id.as_u128() ^ certified.certificate.facts().thumbprint().number()))
 }

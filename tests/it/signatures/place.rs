@@ -170,7 +170,7 @@ impl Place {
         listener.set_nonblocking(true).unwrap();
         let port = listener.local_addr().unwrap().port();
         // Sent with an age beyond its lifetime, it is stale from the beginning.
-        let aging = "HTTP/1.1 200 OK\r\ncache-control: max-age=10, stale-while-revalidate=1000\r\nage: 20\r\ncontent-length: 5\r\n\r\naging";
+        let aging = "HTTP/1.1 200 OK\r\ncache-control: public, max-age=10, stale-while-revalidate=1000\r\nage: 20\r\ncontent-length: 5\r\n\r\naging";
         let service = Service::start(tokio::net::TcpListener::from_std(listener).unwrap(), |seen| {
             if seen.line().contains("/aging") { raw(aging) } else { ok("served") }
         });
@@ -226,7 +226,7 @@ impl Place {
                 route("small", asked(json!({})), json!({ "body_max": "1KiB" })),
                 route("plain", json!("api_key"), json!({})),
                 route("aging", asked(json!({ "nonce": "required" })), json!({ "upstream": "aging", "cache": {} })),
-                route("chat", asked(json!({})), json!({ "upstream": "chat", "websocket": {} })),
+                route("chat", asked(json!({ "nonce": "required" })), json!({ "upstream": "chat", "websocket": {} })),
             ],
         });
         let before = self.station.metric("causeway_config_structural_revision").await;

@@ -40,7 +40,7 @@ pub(super) fn encode(edge: &Edge, encoder: &mut DescriptorEncoder<'_>) -> Result
     for (reason, count) in edge.signatures.refused() {
         ConstCounter::new(count).encode(family.encode_family(&[("reason", reason)])?)?;
     }
-    let help = "Signatures over requests that got their callers in";
+    let help = "Signatures over requests that held";
     let taken = encoder.encode_descriptor("causeway_signatures_taken", help, None, counter.metric_type())?;
     ConstCounter::new(edge.signatures.taken()).encode(taken)?;
     let help = "Texts that were verified against bcrypt hashes of another system (right, wrong), and requests that had to come again (busy)";

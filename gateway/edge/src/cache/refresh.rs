@@ -13,7 +13,6 @@ use crate::{
     accept,
     authenticate::{self, Principal},
     authorize::{self, Use},
-    filter,
     head::Head,
     limit, route,
     runtime::Core,
@@ -49,7 +48,6 @@ async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, caller: Option<
         let route = Arc::clone(admitted.permit().route());
         trail.consistency("refreshes the cache");
         ticket.ask(&mut head);
-        filter::request(&admitted, &core.edge, &trail, &mut head);
         let fetched = serve::fetch(core, &snapshot, &admitted, head, ValidBody::Empty, &mut trail).await;
         ticket.land(core, &route, fetched, &mut trail).await
     }

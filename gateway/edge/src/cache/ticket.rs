@@ -9,6 +9,7 @@ use hyper::body::Body;
 use model::{
     problem::{Blame, Denial, ProblemKind},
     purge::Tag,
+    signature,
     structure::{
         KeyFreshness, Route,
         filter::{CacheRules, FieldRules},
@@ -187,7 +188,8 @@ impl Ticket {
     fn new(cache: &Cache, admitted: &Admitted<'_>, rules: CacheRules, head: &Head, now: BootNanos) -> Self {
         let permit = admitted.permit();
         let headers = &head.parts.headers;
-        let has_credential = headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key");
+        let is_signed = signature::field::is_carried(headers);
+        let has_credential = headers.contains_key(header::AUTHORIZATION) || headers.contains_key("x-api-key") || is_signed;
         Self {
             rules,
             key: Key::new(permit.route(), rules.scope, owner(permit, rules.shared), head),

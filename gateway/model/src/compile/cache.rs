@@ -50,8 +50,11 @@ pub(super) fn compile(doc: &CacheDoc, at: &str, context: &Context<'_>, errors: &
         Variable::RequestId | Variable::Tenant | Variable::Route | Variable::Region | Variable::ClientAddress | Variable::Host => false,
     });
     if told.is_some() {
-        let whose =
-            if doc.shared { "one response is kept for all callers" } else { "one response is kept for each consumer, or each subject of a token" };
+        let whose = if doc.shared {
+            "one response is kept for all callers"
+        } else {
+            "one response is kept for each consumer, or each subject of a token or signer"
+        };
         errors.add(at, format!("{whose}, so the service must not be told more about the caller by `headers.request`"));
     }
     let object_bytes_max = doc.object_max.map_or(OBJECT_BYTES_DEFAULT, |bytes| bytes.0);

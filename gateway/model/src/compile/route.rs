@@ -81,6 +81,13 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     if api.is_some() && body_bytes_max > BODY_BYTES_CHECKED_MAX {
         errors.add(format!("{at}.body_max"), "bodies that are checked against a schema are held in memory: at most 16MiB");
     }
+    if websocket.is_some() && auth.takes_signature_twice() {
+        errors.add_with_help(
+            format!("{at}.websocket"),
+            "nothing in a signature says that a WebSocket is meant, so that whoever has seen one could open a WebSocket with it",
+            Some("use `nonce: required` with `signature`: then it is worth one request".to_owned()),
+        );
+    }
     if auth.takes_signature() && body_bytes_max > BODY_BYTES_CHECKED_MAX {
         errors.add(format!("{at}.body_max"), "bodies that a signature covers are held in memory until they are checked: at most 16MiB");
     }

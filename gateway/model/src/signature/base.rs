@@ -27,16 +27,24 @@ pub struct Asked<'r> {
 /// The derived components that a request has and that are spoken here (RFC 9421 section 2.2), without `@query-param`.
 pub const DERIVED: [&str; 7] = ["@method", "@target-uri", "@authority", "@scheme", "@request-target", "@path", "@query"];
 
+/// Parameters of a query that are covered one by one: each looks through the whole query, before anybody is known. `@query` covers all.
+const PARAMETERS_MAX: usize = 8;
+
 /// Builds it.
 ///
 /// # Errors
 /// [`Fault::ComponentRefused`], [`Fault::ComponentMissing`].
 pub(super) fn build(asked: Asked<'_>, input: &Input<'_>) -> Result<String, Fault> {
+    let mut n_parameters = 0;
     let mut base = String::with_capacity(input.text().len() * 2 + 256);
     for (position, component) in input.components().iter().enumerate() {
         let identifier = input.identifier(component);
         let is_twice = input.components().iter().take(position).any(|other| input.identifier(other) == identifier);
-        if component.is_odd || is_twice {
+        let is_one_too_many = component.parameter.is_some() && {
+            n_parameters += 1;
+            n_parameters > PARAMETERS_MAX
+        };
+        if component.is_odd || is_twice || is_one_too_many {
             return Err(Fault::ComponentRefused);
         }
         base.push_str(identifier);
@@ -69,8 +77,8 @@ fn value<'r>(asked: Asked<'r>, component: &Component<'_>) -> Result<Cow<'r, str>
         // Names of fields are in lower case (RFC 9421 section 2.1); the map would find them in any.
         _ if name.is_empty() || name.starts_with('@') || name.bytes().any(|byte| byte.is_ascii_uppercase()) => return Err(Fault::ComponentRefused),
         _ => {
-            // Over HTTP/2 a cookie may come in crumbs, which are one field for everybody behind (RFC 9113 section 8.2.3).
-            let is_crumbled = *name == *header::COOKIE.as_str() && asked.version > Version::HTTP_11;
+            // Crumbs of a cookie are one field for everybody behind (RFC 9113 section 8.2.3), which is joined in the same way in every version.
+            let is_crumbled = *name == *header::COOKIE.as_str();
             field::joined(asked.headers, name, if is_crumbled { "; " } else { ", " }).ok_or(Fault::ComponentMissing)?
         }
     })

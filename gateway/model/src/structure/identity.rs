@@ -8,7 +8,7 @@ use url::Url;
 use crate::{
     certificate::authority::Authority,
     jwt::{algorithm::Algorithms, issuer::Rules, keys::KeySet},
-    signature::{self, key::Signer},
+    signature::{self, key::Signer, rule::Need},
 };
 
 /// How callers prove who they are.
@@ -51,6 +51,11 @@ impl Auth {
     /// Whether any way of it takes a signature (RFC 9421).
     pub fn takes_signature(&self) -> bool {
         self.ways().iter().any(|way| way.kinds().signature)
+    }
+
+    /// Whether any way of it takes a signature that may have been used before.
+    pub fn takes_signature_twice(&self) -> bool {
+        self.ways().iter().filter_map(Way::signature_rule).any(|rule| rule.rules.nonce != Need::Required)
     }
 
     /// Whether any way of it takes an API key.

@@ -13,10 +13,10 @@ fn signer(name: &str) -> Value {
     json!({ "name": name, "application": "web", "algorithm": "ed25519", "key": KEY })
 }
 
-fn compiled(signers: &Value, auth: &Value, body_max: Option<&str>) -> Result<Structure, Vec<String>> {
+fn compiled(signers: &Value, auth: &Value, more: Option<(&str, Value)>) -> Result<Structure, Vec<String>> {
     let mut route = json!({ "name": "a", "match": { "host": "api.example", "path": "/a" }, "auth": auth, "upstream": "shop" });
-    if let Some(body_max) = body_max {
-        route["body_max"] = body_max.into();
+    if let Some((name, value)) = more {
+        route[name] = value;
     }
     let document = json!({
         "version": 1, "regions": [{ "name": "eu" }],
@@ -77,9 +77,25 @@ fn mistakes_in_what_a_route_asks_for_are_told_with_their_place() {
     let many: Vec<_> = (0..17).map(|at| format!("x-{at}")).collect();
     check(&one, &rule("components", json!(many)), "routes[0].auth.signature.components: a route asks for at most 16");
     check(&one, &json!({ "any_of": ["signature", "signature"] }), "routes[0].auth.any_of[1]: another alternative asks for the same kinds");
-    let errors = compiled(&one, &json!("signature"), Some("17MiB")).unwrap_err();
+    let errors = compiled(&one, &json!("signature"), Some(("body_max", json!("17MiB")))).unwrap_err();
     assert!(errors[0].contains("routes[0].body_max: bodies that a signature covers are held in memory"), "{errors:?}");
-    assert!(compiled(&one, &json!("signature"), Some("16MiB")).is_ok());
+    assert!(compiled(&one, &json!("signature"), Some(("body_max", json!("16MiB")))).is_ok());
+}
+
+/// Over HTTP/1.1 nothing that is signed tells the handshake from a plain request.
+#[test]
+fn a_websocket_needs_signatures_that_are_used_once() {
+    let one = json!([signer("a")]);
+    let of = |auth: Value| compiled(&one, &auth, Some(("websocket", json!({}))));
+    for auth in [
+        json!("signature"),
+        json!({ "any_of": ["api_key", "signature"] }),
+        json!({ "all_of": ["api_key", { "signature": { "nonce": "optional" } }] }),
+    ] {
+        let errors = of(auth.clone()).unwrap_err();
+        assert!(errors[0].contains("routes[0].websocket: nothing in a signature says that a WebSocket is meant"), "{auth}: {errors:?}");
+    }
+    assert!(of(json!({ "signature": { "nonce": "required" } })).is_ok() && of(json!("api_key")).is_ok());
 }
 
 #[test]
