@@ -9,4 +9,4 @@ alter table api_key
     add column previous_number integer;
 
 alter table api_key
-    add constraint api_key_replaced_number_check check ((replaced_number is null) = (previous_number is null));
+    add constraint api_key_replaced_number_check check ((replaced_number is null) = (previous_number is null)) not valid;

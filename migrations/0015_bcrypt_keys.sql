@@ -12,7 +12,8 @@ alter table api_key
     add column import_mark bytea,
     add column import_mark_pepper integer;
 
--- What finds a key is no longer there from the start. The version before writes rows that keep these rules.
+-- What finds a key is no longer there from the start. The version before writes rows that keep these rules. The next file looks at the rows
+-- that are there, without standing in anybody's way.
 alter table api_key
     drop constraint api_key_import_check,
     add constraint api_key_import_check check (
@@ -22,12 +23,12 @@ alter table api_key
         and (import_lookup is null or octet_length(import_lookup) = 32)
         and (import_mark is null) = (import_mark_pepper is null)
         and (import_mark is null or octet_length(import_mark) = 32)
-    ),
+    ) not valid,
     add constraint api_key_import_sealed_check check (
         (import_sealed is null) = (import_prefix is null)
         and (import_sealed is null) = (import_sealed_pepper is null)
         and (import_sealed is null or (import_mark is not null and import_lookup is null and octet_length(import_sealed) = 76))
-    );
+    ) not valid;
 
 -- No two keys have one hash.
 create unique index api_key_import_mark_unique on api_key (import_mark) where import_mark is not null;

@@ -32,7 +32,7 @@ pub async fn run(edge: Arc<Edge>, topology: Topology) {
                     tracing::warn!(key.id = %proved.id, error = &error as &dyn std::error::Error, "a key of another system stays unknown to the database");
                 }
             }
-            edge.proving.settled(proved.id);
+            edge.proving.settled(proved.id, edge.clock.boot());
         }
     }
 }

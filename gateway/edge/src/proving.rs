@@ -44,10 +44,15 @@ use crate::{clock::Clock, gate::Prefix};
 const WITHIN: Duration = Duration::from_secs(5);
 /// Texts that wait for the one that is verified: two seconds of work where each begins like one key of the highest cost.
 const QUEUE_MAX: usize = 8;
+/// Of these, texts that may be the text of one key, and texts from one address prefix: others get a turn beside them.
+const OF_KEY_MAX: usize = 2;
+const OF_PREFIX_MAX: usize = 3;
 /// Texts that are remembered, right and wrong ones apart: somebody who invents texts pushes out their own alone.
 const KNOWN_MAX: usize = 1_024;
 /// Keys whose texts were verified and that the database does not know about yet, and those that it was told about lately.
 const TOLD_MAX: usize = 1_024;
+/// How long what the database was told is not told again: it may be lost with a primary.
+const TOLD_NANOS: u64 = 60 * 1_000_000_000;
 /// Turns of one question: another text of the same kind may have been verified meanwhile, or the thread may have ended.
 const TURNS_MAX: usize = 4;
 /// The thread's niceness: on a core that is busy with requests it gets a tenth.
@@ -105,14 +110,22 @@ struct Found {
 /// Nothing while it is verified.
 type Outcome = Option<Result<Arc<Found>, Busy>>;
 
+/// What the database knows about a key.
+enum Told {
+    /// It is to be told this.
+    NotYet(Proved),
+    /// It was told, or did not want to be.
+    At(BootNanos),
+}
+
 /// What a node verifies, and what it has verified.
 #[derive(Default)]
 pub struct Proving {
     /// Made by the first question: a node without such keys has no thread.
     desk: OnceLock<Arc<Desk>>,
     queue: Mutex<Option<SyncSender<Job>>>,
-    /// What the database is to be told, and what it has been told: nothing any more.
-    told: Mutex<HashMap<KeyId, Option<Proved>>>,
+    /// What the database is to be told, and what it has been told.
+    told: Mutex<HashMap<KeyId, Told>>,
     news: Notify,
     busy: AtomicU64,
 }
@@ -172,11 +185,19 @@ impl Proving {
     /// The verification of this text that is under way, or a new one.
     fn flight(&self, desk: &Arc<Desk>, question: &Question<'_>) -> Result<watch::Receiver<Outcome>, Busy> {
         let mut flights = desk.flights.lock();
-        if let Some(done) = flights.get(&question.mark.0) {
-            return Ok(done.subscribe());
+        if let Some(flight) = flights.get(&question.mark.0) {
+            return Ok(flight.done.subscribe());
+        }
+        let prefix = Prefix::of(question.address);
+        let is_alike = |flight: &&Flight| flight.keys.iter().any(|id| question.candidates.iter().any(|candidate| candidate.id == *id));
+        let n_of_key = flights.values().filter(is_alike).count();
+        let n_of_prefix = flights.values().filter(|flight| flight.prefix == prefix).count();
+        if n_of_key >= OF_KEY_MAX || n_of_prefix >= OF_PREFIX_MAX {
+            return Err(Busy::SOON);
         }
         let (done, outcome) = watch::channel(None);
-        flights.insert(question.mark.0, done.clone());
+        let keys = question.candidates.iter().map(|candidate| candidate.id).collect();
+        flights.insert(question.mark.0, Flight { done: done.clone(), prefix, keys });
         drop(flights);
         let job = Job {
             desk: Arc::clone(desk),
@@ -211,18 +232,21 @@ impl Proving {
     }
 
     /// Notes that a key's text was shown, so that the database is told.
-    pub fn tell(&self, id: KeyId, proved: impl FnOnce() -> Option<Proved>) {
+    pub fn tell(&self, id: KeyId, now: BootNanos, proved: impl FnOnce() -> Option<Proved>) {
         let mut told = self.told.lock();
-        if told.contains_key(&id) {
-            return;
+        match told.get(&id) {
+            Some(Told::NotYet(_)) => return,
+            Some(Told::At(at)) if now.nanos_since(*at) < TOLD_NANOS => return,
+            Some(Told::At(_)) | None => {}
         }
+        told.remove(&id);
         if told.len() >= TOLD_MAX {
-            told.retain(|_, proved| proved.is_some());
+            told.retain(|_, told| matches!(told, Told::NotYet(_)));
         }
         if told.len() < TOLD_MAX
             && let Some(proved) = proved()
         {
-            told.insert(id, Some(proved));
+            told.insert(id, Told::NotYet(proved));
             self.news.notify_one();
         }
     }
@@ -234,12 +258,13 @@ impl Proving {
 
     /// Something to tell; the same until it is settled.
     pub fn next(&self) -> Option<Proved> {
-        self.told.lock().values().find_map(|proved| *proved)
+        let not_yet = |told: &Told| if let Told::NotYet(proved) = told { Some(*proved) } else { None };
+        self.told.lock().values().find_map(not_yet)
     }
 
-    /// The database knows, or does not want to.
-    pub fn settled(&self, id: KeyId) {
-        self.told.lock().insert(id, None);
+    /// The database knows, or does not want to. Who shows the text after a minute while the key still waits has it told again.
+    pub fn settled(&self, id: KeyId, now: BootNanos) {
+        self.told.lock().insert(id, Told::At(now));
     }
 
     /// Texts that were verified, by what came of it, and requests that were told to come again.
@@ -250,11 +275,20 @@ impl Proving {
     }
 }
 
+/// A text that is verified, or waits for it.
+struct Flight {
+    done: watch::Sender<Outcome>,
+    /// Who sent it first.
+    prefix: Prefix,
+    /// The keys that it may be the text of.
+    keys: Box<[KeyId]>,
+}
+
 /// What requests and the thread share.
 struct Desk {
     right: Cache<Mark, KeyId>,
     wrong: Cache<Mark, Arc<[KeyId]>>,
-    flights: Mutex<HashMap<Mark, watch::Sender<Outcome>>>,
+    flights: Mutex<HashMap<Mark, Flight>>,
     keys: Throttle<KeyId>,
     addresses: Throttle<Prefix>,
     n_right: AtomicU64,
@@ -278,17 +312,21 @@ impl Default for Desk {
 }
 
 impl Desk {
-    /// Refuses who has sent too many wrong texts, and texts of keys that got too many.
+    /// Refuses who has sent too many wrong texts, and a text of which each key got too many.
     fn check(&self, candidates: &[Candidate], address: IpAddr, now: BootNanos) -> Result<(), Busy> {
-        let of_keys = candidates.iter().filter_map(|candidate| self.keys.wait(candidate.id, now)).max();
+        let of_keys = candidates.iter().map(|candidate| self.keys.wait(candidate.id, now)).min().flatten();
         let longest = of_keys.max(self.addresses.wait(Prefix::of(address), now));
         longest.map_or(Ok(()), |nanos| Err(Busy::after(nanos)))
     }
 
-    fn failed(&self, id: KeyId, address: IpAddr, now: BootNanos) {
-        self.n_wrong.fetch_add(1, Ordering::Relaxed);
-        self.keys.charge(id, now);
-        self.addresses.charge(Prefix::of(address), now);
+    /// Counts a text that is none of these keys': once for whoever sent it, however many keys begin alike.
+    fn failed(&self, ids: &[KeyId], address: IpAddr, now: BootNanos) {
+        for id in ids {
+            self.keys.charge(*id, now);
+        }
+        if !ids.is_empty() {
+            self.addresses.charge(Prefix::of(address), now);
+        }
     }
 }
 
@@ -317,35 +355,44 @@ impl Job {
         if self.done.is_closed() {
             return;
         }
-        let outcome = self.verify().map(Arc::new);
-        if let Ok(found) = &outcome {
-            match found.right {
-                Some(id) => self.desk.right.insert(self.mark, id),
-                None => self.desk.wrong.insert(self.mark, self.known_wrong(&found.wrong)),
-            }
+        let (found, busy) = self.verify();
+        match found.right {
+            Some(id) => self.desk.right.insert(self.mark, id),
+            // Also where some keys are still to be tried: who comes back has that behind them.
+            None => self.desk.wrong.insert(self.mark, self.known_wrong(&found.wrong)),
         }
+        let outcome = match busy.filter(|_| found.right.is_none()) {
+            Some(busy) => Err(busy),
+            None => Ok(Arc::new(found)),
+        };
         let done = self.done.clone();
         // Out of the way first: who comes now finds it among what is known.
         drop(self);
         done.send_replace(Some(outcome));
     }
 
-    fn verify(&self) -> Result<Found, Busy> {
-        let mut found = Found::default();
+    /// What came of it, and whether some keys could not be tried yet.
+    fn verify(&self) -> (Found, Option<Busy>) {
+        let (mut found, mut busy) = (Found::default(), None);
         // It has passed `Foreign::parse` before.
-        let Some(text) = Foreign::parse(self.text.expose_secret()) else { return Ok(found) };
+        let Some(text) = Foreign::parse(self.text.expose_secret()) else { return (found, busy) };
         for candidate in &self.candidates {
             // Looked at again: those before it in the queue may have used up what there was.
-            self.desk.check(std::slice::from_ref(candidate), self.address, self.clock.boot())?;
+            if let Err(wait) = self.desk.check(std::slice::from_ref(candidate), self.address, self.clock.boot()) {
+                busy = Some(wait);
+                continue;
+            }
             if candidate.hash.verify(&text) {
                 self.desk.n_right.fetch_add(1, Ordering::Relaxed);
                 found.right = Some(candidate.id);
-                break;
+                // That it is not another key's was no guess.
+                return (found, busy);
             }
-            self.desk.failed(candidate.id, self.address, self.clock.boot());
+            self.desk.n_wrong.fetch_add(1, Ordering::Relaxed);
             found.wrong.push(candidate.id);
         }
-        Ok(found)
+        self.desk.failed(&found.wrong, self.address, self.clock.boot());
+        (found, busy)
     }
 
     /// With what was known before: another route's keys may have been others.

@@ -62,10 +62,12 @@ fn proof(snapshot: &Snapshot, id: Option<KeyId>, hash: &ForeignHash, edge: &Edge
 pub(super) async fn prove(matched: &Matched<'_>, text: &Foreign<'_>, address: IpAddr, edge: &Edge, now: Now) -> Result<Option<KeyProof>, Denial> {
     let (authority, tenant) = (&matched.snapshot().authority, &*matched.route().tenant);
     let Some(waiting) = authority.waiting.as_ref().filter(|_| text.is_short_enough()) else { return Ok(None) };
-    let candidates: Vec<Candidate> = waiting.find(text).filter_map(|id| candidate(authority, id, tenant, edge, now.wall)).collect();
+    let mut candidates: Vec<Candidate> = waiting.find(text).filter_map(|id| candidate(authority, id, tenant, edge, now.wall)).collect();
     if candidates.is_empty() {
         return Ok(None);
     }
+    // Two keys of one text cannot be told apart when they are imported: then every node takes the same one.
+    candidates.sort_unstable_by_key(|candidate| candidate.id);
     let hash = text.hash();
     let Some(mark) = edge.peppers.lookup(&[edge.peppers.current()], &hash) else { return Ok(None) };
     let question = Question { text, mark, candidates, address, clock: edge.clock };
@@ -75,7 +77,7 @@ pub(super) async fn prove(matched: &Matched<'_>, text: &Foreign<'_>, address: Ip
     let authority = current.as_ref().map_or(authority, |current| &current.authority);
     let Some(key) = authority.keys.get(&id).filter(|key| key.valid_until(NUMBER, edge.clock.wall()).is_some()) else { return Ok(None) };
     if let Some(bcrypt) = key.bcrypt() {
-        edge.proving.tell(id, || edge.peppers.proved(bcrypt.pepper, &id, &hash));
+        edge.proving.tell(id, now.boot, || edge.peppers.proved(bcrypt.pepper, &id, &hash));
     }
     Ok(Some(KeyProof { id, key: key.clone(), secret_number: NUMBER, lent: None }))
 }

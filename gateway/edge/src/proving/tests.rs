@@ -115,13 +115,45 @@ async fn wrong_texts_use_up_what_their_key_and_their_address_have_and_nobody_els
     assert_eq!(verified(&proving), (2, 30));
 }
 
+/// One key's guesses, and one network's, leave places to others.
+#[tokio::test]
+async fn nobody_has_all_places() {
+    let proving = Proving::default();
+    let mut of_key: Vec<_> = ["wrong-0", "wrong-1", "wrong-2"].into_iter().enumerate().map(|(n, text)| (text, candidate(1, DEAR), from(n))).collect();
+    of_key.extend(["other-0", "other-1", "other-2", "other-3"].into_iter().enumerate().map(|(n, text)| (text, candidate(10 + n, DEAR), from(9))));
+    let answers = join_all(of_key.iter().map(|(text, key, address)| asked(&proving, text, std::slice::from_ref(key), *address))).await;
+
+    let is_busy: Vec<bool> = answers.iter().map(Result::is_err).collect();
+    assert_eq!(is_busy, [false, false, true, false, false, false, true]);
+}
+
+/// A text whose key stands behind others gets to it, and its sender has not guessed.
+#[tokio::test]
+async fn keys_that_begin_alike_do_not_use_up_their_owners_turns() {
+    let proving = Proving::default();
+    for n in 0..40 {
+        let both = [candidate(100 + n, ONE), candidate(200 + n, ONE), candidate(300 + n, TWO)];
+        proving.desk.get_or_init(Arc::default).right.clear();
+        assert_eq!(asked(&proving, "text-two", &both, from(1)).await, Ok(Some(id(300 + n))), "{n}");
+    }
+    let some = [candidate(1, ONE), candidate(2, TWO)];
+    for n in 0..10 {
+        assert_eq!(asked(&proving, &format!("wrong-{n}"), &some[..1], from(n)).await, Ok(None));
+    }
+    assert_eq!(asked(&proving, "text-two", &some, from(50)).await, Ok(Some(id(2))), "the first of them got too many, and not this one");
+    let busy = asked(&proving, "wrong-x", &some, from(51)).await;
+    assert!(busy.is_err(), "{busy:?}");
+    let known = proving.desk.get().unwrap().wrong.get(&model::key::fingerprint_plain(b"wrong-x"));
+    assert_eq!(known.as_deref(), Some(&[id(2)][..]), "what was tried is remembered");
+}
+
 /// Requests that hang up must not keep the thread busy for those that wait.
 #[tokio::test]
 async fn a_text_that_nobody_waits_for_any_more_is_not_verified() {
     let (proving, dear) = (Proving::default(), [candidate(1, DEAR)]);
     let first = asked(&proving, "wrong-0", &dear, from(0));
-    let mut given_up: Vec<_> =
-        (1..6).map(|n| Box::pin(asked(&proving, ["", "wrong-1", "wrong-2", "wrong-3", "wrong-4", "wrong-5"][n], &dear, from(n)))).collect();
+    let others: Vec<(String, [Candidate; 1])> = (1..6).map(|n| (format!("wrong-{n}"), [candidate(n + 1, DEAR)])).collect();
+    let mut given_up: Vec<_> = others.iter().enumerate().map(|(n, (text, key))| Box::pin(asked(&proving, text, key, from(n + 1)))).collect();
 
     let mut first = Box::pin(first);
     assert!(futures_util::poll!(&mut first).is_pending());
@@ -139,16 +171,19 @@ async fn a_text_that_nobody_waits_for_any_more_is_not_verified() {
 async fn what_is_to_be_told_stays_until_it_is_settled_and_is_told_once() {
     let proving = Proving::default();
 
-    proving.tell(id(1), || Some(proved(1)));
+    proving.tell(id(1), BootNanos(1), || Some(proved(1)));
     proving.news().await;
     assert_eq!(proving.next().map(|proved| proved.id), Some(id(1)));
     assert_eq!(proving.next().map(|proved| proved.id), Some(id(1)), "it was not told yet");
-    proving.settled(id(1));
-    proving.tell(id(1), || panic!("it is settled"));
+    proving.settled(id(1), BootNanos(1));
+    proving.tell(id(1), BootNanos(1), || panic!("it is settled"));
     assert!(proving.next().is_none());
+    proving.tell(id(1), BootNanos(1 + TOLD_NANOS), || Some(proved(1)));
+    assert_eq!(proving.next().map(|proved| proved.id), Some(id(1)), "a primary may have forgotten it");
+    proving.settled(id(1), BootNanos(1));
 
     for n in 2..=TOLD_MAX + 5 {
-        proving.tell(id(n), || Some(proved(n)));
+        proving.tell(id(n), BootNanos(1), || Some(proved(n)));
     }
     assert_eq!(proving.told.lock().len(), TOLD_MAX, "what was settled makes room, and more wait for their next use");
 }

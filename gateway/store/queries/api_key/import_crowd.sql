@@ -2,7 +2,7 @@
 -- with, themselves too, and $2 the wanted ones. Behind each, as many as matter are looked at.
 select key_id as "id!", import_prefix as "prefix!"
 from api_key
-where import_sealed is not null and state <> 'revoked' and import_prefix = any($1)
+where import_sealed is not null and state <> 'revoked' and expires_at > now() and import_prefix = any($1)
 union
 select longer.key_id, longer.import_prefix
 from unnest($2::text[]) as wanted (prefix)
@@ -12,6 +12,7 @@ cross join lateral (
     where
         waits.import_sealed is not null
         and waits.state <> 'revoked'
+        and waits.expires_at > now()
         and waits.import_prefix > wanted.prefix collate "C"
         and waits.import_prefix < (wanted.prefix || chr(127)) collate "C"
     limit $3

@@ -16,6 +16,8 @@ set
 where
     key_id = $1
     and import_sealed is not null
+    -- A rotation has gone past it meanwhile: the next request tells it under the newer pepper.
+    and import_sealed_pepper = $3
     and state <> 'revoked'
     and (
         secret_number = 1

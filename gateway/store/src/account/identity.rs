@@ -111,6 +111,8 @@ async fn find(connection: &mut PgConnection, Identity { issuer, subject }: Ident
 
 async fn known(connection: &mut PgConnection, id: AccountId, role: &str) -> Result<AccountInfo, StoreError> {
     let account = lock_active(&mut *connection, id).await?;
+    // Whoever signed in with a password while the account was linked to the provider is not whom the provider means.
+    query_file!("queries/account_session/end_unprovided.sql", id.uuid()).execute(&mut *connection).await?;
     if account.role.as_deref() == Some(role) {
         return Ok(account);
     }

@@ -256,7 +256,13 @@ async fn an_identity_is_one_account_and_an_address_is_none() {
     }
     let late = reset::accept(&database.primary, (ann, &[6; 32]), second(1), PASSWORD, 4).await;
     assert!(matches!(late, Err(StoreError::NotFound { .. })), "{late:?}");
+    // A sign-in and a change of the password that were under way when it was linked.
+    let late = NewSession { digest: &[11; 32], account: ann, proof: Proof::SecondFactor, at: second(0), expires_at: second(3600) };
+    session::begin(&database.primary, late).await.expect("it begins");
+    let password = account::set_password(&database.primary, ann, PASSWORD, 4).await;
+    assert!(matches!(password, Err(StoreError::NotFound { .. })), "{password:?}");
     assert_eq!(identity::sign_in(&database.primary, new(hers, "new@example.com", "viewer")).await.expect("found").id, ann);
+    assert_eq!(number_of(&database, "account_session").await, 0, "whoever began that session is not whom the provider means");
     let used = join_all((0..4).map(|_| identity::use_once(&database.primary, &[8; 32], second(0), second(600)))).await;
     assert_eq!(used.iter().filter(|used| matches!(used, Ok(true))).count(), 1, "{used:?}");
 }
