@@ -33,6 +33,8 @@ async fn every_bad_key_gets_the_same_refusal() {
         format!("x-api-key: {cut}\r\n"),
         format!("x-api-key: {key}0\r\n"),
         format!("x-api-key: {}\r\n", key.to_lowercase()),
+        format!("x-api-key: {}\r\n", key.replacen("cw_live_", "cw_test_", 1)),
+        format!("x-api-key: {}\r\n", key.replacen("cw_live_", "cw_my_", 1)),
         format!("x-api-key: {abroad}\r\n"),
         format!("x-api-key: {}\r\n", revoked.secret),
         format!("x-api-key: {}\r\n", site.operator_token()),
@@ -78,6 +80,8 @@ async fn key_in_the_url_is_refused_and_not_recorded() {
         format!("/keyed?key={encoded}"),
         format!("/keyed/{encoded}"),
         format!("/keyed/{doubly}"),
+        // A person's own token, which nobody takes here.
+        format!("/keyed?token={}", key.replacen("cw_live_", "cw_my_", 1)),
     ]
     .iter()
     .enumerate()

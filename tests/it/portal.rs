@@ -290,6 +290,60 @@ async fn hostile_texts_are_text_and_hostile_forms_are_refused() {
     assert_eq!(ann.send(other.header("content-type", "text/plain")).await.status, 415);
 }
 
+/// A page that is loaded anew, a button that is pressed twice, a request that a proxy repeats.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_that_is_sent_twice_makes_one_key() {
+    let dev = shared().await;
+    let ann = member(&dev, "twice@example.com", "Twice").await;
+    let application = ann.application("Shop").await;
+    let drawn = async || ann.get(&application).await.between("name=\"form\" value=\"", "\"");
+    let form = drawn().await;
+    let send = async |form: &str, name: &str| {
+        let fields = [("form", form), ("name", name), ("environment", "live"), ("days", "30"), ("scope", "items:read"), ("addresses", "")];
+        ann.post(&format!("{application}/keys"), &fields).await
+    };
+
+    let (first, again) = (send(&form, "laptop").await, send(&form, "laptop").await);
+    let at_once = futures_util::future::join_all((0..6).map(|_| send(&form, "race"))).await;
+
+    assert_eq!(first.status, 200, "{}", first.text);
+    let key = first.between("id=\"stored\" href=\"", "\"");
+    assert_eq!(again.leads_to(), format!("{key}?done=key-made-before"));
+    assert!(ann.get(again.leads_to()).await.text.contains("This form has made this key already"));
+    let statuses: Vec<u16> = at_once.iter().map(|page| page.status).collect();
+    assert_eq!(
+        (statuses.iter().filter(|status| **status == 200).count(), statuses.iter().filter(|status| **status == 303).count()),
+        (1, 5),
+        "{statuses:?}"
+    );
+    assert_eq!(send(&form, "changed after a step back").await.status, 200);
+    let another = drawn().await;
+    assert_ne!(another, form);
+    assert_eq!(send(&another, "laptop").await.status, 200, "another page, and a second key that is meant");
+    assert_eq!(send(&"x".repeat(65), "x").await.status, 422);
+    let eve = member(&dev, "twice-eve@example.com", "Twice too").await;
+    let theirs = eve.application("Shop").await;
+    let fields = [("form", form.as_str()), ("name", "laptop"), ("environment", "live"), ("days", "30"), ("scope", "items:read"), ("addresses", "")];
+    assert_eq!(eve.post(&format!("{theirs}/keys"), &fields).await.status, 200, "a form of somebody else's tells nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_leaked_is_told_on_the_page_of_its_application() {
+    let dev = shared().await;
+    let ann = member(&dev, "leak-page@example.com", "Leak").await;
+    let application = ann.application("Shop").await;
+    let (_, secret) = ann.key(&application, "laptop").await;
+    let banner = async || ann.get(&application).await.text.contains("<strong>Leaked:</strong>");
+    assert!(!banner().await);
+
+    let calls = Calls::of(dev.ready()).unwrap();
+    let told = calls.change("/v1/keys/leaked", Some(&json!({ "keys": [secret] }))).await.unwrap();
+
+    assert_eq!(told.status, 200, "{}", told.body);
+    wait::until("the banner", SOON, banner).await.unwrap();
+    becomes(&dev, &secret, 401).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_team_grows_by_invitations_and_each_member_may_what_their_role_says() {
     let dev = shared().await;

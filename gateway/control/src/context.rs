@@ -7,6 +7,7 @@ use axum::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
 use model::{
+    key, path,
     problem::{Denial, ProblemKind},
     time::Now,
 };
@@ -72,14 +73,10 @@ fn inbound_id(headers: &HeaderMap) -> Option<String> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'=');
     let is_well_formed = (1..=REQUEST_ID_MAX).contains(&text.len()) && text.bytes().all(is_plain);
     // An id that holds a credential would carry it into the log.
-    (values.next().is_none() && is_well_formed && !has_prefix(text)).then(|| text.to_owned())
+    (values.next().is_none() && is_well_formed && !key::is_held_by(text)).then(|| text.to_owned())
 }
 
 fn holds_credential(uri: &Uri) -> bool {
     let Some(text) = uri.path_and_query().map(http::uri::PathAndQuery::as_str) else { return false };
-    has_prefix(text) || (text.contains('%') && has_prefix(&text.replace("%5F", "_").replace("%5f", "_")))
-}
-
-fn has_prefix(text: &str) -> bool {
-    ["cw_op_", "cw_live_", "cw_test_"].iter().any(|prefix| text.contains(prefix))
+    key::is_held_by(text) || (text.contains('%') && key::is_held_by(&path::decode(text)))
 }

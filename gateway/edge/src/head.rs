@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts};
 use model::{
-    host, path,
+    host, key, path,
     problem::{Denial, ProblemKind},
 };
 
@@ -188,7 +188,7 @@ fn host_of(parts: &Parts) -> Result<String, Denial> {
 pub fn holds_credential(text: &str) -> bool {
     // The short search is by hand: setting up the general one costs more than it saves on a path. Most texts have no underscore.
     let has_mark = |text: &str| memchr::memchr(b'_', text.as_bytes()).is_some() && text.as_bytes().windows(3).any(|bytes| bytes == b"cw_");
-    let holds = |text: &str| has_mark(text) && ["cw_live_", "cw_test_", "cw_op_"].iter().any(|prefix| text.contains(prefix));
+    let holds = |text: &str| has_mark(text) && key::is_held_by(text);
     holds(text) || text.as_bytes().contains(&b'%') && holds(&path::decode(text))
 }
 

@@ -53,6 +53,11 @@ impl Purpose {
     }
 }
 
+/// Whether a text holds what credentials of ours begin with, of whatever kind: it must not come to lie where texts of requests do.
+pub fn is_held_by(text: &str) -> bool {
+    Purpose::ALL.iter().any(|purpose| text.contains(purpose.prefix()))
+}
+
 /// The public part of a key: twelve base-62 characters.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyId([u8; ID_LEN]);

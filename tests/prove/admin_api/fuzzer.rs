@@ -117,6 +117,14 @@ impl Whose {
             Self::Person => "settings-of-person.toml",
         }
     }
+
+    /// How quickly it may ask: a person's programs are told to wait where they are quicker than this.
+    const fn rate(self) -> &'static [&'static str] {
+        match self {
+            Self::Operator => &[],
+            Self::Person => &["--rate-limit", "90/s"],
+        }
+    }
 }
 
 /// A fuzzer with its target.
@@ -150,6 +158,7 @@ impl Fuzzer {
             .args(["--generation-database", "none", "--checks", "all", "--suppress-health-check", "all", "--warnings", "off"])
             .args(["--url", &self.control, "--seed", &self.seed.to_string(), "--max-examples", &examples.to_string()])
             .args(["--report", "json,ndjson"])
+            .args(whose.rate())
             .args([Path::new("--tls-verify"), &self.ca, Path::new("--report-json-path"), &summary, Path::new("--report-ndjson-path"), &events])
             .args(chosen)
             .current_dir(&self.folder)

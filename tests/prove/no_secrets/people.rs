@@ -31,7 +31,7 @@ impl People {
         Ok(Self { http, control: writer.control.clone(), node_config: writer.node_config.display().to_string(), cookie: None, secrets })
     }
 
-    /// Accepts an invitation, sets up a second factor, signs in with a recovery code, and takes another password.
+    /// Accepts an invitation, sets up a second factor, signs in with a recovery code, makes a token for their programs, and takes another password.
     pub(super) async fn sign_in(&mut self, api: &Api, region: &RegionReady) -> Result<()> {
         let code = self.invitation().await?;
         self.keep_run(&code);
@@ -63,6 +63,16 @@ impl People {
         self.post("/portal/sign-in/code", &[("code", used), ("next", "")]).await?;
         let page = self.get("/portal/account/second-factor").await?;
         ensure!(page.contains("9 of your recovery codes"), "the recovery code did not sign in");
+
+        // A token for programs of their own: shown, used, and put where it does not belong.
+        let page = self.post("/portal/account/tokens", &[("name", "program"), ("days", "30")]).await?;
+        let token = between(&page, "The token\">", "<")?;
+        self.keep_run(&token);
+        for path in [format!("/v1/my?token={token}"), format!("/v1/my/keys/{token}"), format!("/portal/keys/{}", token.replace('_', "%5F"))] {
+            self.get(&path).await?;
+        }
+        let mine = self.http.get(format!("{}/v1/my", self.control)).bearer_auth(&token).header("user-agent", &token).send().await?;
+        ensure!(mine.status() == 200, "a personal token was answered {}", mine.status());
 
         let listed = api.control(region, "/v1/accounts").await?.json();
         let items = listed.get("items").and_then(|items| items.as_array()).cloned().unwrap_or_default();

@@ -53,9 +53,10 @@ impl Frame {
 }
 
 /// What pages say after an act.
-const DONE: [(&str, &str); 24] = [
+const DONE: [(&str, &str); 25] = [
     ("application-deleted", "The application is deleted, and its keys have ended."),
     ("application-created", "The application is made. It needs a key next."),
+    ("key-made-before", "This form has made this key already. Its secret was shown then, and cannot be shown again."),
     ("key-disabled", "The key is switched off."),
     ("key-enabled", "The key is switched on again."),
     ("key-revoked", "The key is revoked."),

@@ -214,10 +214,16 @@ async fn a_credential_in_the_url_is_refused_and_not_repeated() {
     let token = fixture.token("admin");
     let escaped = token.replace('_', "%5f");
 
-    for path in [format!("/v1/keys/{token}"), format!("/status?token={token}"), format!("/v1/keys/{escaped}")] {
+    let all_escaped = token.replacen("cw", "%63%77", 1);
+    for path in [format!("/v1/keys/{token}"), format!("/status?token={token}"), format!("/v1/keys/{escaped}"), format!("/v1/keys/{all_escaped}")] {
         let answer = ask(&fixture, "GET", &path, Some(&token)).await;
         answer.assert_problem(400, "credential-misplaced");
         assert!(!answer.text.contains(&token[8..]), "{}", answer.text);
+    }
+    for purpose in Purpose::ALL {
+        let of_kind = fixture.draw(purpose);
+        let answer = ask(&fixture, "GET", &format!("/v1/my?token={}", of_kind.text.expose_secret()), Some(&token)).await;
+        answer.assert_problem(400, "credential-misplaced");
     }
 }
 

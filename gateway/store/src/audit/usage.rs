@@ -20,6 +20,8 @@ const TRIMS_MAX: usize = 4;
 const TOKENS_OF: &str = "token:";
 /// The longest name of a client program that is kept, in bytes.
 const CLIENT_MAX: usize = 32;
+/// Between two looks at what program uses a key.
+const LOOK_MICROS: i64 = 1_000_000;
 
 /// How long a slot of time is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -81,6 +83,9 @@ struct Use {
     at: i64,
     region: Option<String>,
     client: Option<String>,
+    /// Of which record the client is.
+    #[serde(skip)]
+    looked_at: i64,
 }
 
 /// What one load adds.
@@ -122,10 +127,15 @@ impl Tally {
     fn used(&mut self, key_id: &str, at: UtcMicros, region: Option<&str>, event: &[u8]) {
         match self.uses.get_mut(key_id) {
             Some(before) if before.at >= at.0 => {}
-            // Whose program it was is looked up once a load for each key: it stands in the envelope, which is not scanned.
-            Some(before) => (before.at, before.region) = (at.0, region.map(str::to_owned)),
+            Some(before) => {
+                (before.at, before.region) = (at.0, region.map(str::to_owned));
+                // Whose program it was stands in the envelope, which is not scanned: it is looked up once in a second for each key.
+                if at.0 - before.looked_at >= LOOK_MICROS {
+                    (before.client, before.looked_at) = (client(event), at.0);
+                }
+            }
             None => {
-                let seen = Use { key_id: key_id.to_owned(), at: at.0, region: region.map(str::to_owned), client: client(event) };
+                let seen = Use { key_id: key_id.to_owned(), at: at.0, region: region.map(str::to_owned), client: client(event), looked_at: at.0 };
                 self.uses.insert(key_id.to_owned(), seen);
             }
         }

@@ -111,6 +111,11 @@ async fn the_last_use_tells_when_where_and_with_what() {
 
     assert_eq!((first.at, first.client.as_deref(), first.region.as_deref()), (UtcMicros(at - 10 * minute), Some("curl"), Some("eu")));
     assert_eq!((second.at, second.client.as_deref()), (UtcMicros(at), Some("python-requests")), "it is written once a minute");
+
+    let several = [request(at + 2 * minute, "first/1"), request(at + 2 * minute + 500_000, "second/1"), request(at + 3 * minute, "third/1")];
+    load(&database, "eu-1", 5, &several).await;
+    let third = usage::last_use(&database.primary, &id).await.expect("it is read").expect("it was used");
+    assert_eq!((third.at, third.client.as_deref()), (UtcMicros(at + 3 * minute), Some("third")), "the last of one load");
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use axum::{
     extract::{Path, RawQuery, State},
     response::Response,
 };
+use data_encoding::BASE64URL_NOPAD;
 use model::{change::KeyState, time::UtcMicros};
 use store::{
     application::{ApplicationFilter, ApplicationInfo},
@@ -131,6 +132,8 @@ pub(super) struct ApplicationPage {
     can_change: bool,
     is_deletable: bool,
     bars: Vec<Bar>,
+    /// Of the form of a new key: new on each page.
+    form: String,
     wish: KeyWish,
     wrong: Wrong,
 }
@@ -210,6 +213,7 @@ pub(super) async fn shown(
         can_change: rights::allows(membership.role, Right::Keys),
         is_deletable: application.managed_by == ManagedBy::Api && rights::allows(membership.role, Right::Applications),
         bars: super::usage::bars(state, &site, application).await?,
+        form: BASE64URL_NOPAD.encode(&state.random32()),
         wish,
         wrong,
     })

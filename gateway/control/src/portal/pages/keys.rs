@@ -131,19 +131,16 @@ pub(in crate::portal) async fn create(
     if wrong.is_empty() {
         let site = site::site(&state).await?;
         match Box::pin(issued(&state, &visitor, application.id, &wish)).await? {
-            Ok((written, issued)) => return shown_once(&state, &site, &visitor, &application, &written, &issued, false).await,
+            Ok(Ordered::New(written, issued)) => return shown_once(&state, &site, &visitor, &application, &written, &issued, false).await,
+            // The secret was shown then, and by nobody's doing now.
+            Ok(Ordered::Before(key)) => return Ok(to(&format!("/portal/keys/{}?done=key-made-before", key.id), format!("key:{}", key.id))),
             Err(mistake) => wrong = mistake,
         }
     }
     view::form(&wrong.clone(), &Box::pin(applications::shown(&state, &visitor, &application, false, wish, wrong)).await?)
 }
 
-async fn issued(
-    state: &ControlState,
-    visitor: &SignedIn,
-    application: ApplicationId,
-    wish: &KeyWish,
-) -> Result<Result<(Written<KeyInfo>, Issued), Wrong>, Refusal> {
+async fn issued(state: &ControlState, visitor: &SignedIn, application: ApplicationId, wish: &KeyWish) -> Result<Result<Ordered, Wrong>, Refusal> {
     let (addresses, certificates) = match (wish.networks(), wish.thumbprints()) {
         (Ok(addresses), Ok(certificates)) => (addresses, certificates),
         (Err(wrong), _) | (_, Err(wrong)) => return Ok(Err(wrong)),
@@ -158,13 +155,11 @@ async fn issued(
         restrictions: &restrictions,
         state: KeyState::Active,
         expires_at: state.now().wall.plus_seconds(wish.days * DAY_SECONDS),
-        call: None,
+        call: wish.call(application, visitor.account.id),
         at_most: Some(OF_APPLICATION_MAX),
     };
     match order.issue(state, &primary(state)?, &visitor.actor()).await? {
-        Ok(Ordered::New(written, issued)) => Ok(Ok((*written, issued))),
-        // Only a call with a key of its own can have been made before.
-        Ok(Ordered::Before(_)) => Err(Refusal::internal()),
+        Ok(ordered) => Ok(Ok(ordered)),
         Err(error) if is_conflict(&error, "key_count") => Ok(Err(Wrong::one("name", "an application has at most 50 keys; revoke one first"))),
         Err(error) => Err(store_refusal(&error)),
     }

@@ -1,13 +1,20 @@
 //! What a new key is asked for with.
 
 use ipnet::IpNet;
-use model::certificate::Thumbprint;
-use store::application::ApplicationInfo;
+use model::{
+    certificate::Thumbprint,
+    id::{AccountId, ApplicationId},
+    key,
+};
+use store::{application::ApplicationInfo, key::Call};
 
 use crate::portal::fields::{Fields, Wrong};
 
 /// Lifetimes that the form offers, in days.
 const LIFETIMES: [(&str, i64); 4] = [("30 days", 30), ("90 days", 90), ("one year", 365), ("two years", 730)];
+
+/// Longer than what a page draws.
+const FORM_MAX: usize = 64;
 
 /// What the form of a new key holds.
 #[derive(Debug)]
@@ -17,13 +24,23 @@ pub(in crate::portal::pages) struct KeyWish {
     pub(in crate::portal::pages) days: i64,
     pub(in crate::portal::pages) addresses: String,
     pub(in crate::portal::pages) certificates: String,
+    /// Drawn for the page that the form stood on: sent again as it is, the form makes no second key.
+    form: String,
     /// The scopes that are ticked; all when the form is new.
     pub(in crate::portal::pages) scopes: Option<Vec<String>>,
 }
 
 impl Default for KeyWish {
     fn default() -> Self {
-        Self { name: String::new(), is_test: false, days: 365, addresses: String::new(), certificates: String::new(), scopes: None }
+        Self {
+            name: String::new(),
+            is_test: false,
+            days: 365,
+            addresses: String::new(),
+            certificates: String::new(),
+            form: String::new(),
+            scopes: None,
+        }
     }
 }
 
@@ -46,6 +63,10 @@ impl KeyWish {
         if days.is_none() {
             fields.refuse("days", "must be one of the list");
         }
+        let form = fields.text("form");
+        if form.len() > FORM_MAX {
+            fields.refuse("form", "is none of ours");
+        }
         let scopes = fields.list("scope");
         if scopes.iter().any(|scope| !application.scopes.contains(scope)) {
             fields.refuse("scope", "must be scopes of the application");
@@ -56,8 +77,24 @@ impl KeyWish {
             days: days.unwrap_or(365),
             addresses: fields.text("addresses").trim().to_owned(),
             certificates: fields.text("certificates").trim().to_owned(),
+            form,
             scopes: Some(scopes),
         }
+    }
+
+    /// What tells that the same form is sent again: a page that is loaded anew, a button that is pressed twice. A form that was changed after a
+    /// step back is another one.
+    pub(super) fn call(&self, application: ApplicationId, account: AccountId) -> Option<Call> {
+        if self.form.is_empty() {
+            return None;
+        }
+        let (days, environment, application) = (self.days.to_be_bytes(), [u8::from(self.is_test)], application.uuid());
+        let fields = [self.name.as_str(), &self.addresses, &self.certificates].map(str::as_bytes);
+        let scopes = self.scopes.iter().flatten().map(String::as_bytes);
+        let asked: Vec<&[u8]> = fields.into_iter().chain([&days[..], &environment, application.as_bytes()]).chain(scopes).collect();
+        let fingerprint = key::fingerprint(&asked);
+        let token = key::fingerprint(&[b"form", account.uuid().as_bytes(), self.form.as_bytes(), &fingerprint]);
+        Some(Call { token, fingerprint })
     }
 
     /// Ranges from which the key may come; all when nothing is written.
