@@ -39,9 +39,14 @@ impl Process {
         self.pid
     }
 
-    /// Whether it still runs; a zombie does not.
+    /// Whether it still runs. A zombie does not, once its last thread has ended: until then its locks and its ports are taken.
     pub fn is_alive(self) -> bool {
-        stat(self.pid).is_some_and(|stat| stat.started_ticks == self.started_ticks && stat.state != 'Z' && stat.state != 'X')
+        let Some(stat) = stat(self.pid).filter(|stat| stat.started_ticks == self.started_ticks) else { return false };
+        match stat.state {
+            'X' => false,
+            'Z' => std::fs::read_dir(format!("/proc/{}/task", self.pid)).is_ok_and(|threads| threads.count() > 1),
+            _ => true,
+        }
     }
 
     /// Sends a signal; a process that has ended is left alone.

@@ -267,16 +267,14 @@ async fn a_provider_that_says_nothing_keeps_nobody_else_waiting() {
     let others = async {
         let asked = async || place.provider.asked() > 0;
         wait::until("somebody to be led to the provider", SOON, asked).await.unwrap();
-        let mut statuses = Vec::new();
-        for _ in 0..20 {
-            statuses.push(place.person().get("/portal/sign-in").await.status);
-        }
-        statuses
+        // All of them at once are more than the portal has places for, until most are told.
+        wait::until("a page for somebody else", SOON, async || place.person().get("/portal/sign-in").await.status == 200).await.unwrap();
     };
 
-    let (waited, others) = tokio::join!(waiting, others);
+    let (waited, ()) = tokio::join!(waiting, others);
 
-    assert_eq!(others, [200; 20]);
     assert!(waited.iter().all(|page| page.status == 503), "{:?}", waited.iter().map(|page| page.status).collect::<Vec<_>>());
+    let has_waited = waited.iter().filter(|page| page.text.contains("cannot be reached now")).count();
+    assert!((1..=16).contains(&has_waited), "{has_waited} of 80 waited, in places that others want");
     assert!(place.provider.asked() <= 3, "it was asked {} times, by 80 people", place.provider.asked());
 }
