@@ -26,6 +26,7 @@ mod fault;
 mod filters;
 mod framing;
 mod grpc;
+mod held_bodies;
 mod history;
 #[cfg(feature = "http3")]
 mod http3;

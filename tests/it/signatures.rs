@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::site::SOON;
 use crate::tokens::{one_more, verdict};
 
+#[cfg(feature = "http3")]
+mod over_http3;
 pub(crate) mod place;
 
 use place::{Draft, Place, Sent, Signing};

@@ -16,7 +16,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use crate::site::{SOON, Site, site};
 
@@ -62,9 +64,14 @@ fn play(site: &Site, name: &str, protocols: Option<&[&str]>) -> (JoinSet<()>, Ar
         let mut config =
             rustls::ServerConfig::builder().with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap()).unwrap();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        tokio_rustls::TlsAcceptor::from(Arc::new(config))
+        TlsAcceptor::from(Arc::new(config))
     });
-    let (listener, connections) = (site.listener(name), Arc::new(AtomicUsize::new(0)));
+    serve(site.listener(name), tls)
+}
+
+/// Answers everybody with what they asked and how. Returns the count of connections.
+pub(crate) fn serve(listener: TcpListener, tls: Option<TlsAcceptor>) -> (JoinSet<()>, Arc<AtomicUsize>) {
+    let connections = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&connections);
     let mut tasks = JoinSet::new();
     tasks.spawn(async move {

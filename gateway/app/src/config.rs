@@ -298,10 +298,15 @@ pub struct LimitsConfig {
     pub websockets: usize,
     /// Memory for stored responses of routes with a `cache`.
     pub cache: Bytes,
+    /// Memory for requests' bodies while they are held to be checked.
+    pub bodies: Bytes,
 }
 
 /// Enough for some thousand API responses; a node whose routes have no cache uses none of it.
 const CACHE_BYTES_DEFAULT: u64 = 64 << 20;
+
+/// Room for a dozen of the largest bodies at once, or for thousands of usual ones.
+const HELD_BYTES_DEFAULT: u64 = 128 << 20;
 
 impl Default for LimitsConfig {
     fn default() -> Self {
@@ -320,6 +325,7 @@ impl Default for LimitsConfig {
             streams: edge.streams_max,
             websockets: edge.websockets_max,
             cache: Bytes(CACHE_BYTES_DEFAULT),
+            bodies: Bytes(HELD_BYTES_DEFAULT),
         }
     }
 }

@@ -87,6 +87,7 @@ impl Numbers {
                 "Certificate chains put in force while serving",
                 status.facts.certificate_reloads.load(Ordering::Relaxed),
             ),
+            ("causeway_bodies_refused", "Bodies that were not checked because those before them took all the memory", status.edge.bodies.refused()),
             ("causeway_audit_refused", "Requests refused because the audit log had no room", spool.refused_total),
         ];
         let gauges = vec![
@@ -94,6 +95,8 @@ impl Numbers {
             ("causeway_limit_cells", "Subjects with a rate limit in use", status.edge.cells.len() as f64),
             ("causeway_cache_bytes", "Bytes of stored responses", cache.bytes as f64),
             ("causeway_cache_capacity_bytes", "Most that they may take", cache.bytes_max as f64),
+            ("causeway_bodies_held_bytes", "Bytes of bodies that are held to be checked", status.edge.bodies.bytes() as f64),
+            ("causeway_bodies_held_capacity_bytes", "Most that they may take", status.edge.bodies.bytes_max() as f64),
             ("causeway_rows_quarantined", "Rows that are skipped because they cannot be read", status.facts.quarantined() as f64),
             (
                 "causeway_audit_incarnations_waiting",

@@ -313,6 +313,7 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identit
         signatures: edge::authenticate::Signatures::default(),
         tally: edge::balance::tally::Tally::default(),
         cache: edge::cache::Cache::new(limits.cache.0),
+        bodies: Arc::new(edge::body::BodyMemory::new(limits.bodies.0)),
         identities: Arc::new(identities),
         keyring: signers.keyring,
         tokens: signers.tokens,

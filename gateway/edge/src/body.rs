@@ -1,5 +1,6 @@
 //! Bodies on their way: counted, capped, with a deadline for each piece, never held.
 
+mod memory;
 mod meter;
 mod request;
 
@@ -18,6 +19,7 @@ use model::problem::{Denial, ProblemKind};
 use tokio::time::{Instant, Sleep};
 
 pub use self::{
+    memory::{BodyMemory, Full, HeldBody},
     meter::{Meter, Progress},
     request::{RequestBody, RequestStream},
 };

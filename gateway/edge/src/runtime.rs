@@ -15,6 +15,7 @@ use crate::{
         fleet::{Breakers, Group, Kept},
         tally::Tally,
     },
+    body::BodyMemory,
     cache::Cache,
     certificate::Refusals,
     clock::Clock,
@@ -130,6 +131,8 @@ pub struct Edge {
     pub tally: Tally,
     /// Stored responses.
     pub cache: Cache,
+    /// Memory for bodies that are held to be checked.
+    pub bodies: Arc<BodyMemory>,
     /// By what the node proves itself to services.
     pub identities: Arc<Identities>,
     /// By what it tells services who calls.

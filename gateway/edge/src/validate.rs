@@ -1,8 +1,6 @@
 //! Checks a request against the API's description; the only constructor of [`ValidBody`].
 
-use std::time::Duration;
-
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header;
 use http_body_util::BodyExt;
 use hyper::body::Body;
@@ -12,7 +10,14 @@ use model::{
     structure::Route,
 };
 
-use crate::{authenticate::Principal, body::BodyError, head::Head, intake::Intake, limit::Admitted, runtime::Edge};
+use crate::{
+    authenticate::Principal,
+    body::{BodyError, Full, HeldBody},
+    head::Head,
+    intake::Intake,
+    limit::Admitted,
+    runtime::Edge,
+};
 
 /// A body that may travel to the service.
 #[derive(Debug)]
@@ -37,7 +42,7 @@ pub struct Findings {
 /// Checks parameters and body; reads the body only where a schema applies.
 ///
 /// # Errors
-/// `request-malformed`, `operation-not-found`, `method-not-allowed`, `content-type-unsupported`, `body-too-large`, `request-timeout`,
+/// `request-malformed`, `operation-not-found`, `method-not-allowed`, `content-type-unsupported`, `body-too-large`, `request-timeout`, `overloaded`,
 /// `request-invalid` with a pointer for each mistake; `credentials-invalid` where the caller has signed another body than came.
 pub async fn request(admitted: &Admitted<'_>, head: &Head, mut body: Intake, edge: &Edge, findings: &mut Findings) -> Result<ValidBody, Denial> {
     let route = admitted.permit().route();
@@ -46,7 +51,8 @@ pub async fn request(admitted: &Admitted<'_>, head: &Head, mut body: Intake, edg
         return Err(too_large(route));
     }
     body.settle(stall).await.map_err(|error| if error == BodyError::Stalled { stalled() } else { broken() })?;
-    let body = signed(admitted, head, body, edge).await?;
+    let room = Holding { route, edge };
+    let body = signed(admitted, head, body, &room).await?;
     let Some(api) = &route.api else { return Ok(body.valid()) };
     let (operation, path_values) = match api.find(head.method(), head.path()) {
         Lookup::Found { operation, path_values } => (operation, path_values),
@@ -60,17 +66,10 @@ pub async fn request(admitted: &Admitted<'_>, head: &Head, mut body: Intake, edg
     findings.operation = Some(operation.id().to_owned());
     verdict(route, operation.check_parameters(&path_values, head.query()), findings)?;
     let Some(rule) = operation.body() else { return Ok(body.valid()) };
-    checked_body(route, rule, head, body, stall, findings).await
+    checked_body(&room, rule, head, body, findings).await
 }
 
-async fn checked_body(
-    route: &Route,
-    rule: &BodyRule,
-    head: &Head,
-    body: Arrival,
-    stall: Duration,
-    findings: &mut Findings,
-) -> Result<ValidBody, Denial> {
+async fn checked_body(room: &Holding<'_>, rule: &BodyRule, head: &Head, body: Arrival, findings: &mut Findings) -> Result<ValidBody, Denial> {
     if body.is_empty() {
         if rule.required() {
             return Err(Denial::new(ProblemKind::RequestInvalid, "the operation needs a body").with_errors(rule.check(b"", &JsonLimits::default())));
@@ -90,8 +89,8 @@ async fn checked_body(
             "a body that is checked cannot be compressed; send it without Content-Encoding",
         ));
     }
-    let whole = body.whole(route, stall).await?;
-    verdict(route, rule.check(&whole, &JsonLimits::default()), findings)?;
+    let whole = body.whole(room).await?;
+    verdict(room.route, rule.check(&whole, &JsonLimits::default()), findings)?;
     Ok(ValidBody::Whole(whole))
 }
 
@@ -131,10 +130,10 @@ impl Arrival {
         }
     }
 
-    async fn whole(self, route: &Route, stall: Duration) -> Result<Bytes, Denial> {
+    async fn whole(self, room: &Holding<'_>) -> Result<Bytes, Denial> {
         match self {
             // Pieces that trickle in must not hold the request for longer than its route allows, either.
-            Self::Coming(body) => tokio::time::timeout(route.timeout, read(route, body, stall)).await.map_err(|_| stalled())?,
+            Self::Coming(body) => tokio::time::timeout(room.route.timeout, room.read(body)).await.map_err(|_| stalled())?,
             Self::Here(bytes) => Ok(bytes),
         }
     }
@@ -142,33 +141,44 @@ impl Arrival {
 
 /// Holds a body against what its caller has signed of it, before a byte of it goes anywhere. It is read for callers alone whose signature
 /// holds, and within the route's cap.
-async fn signed(admitted: &Admitted<'_>, head: &Head, body: Intake, edge: &Edge) -> Result<Arrival, Denial> {
-    let signed = admitted.permit().principal().and_then(Principal::signed);
-    let Some(digests) = signed.and_then(|signed| signed.digests.as_ref()) else { return Ok(Arrival::Coming(body)) };
-    let route = admitted.permit().route();
+async fn signed(admitted: &Admitted<'_>, head: &Head, body: Intake, room: &Holding<'_>) -> Result<Arrival, Denial> {
+    let Some(signed) = admitted.permit().principal().and_then(Principal::signed) else { return Ok(Arrival::Coming(body)) };
+    let Some(digests) = &signed.digests else {
+        // No content, but perhaps trailers, which no signature covers.
+        return Ok(if head.wish.is_none() && body.size_hint().exact() == Some(0) { Arrival::Here(Bytes::new()) } else { Arrival::Coming(body) });
+    };
     if head.wish.is_some() {
         // What follows are frames, not content.
-        edge.signatures.hold(digests, b"", route)?;
+        room.edge.signatures.hold(digests, b"", room.route)?;
         return Ok(Arrival::Coming(body));
     }
-    let whole = Arrival::Coming(body).whole(route, edge.settings.stall_timeout).await?;
-    edge.signatures.hold(digests, &whole, route)?;
+    let whole = Arrival::Coming(body).whole(room).await?;
+    room.edge.signatures.hold(digests, &whole, room.route)?;
     Ok(Arrival::Here(whole))
 }
 
-async fn read(route: &Route, mut body: Intake, stall: Duration) -> Result<Bytes, Denial> {
-    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(0);
-    let mut whole = BytesMut::with_capacity(expected.min(64 << 10));
-    loop {
-        let frame = tokio::time::timeout(stall, body.frame()).await.map_err(|_| stalled())?;
-        let Some(frame) = frame else { return Ok(whole.freeze()) };
-        let frame = frame.map_err(|_| broken())?;
-        if let Ok(data) = frame.into_data() {
-            let total = u64::try_from(whole.len().saturating_add(data.len())).unwrap_or(u64::MAX);
-            if total > route.body_bytes_max {
-                return Err(too_large(route));
+/// What a body is held within.
+struct Holding<'r> {
+    route: &'r Route,
+    edge: &'r Edge,
+}
+
+impl Holding<'_> {
+    async fn read(&self, mut body: Intake) -> Result<Bytes, Denial> {
+        let Self { route, edge } = self;
+        let bytes_max = route.body_bytes_max;
+        let mut held = HeldBody::new(&edge.bodies, body.size_hint().lower(), bytes_max).map_err(no_room)?;
+        loop {
+            let frame = tokio::time::timeout(edge.settings.stall_timeout, body.frame()).await.map_err(|_| stalled())?;
+            let Some(frame) = frame else { return Ok(held.freeze()) };
+            let frame = frame.map_err(|_| broken())?;
+            if let Ok(data) = frame.into_data() {
+                let total = u64::try_from(held.received().saturating_add(data.len())).unwrap_or(u64::MAX);
+                if total > bytes_max {
+                    return Err(too_large(route));
+                }
+                held.push(&data, bytes_max).map_err(no_room)?;
             }
-            whole.extend_from_slice(&data);
         }
     }
 }
@@ -176,6 +186,10 @@ async fn read(route: &Route, mut body: Intake, stall: Duration) -> Result<Bytes,
 /// The refusal of a body over its route's cap.
 pub fn too_large(route: &Route) -> Denial {
     Denial::new(ProblemKind::BodyTooLarge, format!("this route takes bodies of at most {} bytes", route.body_bytes_max))
+}
+
+fn no_room(_: Full) -> Denial {
+    Denial::new(ProblemKind::Overloaded, "too many bodies are being checked; nothing was sent to the service, try again").retry_after(1)
 }
 
 fn broken() -> Denial {

@@ -20,6 +20,8 @@ pub mod rule;
 
 use std::{fmt, sync::Arc};
 
+use http::{HeaderMap, HeaderName};
+
 use self::{
     base::Asked,
     digest::Digests,
@@ -60,6 +62,7 @@ faults! {
     ParameterRefused = "parameter-refused", "the signature has a parameter that is not known, or of another type";
     ComponentRefused = "component-refused", "it covers a component twice, or one that is not known here or has parameters that are not";
     ComponentMissing = "component-missing", "it covers something that the request does not have, or has more than once";
+    LookAlike = "look-alike", "a header that is not covered has a covered one's name, but for an underscore";
     NotCovered = "not-covered", "it does not cover all that the route asks for";
     DigestMissing = "digest-missing", "it does not cover the digest of the content";
     DigestInvalid = "digest-invalid", "the digest is none by SHA-256 or SHA-512, or has no one reading";
@@ -107,6 +110,9 @@ where
     let (signer, input) = chosen(&inputs, find)?;
     let signature = fields.signatures().and_then(|all: Signatures<'_>| all.of(input.label()).ok_or(Fault::SignatureMissing))?;
     rules.check(input, signer.key.algorithm(), content, now)?;
+    if has_look_alike(asked.headers, input) {
+        return Err(Fault::LookAlike);
+    }
     let base = base::build(asked, input)?;
     if !signer.key.verifies(base.as_bytes(), &signature) {
         return Err(Fault::SignatureInvalid);
@@ -114,6 +120,12 @@ where
     let digests = if input.covers(digest::NAME) { Some(Digests::of(asked.headers)?) } else { None };
     let nonce = input.nonce().map(|nonce| key::nonce_id(&signer.name, nonce));
     Ok((signer, Proved { digests, nonce }))
+}
+
+/// Whether a header that nobody has signed reads like one that is covered: many services take `x_note` for `x-note`, and which of the two they
+/// believe is theirs to say.
+fn has_look_alike(headers: &HeaderMap, input: &Input<'_>) -> bool {
+    headers.keys().map(HeaderName::as_str).filter(|name| name.contains('_') && !input.covers(name)).any(|name| input.covers(&name.replace('_', "-")))
 }
 
 /// The one signature that names a signer. Others may be there for somebody else; two of ours could be two callers.

@@ -16,6 +16,7 @@ use harness::wait;
 use harness::websocket::Echo;
 use reqwest::{Body, Method, Response};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::operation::{Running, Station};
 use crate::service::{Service, ok, raw};
@@ -159,12 +160,24 @@ pub(crate) struct Place {
     pub(crate) service: Service,
     pub(crate) chat: Echo,
     pub(crate) signers: Vec<Signing>,
-    ports: [u16; 2],
+    ports: [u16; 3],
+    /// A service that speaks HTTP/2.
+    _http2: JoinSet<()>,
 }
 
 impl Place {
     pub(crate) async fn start() -> Self {
-        let station = Station::start(|text| format!("{text}limits: {{ failures_per_prefix: 100000 }}\n")).await;
+        Self::within("failures_per_prefix: 100000").await
+    }
+
+    /// One with these limits.
+    pub(crate) async fn within(limits: &str) -> Self {
+        let station = Station::start(|text| {
+            // A program without HTTP/3 refuses a file that asks for it.
+            let http3 = if cfg!(feature = "http3") { ", http3: {} }\ncontrol" } else { " }\ncontrol" };
+            format!("{}limits: {{ {limits} }}\n", text.replacen(" }\ncontrol", http3, 1))
+        })
+        .await;
         let node = station.serve().await;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
@@ -175,7 +188,10 @@ impl Place {
             if seen.line().contains("/aging") { raw(aging) } else { ok("served") }
         });
         let (chat, address) = Echo::anywhere().await.unwrap();
-        let place = Self { station, node, service, chat, signers: Signing::all(), ports: [port, address.port()] };
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let ports = [port, address.port(), listener.local_addr().unwrap().port()];
+        let (http2, _) = crate::upstream_protocols::serve(listener, None);
+        let place = Self { station, node, service, chat, signers: Signing::all(), ports, _http2: http2 };
         let signers = place.signers.iter().map(|signer| signer.doc("default")).collect::<Vec<_>>();
         place.apply(&json!(signers)).await;
         place
@@ -199,7 +215,9 @@ impl Place {
             route.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             route
         };
-        let [echo, chat] = self.ports;
+        let [echo, chat, http2] = self.ports;
+        let mut by_http2 = upstream("http2", http2);
+        by_http2["protocol"] = json!("http2");
         let mut told = upstream("echo", echo);
         told["principal"] = json!({});
         let document = json!({
@@ -214,7 +232,7 @@ impl Place {
                 { "name": "stranger", "consumer": "stranger" },
             ],
             "signers": signers,
-            "upstreams": [told, upstream("aging", echo), upstream("chat", chat)],
+            "upstreams": [told, upstream("aging", echo), upstream("chat", chat), by_http2],
             "routes": [
                 route("signed", asked(json!({})), json!({ "scopes": ["read"] })),
                 route("once", asked(json!({ "nonce": "required", "max_age": "5m" })), json!({})),
@@ -223,6 +241,7 @@ impl Place {
                 route("any", json!({ "any_of": ["api_key", asked(json!({}))] }), json!({})),
                 route("all", json!({ "all_of": ["api_key", asked(json!({}))] }), json!({})),
                 route("limited", asked(json!({})), json!({ "limits": [{ "name": "few", "rate": "3/h" }] })),
+                route("http2", asked(json!({})), json!({ "upstream": "http2" })),
                 route("small", asked(json!({})), json!({ "body_max": "1KiB" })),
                 route("plain", json!("api_key"), json!({})),
                 route("aging", asked(json!({ "nonce": "required" })), json!({ "upstream": "aging", "cache": {} })),

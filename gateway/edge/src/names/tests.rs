@@ -73,6 +73,7 @@ fn edge() -> Arc<Edge> {
         certificates: crate::certificate::Refusals::default(),
         signatures: crate::authenticate::Signatures::default(),
         cache: crate::cache::Cache::new(0),
+        bodies: Arc::new(crate::body::BodyMemory::new(0)),
         tally: crate::balance::tally::Tally::default(),
         identities: Arc::default(),
         keyring: crate::principal::key::Keyring::default(),

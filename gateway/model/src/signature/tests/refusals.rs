@@ -54,6 +54,23 @@ fn whatever_is_covered_cannot_be_changed() {
     }
 }
 
+/// A service that takes `_` for `-` would read what nobody has signed.
+#[test]
+fn what_reads_like_a_covered_header_must_be_covered_too() {
+    let (key, signer) = partner();
+    let judged = |name: &'static str, covered: &str| {
+        let mut request = order();
+        request.headers.insert(name, HeaderValue::from_static("three"));
+        let input = input("").replace("\"x-note\"", &format!("\"x-note\"{covered}"));
+        judge(&request.signed(&key, &input), &signer, &rules(), Content::Present).map(|_| ())
+    };
+
+    assert_eq!(judged("x_note", ""), Err(Fault::LookAlike));
+    assert_eq!(judged("content_digest", ""), Err(Fault::LookAlike));
+    assert_eq!(judged("x_note", " \"x_note\""), Ok(()));
+    assert_eq!(judged("x_other", ""), Ok(()));
+}
+
 #[test]
 fn what_a_signature_says_about_itself_is_held_against_the_rules() {
     let (key, signer) = partner();
