@@ -22,6 +22,7 @@ mod dev_lifecycle;
 mod diversions;
 mod dpop;
 mod endpoints;
+mod epochs;
 mod fault;
 mod filters;
 mod framing;

@@ -27,13 +27,15 @@ use model::{
 use store::{
     error::StoreError,
     pool::Reader,
-    revision::{self, BadRow, Change, Delta, FullLoad, ReloadReason, StructureLoad},
+    revision::{self, BadRow, Change, Delta, FullLoad, Hint, ReloadReason, StructureLoad},
     topology::Topology,
 };
 use tokio::sync::{mpsc, watch};
 
+mod awaited;
 mod sealing;
-use self::sealing::Sealing;
+mod settling;
+use self::{awaited::Awaited, sealing::Sealing, settling::Settling};
 use crate::{
     access_tokens,
     domains::Writers,
@@ -44,8 +46,6 @@ use crate::{
 
 /// How often the replica is asked for its heads.
 const POLL: Duration = Duration::from_millis(50);
-/// How long a replica may be behind a known revision before the primary is asked instead.
-const REPLICA_PATIENCE_NANOS: u64 = 100_000_000;
 /// How long a start waits for the database before it uses what lies on disk.
 const START_PATIENCE: Duration = Duration::from_secs(2);
 /// The kind of row that is skipped by itself; every other kind that can be unreadable belongs to the structure.
@@ -89,21 +89,15 @@ struct Applied {
     structural_seen: u64,
 }
 
-/// A revision that is known to exist, but has not been applied.
-#[derive(Debug, Clone, Copy)]
-struct Awaited {
-    revision: u64,
-    since: BootNanos,
-}
-
 impl Follower {
     /// Runs for as long as the node does.
-    pub async fn run(self, mut probes: mpsc::Receiver<Probe>, mut hints: mpsc::Receiver<u64>) {
+    pub async fn run(self, mut probes: mpsc::Receiver<Probe>, mut hints: mpsc::Receiver<Hint>) {
         let mut applied = self.start().await;
         let mut writers = self.writers.clone();
         let mut unconfirmed: Vec<Probe> = Vec::new();
-        let mut awaited: Option<Awaited> = None;
+        let mut awaited = Awaited::default();
         let mut sealing = Sealing::default();
+        let mut settling = Settling::default();
         let mut pulse = tokio::time::interval(POLL);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -111,21 +105,20 @@ impl Follower {
             tokio::select! {
                 _ = pulse.tick() => {}
                 Some(probe) = probes.recv() => {
+                    settling.look(&self.topology, &applied.revisions, &probe).await;
                     is_due = self.note(&mut applied, &mut unconfirmed, &mut awaited, probe);
                 }
-                Some(revision) = hints.recv() => self.await_revision(&applied, &mut awaited, revision),
+                Some(hint) = hints.recv() => awaited.hear(&applied.revisions, (hint.epoch, hint.rev), self.edge.clock.boot()),
                 Ok(()) = writers.changed() => {
                     self.publish(&applied, &writers.borrow_and_update().clone());
                     is_due = false;
                 }
             }
-            if is_due && self.advance(&mut applied, awaited).await {
+            if is_due && self.advance(&mut applied, &awaited).await {
                 self.publish(&applied, &self.writers.borrow().clone());
                 sealing.changed();
             }
-            if awaited.is_some_and(|awaited| awaited.revision <= applied.revisions.authority) {
-                awaited = None;
-            }
+            awaited.reached(&applied.revisions);
             if self.confirm(&mut applied, &mut unconfirmed) {
                 self.publish(&applied, &self.writers.borrow().clone());
                 sealing.changed();
@@ -144,6 +137,9 @@ impl Follower {
             }
         };
         let booted = image.and_then(|image| self.boot_from(image));
+        if let Some(booted) = &booted {
+            self.topology.heard().hear(&booted.revisions);
+        }
         let floor = booted.as_ref().map(|booted| booted.revisions).unwrap_or_default();
         let loaded = tokio::time::timeout(START_PATIENCE, self.load_at_least(floor, booted.as_ref())).await;
         let applied = match (loaded, booted) {
@@ -167,7 +163,7 @@ impl Follower {
             Ok(snapshot) => {
                 self.facts.known_writers.lock().clone_from(&writers);
                 Some(Applied {
-                    revisions: snapshot.revisions,
+                    revisions: snapshot.revisions.completed(),
                     document,
                     structure: snapshot.structure,
                     authority: snapshot.authority,
@@ -187,11 +183,7 @@ impl Follower {
         loop {
             pulse.tick().await;
             match self.full_load().await {
-                Ok(load)
-                    if load.revisions.epoch >= floor.epoch && (load.revisions.epoch > floor.epoch || load.revisions.authority >= floor.authority) =>
-                {
-                    return self.applied_from(load, before);
-                }
+                Ok(load) if follows(&load.revisions, &floor) => return self.applied_from(load, before),
                 Ok(_older) => {}
                 Err(error) => self.facts.database_failed(&error),
             }
@@ -199,10 +191,11 @@ impl Follower {
     }
 
     async fn full_load(&self) -> Result<FullLoad, StoreError> {
-        match self.topology.replica() {
+        let load = match self.topology.replica() {
             Ok(replica) => revision::full(&replica).await,
             Err(_) => revision::full(&self.topology.primary()?).await,
-        }
+        };
+        load.inspect(|load| self.topology.heard().hear(&load.revisions))
     }
 
     /// Compiles a whole load; with `before`, a structure that does not compile, or is older, leaves the one before in place.
@@ -215,7 +208,7 @@ impl Follower {
         // A replica may show a newer authority with an older structure than the primary, or the disk, has shown already.
         let newer = before.filter(|before| before.revisions.epoch == revisions.epoch && before.structural_seen > revisions.structural);
         if let Some(before) = newer {
-            revisions.structural = before.revisions.structural;
+            keep_structure(&mut revisions, before);
             return Applied {
                 revisions,
                 document: Arc::clone(&before.document),
@@ -230,7 +223,7 @@ impl Follower {
         let (document, structure) = match (self.compile(&document, revisions.structural, &load.quarantined), before) {
             (Some(structure), _) => (document, Arc::new(structure)),
             (None, Some(before)) => {
-                revisions.structural = before.revisions.structural;
+                keep_structure(&mut revisions, before);
                 (Arc::clone(&before.document), Arc::clone(&before.structure))
             }
             // A new node with a document that it cannot serve: it serves nothing, and says so.
@@ -289,30 +282,21 @@ impl Follower {
     }
 
     /// Takes in what a probe saw. True when the database should be asked now.
-    fn note(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>, awaited: &mut Option<Awaited>, probe: Probe) -> bool {
-        if probe.heads.epoch == applied.revisions.epoch && probe.heads.authority > applied.revisions.authority {
-            self.await_revision(applied, awaited, probe.heads.authority);
-        }
+    fn note(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>, awaited: &mut Awaited, probe: Probe) -> bool {
+        awaited.hear(&applied.revisions, (probe.heads.epoch, probe.heads.authority), self.edge.clock.boot());
         // Probes come every 100 ms; a node that is behind for longer than this has other troubles.
         if unconfirmed.len() >= 64 {
             unconfirmed.remove(0);
         }
         unconfirmed.push(probe);
-        awaited.is_some()
-    }
-
-    fn await_revision(&self, applied: &Applied, awaited: &mut Option<Awaited>, revision: u64) {
-        if revision > applied.revisions.authority && awaited.is_none_or(|known| known.revision < revision) {
-            let since = awaited.map_or_else(|| self.edge.clock.boot(), |known| known.since);
-            *awaited = Some(Awaited { revision, since });
-        }
+        awaited.is_any()
     }
 
     /// Confirms the lease by every probe whose revision is applied. True when this ends the time of a snapshot from disk.
     fn confirm(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>) -> bool {
         let before = unconfirmed.len();
         unconfirmed.retain(|probe| {
-            let is_applied = probe.heads.epoch == applied.revisions.epoch && probe.heads.authority <= applied.revisions.authority;
+            let is_applied = probe.heads.are_of_one_epoch(&applied.revisions) && probe.heads.authority <= applied.revisions.authority;
             if is_applied {
                 self.edge.lease.confirm(probe.started_at);
             }
@@ -322,9 +306,8 @@ impl Follower {
     }
 
     /// Brings what is applied up to the replica's heads, or the primary's when the replica is late. True when it changed.
-    async fn advance(&self, applied: &mut Applied, awaited: Option<Awaited>) -> bool {
-        let now = self.edge.clock.boot();
-        let is_late = awaited.is_some_and(|awaited| now.nanos_since(awaited.since) > REPLICA_PATIENCE_NANOS);
+    async fn advance(&self, applied: &mut Applied, awaited: &Awaited) -> bool {
+        let is_late = awaited.is_late(self.edge.clock.boot());
         let result = match (self.topology.replica(), self.topology.primary()) {
             (_, Ok(primary)) if is_late => self.advance_from(&primary, applied).await,
             (Ok(replica), _) => self.advance_from(&replica, applied).await,
@@ -341,17 +324,16 @@ impl Follower {
     }
 
     async fn advance_from(&self, reader: &impl Reader, applied: &mut Applied) -> Result<bool, StoreError> {
-        let (revisions, changes) = match revision::authority_delta(reader, applied.revisions.epoch, applied.revisions.authority).await? {
+        let (revisions, changes) = match revision::authority_delta(reader, &applied.revisions).await? {
             Delta::Changes { revisions, changes } => (revisions, changes),
             // A replica that is behind what this node has from the primary already: it catches up by itself.
             Delta::Reload(ReloadReason::Regressed) => return Ok(false),
             Delta::Reload(reason) => {
                 let load = revision::full(reader).await?;
-                let is_older = load.revisions.epoch < applied.revisions.epoch
-                    || (load.revisions.epoch == applied.revisions.epoch && load.revisions.authority < applied.revisions.authority);
-                if is_older {
+                if !follows(&load.revisions, &applied.revisions) {
                     return Ok(false);
                 }
+                self.topology.heard().hear(&load.revisions);
                 // Purges among the changes that were skipped stand in no table.
                 self.edge.cache.forget();
                 tracing::info!(?reason, revisions = ?load.revisions, "loaded the whole configuration");
@@ -360,6 +342,8 @@ impl Follower {
             }
         };
         self.facts.replica_answered();
+        // What lies on disk from an earlier version does not say which epoch of its number it is of.
+        applied.revisions.epoch_id = revisions.epoch_id;
         let mut is_new = false;
         if revisions.authority > applied.revisions.authority {
             let changes: Vec<_> = changes.into_iter().filter_map(|change| self.readable(change)).collect();
@@ -384,12 +368,17 @@ impl Follower {
 
     /// Puts a newer structure in force, if it compiles. True when it did.
     fn take_structure(&self, applied: &mut Applied, load: StructureLoad) -> bool {
+        if !load.revisions.are_of_one_epoch(&applied.revisions) {
+            // Promoted since the authority was read: the next look loads everything.
+            return false;
+        }
         applied.structural_seen = load.revisions.structural;
         self.facts.bad_structure.store(0, Ordering::Relaxed);
         Self::quarantine(&load.quarantined, &self.facts.bad_structure);
         let Some(structure) = self.compile(&load.document, load.revisions.structural, &load.quarantined) else { return false };
         applied.structure = Arc::new(structure);
         applied.document = Arc::new(load.document);
+        applied.revisions.structural_epoch = load.revisions.structural_epoch;
         applied.revisions.structural = load.revisions.structural;
         true
     }
@@ -430,6 +419,17 @@ impl Follower {
     }
 }
 
+/// Whether what a server has may be taken by who has `applied`: it is as new, and of the same history or of a later epoch.
+fn follows(load: &Revisions, applied: &Revisions) -> bool {
+    !applied.contradicts(load) && (load.epoch, load.authority) >= (applied.epoch, applied.authority)
+}
+
+/// The structure stays what it was, and is called what it was: its number means something else in another epoch.
+const fn keep_structure(revisions: &mut Revisions, before: &Applied) {
+    revisions.structural_epoch = before.revisions.structural_epoch;
+    revisions.structural = before.revisions.structural;
+}
+
 /// Reads the writer's heads again and again, noting when each read began.
 pub async fn probe(topology: Topology, edge: Arc<Edge>, probes: mpsc::Sender<Probe>) {
     let mut pulse = tokio::time::interval(Duration::from_millis(100));
@@ -438,23 +438,31 @@ pub async fn probe(topology: Topology, edge: Arc<Edge>, probes: mpsc::Sender<Pro
         pulse.tick().await;
         let Ok(primary) = topology.primary() else { continue };
         let started_at = edge.clock.boot();
-        if let Ok(heads) = revision::heads(&primary).await
-            && probes.send(Probe { started_at, heads }).await.is_err()
-        {
+        let Ok(heads) = revision::heads(&primary).await else { continue };
+        topology.heard().hear(&heads);
+        if probes.send(Probe { started_at, heads }).await.is_err() {
             return;
         }
     }
 }
 
 /// Passes notifications on; they only make polling earlier.
-pub async fn listen(topology: Topology, hints: mpsc::Sender<u64>) {
+pub async fn listen(topology: Topology, hints: mpsc::Sender<Hint>) {
     let mut pulse = tokio::time::interval(Duration::from_secs(1));
+    let mut servers = topology.changed();
     loop {
         pulse.tick().await;
+        servers.mark_unchanged();
         let Ok(primary) = topology.primary() else { continue };
         let Ok(mut stream) = revision::listen(&primary).await else { continue };
-        while let Ok(hint) = stream.next().await {
-            if hint.lane == model::change::Lane::Authority && hints.send(hint.rev).await.is_err() {
+        loop {
+            let hint = tokio::select! {
+                hint = stream.next() => hint,
+                // A primary that was replaced may live, and would be listened to for good.
+                _ = servers.changed() => break,
+            };
+            let Ok(hint) = hint else { break };
+            if hint.lane == model::change::Lane::Authority && hints.send(hint).await.is_err() {
                 return;
             }
         }

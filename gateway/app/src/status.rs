@@ -9,7 +9,7 @@ use std::{
 use audit::spool::Spool;
 use control::port::{Check, CheckState, NodeFacts, Readiness, Status};
 use edge::{metrics::Counters, runtime::Edge};
-use model::time::UtcMicros;
+use model::{change::Revisions, time::UtcMicros};
 use parking_lot::Mutex;
 use store::topology::{ServerState, Topology};
 
@@ -90,6 +90,7 @@ impl Status for NodeStatus {
             started_at: self.facts.started_at,
             epoch: revisions.epoch,
             authority_revision: revisions.authority,
+            structural_epoch: revisions.structural_epoch,
             structural_revision: revisions.structural,
             authority_age_ms: self.edge.lease.staleness_nanos(self.edge.clock.boot()).map(|nanos| nanos / 1_000_000),
             quarantined: self.facts.quarantined(),
@@ -206,14 +207,7 @@ impl NodeStatus {
         match self.edge.current.load() {
             None => self.check("snapshot", CheckState::Failed, "no configuration yet"),
             Some(snapshot) => match snapshot.booted_from {
-                None => self.check(
-                    "snapshot",
-                    CheckState::Ok,
-                    format!(
-                        "epoch {}, authority {}, structure {}",
-                        snapshot.revisions.epoch, snapshot.revisions.authority, snapshot.revisions.structural
-                    ),
-                ),
+                None => self.check("snapshot", CheckState::Ok, in_force(&snapshot.revisions)),
                 Some(sealed) => self.check(
                     "snapshot",
                     CheckState::Degraded,
@@ -312,4 +306,11 @@ impl NodeStatus {
             count => self.check("rows", CheckState::Degraded, format!("{count} rows could not be read and are skipped; see the log")),
         }
     }
+}
+
+/// The revisions in force, in words.
+fn in_force(revisions: &Revisions) -> String {
+    let Revisions { epoch, authority, structural_epoch, structural, .. } = revisions;
+    let kept = if structural_epoch == epoch { String::new() } else { format!(" of epoch {structural_epoch}") };
+    format!("epoch {epoch}, authority {authority}, structure {structural}{kept}")
 }

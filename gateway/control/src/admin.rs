@@ -119,6 +119,11 @@ pub(crate) fn store_refusal(error: &StoreError) -> Refusal {
             tracing::warn!(error = chain(error), "the control database is not available");
             Refusal::database()
         }
+        StoreError::Superseded { .. } => {
+            tracing::error!(error = chain(error), "the control database is not written to");
+            let text = "the server that takes writes was replaced, or restored to an earlier time, and is not written to; nodes go on serving";
+            Denial::new(ProblemKind::DatabaseUnavailable, text).retry_after(2).into()
+        }
         StoreError::CommitUnknown { .. } => {
             tracing::error!(error = chain(error), "the outcome of a commit is unknown");
             let text = "the connection broke during the commit: whether the change was made is not known, so look before you try again";
@@ -228,12 +233,14 @@ pub(crate) struct AuthorityRevision {
 pub(crate) struct LaneRevisions {
     epoch: u64,
     authority: u64,
+    /// The epoch of `structural`: that of a node which kept its structure over a promotion is the one before.
+    structural_epoch: u64,
     structural: u64,
 }
 
 impl From<Revisions> for LaneRevisions {
-    fn from(Revisions { epoch, authority, structural }: Revisions) -> Self {
-        Self { epoch, authority, structural }
+    fn from(Revisions { epoch, epoch_id: _, authority, structural_epoch, structural }: Revisions) -> Self {
+        Self { epoch, authority, structural_epoch, structural }
     }
 }
 

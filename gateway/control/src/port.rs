@@ -105,6 +105,8 @@ pub struct NodeFacts {
     pub epoch: u64,
     /// The authority revision that requests are decided under.
     pub authority_revision: u64,
+    /// The epoch of the structural revision: the one before, where a structure was kept over a promotion.
+    pub structural_epoch: u64,
     /// The structural revision that requests are decided under.
     pub structural_revision: u64,
     /// Milliseconds since the keys were last confirmed; absent when they never were.

@@ -19,9 +19,9 @@ pub struct Current {
     publishing: Mutex<()>,
 }
 
-/// An older revision was offered than the one that is being served.
+/// A revision was offered that does not follow the one that is being served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("revision {offered:?} is older than the published {published:?}")]
+#[error("revision {offered:?} does not follow the published {published:?}")]
 pub struct OlderRevision {
     offered: Revisions,
     published: Revisions,
@@ -31,14 +31,12 @@ impl Current {
     /// Publishes the next snapshot; requests that already run keep theirs.
     ///
     /// # Errors
-    /// [`OlderRevision`] when a lane would go back within its epoch, or the epoch itself would.
+    /// [`OlderRevision`] when a lane would go back, or both would cross over to another epoch of the same number.
     pub fn publish(&self, next: Arc<Snapshot>) -> Result<(), OlderRevision> {
         let _one_at_a_time = self.publishing.lock();
         if let Some(now) = self.snapshot.load_full() {
             let (offered, published) = (next.revisions, now.revisions);
-            let same_epoch = offered.epoch == published.epoch;
-            let back = same_epoch && (offered.authority < published.authority || offered.structural < published.structural);
-            if offered.epoch < published.epoch || back {
+            if published.would_go_back_to(&offered) {
                 return Err(OlderRevision { offered, published });
             }
         }

@@ -10,6 +10,10 @@ use model::{
     time::{BootNanos, Now},
 };
 
+/// A clock that counts nanoseconds loses less than one in so many: kernels let time servers slow it down by one in 2,000 at most, and
+/// crystals are off by some ten in a million.
+const DRIFT: u64 = 1_000;
+
 /// The start of the newest read of the writer's authority head whose revision this node has applied.
 ///
 /// A bound taken from the *start* of the read holds whatever the read itself took (design: consistency, "Revocation
@@ -47,7 +51,7 @@ impl Lease {
     /// and one that was committed before the response was asked for does not concern it.
     pub fn covers(&self, policy: KeyFreshness, known_at: BootNanos, now: BootNanos) -> bool {
         let newest = self.confirmed_at.load(Ordering::Acquire).max(known_at.0);
-        policy.on_stale != OnStaleDoc::Deny || now.nanos_since(BootNanos(newest)) <= policy.max_staleness_nanos
+        policy.on_stale != OnStaleDoc::Deny || is_within(policy, now.nanos_since(BootNanos(newest)))
     }
 
     /// Lets a request pass that may rely on what this node knows, by its route's policy.
@@ -56,7 +60,7 @@ impl Lease {
     /// `authority-stale` when it may not.
     pub fn check(&self, policy: KeyFreshness, is_read: bool, snapshot: &Snapshot, now: Now) -> Result<(), Denial> {
         let staleness = self.staleness_nanos(now.boot);
-        if staleness.is_some_and(|nanos| nanos <= policy.max_staleness_nanos) {
+        if staleness.is_some_and(|nanos| is_within(policy, nanos)) {
             return Ok(());
         }
         let allowed = match policy.on_stale {
@@ -72,6 +76,11 @@ impl Lease {
         }
         Err(Denial::new(ProblemKind::AuthorityStale, "this region cannot confirm right now that keys are still valid; try again").retry_after(1))
     }
+}
+
+/// Whether this many nanoseconds of this node's clock are within a route's bound on a true one: the clock may lose [`DRIFT`] of them.
+const fn is_within(policy: KeyFreshness, nanos: u64) -> bool {
+    nanos.saturating_add(nanos / DRIFT) <= policy.max_staleness_nanos
 }
 
 #[cfg(test)]

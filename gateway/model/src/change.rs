@@ -3,6 +3,7 @@
 //! Each is a whole row, so applying one twice changes nothing. A node that cannot read one quarantines its entity.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use uuid::Uuid;
 
 use crate::{
     denial::DenialRow,
@@ -33,15 +34,52 @@ impl Lane {
     }
 }
 
-/// The number of the last change of each lane, and the epoch in which they were given.
+/// The number of the last change of each lane, and the epochs in which they were given.
+///
+/// A database has both lanes in one epoch. A node can keep the structure of the epoch before, when that of a new one does not compile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Revisions {
     /// Rises at each promotion of the control database.
     pub epoch: u64,
+    /// Which epoch of that number. Nil in what an earlier version wrote: then the number has to do.
+    #[serde(default)]
+    pub epoch_id: Uuid,
     /// Head of the authority lane.
     pub authority: u64,
+    /// The epoch of the structural lane. Zero in what an earlier version wrote: it is `epoch` there.
+    #[serde(default)]
+    pub structural_epoch: u64,
     /// Head of the structural lane.
     pub structural: u64,
+}
+
+impl Revisions {
+    /// Whether both are of one epoch: their authority revisions can be compared, and changes of one go on from the other.
+    pub fn are_of_one_epoch(&self, other: &Self) -> bool {
+        self.epoch == other.epoch && !self.contradicts(other)
+    }
+
+    /// Two epochs have one number: neither goes on from the other, and nothing may be taken from one by who has the other (ADR 0030).
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let is_known = !self.epoch_id.is_nil() && !other.epoch_id.is_nil();
+        self.epoch == other.epoch && is_known && self.epoch_id != other.epoch_id
+    }
+
+    /// Whether a lane of these would go back to, or across to, what `next` has.
+    pub fn would_go_back_to(&self, next: &Self) -> bool {
+        let authority = (next.epoch, next.authority) < (self.epoch, self.authority);
+        let structural = (next.structural_epoch, next.structural) < (self.structural_epoch, self.structural);
+        authority || structural || self.contradicts(next)
+    }
+
+    /// What stands for these where they were written by an earlier version.
+    #[must_use]
+    pub const fn completed(mut self) -> Self {
+        if self.structural_epoch == 0 {
+            self.structural_epoch = self.epoch;
+        }
+        self
+    }
 }
 
 /// One change of the authority lane.

@@ -54,6 +54,14 @@ pub enum StoreError {
         /// Why.
         message: String,
     },
+    /// A later epoch of the control database is known than this server has: it was replaced as primary, or restored to an earlier time.
+    #[error("the primary is in epoch {here}, and epoch {known} is known: it was replaced, or restored to an earlier time; it is not written to")]
+    Superseded {
+        /// The server's epoch.
+        here: u64,
+        /// The highest that this process has heard of.
+        known: u64,
+    },
     /// Stored keys need a pepper that is not loaded here.
     #[error("pepper {version} is not loaded, and stored keys need it")]
     PepperMissing {

@@ -6,7 +6,7 @@
 //! Reading order:
 //! 1. [`error`], [`pool`], [`page`], [`actor`]: the words of every other module;
 //! 2. [`topology`]: which server is the primary, found and never configured; [`domain`] asks the same of other databases;
-//! 3. [`revision`]: what nodes read: heads, whole loads, deltas, hints; `write`: how every control transaction is numbered;
+//! 3. [`revision`]: what nodes read: heads, whole loads, deltas, hints; `write`: how every control transaction is numbered; [`epoch`]: when it begins another epoch;
 //! 4. [`apply`]: a document becomes rows; [`tenant`], [`plan`], [`consumer`], [`application`], [`key`], [`operator`],
 //!    [`account`]: the rows one by one;
 //! 5. [`notification`]: what people are told; [`purge`]: what must not be given from the nodes' caches any more; [`audit`]: the log, exactly once; [`node`]: who runs;
@@ -22,6 +22,7 @@ pub mod consumer;
 pub mod demo;
 pub mod denial;
 pub mod domain;
+pub mod epoch;
 pub mod error;
 pub mod key;
 pub mod migrate;

@@ -3,6 +3,7 @@
 use model::{change::Revisions, time::UtcMicros};
 use serde::Serialize;
 use sqlx::query_file;
+use uuid::Uuid;
 
 use crate::{
     error::StoreError,
@@ -66,7 +67,8 @@ pub async fn heartbeat(primary: &Primary, report: &NodeReport) -> Result<(), Sto
         wire::bigint(report.revisions.authority)?,
         wire::bigint(report.revisions.structural)?,
         nack.map(|nack| wire::bigint(nack.structural)).transpose()?,
-        nack.map(|nack| nack.message.as_str())
+        nack.map(|nack| nack.message.as_str()),
+        wire::bigint(report.revisions.structural_epoch)?
     )
     .execute(primary.pool())
     .await?;
@@ -91,7 +93,9 @@ pub async fn list(reader: &impl Reader) -> Result<Vec<NodeInfo>, StoreError> {
             incarnation: wire::count(row.incarnation, "incarnation")?,
             revisions: Revisions {
                 epoch: wire::count(row.epoch, "epoch")?,
+                epoch_id: Uuid::nil(),
                 authority: wire::count(row.authority, "authority revision")?,
+                structural_epoch: wire::count(row.structural_epoch, "structural epoch")?,
                 structural: wire::count(row.structural, "structural revision")?,
             },
             nack,

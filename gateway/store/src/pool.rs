@@ -8,6 +8,8 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
+use crate::epoch::Heard;
+
 /// How long a caller waits for a connection.
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(2);
 /// Connections that nobody used for so long are closed.
@@ -15,19 +17,27 @@ const IDLE_MAX: Duration = Duration::from_mins(5);
 
 /// The server that takes writes.
 #[derive(Debug, Clone)]
-pub struct Primary(PgPool);
+pub struct Primary {
+    pool: PgPool,
+    heard: Heard,
+}
 
 /// A server that may be behind.
 #[derive(Debug, Clone)]
 pub struct Replica(PgPool);
 
 impl Primary {
-    pub(crate) fn new(pool: PgPool) -> Self {
-        Self(pool)
+    /// With what its process has heard of other servers of the cluster.
+    pub(crate) const fn new(pool: PgPool, heard: Heard) -> Self {
+        Self { pool, heard }
     }
 
-    pub(crate) fn pool(&self) -> &PgPool {
-        &self.0
+    pub(crate) const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    pub(crate) const fn heard(&self) -> &Heard {
+        &self.heard
     }
 }
 
@@ -51,7 +61,7 @@ pub trait Reader: Pooled {}
 
 impl Pooled for Primary {
     fn reader_pool(&self) -> &PgPool {
-        &self.0
+        &self.pool
     }
 }
 

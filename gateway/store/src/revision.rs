@@ -13,6 +13,7 @@ use model::{
     document::Document,
 };
 use sqlx::{PgConnection, query_file};
+use uuid::Uuid;
 
 pub use self::{
     hint::{Hint, HintStream, listen},
@@ -112,27 +113,31 @@ pub async fn heads(reader: &impl Reader) -> Result<Revisions, StoreError> {
 /// The head of each lane, as a connection or transaction sees them.
 pub(crate) async fn heads_on(connection: &mut PgConnection) -> Result<Revisions, StoreError> {
     let row = query_file!("queries/control_head/heads.sql").fetch_one(connection).await?;
-    revisions(row.epoch, row.authority, row.structural)
+    revisions(row.epoch, row.epoch_id, row.authority, row.structural)
 }
 
-fn revisions(epoch: i64, authority: i64, structural: i64) -> Result<Revisions, StoreError> {
+fn revisions(epoch: i64, epoch_id: Uuid, authority: i64, structural: i64) -> Result<Revisions, StoreError> {
+    let epoch = wire::count(epoch, "epoch")?;
     Ok(Revisions {
-        epoch: wire::count(epoch, "epoch")?,
+        epoch,
+        epoch_id,
+        structural_epoch: epoch,
         authority: wire::count(authority, "authority head")?,
         structural: wire::count(structural, "structural head")?,
     })
 }
 
-/// The changes of the authority lane after `after_rev` of `epoch`.
+/// The changes of the authority lane after those of `applied`.
 ///
 /// # Errors
 /// [`StoreError`]; a change that cannot be read is no error, see [`Change::result`].
-pub async fn authority_delta(reader: &impl Reader, epoch: u64, after_rev: u64) -> Result<Delta, StoreError> {
+pub async fn authority_delta(reader: &impl Reader, applied: &Revisions) -> Result<Delta, StoreError> {
+    let after_rev = applied.authority;
     let limit = i64::try_from(DELTA_MAX + 1).unwrap_or(i64::MAX);
     let rows = query_file!("queries/control_log/delta.sql", wire::bigint(after_rev)?, limit).fetch_all(reader.reader_pool()).await?;
     let Some(first) = rows.first() else { return Err(wire::corrupt("control_head", "it has no rows")) };
-    let revisions = revisions(first.head_epoch, first.head_authority, first.head_structural)?;
-    if revisions.epoch != epoch {
+    let revisions = revisions(first.head_epoch, first.head_epoch_id, first.head_authority, first.head_structural)?;
+    if !revisions.are_of_one_epoch(applied) {
         return Ok(Delta::Reload(ReloadReason::Epoch));
     }
     if revisions.authority < after_rev {
@@ -141,7 +146,7 @@ pub async fn authority_delta(reader: &impl Reader, epoch: u64, after_rev: u64) -
     if rows.len() > DELTA_MAX {
         return Ok(Delta::Reload(ReloadReason::TooMany));
     }
-    let mut sequence = Sequence::new(epoch, after_rev);
+    let mut sequence = Sequence::new(applied.epoch, after_rev);
     let mut changes = Vec::with_capacity(rows.len());
     for row in rows {
         // The join gives one row of nulls when nothing follows.

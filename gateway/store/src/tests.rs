@@ -3,6 +3,7 @@
 mod account;
 mod apply;
 mod audit;
+mod epoch;
 mod fixture;
 mod key;
 mod key_bcrypt;

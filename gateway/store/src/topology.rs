@@ -16,6 +16,7 @@ use tokio::{
 
 use self::probe::{Probe, Sample, choose_primary, cluster_of};
 use crate::{
+    epoch::Heard,
     error::StoreError,
     pool::{self, AddressError, Credentials, Primary, Replica, Tls},
 };
@@ -99,6 +100,7 @@ struct Shared {
     here_region: String,
     servers: Vec<Known>,
     view: watch::Sender<Arc<View>>,
+    heard: Heard,
 }
 
 /// A server of the configuration, with its connections.
@@ -125,7 +127,7 @@ impl Topology {
         }
         let unknown = servers.iter().map(|known| unreachable(&known.server)).collect();
         let view = watch::Sender::new(Arc::new(View { servers: unknown, primary: None }));
-        Ok(Self(Arc::new(Shared { here_region: here_region.to_owned(), servers, view })))
+        Ok(Self(Arc::new(Shared { here_region: here_region.to_owned(), servers, view, heard: Heard::default() })))
     }
 
     /// Polls every server each 250 ms, for as long as the future lives; it never returns.
@@ -170,7 +172,7 @@ impl Topology {
         let index = self.0.view.borrow().primary;
         index
             .and_then(|index| self.0.servers.get(index))
-            .map(|known| Primary::new(known.pool.clone()))
+            .map(|known| Primary::new(known.pool.clone(), self.0.heard.clone()))
             .ok_or_else(|| StoreError::unavailable("no primary is known"))
     }
 
@@ -180,12 +182,24 @@ impl Topology {
     /// [`StoreError::Unavailable`] while none is known.
     pub fn replica(&self) -> Result<Replica, StoreError> {
         let view = self.view();
-        let reachable = view.servers.iter().zip(&self.0.servers).filter(|(seen, _)| seen.state != ServerState::Unreachable);
+        // A second server that takes writes was replaced: it follows nobody, and shows what is not so any more.
+        let is_readable = |index: usize, state: ServerState| match state {
+            ServerState::Unreachable => false,
+            ServerState::Standby => true,
+            ServerState::Primary => view.primary == Some(index),
+        };
+        let servers = view.servers.iter().zip(&self.0.servers).enumerate();
+        let reachable = servers.filter(|(index, (seen, _))| is_readable(*index, seen.state)).map(|(_, server)| server);
         let nearest = reachable.min_by_key(|(seen, _)| {
             let is_here = seen.region == self.0.here_region;
             (!is_here, is_here && seen.state == ServerState::Primary, seen.rtt_us)
         });
         nearest.map(|(_, known)| Replica::new(known.pool.clone())).ok_or_else(|| StoreError::unavailable("no server answers"))
+    }
+
+    /// The newest heads that any of them has shown to this process.
+    pub fn heard(&self) -> &Heard {
+        &self.0.heard
     }
 
     /// What is known about each server.

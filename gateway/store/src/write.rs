@@ -13,7 +13,14 @@ use model::{
 use sqlx::{PgTransaction, query_file, query_file_scalar};
 use uuid::Uuid;
 
-use crate::{actor::Actor, error::StoreError, pool::Primary, purge::CACHE_PURGE, revision, wire};
+use crate::{
+    actor::Actor,
+    epoch::{self, Heard, Standing},
+    error::StoreError,
+    pool::Primary,
+    purge::CACHE_PURGE,
+    revision, wire,
+};
 
 /// What a write made, and the heads after it: a node that has applied them knows the change.
 #[derive(Debug, Clone)]
@@ -31,6 +38,24 @@ pub(crate) enum Lanes {
     Authority,
     /// Both: authority is locked first.
     Both,
+}
+
+/// Says where the first write happened, or begins an epoch above `known`. `rest` are the lanes that are not locked yet.
+async fn enter(
+    tx: &mut PgTransaction<'static>,
+    rest: &[String],
+    standing: Standing,
+    (timeline, system_identifier): (i32, i64),
+    known: i64,
+) -> Result<(), StoreError> {
+    // In the one order, so after authority.
+    query_file!("queries/control_head/lock.sql", rest).fetch_all(&mut **tx).await?;
+    if standing == Standing::Begins {
+        query_file!("queries/control_head/start_epoch.sql", timeline, system_identifier, known).execute(&mut **tx).await?;
+    } else {
+        query_file!("queries/control_head/first_write.sql", timeline, system_identifier).execute(&mut **tx).await?;
+    }
+    Ok(())
 }
 
 /// What happened to an entity.
@@ -66,6 +91,7 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct ControlWrite {
     pub(crate) tx: PgTransaction<'static>,
+    heard: Heard,
     actor: String,
     entries: Vec<Entry>,
 }
@@ -82,12 +108,23 @@ impl ControlWrite {
         let heads = query_file!("queries/control_head/lock.sql", wanted).fetch_all(&mut *tx).await?;
         let here = heads.first().ok_or_else(|| wire::corrupt("control_head", "the lane has no row"))?;
         let (timeline, system_identifier) = (here.timeline_now, here.system_identifier_now);
-        if here.timeline != Some(timeline) || here.system_identifier != Some(system_identifier) {
-            // The first write on this server since it was promoted or made. In the one order, so after authority.
-            query_file!("queries/control_head/lock.sql", rest).fetch_all(&mut *tx).await?;
-            query_file!("queries/control_head/start_epoch.sql", timeline, system_identifier).execute(&mut *tx).await?;
+        let is_first = here.timeline.is_none();
+        let is_elsewhere = !is_first && (here.timeline != Some(timeline) || here.system_identifier != Some(system_identifier));
+        let epoch = wire::count(here.epoch, "epoch")?;
+        // The structural lane is not locked yet, and nothing is judged by it.
+        let heads =
+            Revisions { epoch, epoch_id: here.epoch_id, authority: wire::count(here.rev, "authority head")?, structural_epoch: epoch, structural: 0 };
+        let heard = primary.heard().newest();
+        let standing = epoch::standing(&heads, is_elsewhere, &heard);
+        if standing == Standing::IsOld {
+            return Err(StoreError::Superseded { here: epoch, known: heard.epoch });
         }
-        Ok(Self { tx, actor: actor.to_string(), entries: Vec::new() })
+        if is_first || standing == Standing::Begins {
+            let known = wire::bigint(heard.epoch)?;
+            // Once in the life of a primary: its state is not carried by every write.
+            Box::pin(enter(&mut tx, rest, standing, (timeline, system_identifier), known)).await?;
+        }
+        Ok(Self { tx, heard: primary.heard().clone(), actor: actor.to_string(), entries: Vec::new() })
     }
 
     /// Notes a change of the authority lane.
@@ -149,6 +186,7 @@ impl ControlWrite {
         }
         let revisions = self.heads().await?;
         self.tx.commit().await.map_err(StoreError::at_commit)?;
+        self.heard.hear(&revisions);
         Ok(revisions)
     }
 

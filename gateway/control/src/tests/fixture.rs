@@ -126,6 +126,7 @@ impl Status for FakeNode {
             started_at: START,
             epoch: 1,
             authority_revision: 7,
+            structural_epoch: 1,
             structural_revision: 3,
             authority_age_ms: Some(12),
             quarantined: 0,

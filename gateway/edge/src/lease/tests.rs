@@ -24,7 +24,8 @@ fn check(confirmed: Option<u64>, booted_from: Option<i64>, on_stale: OnStaleDoc,
 
 #[test]
 fn a_confirmed_lease_serves_within_its_bound_and_then_by_policy() {
-    assert!(check(Some(998), None, OnStaleDoc::Deny, false));
+    assert!(check(Some(999), None, OnStaleDoc::Deny, false));
+    assert!(!check(Some(998), None, OnStaleDoc::Deny, false), "two seconds of a clock that may be slow are more");
     assert!(!check(Some(997), None, OnStaleDoc::Deny, true));
     assert!(check(Some(997), None, OnStaleDoc::Allow, false));
     assert!(check(Some(997), None, OnStaleDoc::AllowReads, true));
@@ -59,7 +60,8 @@ fn a_stored_response_is_covered_by_the_confirmation_or_by_its_own_youth() {
         lease.covers(KeyFreshness { max_staleness_nanos: 2 * SECOND, on_stale }, BootNanos(known * SECOND), BootNanos(1_000 * SECOND))
     };
 
-    assert!(covers(998, 1, OnStaleDoc::Deny) && covers(1, 998, OnStaleDoc::Deny));
+    assert!(covers(999, 1, OnStaleDoc::Deny) && covers(1, 999, OnStaleDoc::Deny));
+    assert!(!covers(998, 998, OnStaleDoc::Deny), "two seconds of a clock that may be slow are more");
     assert!(!covers(997, 997, OnStaleDoc::Deny));
     assert!(covers(1, 1, OnStaleDoc::Allow) && covers(1, 1, OnStaleDoc::AllowReads), "stored responses answer reads alone");
 }

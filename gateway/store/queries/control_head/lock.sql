@@ -2,6 +2,7 @@
 select
     lane,
     epoch,
+    epoch_id,
     rev,
     timeline,
     system_identifier,

@@ -3,12 +3,14 @@
 with head as (
     select
         max(epoch) as epoch,
+        (array_agg(epoch_id order by lane))[1] as epoch_id,
         max(rev) filter (where lane = 'authority') as authority,
         max(rev) filter (where lane = 'structural') as structural
     from control_head
 )
 select
     head.epoch as "head_epoch!",
+    head.epoch_id as "head_epoch_id!",
     head.authority as "head_authority!",
     head.structural as "head_structural!",
     log.epoch as "epoch?",

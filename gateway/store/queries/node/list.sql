@@ -1,4 +1,14 @@
-select name, region, incarnation, epoch, authority, structural, nack_structural, nack_message, last_seen
+select
+    name,
+    region,
+    incarnation,
+    epoch,
+    authority,
+    coalesce(structural_epoch, epoch) as "structural_epoch!",
+    structural,
+    nack_structural,
+    nack_message,
+    last_seen
 from node
 order by last_seen desc, name
 limit 1000

@@ -112,7 +112,7 @@ async fn keys_end_with_the_application_that_the_file_drops() {
 
     assert_eq!((names(&report.deleted), report.keys_revoked), (vec!["application web".to_owned()], vec![issued.id]));
     assert!(matches!(key::get(&database.primary, &issued.id).await, Err(StoreError::NotFound { .. })));
-    let delta = authority_delta(&database.primary, 1, before.authority).await.expect("a delta");
+    let delta = authority_delta(&database.primary, &before).await.expect("a delta");
     let Delta::Changes { changes, .. } = delta else { panic!("nothing asks for a reload") };
     let kinds: Vec<_> =
         changes.into_iter().map(|change| serde_json::to_value(change.result.expect("it reads")).expect("plain")["kind"].clone()).collect();

@@ -26,6 +26,7 @@ use crate::{
     apply::{ApplyReport, Mode, apply},
     bootstrap::{Which, create_if_missing},
     consumer::{self, NewConsumer},
+    epoch::Heard,
     migrate,
     pool::{self, Credentials, Primary, Tls},
 };
@@ -79,7 +80,7 @@ impl Database {
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         as_superuser(&server().address, "postgres", format!("create database {name} template causeway owner causeway")).await;
         let options = pool::options(&server().address, &owner(&name)).expect("an address");
-        Self { primary: Primary::new(pool::lazy(options, 20)) }
+        Self { primary: Primary::new(pool::lazy(options, 20), Heard::default()) }
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -124,7 +125,7 @@ async fn make_template() {
     }
     let options = pool::options(&server().address, &owner("causeway")).expect("an address");
     let pool = pool::lazy(options, 2);
-    let primary = Primary::new(pool.clone());
+    let primary = Primary::new(pool.clone(), Heard::default());
     let before = migrate::pending(&primary).await.expect("what is missing is known");
     assert_eq!(
         before,
@@ -144,11 +145,12 @@ async fn make_template() {
             "0013_signers",
             "0014_secret_numbers",
             "0015_bcrypt_keys",
-            "0016_bcrypt_keys_valid"
+            "0016_bcrypt_keys_valid",
+            "0018_epochs"
         ]
     );
     let applied = migrate::migrate(&primary).await.expect("the schema is made");
-    assert_eq!((applied.now, applied.version), (before, 16));
+    assert_eq!((applied.now, applied.version), (before, 18));
     assert!(migrate::migrate(&primary).await.expect("nothing is left to do").now.is_empty());
     // A database in use cannot be copied.
     pool.close().await;

@@ -32,7 +32,7 @@ async fn tenants_and_plans_are_listed_with_what_the_file_says() {
 #[tokio::test]
 async fn a_late_report_of_an_earlier_start_does_not_stand_in_for_the_present_one() {
     let database = Database::new().await;
-    let revisions = |authority| Revisions { epoch: 1, authority, structural: 1 };
+    let revisions = |authority| Revisions { epoch: 2, authority, structural_epoch: 1, structural: 1, ..Revisions::default() };
     let nack = Some(Nack { structural: 2, message: "a route names no service".to_owned() });
     let new = NodeReport { name: "eu-1".to_owned(), region: "eu".to_owned(), incarnation: 2, revisions: revisions(7), nack };
     let old = NodeReport { incarnation: 1, revisions: revisions(3), nack: None, ..new.clone() };

@@ -23,7 +23,7 @@ async fn a_purge_is_a_revision_of_its_own_each_time_and_comes_back_as_it_was_wri
     assert_eq!((first.revisions.authority, again.revisions.authority), (before.authority + 1, before.authority + 2));
     assert_eq!((first.revisions.structural, again.revisions.structural), (before.structural, before.structural));
     assert!(first.item <= again.item);
-    let delta = authority_delta(&database.primary, before.epoch, before.authority).await.expect("a delta");
+    let delta = authority_delta(&database.primary, &before).await.expect("a delta");
     let Delta::Changes { changes, .. } = delta else { panic!("nothing asks for a reload") };
     let read: Vec<_> = changes.into_iter().map(|change| change.result.expect("it reads")).collect();
     assert!(matches!(&read[..], [AuthorityChange::CachePurge(one), AuthorityChange::CachePurge(two)] if *one == named && *two == named), "{read:?}");

@@ -1,0 +1,98 @@
+//! When the control database begins another epoch, and when it must not be written to.
+
+use model::change::Revisions;
+use uuid::Uuid;
+
+use super::fixture::{Database, operator};
+use crate::{
+    consumer::{self, NewConsumer},
+    epoch::settle,
+    error::StoreError,
+    pool::Primary,
+    revision::{Delta, ReloadReason, authority_delta, heads},
+};
+
+async fn write(primary: &Primary, name: &str) -> Result<Revisions, StoreError> {
+    consumer::create(primary, NewConsumer { name, tenant: None }, &operator()).await.map(|written| written.revisions)
+}
+
+async fn at(database: &Database) -> Revisions {
+    heads(&database.primary).await.expect("there are heads")
+}
+
+/// T2: revisions that were lost with an old primary must not be mistaken for those that take their numbers.
+#[tokio::test]
+async fn the_first_write_on_another_timeline_begins_an_epoch_with_an_identity_and_a_parent() {
+    let database = Database::new().await;
+    let first = write(&database.primary, "one").await.expect("it is written");
+    assert_eq!((first.epoch, database.number("select count(*) from control_epoch where timeline is not null").await), (1, 1));
+    database.run("update control_head set timeline = timeline - 1").await;
+
+    let after = write(&database.primary, "two").await.expect("it is written");
+
+    assert_eq!((after.epoch, after.structural_epoch, after.authority), (2, 2, first.authority + 1));
+    assert!(after.epoch_id != first.epoch_id && !after.epoch_id.is_nil());
+    assert_eq!(database.number("select count(distinct (epoch, epoch_id)) from control_head").await, 1);
+    let parent = "select parent_id::text from control_epoch where epoch = 2 and began_lsn is not null";
+    assert_eq!(database.texts(parent).await, [first.epoch_id.to_string()]);
+    let delta = authority_delta(&database.primary, &first).await.expect("an answer");
+    assert!(matches!(delta, Delta::Reload(ReloadReason::Epoch)), "{delta:?}");
+    assert_eq!(write(&database.primary, "three").await.expect("it is written").epoch_id, after.epoch_id, "once");
+}
+
+/// ADR 0030, 10: a server that is promoted without having heard of an earlier promotion must not take its number.
+#[tokio::test]
+async fn an_epoch_takes_a_number_above_all_that_was_heard_of() {
+    let database = Database::new().await;
+    let first = write(&database.primary, "one").await.expect("it is written");
+    database.primary.heard().hear(&Revisions { epoch: 7, epoch_id: Uuid::from_u128(7), ..first });
+    database.run("update control_head set timeline = timeline - 1").await;
+
+    assert_eq!(write(&database.primary, "two").await.expect("it is written").epoch, 8);
+}
+
+/// The same number with another identity: nothing goes on from it.
+#[tokio::test]
+async fn two_epochs_of_one_number_are_not_taken_for_one() {
+    let database = Database::new().await;
+    let first = write(&database.primary, "one").await.expect("it is written");
+    let other = Revisions { epoch_id: Uuid::from_u128(7), ..first };
+    let delta = authority_delta(&database.primary, &other).await.expect("an answer");
+    assert!(matches!(delta, Delta::Reload(ReloadReason::Epoch)), "{delta:?}");
+    let unnamed = authority_delta(&database.primary, &Revisions { epoch_id: Uuid::nil(), ..first }).await.expect("an answer");
+    assert!(matches!(unnamed, Delta::Changes { .. }), "what an earlier version has written has a number alone");
+
+    // Whoever followed the other one asks for a later epoch than both.
+    let stranger = Primary::new(database.pool().clone(), crate::epoch::Heard::default());
+    stranger.heard().hear(&other);
+    let settled = settle(&stranger, &operator()).await.expect("it begins");
+    assert_eq!((settled.epoch, settled.authority), (2, first.authority));
+    assert_eq!(settle(&stranger, &operator()).await.expect("nothing to do").epoch_id, settled.epoch_id);
+    assert_eq!(at(&database).await.epoch_id, settled.epoch_id);
+}
+
+/// Restored to an earlier time without a timeline of its own: the next revision would have the number of one that nodes know already.
+#[tokio::test]
+async fn a_primary_that_lost_revisions_begins_an_epoch_before_it_gives_their_numbers_again() {
+    let database = Database::new().await;
+    let first = write(&database.primary, "one").await.expect("it is written");
+    assert_eq!(settle(&database.primary, &operator()).await.expect("nothing to do").epoch, 1, "who asks for nothing changes nothing");
+    database.primary.heard().hear(&Revisions { authority: first.authority + 3, ..first });
+
+    let after = write(&database.primary, "two").await.expect("it is written");
+
+    assert_eq!((after.epoch, after.authority), (2, first.authority + 1));
+}
+
+/// An old primary that still answers, or one that was restored to a time before a promotion.
+#[tokio::test]
+async fn a_primary_of_an_earlier_epoch_is_not_written_to() {
+    let database = Database::new().await;
+    let first = write(&database.primary, "one").await.expect("it is written");
+    database.primary.heard().hear(&Revisions { epoch: 3, epoch_id: Uuid::from_u128(3), ..first });
+
+    let refused = write(&database.primary, "two").await;
+
+    assert!(matches!(refused, Err(StoreError::Superseded { here: 1, known: 3 })), "{refused:?}");
+    assert_eq!((at(&database).await, database.number("select count(*) from consumer where name = 'two'").await), (first, 0));
+}
