@@ -1,5 +1,7 @@
 //! Tokens of an issuer through a real node: what is taken, what is refused, and what happens when the issuer is not well.
 
+mod away;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
@@ -71,6 +73,8 @@ pub(crate) fn document(place_port: u16, issuer: &Value) -> Value {
             route("limited", json!({ "auth": "jwt", "limits": [{ "name": "few", "rate": "3/h" }], "match": { "path": "/limited/**", "host": "127.0.0.1" } })),
             route("lenient", json!({ "auth": "jwt", "match": { "path": "/lenient/**", "host": "127.0.0.1" },
                 "consistency": { "keys": { "max_staleness": "5m", "on_stale": "allow" } } })),
+            route("reading", json!({ "auth": "jwt", "match": { "path": "/reading/**", "host": "127.0.0.1" },
+                "consistency": { "keys": { "max_staleness": "5m", "on_stale": "allow_reads" } } })),
             cached,
         ],
     })
