@@ -4,6 +4,7 @@ mod account;
 mod apply;
 mod audit;
 mod fixture;
+mod foreign;
 mod key;
 mod key_bcrypt;
 mod key_import;

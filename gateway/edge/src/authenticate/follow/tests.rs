@@ -1,13 +1,9 @@
 use std::sync::Arc;
 
 use model::{
-    authority::{Application, Consumer},
-    change::{Environment, KeyRow, KeyState, SecretRow},
+    change::{KeyRow, SecretRow},
     compile::compile,
     document::Document,
-    id::{ApplicationId, ConsumerId},
-    key::KeyId,
-    restriction::Restrictions,
     structure::identity::Way,
     time::UtcMicros,
 };
@@ -15,7 +11,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
-use crate::authenticate::Proof;
+use crate::{
+    authenticate::Proof,
+    fixture::{key, key_row, principal},
+};
 
 /// A route whose issuers and ways are these.
 fn route(issuer: &Value, auth: &Value) -> Arc<Route> {
@@ -51,42 +50,10 @@ fn token(route: &Route) -> Proof {
     }))
 }
 
-fn key() -> Proof {
-    let row = KeyRow {
-        id: KeyId::parse("AbCdEf123456").unwrap(),
-        application: ApplicationId::new(Uuid::nil()),
-        environment: Environment::Live,
-        secret: SecretRow { digest: [0; 32], peppers: vec![1] },
-        secret_number: 1,
-        lookup: None,
-        bcrypt: None,
-        previous: None,
-        scopes: None,
-        plan: None,
-        restrictions: Restrictions::default(),
-        state: KeyState::Active,
-        expires_at: UtcMicros(9),
-    };
-    Proof::Key(KeyProof { id: row.id, secret_number: 1, lent: None, key: Arc::new(row.into()) })
-}
-
-fn principal(proof: Proof, also: Option<Proof>) -> Principal {
-    let application = Application { name: "web".into(), consumer: ConsumerId::new(Uuid::nil()), plan: None, scopes: [].into() };
-    Principal {
-        proof,
-        also: also.into_iter().collect(),
-        application_id: ApplicationId::new(Uuid::nil()),
-        application: Arc::new(application),
-        consumer_id: ConsumerId::new(Uuid::nil()),
-        consumer: Arc::new(Consumer { name: "acme".into(), tenant: "acme".into() }),
-        scopes: [].into(),
-    }
-}
-
 #[test]
 fn a_caller_stays_only_where_they_could_have_come_with_the_same_credentials() {
     let (none, id) = (json!({}), json!({ "jwt": { "issuer": "id" } }));
-    let by_token = principal(token(&route(&none, &id)), None);
+    let by_token = principal(&[], token(&route(&none, &id)), Vec::new());
     for (issuer, auth, expected) in [
         (json!({}), id.clone(), true),
         (json!({ "refresh": "1m", "stale_max": "1h" }), id.clone(), true),
@@ -106,12 +73,11 @@ fn a_caller_stays_only_where_they_could_have_come_with_the_same_credentials() {
         assert_eq!(is_taken(&route(&issuer, &auth), &by_token), expected, "{issuer} {auth}");
     }
 
-    let by_key = principal(key(), None);
+    let by_key = principal(&[], key(), Vec::new());
     let foreign = |secret_number| {
-        let Proof::Key(proof) = key() else { unreachable!() };
         let lookup = SecretRow { digest: [1; 32], peppers: vec![1] };
-        let row = KeyRow { lookup: Some(lookup), secret_number: 2, ..proof.key.to_row(proof.id) };
-        principal(Proof::Key(KeyProof { id: proof.id, secret_number, lent: None, key: Arc::new(row.into()) }), None)
+        let row = KeyRow { lookup: Some(lookup), secret_number: 2, ..key_row() };
+        principal(&[], Proof::Key(KeyProof { id: row.id, secret_number, lent: None, key: Arc::new(row.into()) }), Vec::new())
     };
     assert!(!is_taken(&route(&none, &json!("api_key")), &foreign(1)), "the route does not take keys of other systems any more");
     assert!(is_taken(&route(&none, &json!("api_key")), &foreign(2)), "one that was rolled is ours");
@@ -120,6 +86,6 @@ fn a_caller_stays_only_where_they_could_have_come_with_the_same_credentials() {
     assert!(is_taken(&route(&none, &either), &by_key));
     let both = json!({ "all_of": ["api_key", { "jwt": { "issuer": "id" } }] });
     assert!(!is_taken(&route(&none, &both), &by_key), "a token is asked for, too");
-    let with_both = principal(key(), Some(token(&route(&none, &both))));
+    let with_both = principal(&[], key(), vec![token(&route(&none, &both))]);
     assert!(is_taken(&route(&none, &both), &with_both) && !is_taken(&route(&none, &either), &with_both));
 }
