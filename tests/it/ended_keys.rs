@@ -239,7 +239,8 @@ async fn the_last_key_of_all_ends_by_a_change_by_a_full_load_and_from_disk() {
     becomes(&key, 401).await;
 
     // Its application goes, and with it every row: no key at all is something, too.
-    let again = station.calls.issue("again").await.unwrap().secret;
+    // The node that was started from disk may not have found the primary yet.
+    let again = wait::some("a key", SOON, async || station.calls.issue("again").await.ok()).await.unwrap().0.secret;
     becomes(&again, IN).await;
     put(json!([]));
     becomes(&again, 401).await;

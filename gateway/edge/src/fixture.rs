@@ -1,4 +1,4 @@
-//! Callers that tests of several modules are made with.
+//! Callers, and what they call, that tests of several modules are made with.
 
 use std::sync::Arc;
 
@@ -8,11 +8,15 @@ use model::{
     id::{ApplicationId, ConsumerId},
     key::KeyId,
     restriction::Restrictions,
+    snapshot::Snapshot,
     time::UtcMicros,
 };
 use uuid::Uuid;
 
-use crate::authenticate::{KeyProof, Principal, Proof};
+use crate::{
+    authenticate::{KeyProof, Principal, Proof},
+    runtime::Edge,
+};
 
 /// A key that is bound to nothing.
 pub(crate) fn key_row() -> KeyRow {
@@ -51,4 +55,34 @@ pub(crate) fn principal(scopes: &[&str], proof: Proof, also: Vec<Proof>) -> Prin
         consumer: Arc::new(Consumer { name: "customer".into(), tenant: "acme".into() }),
         scopes: scopes.iter().map(|scope| (*scope).into()).collect(),
     }
+}
+
+/// An edge of one node, with this in force.
+pub(crate) fn edge(snapshot: Snapshot) -> Edge {
+    let edge = Edge {
+        clock: crate::clock::Clock,
+        region: "eu".into(),
+        node: "eu-1".into(),
+        current: crate::current::Current::default(),
+        lease: crate::lease::Lease::new(1),
+        peppers: model::key::Peppers::new([(1, model::secret::SecretKey::new([7; 32]))]).unwrap(),
+        cells: crate::limit::Cells::default(),
+        gate: crate::gate::PeerGate::new(model::limit::Rate::parse("50/s").unwrap(), None),
+        health: crate::health::HealthTable::default(),
+        breakers: crate::balance::fleet::Breakers::default(),
+        names: crate::names::Names::default(),
+        issuers: crate::issuers::Issuers::default(),
+        proving: crate::proving::Proving::default(),
+        certificates: crate::certificate::Refusals::default(),
+        signatures: crate::authenticate::Signatures::default(),
+        cache: crate::cache::Cache::new(0),
+        tally: crate::balance::tally::Tally::default(),
+        identities: Arc::default(),
+        keyring: crate::principal::key::Keyring::default(),
+        tokens: model::access_token::TokenKeys::default(),
+        websockets: Arc::default(),
+        settings: crate::runtime::Settings::default(),
+    };
+    edge.current.publish(Arc::new(snapshot)).unwrap();
+    edge
 }

@@ -1,11 +1,14 @@
 use std::sync::Arc;
 
 use model::{
-    change::{KeyRow, SecretRow},
+    authority::Authority,
+    change::{ApplicationRow, AuthorityChange, ConsumerRow, KeyRow, Revisions, SecretRow},
     compile::compile,
     document::Document,
+    id::{ApplicationId, ConsumerId},
+    snapshot::Snapshot,
     structure::identity::Way,
-    time::UtcMicros,
+    time::{BootNanos, UtcMicros},
 };
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -13,7 +16,7 @@ use uuid::Uuid;
 use super::*;
 use crate::{
     authenticate::Proof,
-    fixture::{key, key_row, principal},
+    fixture::{edge, key, key_row, principal},
 };
 
 /// A route whose issuers and ways are these.
@@ -88,4 +91,54 @@ fn a_caller_stays_only_where_they_could_have_come_with_the_same_credentials() {
     assert!(!is_taken(&route(&none, &both), &by_key), "a token is asked for, too");
     let with_both = principal(&[], key(), vec![token(&route(&none, &both))]);
     assert!(is_taken(&route(&none, &both), &with_both) && !is_taken(&route(&none, &either), &with_both));
+}
+
+/// What follows from a request goes by the route as it is now: a route that takes another kind of caller lets nobody on who came with a key.
+#[test]
+fn whoever_is_followed_could_still_come_and_is_looked_up_again() {
+    let now = Now { boot: BootNanos(0), wall: UtcMicros(1) };
+    let route = |name: &str, auth: Value| {
+        json!({ "name": name, "match": { "path": format!("/{name}") }, "upstream": "shop", "auth": auth,
+            "consistency": { "keys": { "max_staleness": "5m", "on_stale": "allow" } } })
+    };
+    let token = json!({ "jwt": { "issuer": "id" } });
+    let document = json!({
+        "version": 1, "regions": [{ "name": "eu" }], "tenants": [{ "name": "acme", "hosts": ["api.example"] }],
+        "issuers": [{ "name": "id", "issuer": "https://id.example", "jwks": "https://id.example/keys", "audiences": ["api"], "application": "web" }],
+        "upstreams": [{ "name": "shop", "regions": { "eu": { "targets": ["http://10.0.0.1:80"] } } }],
+        "routes": [
+            route("key", json!("api_key")), route("either", json!({ "any_of": ["api_key", token] })), route("both", json!({ "all_of": ["api_key", token] })),
+            route("token", token), route("open", json!("none")),
+        ],
+    });
+    let document: Document = serde_json::from_value(document).unwrap();
+    let consumer = ConsumerRow { id: ConsumerId::new(Uuid::nil()), name: "customer".to_owned(), tenant: "acme".to_owned() };
+    let id = ApplicationId::new(Uuid::nil());
+    let application = ApplicationRow { id, consumer: consumer.id, name: "web".to_owned(), plan: None, scopes: Vec::new() };
+    let with_key = Authority::from_rows([consumer], [application], [key_row()], []);
+    let without_key = with_key.with([AuthorityChange::KeyRemoved { id: key_row().id }]);
+    let structure = Arc::new(compile(&document).unwrap());
+    let snapshot = |authority: Authority| Snapshot {
+        revisions: Revisions::default(),
+        structure: Arc::clone(&structure),
+        authority: Arc::new(authority),
+        writers: Arc::default(),
+        booted_from: None,
+    };
+    let (with_key, without_key) = (snapshot(with_key), snapshot(without_key));
+    let edge = edge(with_key.clone());
+    let caller = principal(&[], key(), Vec::new());
+    let followed = |snapshot: &Snapshot, path: &str, before| {
+        let parts = http::Request::get(path).header("host", "api.example").body(()).unwrap().into_parts().0;
+        let head = crate::head::check(Box::new(parts), 100).unwrap();
+        let matched = crate::route::find(snapshot, &head).unwrap();
+        follow(matched, before, true, &edge, now).map(|followed| followed.principal().is_some()).map_err(|denial| denial.kind.code())
+    };
+
+    let refused = Err("credentials-invalid");
+    for (path, expected) in [("/key", Ok(true)), ("/either", Ok(true)), ("/both", refused), ("/token", refused), ("/open", Ok(false))] {
+        assert_eq!(followed(&with_key, path, Some(&caller)), expected, "{path}");
+    }
+    assert_eq!((followed(&with_key, "/key", None), followed(&with_key, "/open", None)), (refused, Ok(false)), "nobody is nobody");
+    assert_eq!(followed(&without_key, "/key", Some(&caller)), refused, "the key is gone");
 }
