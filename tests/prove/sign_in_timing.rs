@@ -32,7 +32,7 @@ const PASSWORD: &str = "the ferry leaves at noon";
 pub(crate) const CLAIM: Claim = Claim {
     slug: "sign-in-timing",
     promise: "how long a refused sign-in takes tells neither who has an account nor whether it has a password (n: sign-ins of each kind)",
-    trials: 200,
+    trials: 150,
     mutants: &[COSTLIER],
     obstacle: no_obstacle,
     run: |context, verdict| -> Run<'_> { Box::pin(run(context, verdict)) },
