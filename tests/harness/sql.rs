@@ -52,6 +52,24 @@ impl Sql {
         let text = String::from_utf8_lossy(&output.stdout);
         Ok(text.lines().map(str::to_owned).collect())
     }
+
+    /// A dump of a database in plain form, all schemas and tables.
+    ///
+    /// # Errors
+    /// When `pg_dump` is not there, or the server refuses.
+    pub async fn dump(&self, database: &str) -> Result<Vec<u8>> {
+        let output = tokio::process::Command::new(self.psql.with_file_name("pg_dump"))
+            .args(["--format", "plain", "--no-password", "-h", "127.0.0.1", "-U", SUPERUSER, "-p", &self.port.to_string(), database])
+            .env("PGPASSWORD", &self.password)
+            .env("PGCONNECT_TIMEOUT", "5")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .context("cannot start pg_dump")?;
+        ensure!(output.status.success(), "pg_dump failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(output.stdout)
+    }
 }
 
 impl std::fmt::Debug for Sql {

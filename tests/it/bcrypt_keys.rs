@@ -60,6 +60,24 @@ async fn becomes_known(place: &Place, left: u64) {
     wait::until("a key that is found by its text", SOON, async || waiting(place).await == left).await.unwrap();
 }
 
+/// What the command line says of two keys, in tables and in JSON: whether they wait for their first use.
+async fn said(place: &Place, items: &[Value], waits: [bool; 2]) {
+    let listed = place.run(&["keys", "list"], 0).await.stdout;
+    let json = place.run(&["keys", "list", "--json"], 0).await.json();
+    for (item, waits) in items.iter().zip(waits) {
+        let (id, source) = (id(item), item["source_id"].as_str().unwrap().to_owned());
+        let words = if waits { format!("kong {source} (imported, not yet used)") } else { format!("kong {source} ") };
+        let line = listed.lines().find(|line| line.contains(&id)).unwrap_or_else(|| panic!("{listed}"));
+        assert!(line.contains(&words), "{line}");
+        let shown = place.run(&["keys", "show", &id], 0).await.stdout;
+        assert_eq!(shown.contains("(imported, not yet used)"), waits, "{shown}");
+        let of = |key: &Value| key["imported"]["awaits_first_use"].clone();
+        let entry = json["items"].as_array().unwrap().iter().find(|key| key["id"] == id.as_str()).unwrap();
+        assert_eq!(of(entry), waits, "{entry}");
+        assert_eq!(of(&place.run(&["keys", "show", &id, "--json"], 0).await.json()), waits);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_verified_once_and_is_then_known_to_every_node_and_over_a_restart() {
     let mut place = Place::start().await;
@@ -67,6 +85,7 @@ async fn a_key_is_verified_once_and_is_then_known_to_every_node_and_over_a_resta
     let keys = [("b-1", "zuplo-0123", hash(text, 10, 1)), ("b-2", "zuplo-0123", hash(second, 4, 2).replace("$2b$", "$2y$"))];
     let items = import(&place, &keys, 0).await;
     assert!(items.iter().all(|item| item["outcome"] == "imported" && loss(item).is_empty()), "{items:?}");
+    said(&place, &items, [true, true]).await;
 
     place.becomes("/taken/x", text, 200).await;
     for (path, key, expected) in [
@@ -80,6 +99,7 @@ async fn a_key_is_verified_once_and_is_then_known_to_every_node_and_over_a_resta
         assert_eq!(place.status(path, ("x-api-key", key)).await, expected, "{path} {key}");
     }
     becomes_known(&place, 1).await;
+    said(&place, &items, [false, true]).await;
     assert_eq!(status(&place, text).await, 200);
     assert!(counted(&place, RIGHT, 1).await, "it was verified once");
 

@@ -34,7 +34,7 @@ async fn taken(place: &Place) {
         assert_eq!(seen.header("client-cert"), [format!(":{}:", data_encoding::BASE64.encode(&holder.leaf))], "RFC 9440, and not the client's own");
         assert!(seen.header("client_cert").is_empty() && seen.header("client-cert-chain").is_empty());
         assert_eq!([seen.header("x-who"), seen.header("x-app")], [["dns:web.partner.example"], ["default"]]);
-        let record = place.record(&answer).await;
+        let record = place.station.record(&answer).await;
         assert_eq!(
             [
                 &record["principal_kind"],
@@ -114,7 +114,7 @@ async fn ways(place: &Place) {
         assert_eq!((got.0, got.1.as_str()), expected, "{path} {} certificate={}", fields.len(), holder.is_some());
     }
     let both = place.get(&web, Version::Http2, "/both/x", &with_key).await;
-    let record = place.record(&both).await;
+    let record = place.station.record(&both).await;
     assert_eq!([&record["principal_kind"], &record["auth_method"]], ["key", "api_key mtls"]);
 }
 

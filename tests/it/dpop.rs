@@ -124,7 +124,7 @@ async fn taken(place: &Place, client: &Client<'_>) {
     assert_eq!(answer.status(), 200);
     let seen = place.service.seen().pop().unwrap();
     assert!(seen.header("dpop").is_empty() && seen.header("authorization").is_empty(), "both were for the gateway: {}", seen.head);
-    let record = place.record(&answer).await;
+    let record = place.station.record(&answer).await;
     assert_eq!([&record["principal_kind"], &record["auth_method"]], ["token", "jwt"]);
     assert!(!record.to_string().contains(&proof), "{record}");
 

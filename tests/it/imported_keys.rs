@@ -171,5 +171,6 @@ async fn ended(place: &Place, file: &Path, id: &str) {
     let again = place.import(file, &[], 1).await;
     assert_eq!((&again["imported"], &again["before"]), (&json!(0), &json!(1)), "{again}");
     let shown = place.run(&["keys", "show", id, "--json"], 0).await.json();
-    assert_eq!((&shown["state"], &shown["imported"]), (&json!("revoked"), &json!({ "from": "kong", "source_id": "k-1" })), "{shown}");
+    let imported = json!({ "from": "kong", "source_id": "k-1", "awaits_first_use": false });
+    assert_eq!((&shown["state"], &shown["imported"]), (&json!("revoked"), &imported), "{shown}");
 }

@@ -75,7 +75,7 @@ async fn taken(stage: &Stage) {
     let seen = place.service.seen().pop().unwrap();
     assert_eq!([seen.header("x-who"), seen.header("x-issuer"), seen.header("x-app")], [["alice"], ["accounts"], ["default"]]);
     assert!(seen.header("authorization").is_empty(), "the token was for the gateway");
-    let record = place.record(&answer).await;
+    let record = place.station.record(&answer).await;
     assert_eq!([&record["principal_kind"], &record["auth_method"], &record["personal"]["data"]["subject"]], ["token", "jwt", "alice"]);
     assert!(!record.to_string().contains("good+"), "{record}");
 

@@ -21,6 +21,7 @@ mod deployment;
 mod dev_lifecycle;
 mod diversions;
 mod dpop;
+mod ended_keys;
 mod endpoints;
 mod epochs;
 mod fault;

@@ -13,13 +13,15 @@ use harness::node::Node;
 use harness::process::Process;
 use harness::sql::Sql;
 use harness::wait;
+use reqwest::Response;
 use rustls_pki_types::ServerName;
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::calls::Calls;
-use crate::site::SOON;
+use crate::site::{SOON, apply};
 use crate::wire::{self, tcp};
 
 pub(crate) const START_WITHIN: Duration = Duration::from_secs(40);
@@ -112,6 +114,25 @@ impl Station {
         let text = self.calls.control(&self.region, "/metrics").await.unwrap().body;
         let line = text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
         line.and_then(|line| line.split(' ').nth(1)).unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
+    }
+
+    /// Makes the deployment equal to a document, and waits until the writer's node has another structure in force.
+    pub(crate) async fn put(&self, document: &Value, node: &Running) {
+        let revision = async || self.metric("causeway_config_structural_revision").await;
+        let before = revision().await;
+        apply(&self.dev, document, &self.folder().join("document.json"));
+        let applied = wait::until("the document", SOON, async || revision().await > before).await;
+        assert!(applied.is_ok(), "{}", node.log());
+    }
+
+    /// The record of a request's outcome.
+    pub(crate) async fn record(&self, answer: &Response) -> Value {
+        let id = answer.headers()["x-request-id"].to_str().unwrap();
+        let question = format!("select convert_from(event, 'UTF8') from audit_event where request_id = '{id}' and phase = 'outcome'");
+        let sql = self.sql();
+        let read = async || sql.ask("causeway", &question).await.ok().filter(|rows| !rows.is_empty());
+        let (rows, _) = wait::some("the record", SOON, read).await.unwrap();
+        serde_json::from_str(&rows[0]).unwrap()
     }
 
     /// A way into the database.

@@ -1,5 +1,7 @@
 //! The developer portal over HTTP: what a browser would send, and what it never would.
 
+mod approvals;
+mod keys;
 mod my;
 mod notifications;
 mod person;
@@ -14,7 +16,6 @@ use serde_json::json;
 
 use self::person::{PASSWORD, Page, Person};
 use crate::calls::{Calls, shared};
-use crate::program::{causeway, causeway_at};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -386,67 +387,4 @@ async fn a_team_grows_by_invitations_and_each_member_may_what_their_role_says() 
     let of_ann = ann.get(&format!("/portal/teams/{team}")).await.between("/members/", "/");
     let last = ann.post(&format!("/portal/teams/{team}/members/{of_ann}/remove"), &[]).await;
     assert!(last.mistake("members").contains("needs an owner"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn with_approval_an_account_waits_for_an_operator() {
-    let dev = Dev::start().await.unwrap();
-    let writer = dev.writer().unwrap().clone();
-    let folder = writer.node_config.parent().unwrap().parent().unwrap();
-    let file = folder.join("gateway.yaml");
-    let document = std::fs::read_to_string(&file).unwrap().replace("sign_up: open", "sign_up: approval");
-    std::fs::write(&file, document).unwrap();
-    causeway_at(dev.ready(), &["apply", "-f", file.to_str().unwrap()]).await.expect(0);
-
-    let mut ann = Person::new(&dev, &writer, "waits@example.com");
-    let fields = [("name", "Ann"), ("email", "waits@example.com"), ("organization", "Patience"), ("password", PASSWORD)];
-    let asks = async || {
-        let page = Person::new(&dev, &writer, "x").post("/portal/sign-up", &fields).await;
-        page.status == 200 && page.text.contains("Your request is in")
-    };
-    wait::until("the node with the new document", SOON, asks).await.unwrap();
-    assert!(asks().await, "the same answer for an address that is known");
-    assert_eq!(ann.sign_in(PASSWORD).await.status, 422, "it waits");
-
-    let config = writer.node_config.to_str().unwrap();
-    let link =
-        causeway(&["admin", "invite", "--config", config, "--email", "Boss@example.com", "--role", "approver"], &[], SOON).await.expect(0).stdout;
-    let code = link.trim().split_once('#').unwrap().1.to_owned();
-    let mut boss = Person::new(&dev, &writer, "boss@example.com");
-    let page = boss.post("/portal/invitation", &[("code", &code), ("name", "Boss"), ("password", "something else to say")]).await;
-    boss.keep(&page);
-    assert_eq!(boss.get("/portal/approvals").await.leads_to(), "/portal/account/second-factor");
-    boss.enroll().await;
-    let waiting = boss.get("/portal/approvals").await;
-    assert!(waiting.text.contains("waits@example.com") && waiting.text.contains("Patience"), "{}", waiting.text);
-    let approve = waiting.between("action=\"/portal/approvals/accounts/", "/approve\"");
-    let path = format!("/portal/approvals/accounts/{approve}/approve");
-    let (one, other) = tokio::join!(boss.post(&path, &[]), boss.post(&path, &[]));
-    let mut statuses = [one.status, other.status];
-    statuses.sort_unstable();
-    assert_eq!(statuses, [303, 409], "two approvals at once make one team");
-    assert_eq!(ann.sign_in(PASSWORD).await.status, 303);
-    ann.application("Shop").await;
-
-    // The same from the command line; and whoever is shut out is out at once.
-    let ready = dev.ready();
-    let fields = [("name", "Cy"), ("email", "cy@example.com"), ("organization", "demo"), ("password", PASSWORD)];
-    assert_eq!(Person::new(&dev, &writer, "x").post("/portal/sign-up", &fields).await.status, 200);
-    let listed = causeway_at(ready, &["accounts", "list", "--state", "pending", "--json"]).await.expect(0).json();
-    let id = listed["items"][0]["id"].as_str().unwrap().to_owned();
-    assert_eq!((listed["items"].as_array().unwrap().len(), &listed["items"][0]["email"]), (1, &json!("cy@example.com")));
-    causeway_at(ready, &["accounts", "approve", &id]).await.expect(0);
-    let again = causeway_at(ready, &["accounts", "approve", &id]).await.expect(1);
-    assert!(again.stderr.contains("resource-conflict"), "{again:?}");
-    let mut cy = Person::new(&dev, &writer, "cy@example.com");
-    assert_eq!(cy.sign_in(PASSWORD).await.status, 303);
-    let consumers = Calls::of(ready).unwrap().control(&writer, "/v1/consumers").await.unwrap().body;
-    assert_eq!(consumers.matches("\"name\":\"demo\"").count(), 1, "nobody takes the name that a route or a file means: {consumers}");
-    causeway_at(ready, &["accounts", "disable", &id]).await.expect(0);
-    assert_eq!((cy.get("/portal/account").await.status, cy.sign_in(PASSWORD).await.status), (303, 422));
-    causeway_at(ready, &["accounts", "enable", &id]).await.expect(0);
-    assert_eq!(cy.sign_in(PASSWORD).await.status, 303);
-    let link = causeway_at(ready, &["accounts", "invite", "eve@example.com", "--role", "auditor"]).await.expect(0).stdout;
-    assert!(link.trim().starts_with("/portal/invitation#"), "{link}");
-    dev.stop().await.unwrap();
 }

@@ -60,7 +60,7 @@ async fn taken(place: &Place) {
         [&claims["kind"], &claims["signer"], &claims["sub"], &claims["amr"]],
         [&json!("signature"), &json!("partner"), &json!("default"), &json!(["signature"])]
     );
-    let record = place.record(&answer).await;
+    let record = place.station.record(&answer).await;
     assert_eq!(
         [&record["principal_kind"], &record["auth_method"], &record["issuer"], &record["application"]],
         ["signature", "signature", "partner", "default"]
@@ -240,7 +240,7 @@ async fn ways(place: &Place) {
     let seen = place.service.seen().pop().unwrap();
     assert_eq!(seen.header("signature").len(), 1, "where the gateway takes none, it is for the service: {}", seen.head);
     let answer = place.send(Version::Http2, &Draft::get("/all/x"), partner, with_key).await;
-    let record = place.record(&answer).await;
+    let record = place.station.record(&answer).await;
     assert_eq!([&record["principal_kind"], &record["auth_method"]], ["key", "api_key signature"]);
     let half = place.send(Version::Http2, &Draft::get("/signed/x"), partner, |sent| sent.fields.retain(|(name, _)| name != "signature")).await;
     assert_eq!(verdict(half).await, invalid(), "parameters without a signature");

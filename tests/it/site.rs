@@ -74,7 +74,8 @@ const OPEN: [&str; 49] = [
     "curl",
 ];
 /// Services behind a key.
-const KEYED: [&str; 15] = [
+const KEYED: [&str; 16] = [
+    "begun",
     "lent",
     "lentscoped",
     "tried",
@@ -92,7 +93,7 @@ const KEYED: [&str; 15] = [
     "counted",
 ];
 /// Services behind an API description.
-const CHECKED: [&str; 2] = ["checked", "trickle"];
+const CHECKED: [&str; 3] = ["checked", "trickle", "held"];
 
 /// Services that are spoken to in other ways: name, scheme, protocol, name in the certificate.
 const SPOKEN: [(&str, &str, &str, &str); 7] = [
@@ -368,6 +369,8 @@ fn special() -> Vec<Value> {
         json!({ "name": "token-brief", "match": { "host": here, "path": "/oauth/brief", "methods": ["POST"] }, "token_endpoint": { "lifetime": "30s" }, "allow": { "consumers": ["second"] } }),
         route("lent", here, "/lent/**", "lent", json!({})),
         route("lent-scoped", here, "/lentscoped/**", "lentscoped", json!({ "scopes": ["items:read"] })),
+        route("held", here, "/held/**", "held", json!({ "api": "things" })),
+        route("begun", here, "/begun/**", "begun", json!({})),
         route("keyed", here, "/keyed/**", "keyed", json!({})),
         route("keyed-foreign", "foreign.example", "/keyed/**", "keyed", json!({})),
         route("rolled", here, "/rolled/**", "rolled", json!({})),
@@ -407,6 +410,7 @@ fn api() -> Value {
         "paths": {
             "/checked/things": post("makeThing"),
             "/trickle/things": post("makeThingSlowly"),
+            "/held/things": post("makeThingWithKey"),
             "/checked/things/{id}": { "get": {
                 "operationId": "getThing",
                 "parameters": [{ "name": "id", "in": "path", "required": true, "schema": { "type": "integer", "minimum": 1 } }],

@@ -1,5 +1,7 @@
 //! Tokens of an issuer through a real node: what is taken, what is refused, and what happens when the issuer is not well.
 
+mod away;
+
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::operation::{Running, Station};
 use crate::service::{Service, ok};
-use crate::site::{SOON, apply, upstream};
+use crate::site::{SOON, upstream};
 
 /// A node with routes for keys, tokens, either and both, and the issuer of the tokens.
 pub(crate) struct Place {
@@ -71,6 +73,8 @@ pub(crate) fn document(place_port: u16, issuer: &Value) -> Value {
             route("limited", json!({ "auth": "jwt", "limits": [{ "name": "few", "rate": "3/h" }], "match": { "path": "/limited/**", "host": "127.0.0.1" } })),
             route("lenient", json!({ "auth": "jwt", "match": { "path": "/lenient/**", "host": "127.0.0.1" },
                 "consistency": { "keys": { "max_staleness": "5m", "on_stale": "allow" } } })),
+            route("reading", json!({ "auth": "jwt", "match": { "path": "/reading/**", "host": "127.0.0.1" },
+                "consistency": { "keys": { "max_staleness": "5m", "on_stale": "allow_reads" } } })),
             cached,
         ],
     })
@@ -112,11 +116,8 @@ impl Place {
 
     /// Puts the issuer in force with other rules.
     pub(crate) async fn apply(&self, more: &Value) {
-        let before = self.station.metric("causeway_config_structural_revision").await;
         let ca = std::fs::read_to_string(self.station.ca()).unwrap();
-        apply(&self.station.dev, &document(self.port, &issuer_doc(&self.issuer, &ca, more)), &self.station.folder().join("tokens.json"));
-        let applied = wait::until("the document", SOON, async || self.station.metric("causeway_config_structural_revision").await > before).await;
-        assert!(applied.is_ok(), "{}", self.node.log());
+        self.station.put(&document(self.port, &issuer_doc(&self.issuer, &ca, more)), &self.node).await;
     }
 
     pub(crate) async fn ask(&self, path: &str, fields: &[(&str, &str)]) -> Response {
@@ -147,16 +148,6 @@ impl Place {
 
     pub(crate) async fn refused(&self, reason: &str) -> String {
         self.count(&format!("causeway_tokens_refused_total{{reason=\"{reason}\"}}")).await
-    }
-
-    /// The record of a request's outcome.
-    pub(crate) async fn record(&self, answer: &Response) -> Value {
-        let id = answer.headers()["x-request-id"].to_str().unwrap();
-        let question = format!("select convert_from(event, 'UTF8') from audit_event where request_id = '{id}' and phase = 'outcome'");
-        let sql = self.station.sql();
-        let read = async || sql.ask("causeway", &question).await.ok().filter(|rows| !rows.is_empty());
-        let (rows, _) = wait::some("the record", SOON, read).await.unwrap();
-        serde_json::from_str(&rows[0]).unwrap()
     }
 
     pub(crate) fn log(&self) -> String {
@@ -199,7 +190,7 @@ async fn taken(place: &Place) {
     let seen = place.service.seen().pop().unwrap();
     assert_eq!([seen.header("x-who"), seen.header("x-issuer"), seen.header("x-app")], [["alice"], ["accounts"], ["default"]]);
     assert!(!seen.head.contains(&token) && seen.header("authorization").is_empty(), "the token was for the gateway");
-    let record = place.record(&answer).await;
+    let record = place.station.record(&answer).await;
     assert_eq!(
         [&record["principal_kind"], &record["auth_method"], &record["issuer"], &record["application"], &record["personal"]["data"]["subject"]],
         ["token", "jwt", "accounts", "default", "alice"]
@@ -279,7 +270,7 @@ async fn ways(place: &Place) {
         assert_eq!((status, code.as_str()), expected, "{path} {:?}", fields.iter().map(|(name, _)| name).collect::<Vec<_>>());
     }
     let both = place.ask("/all/x", &[("authorization", &bearer(&token)), ("x-api-key", key)]).await;
-    let record = place.record(&both).await;
+    let record = place.station.record(&both).await;
     assert_eq!([&record["principal_kind"], &record["auth_method"], &record["personal"]["data"]["subject"]], ["key", "api_key jwt", "alice"]);
     assert!(record["key_id"].is_string());
 }

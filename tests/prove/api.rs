@@ -114,6 +114,12 @@ impl Api {
         whole(self.client.post(format!("{}{path}", region.control)).bearer_auth(&self.ready.operator_token).json(body)).await
     }
 
+    /// `POST` of a form on a data listener.
+    pub(crate) async fn post_form(&self, region: &RegionReady, path: &str, form: &str) -> Result<Answer> {
+        let request = self.client.post(format!("{}{path}", region.data)).header("content-type", "application/x-www-form-urlencoded");
+        whole(request.body(form.to_owned())).await
+    }
+
     /// `GET` on a data listener with these header fields.
     pub(crate) async fn get_with(&self, region: &RegionReady, path: &str, fields: &[(&str, &str)]) -> Result<Answer> {
         let request = fields.iter().fold(self.client.get(format!("{}{path}", region.data)), |request, (name, value)| request.header(*name, *value));

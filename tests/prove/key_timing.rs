@@ -4,8 +4,6 @@
 //! times were the same, each of the two would be the slower one as often: the share of pairs in which the known one is slower is held
 //! against one half. Shares of ranks do not care for the few requests that something else has held up.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use harness::client::Version;
 use harness::frames::Wire;
@@ -20,6 +18,7 @@ use crate::api::Api;
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
 use crate::ground::{self, Ground, Service};
 use crate::neighbor;
+use crate::timing::{Share, micros};
 
 /// The fewest requests of each kind.
 const REQUESTS_MIN: u64 = 3_000;
@@ -27,8 +26,6 @@ const REQUESTS_MIN: u64 = 3_000;
 const KEYS: usize = 64;
 /// So far from one half the share may be beyond what chance explains: less than a tenth of a microsecond where requests take twenty.
 const BIAS_MAX: f64 = 0.02;
-/// Standard deviations that chance is given.
-const DEVIATIONS: f64 = 4.0;
 /// The mutant: requests with known ids carry more bytes, which takes some microseconds.
 const HEAVIER: &str = "heavier";
 
@@ -83,12 +80,12 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let (known, unknown) = (known_took, unknown_took);
     let counted = (unknown.len() + known.len()) as u64;
     verdict.trials_of(counted, odd, || format!("{odd} requests with wrong secrets were not answered 401"));
-    let (share, chance) = slower(&known, &unknown);
-    let allowed = BIAS_MAX + DEVIATIONS * chance;
-    verdict.trial((share - 0.5).abs() <= allowed, || {
-        format!("a known id is the slower one in {share:.4} of all pairs; 0.5 would be right, and {allowed:.4} more or less is chance")
+    let compared = Share::of(&known, &unknown, BIAS_MAX);
+    let Share { slower, allowed, .. } = compared;
+    verdict.trial(compared.is_even(), || {
+        format!("a known id is the slower one in {slower:.4} of all pairs; 0.5 would be right, and {allowed:.4} more or less is chance")
     });
-    verdict.figure("slower_share", format!("{share:.4}"));
+    verdict.figure("slower_share", format!("{slower:.4}"));
     verdict.figure("allowed", format!("{allowed:.4}"));
     verdict.figure("known_p50_us", micros(&known));
     verdict.figure("unknown_p50_us", micros(&unknown));
@@ -124,48 +121,6 @@ async fn answer(wire: &mut dyn Wire) -> Result<u16> {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok()).unwrap_or(0);
         if bytes.len() >= end + length {
             return head.get(9..12).and_then(|status| status.parse().ok()).context("no status");
-        }
-    }
-}
-
-/// The share of all pairs in which the first is the slower one, ties counted half (Mann and Whitney), and its standard deviation
-/// where there is no difference.
-#[expect(clippy::cast_precision_loss, reason = "counts of some ten thousands")]
-fn slower(first: &[Duration], second: &[Duration]) -> (f64, f64) {
-    let (n, m) = (first.len() as f64, second.len() as f64);
-    let mut all: Vec<(Duration, bool)> = first.iter().map(|took| (*took, true)).chain(second.iter().map(|took| (*took, false))).collect();
-    all.sort_unstable();
-    let (mut sum, mut before) = (0.0, 0.0);
-    for same in all.chunk_by(|a, b| a.0 == b.0) {
-        let firsts = same.iter().filter(|(_, is_first)| *is_first).count() as f64;
-        let seconds = same.len() as f64 - firsts;
-        sum += firsts * (before + seconds / 2.0);
-        before += seconds;
-    }
-    (sum / (n * m), ((n + m + 1.0) / (12.0 * n * m)).sqrt())
-}
-
-fn micros(times: &[Duration]) -> String {
-    let mut sorted = times.to_vec();
-    sorted.sort_unstable();
-    sorted.get(sorted.len() / 2).map_or_else(|| "none".to_owned(), |took| format!("{:.1}", took.as_secs_f64() * 1e6))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_share_of_slower_pairs_is_counted_with_ties() {
-        let of = |list: &[u64]| list.iter().map(|us| Duration::from_micros(*us)).collect::<Vec<_>>();
-        for (first, second, expected) in [
-            (of(&[1, 2, 3]), of(&[1, 2, 3]), 0.5),
-            (of(&[4, 5]), of(&[1, 2, 3]), 1.0),
-            (of(&[1]), of(&[2, 3]), 0.0),
-            (of(&[1, 3]), of(&[2, 2]), 0.5),
-            (of(&[2, 2]), of(&[2, 2, 2]), 0.5),
-        ] {
-            assert!((slower(&first, &second).0 - expected).abs() < 1e-9, "{first:?} {second:?}");
         }
     }
 }

@@ -33,11 +33,13 @@ mod portal;
 mod propagation;
 mod purge;
 mod reload;
+mod sign_in_timing;
 mod sloppy;
 mod slow_clients;
 mod smuggling;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod tokens;
 mod upstream_faults;
 mod validation;
@@ -80,13 +82,14 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 22] = [
+const CLAIMS: [Claim; 23] = [
     models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
     keys::CLAIM,
     key_timing::CLAIM,
+    sign_in_timing::CLAIM,
     jwt::CLAIM,
     jwks_rotation::CLAIM,
     no_secrets::CLAIM,

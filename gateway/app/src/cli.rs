@@ -22,6 +22,7 @@ mod notifications;
 mod openapi;
 mod operators;
 pub mod output;
+mod policy;
 pub mod status;
 mod tokens;
 mod usage;
@@ -87,6 +88,8 @@ enum Verb {
     /// Print the admin API's OpenAPI document
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApiArgs),
+    /// Print who may do what
+    Policy(policy::PolicyArgs),
     /// Make development certificates
     #[command(subcommand)]
     Certs(CertsVerb),
@@ -191,6 +194,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Audit(args) => return audit::run(args).await,
         Verb::Status(args) => return status::run(args).await,
         Verb::OpenApi(args) => return openapi::run(&args),
+        Verb::Policy(args) => return policy::run(&args),
         Verb::Migrate(args) => admin::migrate(&args).await?,
         Verb::Admin(verb) => Box::pin(admin::run(verb)).await?,
         Verb::Certs(CertsVerb::Dev { dir, hosts }) => {

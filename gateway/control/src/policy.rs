@@ -1,4 +1,6 @@
-//! Who may do what: one table, pure, so that a person can read it and a test can print it.
+//! Who may do what: one table, pure, so that a person can read it ([`matrix`]).
+
+pub mod matrix;
 
 /// What an operator may be. An operator can be several of these.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +35,18 @@ impl Role {
         }
     }
 
+    /// What it is for, as a sentence for people.
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Viewer => "reads the configuration and the state of the nodes",
+            Self::Developer => "a viewer who issues, rolls, changes and revokes keys, and purges stored responses",
+            Self::Approver => "a viewer who lets keys be used that wait for approval, and people in who ask for an account",
+            Self::Operator => "runs the gateways: keys, callers, people, the gateway document; does not read the access log",
+            Self::Security => "a viewer who ends keys, tokens and accounts, purges stored responses and reads the access log",
+            Self::Auditor => "reads everything, the access log too, and changes nothing",
+        }
+    }
+
     /// Reads a name; an unknown one is no role, so that it grants nothing.
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|role| role.as_str() == text)
@@ -57,10 +71,10 @@ pub enum Recording {
 }
 
 macro_rules! actions {
-    ($($(#[$doc:meta])* $variant:ident = $code:literal, $recording:ident;)*) => {
+    ($(#[doc = $words:literal] $variant:ident = $code:literal, $recording:ident;)*) => {
         /// What can be done through the admin API.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Action { $($(#[$doc])* $variant,)* }
+        pub enum Action { $(#[doc = $words] $variant,)* }
 
         impl Action {
             /// Every action, in the order of the matrix.
@@ -69,6 +83,11 @@ macro_rules! actions {
             /// The stable name, as records carry it.
             pub const fn code(self) -> &'static str {
                 match self { $(Self::$variant => $code,)* }
+            }
+
+            /// What it is, as a sentence for people.
+            pub fn words(self) -> &'static str {
+                match self { $(Self::$variant => $words.trim(),)* }
             }
 
             /// Whether it leaves a record.

@@ -39,7 +39,12 @@ use self::{
         sign_code, sign_provider, team, tokens, try_it, usage,
     },
 };
-pub(crate) use self::{pages::team_names, site::tenant, state::Portal};
+pub(crate) use self::{
+    pages::team_names,
+    rights::{Right, allows as member_may},
+    site::tenant,
+    state::Portal,
+};
 use crate::{policy::Action, state::ControlState};
 
 /// One page, or one act.

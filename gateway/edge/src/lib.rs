@@ -26,6 +26,8 @@ pub mod deadline;
 pub mod divert;
 pub mod fields;
 pub mod filter;
+#[cfg(test)]
+mod fixture;
 pub mod forward;
 pub mod forwarded;
 pub mod gate;

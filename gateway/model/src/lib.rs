@@ -16,7 +16,10 @@ pub mod compile;
 pub mod denial;
 pub mod document;
 pub mod duration;
+mod faults;
 pub mod filter;
+#[cfg(test)]
+mod fixture;
 pub mod grpc;
 pub mod host;
 pub mod id;

@@ -18,7 +18,7 @@ pub mod field;
 pub mod key;
 pub mod rule;
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName};
 
@@ -31,61 +31,34 @@ use self::{
 };
 use crate::time::UtcMicros;
 
-macro_rules! faults {
-    ($($variant:ident = $code:literal, $sentence:literal;)*) => {
-        /// Why a signature does not get its caller in. It is for operators: a client is told the same for each of them.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Fault { $(#[doc = $sentence] $variant,)* }
-
-        impl Fault {
-            /// Every one, for documentation and metrics.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The stable name: the label in metrics.
-            pub const fn code(self) -> &'static str {
-                match self { $(Self::$variant => $code,)* }
-            }
-
-            const fn sentence(self) -> &'static str {
-                match self { $(Self::$variant => $sentence,)* }
-            }
-        }
-    };
-}
-
-faults! {
-    TooLong = "fields-too-long", "the two fields have more than 8 KiB";
-    Malformed = "fields-malformed", "the two fields are no dictionaries with one reading, or name too much";
-    SignerUnknown = "signer-unknown", "no signature names a signer of the route";
-    SignerAmbiguous = "signer-ambiguous", "several signatures name signers of the route";
-    SignatureMissing = "signature-missing", "there is no signature beside its parameters";
-    ParameterRefused = "parameter-refused", "the signature has a parameter that is not known, or of another type";
-    ComponentRefused = "component-refused", "it covers a component twice, or one that is not known here or has parameters that are not";
-    ComponentMissing = "component-missing", "it covers something that the request does not have, or has more than once";
-    LookAlike = "look-alike", "a header that is not covered has a covered one's name, but for an underscore";
-    NotCovered = "not-covered", "it does not cover all that the route asks for";
-    DigestMissing = "digest-missing", "it does not cover the digest of the content";
-    DigestInvalid = "digest-invalid", "the digest is none by SHA-256 or SHA-512, or has no one reading";
-    DateWrong = "date-wrong", "it was not made just now, or does not say when";
-    Expired = "expired", "it has ended by its own words";
-    AlgorithmWrong = "algorithm-wrong", "it names another algorithm than its signer's";
-    TagWrong = "tag-wrong", "it is for another application";
-    NonceMissing = "nonce-missing", "it has no nonce, and the route asks for one";
-    NonceInvalid = "nonce-invalid", "its nonce is no text of 1 to 128 bytes";
-    SignatureInvalid = "signature-invalid", "it does not hold";
-    DigestWrong = "digest-wrong", "the content is another than its digest says";
-    Replayed = "replayed", "its nonce was used before";
-    NoncesFull = "nonces-full", "too many nonces are remembered";
-    ApplicationUnknown = "application-unknown", "it holds, but there is no such application";
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.sentence())
+crate::faults::faults! {
+    /// Why a signature does not get its caller in. It is for operators: a client is told the same for each of them.
+    pub enum Fault {
+        TooLong = "fields-too-long", "the two fields have more than 8 KiB";
+        Malformed = "fields-malformed", "the two fields are no dictionaries with one reading, or name too much";
+        SignerUnknown = "signer-unknown", "no signature names a signer of the route";
+        SignerAmbiguous = "signer-ambiguous", "several signatures name signers of the route";
+        SignatureMissing = "signature-missing", "there is no signature beside its parameters";
+        ParameterRefused = "parameter-refused", "the signature has a parameter that is not known, or of another type";
+        ComponentRefused = "component-refused", "it covers a component twice, or one that is not known here or has parameters that are not";
+        ComponentMissing = "component-missing", "it covers something that the request does not have, or has more than once";
+        LookAlike = "look-alike", "a header that is not covered has a covered one's name, but for an underscore";
+        NotCovered = "not-covered", "it does not cover all that the route asks for";
+        DigestMissing = "digest-missing", "it does not cover the digest of the content";
+        DigestInvalid = "digest-invalid", "the digest is none by SHA-256 or SHA-512, or has no one reading";
+        DateWrong = "date-wrong", "it was not made just now, or does not say when";
+        Expired = "expired", "it has ended by its own words";
+        AlgorithmWrong = "algorithm-wrong", "it names another algorithm than its signer's";
+        TagWrong = "tag-wrong", "it is for another application";
+        NonceMissing = "nonce-missing", "it has no nonce, and the route asks for one";
+        NonceInvalid = "nonce-invalid", "its nonce is no text of 1 to 128 bytes";
+        SignatureInvalid = "signature-invalid", "it does not hold";
+        DigestWrong = "digest-wrong", "the content is another than its digest says";
+        Replayed = "replayed", "its nonce was used before";
+        NoncesFull = "nonces-full", "too many nonces are remembered";
+        ApplicationUnknown = "application-unknown", "it holds, but there is no such application";
     }
 }
-
-impl std::error::Error for Fault {}
 
 /// What a signature that holds proves.
 #[derive(Debug, Clone, PartialEq, Eq)]

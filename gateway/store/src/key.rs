@@ -89,6 +89,8 @@ pub struct ImportedFrom {
     pub system: String,
     /// What the key is called there.
     pub source: String,
+    /// Whether its text is verified at its first use, which has not come yet.
+    pub awaits_first_use: bool,
 }
 
 impl KeyInfo {
@@ -400,6 +402,7 @@ struct Row {
     disabled_by: Option<String>,
     import_from: Option<String>,
     import_source: Option<String>,
+    import_waits: bool,
 }
 
 impl Row {
@@ -429,7 +432,11 @@ impl Row {
             revoked_by: self.revoked_by,
             revoked_reason: self.revoked_reason.as_deref().and_then(RevokedReason::parse),
             disabled_by: self.disabled_by,
-            imported: self.import_from.zip(self.import_source).map(|(system, source)| ImportedFrom { system, source }),
+            imported: self.import_from.zip(self.import_source).map(|(system, source)| ImportedFrom {
+                system,
+                source,
+                awaits_first_use: self.import_waits,
+            }),
         })
     }
 }

@@ -5,6 +5,7 @@ mod apply;
 mod audit;
 mod epoch;
 mod fixture;
+mod foreign;
 mod key;
 mod key_bcrypt;
 mod key_import;

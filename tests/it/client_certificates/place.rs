@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use data_encoding::BASE64URL_NOPAD;
 use harness::client::Version;
 use harness::issuer::Issuer;
-use harness::wait;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyIdMethod,
     KeyPair, KeyUsagePurpose, RevokedCertParams, SanType, SerialNumber, date_time_ymd,
@@ -26,7 +25,8 @@ use tokio_rustls::client::TlsStream;
 
 use crate::operation::{Running, Station, dial, once};
 use crate::service::{Service, ok, raw};
-use crate::site::{SOON, apply, upstream};
+use crate::site::upstream;
+use crate::tokens::verdict;
 
 /// An authority and the chain that its certificates need.
 pub(crate) struct Ca {
@@ -277,10 +277,7 @@ impl Place {
     }
 
     async fn apply_document(&self, document: &Value) {
-        let before = self.station.metric("causeway_config_structural_revision").await;
-        apply(&self.station.dev, document, &self.station.folder().join("certificates.json"));
-        let applied = wait::until("the document", SOON, async || self.station.metric("causeway_config_structural_revision").await > before).await;
-        assert!(applied.is_ok(), "{}", self.node.log());
+        self.station.put(document, &self.node).await;
     }
 
     fn document(&self, more: &Value, issuer: Option<&Value>) -> Value {
@@ -422,24 +419,8 @@ impl Place {
         self.station.metric(&format!("causeway_certificates_refused_total{{reason=\"{reason}\"}}")).await
     }
 
-    /// The record of a request's outcome.
-    pub(crate) async fn record(&self, answer: &Response) -> Value {
-        let id = answer.headers()["x-request-id"].to_str().unwrap();
-        let question = format!("select convert_from(event, 'UTF8') from audit_event where request_id = '{id}' and phase = 'outcome'");
-        let sql = self.station.sql();
-        let read = async || sql.ask("causeway", &question).await.ok().filter(|rows| !rows.is_empty());
-        let (rows, _) = wait::some("the record", SOON, read).await.unwrap();
-        serde_json::from_str(&rows[0]).unwrap()
-    }
-
     pub(crate) async fn stop(self) {
         drop(self.node);
         self.station.stop().await;
     }
-}
-
-async fn verdict(answer: Response) -> (u16, String) {
-    let status = answer.status().as_u16();
-    let body: Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap_or_default();
-    (status, body["code"].as_str().unwrap_or_default().to_owned())
 }

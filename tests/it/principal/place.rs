@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use futures_util::FutureExt;
 use harness::client::Version;
 use harness::issuer::{Issuer, Signer};
-use harness::wait;
 use harness::websocket::Echo;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
@@ -18,7 +17,7 @@ use crate::client_certificates::place::{Ca, Holder};
 use crate::grpc::play::{self, messages};
 use crate::operation::{Running, Station};
 use crate::service::{Service, ok, raw};
-use crate::site::{SOON, apply, upstream};
+use crate::site::upstream;
 
 /// A node, its services and its callers.
 pub(crate) struct Place {
@@ -138,14 +137,7 @@ impl Place {
     }
 
     async fn apply(&self) {
-        let before = self.station.metric("causeway_config_structural_revision").await;
-        apply(&self.station.dev, &self.document(&json!({})), &self.station.folder().join("principal.json"));
-        let applied = wait::until("the document", SOON, async || self.station.metric("causeway_config_structural_revision").await > before).await;
-        assert!(applied.is_ok(), "{}", self.log());
-    }
-
-    pub(crate) fn log(&self) -> String {
-        self.node.as_ref().map(Running::log).unwrap_or_default()
+        self.station.put(&self.document(&json!({})), self.node.as_ref().unwrap()).await;
     }
 
     /// Ends the node, changes its file and starts it again.

@@ -12,7 +12,6 @@ use aws_lc_rs::signature::{
 };
 use data_encoding::{BASE64, BASE64URL_NOPAD};
 use harness::client::Version;
-use harness::wait;
 use harness::websocket::Echo;
 use reqwest::{Body, Method, Response};
 use serde_json::{Value, json};
@@ -20,7 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::operation::{Running, Station};
 use crate::service::{Service, ok, raw};
-use crate::site::{SOON, apply, upstream};
+use crate::site::upstream;
 
 /// A private key of any kind.
 pub(crate) enum Private {
@@ -248,10 +247,7 @@ impl Place {
                 route("chat", asked(json!({ "nonce": "required" })), json!({ "upstream": "chat", "websocket": {} })),
             ],
         });
-        let before = self.station.metric("causeway_config_structural_revision").await;
-        apply(&self.station.dev, &document, &self.station.folder().join("signatures.json"));
-        let applied = wait::until("the document", SOON, async || self.station.metric("causeway_config_structural_revision").await > before).await;
-        assert!(applied.is_ok(), "{}", self.node.log());
+        self.station.put(&document, &self.node).await;
     }
 
     pub(crate) fn authority(&self) -> String {
@@ -281,16 +277,6 @@ impl Place {
     /// How often signatures were refused for a reason.
     pub(crate) async fn refused(&self, reason: &str) -> String {
         self.station.metric(&format!("causeway_signatures_refused_total{{reason=\"{reason}\"}}")).await.to_string()
-    }
-
-    /// The record of a request's outcome.
-    pub(crate) async fn record(&self, answer: &Response) -> Value {
-        let id = answer.headers()["x-request-id"].to_str().unwrap();
-        let question = format!("select convert_from(event, 'UTF8') from audit_event where request_id = '{id}' and phase = 'outcome'");
-        let sql = self.station.sql();
-        let read = async || sql.ask("causeway", &question).await.ok().filter(|rows| !rows.is_empty());
-        let (rows, _) = wait::some("the record", SOON, read).await.unwrap();
-        serde_json::from_str(&rows[0]).unwrap()
     }
 
     pub(crate) async fn stop(self) {

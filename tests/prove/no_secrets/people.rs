@@ -1,7 +1,7 @@
-//! Somebody who signs in to the portal in every way there is, and what is secret about it.
+//! People who sign in to the portal in every way there is and have their programs told, and what is secret about it.
 
 use anyhow::{Context as _, Result, ensure};
-use data_encoding::{BASE32_NOPAD, HEXLOWER};
+use data_encoding::{BASE32_NOPAD, BASE64, HEXLOWER};
 use harness::client::{self, Version};
 use harness::dev::{self, Dev, RegionReady};
 use model::time::UtcMicros;
@@ -9,9 +9,12 @@ use model::totp::{TotpSecret, step_at};
 use reqwest::header::{COOKIE, SET_COOKIE};
 use serde_json::json;
 
+use super::{Kind, Secret};
 use crate::api::Api;
 
 const PASSWORDS: [&str; 2] = ["Ferry7Leaves3At9Noon1Sharp", "Train5Leaves2At8Dawn4Sharp"];
+/// Part of the address of a webhook, which may be a secret itself.
+const HOOK_TOKEN: &str = "T0kenInTheAddress7Of4A2Webhook";
 
 /// A person with a browser of their own.
 pub(super) struct People {
@@ -20,28 +23,28 @@ pub(super) struct People {
     node_config: String,
     cookie: Option<String>,
     /// In every form in which they could lie somewhere, as far as they are of letters and digits.
-    pub(super) secrets: Vec<String>,
+    pub(super) secrets: Vec<Secret>,
 }
 
 impl People {
     pub(super) fn of(dev: &Dev) -> Result<Self> {
         let writer = dev.writer()?;
         let http = client::http(&dev.ready().ca, Version::Http1)?;
-        let secrets = PASSWORDS.map(str::to_owned).to_vec();
+        let secrets = PASSWORDS.map(|text| (Kind::Password, text.to_owned())).to_vec();
         Ok(Self { http, control: writer.control.clone(), node_config: writer.node_config.display().to_string(), cookie: None, secrets })
     }
 
     /// Accepts an invitation, sets up a second factor, signs in with a recovery code, makes a token for their programs, and takes another password.
     pub(super) async fn sign_in(&mut self, api: &Api, region: &RegionReady) -> Result<()> {
         let code = self.invitation().await?;
-        self.keep_run(&code);
+        self.keep_run(Kind::Link, &code);
         self.post("/portal/invitation", &[("code", &code), ("name", "Boss"), ("password", PASSWORDS[0])]).await?;
 
         let page = self.get("/portal/account/second-factor").await?;
         let shown = between(&page, "The text for your app\">", "<")?.replace('-', "");
         let offer = between(&page, "name=\"offer\" value=\"", "\"")?;
         let bytes: [u8; 20] = BASE32_NOPAD.decode(shown.as_bytes())?.try_into().ok().context("another length of a secret")?;
-        self.secrets.extend([shown.clone(), shown.to_lowercase(), HEXLOWER.encode(&bytes)]);
+        self.secrets.extend([shown.clone(), shown.to_lowercase(), HEXLOWER.encode(&bytes)].map(|text| (Kind::Totp, text)));
         let device = TotpSecret::new(bytes);
         let step = step_at(UtcMicros::from_datetime(time::OffsetDateTime::now_utc())).context("no time")?;
         let shown = String::from_utf8(device.code(step).to_vec())?;
@@ -50,7 +53,7 @@ impl People {
         ensure!(codes.len() == 10, "{} recovery codes", codes.len());
         for code in &codes {
             let joined = code.replace('-', "");
-            self.secrets.extend([joined.to_uppercase(), joined]);
+            self.secrets.extend([joined.to_uppercase(), joined].map(|text| (Kind::Recovery, text)));
         }
         let [used, misused, ..] = codes.as_slice() else { anyhow::bail!("no codes") };
         self.cookie = None;
@@ -67,7 +70,7 @@ impl People {
         // A token for programs of their own: shown, used, and put where it does not belong.
         let page = self.post("/portal/account/tokens", &[("name", "program"), ("days", "30")]).await?;
         let token = between(&page, "The token\">", "<")?;
-        self.keep_run(&token);
+        self.keep_run(Kind::PersonalToken, &token);
         for path in [format!("/v1/my?token={token}"), format!("/v1/my/keys/{token}"), format!("/portal/keys/{}", token.replace('_', "%5F"))] {
             self.get(&path).await?;
         }
@@ -80,8 +83,33 @@ impl People {
         let id = found.and_then(|found| found.get("id")).and_then(|id| id.as_str()).context("no account")?.to_owned();
         let made = api.post_control(region, &format!("/v1/accounts/{id}/reset"), &json!({})).await?.json();
         let code = made.get("link").and_then(|link| link.as_str()).and_then(|link| link.split_once('#')).context("no link")?.1.to_owned();
-        self.keep_run(&code);
+        self.keep_run(Kind::Link, &code);
         self.post("/portal/reset", &[("code", &code), ("password", PASSWORDS[1])]).await?;
+        Ok(())
+    }
+
+    /// Signs up, has the team's programs told by a webhook, and invites somebody, who does not come.
+    pub(super) async fn have_told(&mut self) -> Result<()> {
+        self.cookie = None;
+        let fields = [("name", "Ann"), ("email", "ann@example.com"), ("organization", "Secretive"), ("password", PASSWORDS[0])];
+        self.post("/portal/sign-up", &fields).await?;
+        let team = between(&self.get("/portal/applications").await?, "name=\"team\" value=\"", "\"")?;
+        for _ in 0..2 {
+            let url = format!("https://hooks.example.com/{HOOK_TOKEN}?key={HOOK_TOKEN}");
+            let page = self.post(&format!("/portal/teams/{team}/webhook"), &[("url", &url)]).await?;
+            let shown = between(&page, "aria-label=\"The secret of the webhook\">", "<")?;
+            let secret = shown.strip_prefix("whsec_").context("another form of a secret")?;
+            self.secrets.push((Kind::Webhook, HEXLOWER.encode(&BASE64.decode(secret.as_bytes())?)));
+            self.keep_run(Kind::Webhook, secret);
+        }
+        self.secrets.push((Kind::Webhook, HOOK_TOKEN.to_owned()));
+        self.post(&format!("/portal/teams/{team}/webhook/test"), &[]).await?;
+        for path in [format!("/portal/teams/{team}/notifications"), format!("/portal/teams/{team}")] {
+            self.get(&path).await?;
+        }
+        let page = self.post(&format!("/portal/teams/{team}/invitations"), &[("email", "bob@example.com"), ("role", "viewer")]).await?;
+        let code = between(&page, "/portal/invitation#", "<")?;
+        self.keep_run(Kind::Link, &code);
         Ok(())
     }
 
@@ -93,12 +121,8 @@ impl People {
     }
 
     /// Remembers the longest part of a text that is of letters and digits: that is what is looked for.
-    fn keep_run(&mut self, text: &str) {
-        let run = text.split(|character: char| !character.is_ascii_alphanumeric()).max_by_key(|run| run.len()).unwrap_or_default();
-        // What is shorter would be found by chance.
-        if run.len() >= 10 {
-            self.secrets.push(run.to_owned());
-        }
+    fn keep_run(&mut self, kind: Kind, text: &str) {
+        self.secrets.extend(longest_run(text).map(|run| (kind, run)));
     }
 
     async fn get(&mut self, path: &str) -> Result<String> {
@@ -120,12 +144,18 @@ impl People {
         if let Some(set) = answer.headers().get(SET_COOKIE) {
             let pair = set.to_str()?.split_once(';').context("no cookie")?.0.to_owned();
             if let Some((_, id)) = pair.split_once('=') {
-                self.keep_run(id);
+                self.keep_run(Kind::Session, id);
             }
             self.cookie = Some(pair);
         }
         Ok(answer.text().await?)
     }
+}
+
+/// The longest part of a text that is of letters and digits; `None` where it would be found by chance.
+pub(super) fn longest_run(text: &str) -> Option<String> {
+    let run = text.split(|character: char| !character.is_ascii_alphanumeric()).max_by_key(|run| run.len())?;
+    (run.len() >= 10).then(|| run.to_owned())
 }
 
 fn between(text: &str, start: &str, end: &str) -> Result<String> {

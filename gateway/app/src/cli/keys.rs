@@ -211,7 +211,7 @@ fn shown(key: &Value, member: &str) -> String {
         "plan" if is_absent => "(application's)".to_owned(),
         "routes" | "methods" | "addresses" | "certificates" if is_absent => "(any)".to_owned(),
         "scopes" => scopes(key),
-        "imported" if !is_absent => origin(key),
+        "imported" if !is_absent => key.get(member).map_or_else(String::new, origin),
         "last_used" if !is_absent => key.get(member).map_or_else(String::new, |used| {
             let said = ["at", "region", "client"].map(|member| text_of(used, member));
             output::clean(&format!("{} in {} by {}", said[0], said[1], said[2]))
@@ -220,17 +220,24 @@ fn shown(key: &Value, member: &str) -> String {
     }
 }
 
-/// By what people recognize a key: the ends of its text, or where its text comes from.
+/// By what people recognize a key: the ends of its text, or where its text comes from; and whether it waits for its first use.
 fn hint(key: &Value) -> String {
-    match key.get("imported").filter(|_| text_of(key, "last_four").is_empty()) {
-        Some(_) => origin(key),
-        None => format!("{}…{}", text_of(key, "prefix"), text_of(key, "last_four")),
+    let imported = key.get("imported").filter(|imported| !imported.is_null());
+    match imported {
+        Some(imported) if text_of(key, "last_four").is_empty() => origin(imported),
+        _ => format!("{}…{}{}", text_of(key, "prefix"), text_of(key, "last_four"), imported.map_or("", note)),
     }
 }
 
 /// The system that has issued a key, and what it is called there.
-fn origin(key: &Value) -> String {
-    key.get("imported").map_or_else(String::new, |imported| format!("{} {}", text_of(imported, "from"), text_of(imported, "source_id")))
+fn origin(imported: &Value) -> String {
+    format!("{} {}{}", text_of(imported, "from"), text_of(imported, "source_id"), note(imported))
+}
+
+/// Says of a key whose text is verified at its first use that this has not come yet.
+fn note(imported: &Value) -> &'static str {
+    let waits = imported.get("awaits_first_use").and_then(Value::as_bool).unwrap_or(false);
+    if waits { " (imported, not yet used)" } else { "" }
 }
 
 /// A key without scopes of its own has its application's; that is not the same as having none.

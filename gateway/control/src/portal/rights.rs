@@ -11,7 +11,7 @@ use crate::refusal::Refusal;
 
 /// What can be done in a team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Right {
+pub(crate) enum Right {
     /// Sees applications, keys, usage and requests.
     Read,
     /// Issues, rolls, disables and revokes keys.
@@ -23,8 +23,18 @@ pub(super) enum Right {
 }
 
 impl Right {
-    #[cfg(test)]
-    pub(super) const ALL: [Self; 4] = [Self::Read, Self::Keys, Self::Applications, Self::Team];
+    /// Every right, in the order of the table.
+    pub(crate) const ALL: [Self; 4] = [Self::Read, Self::Keys, Self::Applications, Self::Team];
+
+    /// What it is, for the page with the table.
+    pub(crate) const fn sentence(self) -> &'static str {
+        match self {
+            Self::Read => "Sees applications, keys, usage and requests.",
+            Self::Keys => "Issues, rolls, disables, enables and revokes keys.",
+            Self::Applications => "Makes and removes applications.",
+            Self::Team => "Invites and removes members, says who may what, and sets the webhook.",
+        }
+    }
 
     const fn words(self) -> &'static str {
         match self {
@@ -37,7 +47,7 @@ impl Right {
 }
 
 /// The table.
-pub(super) const fn allows(role: TeamRole, right: Right) -> bool {
+pub(crate) const fn allows(role: TeamRole, right: Right) -> bool {
     match right {
         Right::Read => true,
         Right::Keys | Right::Applications => matches!(role, TeamRole::Owner | TeamRole::Developer),

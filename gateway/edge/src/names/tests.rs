@@ -54,33 +54,6 @@ fn address_that_two_targets_share_is_one_endpoint() {
 
 /// An edge that serves one service, whose only target is a name.
 fn edge() -> Arc<Edge> {
-    let pepper = model::secret::SecretKey::new([7; 32]);
-    let rate = model::limit::Rate::parse("50/s").unwrap();
-    let edge = Edge {
-        clock: crate::clock::Clock,
-        region: "eu".into(),
-        node: "eu-1".into(),
-        current: crate::current::Current::default(),
-        lease: crate::lease::Lease::new(1),
-        peppers: model::key::Peppers::new([(1, pepper)]).unwrap(),
-        cells: crate::limit::Cells::default(),
-        gate: crate::gate::PeerGate::new(rate, None),
-        health: crate::health::HealthTable::default(),
-        breakers: crate::balance::fleet::Breakers::default(),
-        names: Names::default(),
-        issuers: crate::issuers::Issuers::default(),
-        proving: crate::proving::Proving::default(),
-        certificates: crate::certificate::Refusals::default(),
-        signatures: crate::authenticate::Signatures::default(),
-        cache: crate::cache::Cache::new(0),
-        bodies: Arc::new(crate::body::BodyMemory::new(0)),
-        tally: crate::balance::tally::Tally::default(),
-        identities: Arc::default(),
-        keyring: crate::principal::key::Keyring::default(),
-        tokens: model::access_token::TokenKeys::default(),
-        websockets: Arc::default(),
-        settings: crate::runtime::Settings::default(),
-    };
     let text = "version: 1\nregions: [ { name: eu } ]\ntenants: [ { name: acme, hosts: [ api.example ] } ]\nupstreams: [ { name: shop, resolve_every: 100ms, regions: { eu: { targets: [ \"http://shop.internal\" ] } } } ]\n";
     let (document, _) = model::source::read(text).unwrap();
     let snapshot = model::snapshot::Snapshot {
@@ -90,8 +63,7 @@ fn edge() -> Arc<Edge> {
         writers: Arc::default(),
         booted_from: None,
     };
-    edge.current.publish(Arc::new(snapshot)).unwrap();
-    Arc::new(edge)
+    Arc::new(crate::fixture::edge(snapshot))
 }
 
 /// A name that moves moves its endpoints, and makes the cores look again; a resolver that fails afterwards changes nothing.

@@ -2,25 +2,16 @@ use std::sync::Arc;
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use data_encoding::BASE64URL_NOPAD;
-use model::{
-    authority::{Application, Consumer},
-    change::{Environment, KeyRow, KeyState, SecretRow},
-    compile::compile,
-    document::Document,
-    id::{ApplicationId, ConsumerId},
-    jwt::issuer::Confirmation,
-    key::KeyId,
-    restriction::Restrictions,
-    time::UtcMicros,
-};
+use model::{authority::Consumer, compile::compile, document::Document, jwt::issuer::Confirmation, time::UtcMicros};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::*;
 use crate::{
-    authenticate::{Certified, KeyProof, Principal, Proof, Token},
+    authenticate::{Certified, Principal, Proof, Token},
     certificate::Shown,
+    fixture::{key, principal},
 };
 
 /// 2026-01-01.
@@ -34,25 +25,6 @@ fn later(seconds: u64) -> Now {
 fn keyring() -> Keyring {
     let pem = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
     Keyring::new(vec![SigningKey::from_pem("k1", pem.as_bytes()).unwrap()], "k1").unwrap()
-}
-
-fn key() -> Proof {
-    let row = KeyRow {
-        id: KeyId::parse("AbCdEf123456").unwrap(),
-        application: ApplicationId::new(Uuid::nil()),
-        environment: Environment::Live,
-        secret: SecretRow { digest: [0; 32], peppers: vec![1] },
-        secret_number: 1,
-        lookup: None,
-        bcrypt: None,
-        previous: None,
-        scopes: None,
-        plan: None,
-        restrictions: Restrictions::default(),
-        state: KeyState::Active,
-        expires_at: UtcMicros(9),
-    };
-    Proof::Key(KeyProof { id: row.id, secret_number: 1, lent: None, key: Arc::new(row.into()) })
 }
 
 fn token(issuer: &str, subject: &str) -> Proof {
@@ -94,19 +66,6 @@ fn certificate() -> (Proof, String) {
     let holder = certificate.judge(&authority, NOW).unwrap();
     let thumbprint = certificate.thumbprint_text().to_owned();
     (Proof::Certificate(Arc::new(Certified { authority, certificate, holder, subject_id: Uuid::nil() })), thumbprint)
-}
-
-fn principal(scopes: &[&str], proof: Proof, also: Vec<Proof>) -> Principal {
-    let application = Application { name: "web".into(), consumer: ConsumerId::new(Uuid::nil()), plan: None, scopes: [].into() };
-    Principal {
-        proof,
-        also,
-        application_id: ApplicationId::new(Uuid::nil()),
-        application: Arc::new(application),
-        consumer_id: ConsumerId::new(Uuid::nil()),
-        consumer: Arc::new(Consumer { name: "customer".into(), tenant: "acme".into() }),
-        scopes: scopes.iter().map(|scope| (*scope).into()).collect(),
-    }
 }
 
 fn given(desk: &Principals, audience: &str, principal: &Principal, now: Now, keys: &Keyring) -> String {

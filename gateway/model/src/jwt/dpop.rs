@@ -6,7 +6,7 @@
 //! # Source
 //! RFC 9449 §4.2 and §4.3, RFC 7638 §3, RFC 8037 §2.
 
-use std::{fmt, ops::RangeInclusive};
+use std::ops::RangeInclusive;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use data_encoding::BASE64URL_NOPAD;
@@ -36,45 +36,20 @@ const TYPE: &str = "dpop+jwt";
 /// A UUID has 36 bytes, 96 random bits in base64url 16.
 const ID_BYTES: RangeInclusive<usize> = 1..=128;
 
-macro_rules! faults {
-    ($($variant:ident = $code:literal, $sentence:literal;)*) => {
-        /// Why a proof is none. It is for operators: a client is told the same for each of them.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        pub enum Fault { $(#[doc = $sentence] $variant,)* }
-
-        impl Fault {
-            /// Every one, for documentation and metrics.
-            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
-
-            /// The stable name: the label in metrics.
-            pub const fn code(self) -> &'static str {
-                match self { $(Self::$variant => $code,)* }
-            }
-
-            const fn sentence(self) -> &'static str {
-                match self { $(Self::$variant => $sentence,)* }
-            }
-        }
-    };
-}
-
-faults! {
-    Missing = "dpop-missing", "there is no proof, or more than one";
-    Malformed = "dpop-malformed", "the proof is not a JSON Web Token with one reading";
-    TypeWrong = "dpop-type-wrong", "the proof's typ is not dpop+jwt";
-    AlgorithmRefused = "dpop-algorithm-refused", "the proof's algorithm is not one of those for proofs";
-    KeyInvalid = "dpop-key-invalid", "the proof's jwk is no public key that fits its algorithm";
-    SignatureInvalid = "dpop-signature-invalid", "the proof's signature does not hold";
-    IdInvalid = "dpop-id-invalid", "the proof's jti is no text of 1 to 128 bytes without control characters";
-    MethodWrong = "dpop-method-wrong", "the proof is for another method";
-    UriWrong = "dpop-uri-wrong", "the proof is for another address";
-    DateWrong = "dpop-date-wrong", "the proof was not made just now";
-    TokenWrong = "dpop-token-wrong", "the proof is for another token";
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.sentence())
+crate::faults::faults! {
+    /// Why a proof is none. It is for operators: a client is told the same for each of them.
+    pub enum Fault {
+        Missing = "dpop-missing", "there is no proof, or more than one";
+        Malformed = "dpop-malformed", "the proof is not a JSON Web Token with one reading";
+        TypeWrong = "dpop-type-wrong", "the proof's typ is not dpop+jwt";
+        AlgorithmRefused = "dpop-algorithm-refused", "the proof's algorithm is not one of those for proofs";
+        KeyInvalid = "dpop-key-invalid", "the proof's jwk is no public key that fits its algorithm";
+        SignatureInvalid = "dpop-signature-invalid", "the proof's signature does not hold";
+        IdInvalid = "dpop-id-invalid", "the proof's jti is no text of 1 to 128 bytes without control characters";
+        MethodWrong = "dpop-method-wrong", "the proof is for another method";
+        UriWrong = "dpop-uri-wrong", "the proof is for another address";
+        DateWrong = "dpop-date-wrong", "the proof was not made just now";
+        TokenWrong = "dpop-token-wrong", "the proof is for another token";
     }
 }
 

@@ -23,7 +23,20 @@ select
     api_key.revoked_reason as "revoked_reason?",
     api_key.disabled_by as "disabled_by?",
     api_key.import_from as "import_from?",
-    api_key.import_source as "import_source?"
+    api_key.import_source as "import_source?",
+    -- Until its text is shown, for as long as that is taken: the first secret is the present one, or the one before in its overlap.
+    coalesce(
+        api_key.import_sealed is not null
+        and api_key.state <> 'revoked'
+        and (
+            api_key.secret_number = 1
+            or (
+                api_key.previous_until > now()
+                and case when api_key.replaced_number = api_key.secret_number then api_key.previous_number else api_key.secret_number - 1 end = 1
+            )
+        ),
+        false
+    ) as "import_waits!"
 from api_key
 join application on application.application_id = api_key.application_id
 join consumer on consumer.consumer_id = application.consumer_id

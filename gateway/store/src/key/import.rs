@@ -33,7 +33,7 @@ const UNKNOWN_END: &str = "????";
 /// Keys of one import that one transaction takes. They cost it nine statements, and nodes a row each.
 pub const BATCH_MAX: usize = 1_000;
 
-/// Keys that wait for texts which could begin alike: whoever sends such a text makes a node verify it against each.
+/// Keys of one tenant that wait for texts which could begin alike: whoever sends such a text makes a node verify it against each.
 pub const SHARING_MAX: usize = 4;
 
 /// A key of another system; the caller has checked the texts.
@@ -106,7 +106,7 @@ pub enum Imported {
     Differs(KeyId),
     /// Another key answers to the same text.
     Taken,
-    /// As many keys as may wait for texts that begin like this one's.
+    /// As many keys of the tenant as may wait for texts that begin like this one's.
     Crowded,
 }
 
@@ -239,9 +239,11 @@ impl Seen {
         }
         let beginnings: HashSet<String> = wanted.iter().flat_map(|prefix| prefix.beginnings()).map(str::to_owned).collect();
         let beginnings: Vec<String> = beginnings.into_iter().collect();
-        let wanted: Vec<String> = wanted.into_iter().map(|prefix| prefix.as_str().to_owned()).collect();
+        let wanted: HashSet<&str> = wanted.into_iter().map(Prefix::as_str).collect();
+        let wanted: Vec<String> = wanted.into_iter().map(str::to_owned).collect();
         let limit = i64::try_from(SHARING_MAX).unwrap_or(i64::MAX);
-        for row in query_file!("queries/api_key/import_crowd.sql", &beginnings, &wanted, limit).fetch_all(connection).await? {
+        let crowd = query_file!("queries/api_key/import_crowd.sql", &beginnings, &wanted, limit, import.application.uuid());
+        for row in crowd.fetch_all(connection).await? {
             self.waiting.push(Prefix::parse(&row.prefix).ok_or_else(|| wire::corrupt("imported key", "its prefix has not the form"))?);
         }
         Ok(())

@@ -1,16 +1,14 @@
 use model::{
-    authority::Authority,
     change::{Environment, KeyState},
     id::ApplicationId,
-    key::{
-        KeyId, Peppers, Which,
-        foreign::{Foreign, ForeignHash},
-    },
-    secret::SecretKey,
+    key::{Which, foreign::ForeignHash},
     time::UtcMicros,
 };
 
-use super::fixture::{Database, LATER, operator, peppers};
+use super::{
+    fixture::{Database, LATER, operator, peppers},
+    foreign::{found, hash, heard_is_loaded, id, import_from, newer},
+};
 use crate::{
     error::StoreError,
     key::{
@@ -19,16 +17,8 @@ use crate::{
         life::{self, Roll, WhileRolling},
         pepper,
     },
-    revision::{full, heads},
+    revision::heads,
 };
-
-fn hash(text: &str) -> ForeignHash {
-    Foreign::parse(text).expect("it has the form").hash()
-}
-
-fn id(n: usize) -> KeyId {
-    KeyId::parse(&format!("import{n:06}")).expect("it has the form")
-}
 
 fn foreign(source: &str, text: &str) -> ForeignKey {
     let scopes = Some(vec!["read".to_owned()]);
@@ -50,18 +40,7 @@ async fn taken_over(
     first: usize,
     mode: Mode,
 ) -> Result<Vec<Imported>, StoreError> {
-    let keys: Vec<_> = keys.iter().zip(first..).map(|((source, text), n)| (id(n), foreign(source, text))).collect();
-    let batch = Import { application, system: "kong", environment: Environment::Live, keys: &keys, mode };
-    import(&database.primary, batch, &peppers(), &operator()).await.map(|written| written.item)
-}
-
-/// Which key a node finds by a text, and with which of its secrets.
-async fn found(database: &Database, peppers: &Peppers, text: &str) -> Option<(KeyId, Option<Which>)> {
-    let load = full(&database.primary).await.expect("it loads");
-    let authority = Authority::from_rows(load.consumers, load.applications, load.keys, load.denials);
-    let id = authority.imported.as_ref()?.find(peppers, &hash(text))?;
-    let key = authority.keys.get(&id).expect("it is there");
-    Some((id, peppers.which_foreign(Some(&id), &hash(text), Some(&key.secret), key.previous(UtcMicros(0)))))
+    import_from(database, application, keys.iter().map(|(source, text)| foreign(source, text)), first, mode).await
 }
 
 #[tokio::test]
@@ -95,12 +74,7 @@ async fn what_nodes_hear_of_an_import_is_what_they_load() {
     let (_, application) = database.with_application().await;
     taken_over(&database, application, &[("a", "text-a")], 0, Mode::Commit).await.expect("it is done");
 
-    let load = full(&database.primary).await.expect("it loads");
-    let shown = serde_json::to_value(&load.keys[0]).expect("it is written");
-    let logged = database.texts("select body::text from control_log where kind = 'key'").await;
-    let mut logged: serde_json::Value = serde_json::from_str(&logged[0]).expect("it is JSON");
-    logged.as_object_mut().expect("an object").remove("kind");
-    assert_eq!(logged, shown);
+    heard_is_loaded(&database).await;
     let digits = data_digits("text-a");
     let held = "select (select count(*) from api_key k where k::text like '%' || $$DIGITS$$ || '%') + \
                 (select count(*) from control_log l where l::text like '%' || $$DIGITS$$ || '%')";
@@ -140,7 +114,7 @@ async fn a_pepper_rotation_puts_its_layer_around_what_finds_a_key_too() {
     let database = Database::new().await;
     let (_, application) = database.with_application().await;
     taken_over(&database, application, &[("a", "text-a")], 0, Mode::Commit).await.expect("it is done");
-    let both = Peppers::new([(1, SecretKey::new([3; 32])), (2, SecretKey::new([9; 32]))]).expect("there are peppers");
+    let [both, _] = newer();
 
     let batch = pepper::rotate(&database.primary, &both, None, &operator()).await.expect("it is rotated");
     let again = pepper::rotate(&database.primary, &both, None, &operator()).await.expect("once more");
@@ -163,7 +137,7 @@ async fn nothing_is_imported_where_a_pepper_of_what_is_stored_is_not_loaded() {
     let (_, application) = database.with_application().await;
     taken_over(&database, application, &[("a", "text-a")], 0, Mode::Commit).await.expect("it is done");
     key::revoke(&database.primary, &id(0), RevokedReason::Leaked, &operator()).await.expect("it is revoked");
-    let newer = Peppers::new([(2, SecretKey::new([9; 32]))]).expect("there is one");
+    let [both, newer] = newer();
     let keys = [(id(10), foreign("b", "text-a"))];
     let again = Import { application, system: "kong", environment: Environment::Live, keys: &keys, mode: Mode::Commit };
     let before = heads(&database.primary).await.expect("there are heads");
@@ -174,7 +148,6 @@ async fn nothing_is_imported_where_a_pepper_of_what_is_stored_is_not_loaded() {
     }
     assert_eq!(heads(&database.primary).await.expect("there are heads"), before);
     assert_eq!(database.number("select count(*) from api_key").await, 1);
-    let both = Peppers::new([(1, SecretKey::new([3; 32])), (2, SecretKey::new([9; 32]))]).expect("there are peppers");
     let outcomes = import(&database.primary, again, &both, &operator()).await.expect("it is done").item;
     assert_eq!(outcomes, [Imported::Taken]);
 }

@@ -1,7 +1,9 @@
 use clap::Parser;
 use model::secret::SecretText;
 
-use super::{KeysArgs, create::seconds, key_id};
+use serde_json::json;
+
+use super::{KeysArgs, create::seconds, hint, key_id, shown};
 
 #[derive(Debug, Parser)]
 struct Line {
@@ -50,4 +52,17 @@ fn a_whole_key_in_the_place_of_an_id_is_refused_and_not_repeated() {
     assert!(!format!("{line:?}").contains(&issued.text.expose_secret()[20..]));
     assert_eq!(key_id(&SecretText::new(issued.id.to_string())).unwrap(), issued.id);
     assert!(key_id(&SecretText::new("../status".to_owned())).is_err());
+}
+
+#[test]
+fn an_imported_key_is_recognized_by_its_source_and_said_to_wait_while_it_does() {
+    let key = |waits: bool, last_four: &str| json!({ "prefix": "cw_live_", "last_four": last_four, "imported": { "from": "kong", "source_id": "k-1", "awaits_first_use": waits } });
+    for (waits, expected) in [(true, "kong k-1 (imported, not yet used)"), (false, "kong k-1")] {
+        assert_eq!((hint(&key(waits, "")), shown(&key(waits, ""), "imported")), (expected.to_owned(), expected.to_owned()));
+    }
+    // One that was rolled before its first use waits all the same.
+    assert_eq!(hint(&key(true, "3kQz")), "cw_live_…3kQz (imported, not yet used)");
+    assert_eq!(hint(&key(false, "3kQz")), "cw_live_…3kQz");
+    let ours = json!({ "prefix": "cw_live_", "last_four": "3kQz", "imported": null });
+    assert_eq!((hint(&ours), shown(&ours, "imported")), ("cw_live_…3kQz".to_owned(), String::new()));
 }

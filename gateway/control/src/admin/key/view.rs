@@ -96,7 +96,11 @@ impl From<KeyInfo> for Key {
             environment: key.environment,
             prefix: if key.last_four.is_empty() { "" } else { Purpose::prefix(key.environment.purpose()) },
             last_four: key.last_four,
-            imported: key.imported.map(|imported| ImportedKey { from: imported.system, source_id: imported.source }),
+            imported: key.imported.map(|imported| ImportedKey {
+                from: imported.system,
+                source_id: imported.source,
+                awaits_first_use: imported.awaits_first_use,
+            }),
             scopes: key.scopes,
             plan: key.plan,
             routes: key.restrictions.routes,
@@ -124,6 +128,8 @@ struct ImportedKey {
     from: String,
     /// What the key is called there.
     source_id: String,
+    /// Whether its text is verified at its first use, which has not come yet: it was hashed with bcrypt there, and its hash is kept until then.
+    awaits_first_use: bool,
 }
 
 /// A key, and what it is used for.

@@ -2,13 +2,14 @@ use std::collections::HashMap;
 
 use model::{
     authority::Authority,
-    change::{ApplicationRow, ConsumerRow, Environment, KeyRow, KeyState, SecretRow},
+    change::{ApplicationRow, ConsumerRow, KeyRow},
     compile::compile,
     document::Document,
     time::BootNanos,
 };
 
 use super::*;
+use crate::fixture::key_row;
 
 const DOCUMENT: &str = r#"{
     "version": 1, "regions": [{ "name": "eu" }], "tenants": [{ "name": "acme", "hosts": ["api.example"] }],
@@ -36,22 +37,8 @@ fn world() -> World {
         scopes: vec!["read".to_owned(), "own".to_owned()],
     };
     let rows = [row(ids[0], consumers[0], "web"), row(ids[1], consumers[0], "app"), row(ids[2], consumers[1], "other")];
-    let id = KeyId::parse("AbCdEf123456").unwrap();
-    let key = KeyRow {
-        id,
-        application: ids[0],
-        environment: Environment::Live,
-        secret: SecretRow { digest: [0; 32], peppers: vec![1] },
-        secret_number: 1,
-        lookup: None,
-        bcrypt: None,
-        previous: None,
-        scopes: None,
-        plan: None,
-        restrictions: model::restriction::Restrictions::default(),
-        state: KeyState::Active,
-        expires_at: UtcMicros(2_000_000_000),
-    };
+    let key = KeyRow { application: ids[0], expires_at: UtcMicros(2_000_000_000), ..key_row() };
+    let id = key.id;
     let consumer = |id, name: &str| ConsumerRow { id, name: name.to_owned(), tenant: "acme".to_owned() };
     let authority = Authority::from_rows([consumer(consumers[0], "acme"), consumer(consumers[1], "rival")], rows, [key], []);
     let key = Proof::Key(KeyProof { id, key: Arc::clone(authority.keys.get(&id).unwrap()), secret_number: 1, lent: None });

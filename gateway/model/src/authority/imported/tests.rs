@@ -1,14 +1,10 @@
-use uuid::Uuid;
-
 use super::*;
 use crate::{
     authority::Authority,
-    change::{AuthorityChange, Environment, KeyRow, KeyState, SecretRow},
-    id::ApplicationId,
+    change::{AuthorityChange, KeyRow, SecretRow},
+    fixture::{key_id as id, key_row},
     key::foreign::Foreign,
-    restriction::Restrictions,
     secret::SecretKey,
-    time::UtcMicros,
 };
 
 fn peppers() -> Peppers {
@@ -19,28 +15,10 @@ fn hash(text: &str) -> ForeignHash {
     Foreign::parse(text).unwrap().hash()
 }
 
-fn id(n: u8) -> KeyId {
-    KeyId::parse(&format!("key{n:09}")).unwrap()
-}
-
 /// A key that a text finds under these layers, or none.
 fn row(n: u8, text: Option<(&str, &[u16])>) -> KeyRow {
     let lookup = text.map(|(text, layers)| SecretRow { digest: peppers().lookup(layers, &hash(text)).unwrap().0, peppers: layers.to_vec() });
-    KeyRow {
-        id: id(n),
-        application: ApplicationId::new(Uuid::nil()),
-        environment: Environment::Live,
-        secret: SecretRow { digest: [n; 32], peppers: vec![1] },
-        secret_number: 1,
-        lookup,
-        bcrypt: None,
-        previous: None,
-        scopes: None,
-        plan: None,
-        restrictions: Restrictions::default(),
-        state: KeyState::Active,
-        expires_at: UtcMicros(9),
-    }
+    KeyRow { lookup, ..key_row(n) }
 }
 
 fn set(n: u8, text: Option<(&str, &[u16])>) -> AuthorityChange {

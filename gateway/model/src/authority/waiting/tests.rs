@@ -1,36 +1,14 @@
-use uuid::Uuid;
-
 use super::*;
 use crate::{
     authority::Authority,
-    change::{AuthorityChange, BcryptRow, Environment, KeyRow, KeyState, SecretRow},
-    id::ApplicationId,
-    restriction::Restrictions,
-    time::UtcMicros,
+    change::{AuthorityChange, BcryptRow, KeyRow},
+    fixture::{key_id as id, key_row},
 };
-
-fn id(n: u8) -> KeyId {
-    KeyId::parse(&format!("key{n:09}")).unwrap()
-}
 
 /// A key that waits under this prefix, or that waits for nothing.
 fn row(n: u8, prefix: Option<&str>) -> KeyRow {
     let bcrypt = prefix.map(|prefix| BcryptRow { prefix: Prefix::parse(prefix).unwrap(), sealed: vec![n, 255], pepper: 1 });
-    KeyRow {
-        id: id(n),
-        application: ApplicationId::new(Uuid::nil()),
-        environment: Environment::Live,
-        secret: SecretRow { digest: [n; 32], peppers: vec![1] },
-        secret_number: 1,
-        lookup: None,
-        bcrypt,
-        previous: None,
-        scopes: None,
-        plan: None,
-        restrictions: Restrictions::default(),
-        state: KeyState::Active,
-        expires_at: UtcMicros(9),
-    }
+    KeyRow { bcrypt, ..key_row(n) }
 }
 
 fn set(n: u8, prefix: Option<&str>) -> AuthorityChange {

@@ -125,7 +125,9 @@ impl Loss {
             Self::PrefixMalformed => {
                 "a bcrypt hash needs a prefix: the first 6 to 32 characters of the key's text, visible ASCII, not beginning with cw_"
             }
-            Self::PrefixCrowded => "four keys wait already that begin alike; give a longer prefix, or import it when one of them has been used",
+            Self::PrefixCrowded => {
+                "four keys of the tenant wait already that begin alike; give a longer prefix, or import it when one of them has been used"
+            }
             Self::SecretEmpty => "it is the hash of an empty text, which is no key",
             Self::SourceMalformed => "its id in the other system must have 1 to 128 printable characters",
             Self::Expired => "it has ended already",
