@@ -1,5 +1,6 @@
 //! The developer portal over HTTP: what a browser would send, and what it never would.
 
+mod approval;
 mod my;
 mod notifications;
 mod person;

@@ -154,6 +154,7 @@ fn team_entries() -> Vec<Entry> {
         decision("/portal/approvals/keys/{id}/approve", Action::KeyApprove, approvals::approve_key),
     ]
 }
+        decision("/portal/approvals/keys/{id}/refuse", Action::KeyRefuse, approvals::refuse_key),
 
 /// All paths of the portal, each behind its gate.
 pub(crate) fn paths(state: &ControlState) -> Router<ControlState> {

@@ -12,7 +12,7 @@ use crate::program::{Ran, causeway};
 
 impl Person {
     /// Makes a token on its page.
-    async fn token(&self, name: &str) -> String {
+    pub(super) async fn token(&self, name: &str) -> String {
         let page = self.post("/portal/account/tokens", &[("name", name), ("days", "30")]).await;
         assert_eq!(page.status, 200, "{}", page.text);
         let token = page.between("aria-label=\"The token\">", "<");

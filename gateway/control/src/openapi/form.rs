@@ -14,7 +14,11 @@ use serde_json::{Value, json};
 use store::{
     account::{AccountState, team},
     apply::ResourceKind,
-    key::{RevokedReason, life::WhileRolling},
+    key::{
+        RevokedReason,
+        decide::{REASON_CHARS_MAX, Verdict},
+        life::WhileRolling,
+    },
     notification::{NotificationState, outbox::Channel},
     tenant::ManagedBy,
 };
@@ -125,7 +129,11 @@ forms! {
     /// What became of an operator token.
     OperatorState = one_of(["revoked"]);
     /// Why a key was revoked.
-    Reason = one_of([RevokedReason::Asked, RevokedReason::Leaked]);
+    Reason = one_of([RevokedReason::Asked, RevokedReason::Leaked, RevokedReason::Refused]);
+    /// What was decided about a key that waited for approval.
+    KeyVerdict = one_of([Verdict::Approved, Verdict::Refused]);
+    /// Why something is so: a text of one line with a visible character.
+    Why = lengths(pattern(&printable()), 1, REASON_CHARS_MAX);
     /// What a roll does to the overlap of the one before it.
     Rolling = one_of([WhileRolling::Refuse, WhileRolling::ReplacePresent, WhileRolling::EndPrevious])
         .default(Some(json!(WhileRolling::Refuse)));

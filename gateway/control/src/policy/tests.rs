@@ -22,6 +22,7 @@ key.import            -          -          -          yes        -          -
 key.roll              -          yes        -          yes        -          -
 key.change            -          yes        -          yes        -          -
 key.approve           -          -          yes        yes        -          -
+key.refuse            -          -          yes        yes        -          -
 key.disable           -          yes        -          yes        yes        -
 key.enable            -          yes        -          yes        -          -
 key.revoke            -          yes        -          yes        yes        -

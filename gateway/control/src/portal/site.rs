@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
+    change::KeyState,
     compile::compile,
-    document::{Document, PlanLimitDoc, TenantDoc},
-    portal::{PortalDoc, SignUpDoc},
+    document::{ByDoc, Document, PlanLimitDoc, TenantDoc},
+    portal::{KeysDoc, PortalDoc, SignUpDoc},
     problem::{Denial, ProblemKind},
     structure::Structure,
 };
@@ -44,6 +45,14 @@ impl Site {
 
     /// One API.
     pub(super) fn api(&self, name: &str) -> Option<&Api> {
+    /// What a key is at first that a developer asks for.
+    pub(super) const fn first_state(&self) -> KeyState {
+        match self.portal.keys {
+            KeysDoc::Open => KeyState::Active,
+            KeysDoc::Approval => KeyState::Pending,
+        }
+    }
+
         self.apis.iter().find(|api| api.name == name)
     }
 }

@@ -217,6 +217,7 @@ const GATES: &str = "\
 /portal/approvals/keys/{id}/approve                       key.approve                   sign-in   enroll    forbidden forbidden through
 ";
 
+/portal/approvals/keys/{id}/refuse                        key.refuse                    sign-in   enroll    forbidden forbidden through
 fn somebody(role: Option<&str>, proof: Proof) -> SignedIn {
     let must_enroll = role.is_some() && proof == Proof::Password;
     let roles = role.filter(|_| !must_enroll).map(policy::roles).unwrap_or_default();

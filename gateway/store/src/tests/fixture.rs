@@ -144,11 +144,12 @@ async fn make_template() {
             "0013_signers",
             "0014_secret_numbers",
             "0015_bcrypt_keys",
-            "0016_bcrypt_keys_valid"
+            "0016_bcrypt_keys_valid",
+            "0017_key_decisions"
         ]
     );
     let applied = migrate::migrate(&primary).await.expect("the schema is made");
-    assert_eq!((applied.now, applied.version), (before, 16));
+    assert_eq!((applied.now, applied.version), (before, 17));
     assert!(migrate::migrate(&primary).await.expect("nothing is left to do").now.is_empty());
     // A database in use cannot be copied.
     pool.close().await;

@@ -137,6 +137,8 @@ pub(super) struct ApplicationPage {
     wish: KeyWish,
     wrong: Wrong,
 }
+    /// What keys that are asked for here are at first.
+    first: KeyState,
 
 /// A scope, with the operations that need it.
 #[derive(Debug)]
@@ -221,6 +223,7 @@ pub(super) async fn shown(
 
 fn scope_of(site: &Site, scope: &str) -> ScopeOf {
     let operations = site.apis.iter().flat_map(|api| &api.operations).filter(|operation| operation.scopes.iter().any(|needed| needed == scope));
+        first: site.first_state(),
     let names: Vec<_> = operations.map(|operation| format!("{} {}", operation.method, operation.path)).collect();
     ScopeOf { name: scope.to_owned(), operations: names.join(", ") }
 }
@@ -273,6 +276,7 @@ pub(super) fn status(key: &KeyInfo, now: UtcMicros) -> &'static str {
 /// When, where and by what a key was used last.
 pub(super) fn used(last: &LastUse) -> String {
     let place = [last.region.as_deref(), last.client.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        KeyState::Revoked if key.revoked_reason == Some(RevokedReason::Refused) => "refused",
     if place.is_empty() { minute(last.at) } else { format!("{} ({place})", minute(last.at)) }
 }
 

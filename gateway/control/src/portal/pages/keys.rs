@@ -88,6 +88,9 @@ struct KeyFacts {
     plan: Option<String>,
     addresses: String,
     certificates: Option<String>,
+    waits: bool,
+    /// Why it was refused.
+    refused: Option<String>,
     created: String,
     expires: String,
     rolled: Option<String>,
@@ -111,6 +114,8 @@ impl KeyFacts {
                 .as_ref()
                 .map_or_else(|| "everywhere".to_owned(), |ranges| list(&ranges.iter().map(ToString::to_string).collect::<Vec<_>>())),
             certificates: key.restrictions.certificates.as_ref().map(|bound| list(&bound.iter().map(ToString::to_string).collect::<Vec<_>>())),
+            waits: key.state == KeyState::Pending,
+            refused: key.decision.as_ref().and_then(|decision| decision.reason.clone()),
             created: minute(key.created_at),
             expires: minute(key.expires_at),
             rolled: key.rolled_at.map(minute),
@@ -130,7 +135,7 @@ pub(in crate::portal) async fn create(
     let mut wrong = fields.finish()?;
     if wrong.is_empty() {
         let site = site::site(&state).await?;
-        match Box::pin(issued(&state, &visitor, application.id, &wish)).await? {
+        match Box::pin(issued(&state, &visitor, application.id, &wish, site.first_state())).await? {
             Ok(Ordered::New(written, issued)) => return shown_once(&state, &site, &visitor, &application, &written, &issued, false).await,
             // The secret was shown then, and by nobody's doing now.
             Ok(Ordered::Before(key)) => return Ok(to(&format!("/portal/keys/{}?done=key-made-before", key.id), format!("key:{}", key.id))),
@@ -140,7 +145,13 @@ pub(in crate::portal) async fn create(
     view::form(&wrong.clone(), &Box::pin(applications::shown(&state, &visitor, &application, false, wish, wrong)).await?)
 }
 
-async fn issued(state: &ControlState, visitor: &SignedIn, application: ApplicationId, wish: &KeyWish) -> Result<Result<Ordered, Wrong>, Refusal> {
+async fn issued(
+    state: &ControlState,
+    visitor: &SignedIn,
+    application: ApplicationId,
+    wish: &KeyWish,
+    first: KeyState,
+) -> Result<Result<Ordered, Wrong>, Refusal> {
     let (addresses, certificates) = match (wish.networks(), wish.thumbprints()) {
         (Ok(addresses), Ok(certificates)) => (addresses, certificates),
         (Err(wrong), _) | (_, Err(wrong)) => return Ok(Err(wrong)),
@@ -153,7 +164,7 @@ async fn issued(state: &ControlState, visitor: &SignedIn, application: Applicati
         scopes: wish.scopes.as_deref(),
         plan: None,
         restrictions: &restrictions,
-        state: KeyState::Active,
+        state: first,
         expires_at: state.now().wall.plus_seconds(wish.days * DAY_SECONDS),
         call: wish.call(application, visitor.account.id),
         at_most: Some(OF_APPLICATION_MAX),
@@ -183,7 +194,10 @@ async fn shown_once(
         application: (application.id.to_string(), short(&application.name, &application.consumer_name).to_owned()),
         secret: issued.text.clone(),
         was_rolled,
-        first: first(site, may).map(|(api, operation)| (api, operation, SecretText::new(curl_with(operation, issued.text.expose_secret())))),
+        // A key that waits is refused everywhere.
+        first: first(site, may)
+            .filter(|_| key.state != KeyState::Pending)
+            .map(|(api, operation)| (api, operation, SecretText::new(curl_with(operation, issued.text.expose_secret())))),
     };
     let mut response = view::page(&page)?;
     response.extensions_mut().insert(Object(format!("key:{}", key.id)));
