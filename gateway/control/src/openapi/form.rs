@@ -101,7 +101,7 @@ forms! {
     /// A mail address of the internet, in ASCII.
     MailAddress = lengths(pattern(r"^[!-?A-~]+@[!--/-?A-~][!-?A-~]*\.[!-?A-~]*[!--/-?A-~]$"), 5, 254);
     /// An https address without a user, a password and anything behind a `#`: at most 1,000 characters.
-    HookAddress = lengths(pattern("^https://[^#@]+$"), 9, 1_000).examples(["https://example.com/hooks"]);
+    HookAddress = lengths(pattern("^https://[^#]+$"), 9, 1_000).examples(["https://example.com/hooks"]);
     /// A UUID.
     Uuid = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom("uuid".to_owned())));
     /// An instant in UTC, to the microsecond.
