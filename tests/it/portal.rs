@@ -1,6 +1,7 @@
 //! The developer portal over HTTP: what a browser would send, and what it never would.
 
 mod approvals;
+mod key_approval;
 mod keys;
 mod my;
 mod notifications;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use harness::dev::Dev;
 use harness::wait;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::person::{PASSWORD, Page, Person};
 use crate::calls::{Calls, shared};
@@ -209,6 +210,8 @@ async fn what_belongs_to_a_team_does_not_exist_for_another() {
         &format!("{application}/usage.csv"),
         &key,
         &format!("{key}/live"),
+        &format!("{key}/usage.json"),
+        &format!("{key}/usage.csv"),
         &format!("/portal/teams/{team}"),
     ] {
         assert_eq!((ann.get(path).await.status, eve.get(path).await.status), (200, 404), "{path}");
@@ -329,20 +332,60 @@ async fn a_form_that_is_sent_twice_makes_one_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_key_that_leaked_is_told_on_the_page_of_its_application() {
+async fn a_key_that_leaked_is_told_on_the_first_page_and_those_of_its_application_and_itself() {
     let dev = shared().await;
     let ann = member(&dev, "leak-page@example.com", "Leak").await;
     let application = ann.application("Shop").await;
-    let (_, secret) = ann.key(&application, "laptop").await;
-    let banner = async || ann.get(&application).await.text.contains("<strong>Leaked:</strong>");
-    assert!(!banner().await);
+    let eve = member(&dev, "leak-eve@example.com", "Leak too").await;
+    let (key, secret) = ann.key(&application, "laptop").await;
+    let banners = async || {
+        let mut told = Vec::new();
+        for path in ["/portal/", &application, &key] {
+            told.push(ann.get(path).await.text.contains("<strong>Leaked:</strong>"));
+        }
+        told
+    };
+    assert_eq!(banners().await, [false; 3]);
 
     let calls = Calls::of(dev.ready()).unwrap();
     let told = calls.change("/v1/keys/leaked", Some(&json!({ "keys": [secret] }))).await.unwrap();
 
     assert_eq!(told.status, 200, "{}", told.body);
-    wait::until("the banner", SOON, banner).await.unwrap();
+    wait::until("the banners", SOON, async || banners().await == [true; 3]).await.unwrap();
+    assert!(ann.get("/portal/").await.text.contains(&format!("href=\"{key}\"")), "it leads to the key");
+    for other in [&eve, &stranger(&dev, "x")] {
+        assert!(!other.get("/portal/").await.text.contains("Leaked:"), "it is nobody else's business");
+    }
     becomes(&dev, &secret, 401).await;
+}
+
+/// Two keys of one application: each page counts its own, and figures, chart, table and file tell the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_usage_of_a_key_is_on_its_page() {
+    let dev = shared().await;
+    let ann = member(&dev, "usage-page@example.com", "Usage").await;
+    let application = ann.application("Shop").await;
+    let (used, secret) = ann.key(&application, "used").await;
+    let (unused, _) = ann.key(&application, "unused").await;
+    becomes(&dev, &secret, 200).await;
+    let chart = async |page: &str| -> Value { serde_json::from_str(&ann.get(&format!("{page}/usage.json")).await.text).unwrap() };
+    let counted = async || chart(&used).await["total"]["requests"].as_u64() > Some(0);
+    wait::until("the count", SOON, counted).await.unwrap();
+
+    let page = ann.get(&used).await;
+    let total = chart(&used).await["total"].clone();
+    assert_eq!(total, chart(&application).await["total"], "the other key was not used");
+    for member in ["requests", "errors", "p50_ms", "p95_ms"] {
+        let figure = page.between(&format!("data-total=\"{member}\">"), "<");
+        assert!(figure.parse::<f64>().is_ok(), "{member}: {figure}");
+    }
+    let row = page.between("data-usage-rows><tr>", "</tr>");
+    assert_eq!(row.matches("<td>").count(), 5, "{row}");
+    let file = ann.get(&format!("{used}/usage.csv?step=minute")).await;
+    assert!(file.headers["content-disposition"].to_str().unwrap().contains("usage.csv") && file.text.lines().count() > 1, "{}", file.text);
+    let empty = ann.get(&unused).await;
+    assert!(empty.text.contains("data-total=\"p95_ms\">–<") && empty.text.contains("No use in the last 48 hours"), "{}", empty.text);
+    assert_eq!(chart(&unused).await["total"]["requests"], json!(0));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 mod journey;
 mod pages;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,6 +18,12 @@ use crate::claim::{Claim, Context, Run, Verdict};
 
 /// From the first page to the first answer.
 const WITHIN: Duration = Duration::from_mins(2);
+
+/// A quota over a day, in the plan first and then on the routes: what pages draw as a bar.
+const QUOTA: [(&str, &str); 2] = [
+    ("burst: { rate: 200/s, burst: 400 }", "burst: { rate: 200/s, burst: 400 }\n    daily: { rate: 100/d }"),
+    ("limits: [ { name: burst, from: plan.burst } ]", "limits: [ { name: burst, from: plan.burst }, { name: daily, from: plan.daily } ]"),
+];
 
 /// The mutants: a page whose fields have no labels, and a key that is not the one that was shown.
 const UNLABELED: &str = "unlabeled";
@@ -34,6 +41,9 @@ pub(crate) const CLAIM: Claim = Claim {
 async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let dev = Dev::start().await?;
     let control = dev.writer()?.control.clone();
+    for (text, with) in QUOTA {
+        change(&dev, text, with).await?;
+    }
     let browser = Browser::start(&dev.ready().ca, &[address(&control)?]).await?;
     let mut judge = Judge::new(&browser, context.is_mutant(UNLABELED));
     let journey = Journey { browser: &browser, control: &control, other_key: context.is_mutant(OTHER_KEY) };
@@ -49,6 +59,8 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         journey.sign_out().await?;
     }
     journey.on_from_there(&Person::new(0), &mut judge).await?;
+    change(&dev, "sign_up: open", "sign_up: approval, keys: approval").await?;
+    journey.ask(&Person::new(0), &mut judge).await?;
     journey.as_operator(&invitation(&dev).await?, &mut judge).await?;
 
     let (judged, faults) = judge.verdict();
@@ -63,6 +75,21 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
 
 fn address(control: &str) -> Result<std::net::SocketAddr> {
     control.strip_prefix("https://").context("no address")?.parse().context("no address")
+}
+
+/// Changes the gateway document and applies it.
+async fn change(dev: &Dev, text: &str, with: &str) -> Result<()> {
+    let writer = dev.writer()?;
+    let folder = writer.node_config.parent().and_then(Path::parent).context("no folder of the deployment")?;
+    let file = folder.join("gateway.yaml");
+    let before = std::fs::read_to_string(&file)?;
+    ensure!(before.contains(text), "the document has no {text:?}");
+    std::fs::write(&file, before.replace(text, with))?;
+    let mut command = tokio::process::Command::new(dev::binary()?);
+    command.args(["apply", "-f"]).arg(&file).env("CAUSEWAY_CONTROL", &writer.control);
+    let done = command.env("CAUSEWAY_TOKEN", &dev.ready().operator_token).env("CAUSEWAY_CA", &dev.ready().ca).output().await?;
+    ensure!(done.status.success(), "it was not applied: {}", String::from_utf8_lossy(&done.stderr));
+    Ok(())
 }
 
 /// The link of an operator's invitation, as the command prints it.

@@ -33,36 +33,54 @@ for (const link of document.querySelectorAll('[data-origin]')) {
 const answer = document.getElementById('answer');
 if (answer) answer.focus();
 
+const figure = (value) => (value === null ? '\u2013' : String(value));
+
+// The same numbers in words, for whoever does not see the chart.
+const writeUsage = (usage, step) => {
+  for (const place of document.querySelectorAll('[data-figures]')) place.textContent = `The last 48 ${step}s`;
+  for (const place of document.querySelectorAll('[data-total]')) place.textContent = figure(usage.total[place.dataset.total]);
+  const rows = document.querySelector('[data-usage-rows]');
+  if (!rows) return;
+  const row = (texts) => {
+    const line = document.createElement('tr');
+    for (const text of texts) line.insertCell().textContent = text;
+    return line;
+  };
+  const at = (seconds) => new Date(seconds * 1000).toISOString().slice(0, 16).replace('T', ' ') + ' UTC';
+  const used = usage.at.map((_, n) => n).filter((n) => usage.requests[n] > 0).reverse();
+  rows.replaceChildren(...used.map((n) => row([at(usage.at[n]), usage.requests[n], usage.errors[n], figure(usage.p50_ms[n]), figure(usage.p95_ms[n])])));
+  if (used.length === 0) {
+    const none = row([`No use in the last 48 ${step}s.`]);
+    none.cells[0].colSpan = 5;
+    rows.append(none);
+  }
+};
+
 const drawChart = async (place, step) => {
   const response = await fetch(`${place.dataset.usage}?step=${step}`);
   if (!response.ok) return;
   const usage = await response.json();
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const axis = { stroke: color('--soft'), grid: { stroke: color('--line'), width: 1 }, ticks: { stroke: color('--line'), width: 1 } };
+  const from0 = (_, min, max) => [0, Math.max(max, 5)];
   const options = {
     width: place.clientWidth,
     height: 240,
-    scales: { y: { range: (_, min, max) => [0, Math.max(max, 5)] } },
-    axes: [axis, axis],
+    scales: { y: { range: from0 }, ms: { range: from0 } },
+    axes: [axis, axis, { ...axis, scale: 'ms', side: 1, grid: { show: false }, values: (_, ticks) => ticks.map((tick) => `${tick} ms`), size: 60 }],
     series: [
       {},
       { label: 'requests', stroke: color('--accent'), width: 2, fill: color('--accent') + '22' },
       { label: 'errors', stroke: color('--bad'), width: 2, dash: [6, 3] },
-      { label: 'p50 ms', show: false, stroke: color('--good'), width: 2 },
-      { label: 'p95 ms', show: false, stroke: color('--warn'), width: 2 },
+      { label: 'p50 ms', scale: 'ms', stroke: color('--good'), width: 2, dash: [2, 2], points: { show: true } },
+      { label: 'p95 ms', scale: 'ms', stroke: color('--warn'), width: 2, dash: [10, 3], points: { show: true } },
     ],
   };
   place.replaceChildren();
   place.setAttribute('role', 'img');
-  place.setAttribute('aria-label', `Requests and errors in each of the last 48 ${step}s`);
+  place.setAttribute('aria-label', `Requests, errors, p50 and p95 in each of the last 48 ${step}s; the table below has the numbers`);
   new uPlot(options, [usage.at, usage.requests, usage.errors, usage.p50_ms, usage.p95_ms], place);
-  const sum = (list) => list.reduce((total, value) => total + value, 0);
-  const words = document.createElement('p');
-  words.className = 'hint';
-  words.textContent = `${sum(usage.requests)} requests, ${sum(usage.errors)} of them errors, in what is shown.`;
-  place.after(words);
-  place.words?.remove();
-  place.words = words;
+  writeUsage(usage, step);
 };
 
 for (const place of document.querySelectorAll('[data-usage]')) {

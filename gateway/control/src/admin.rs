@@ -157,6 +157,9 @@ pub(crate) fn store_refusal(error: &StoreError) -> Refusal {
 fn conflict(constraint: &str) -> &'static str {
     match constraint {
         "key_state" => "the key is in a state that does not allow this: `GET /v1/keys/{id}` says which",
+        "key_own_team" => "this is a key of your own team, or one that you have asked for; somebody else has to decide",
+        "key_refused" => "somebody has refused this key, for good: `GET /v1/keys/{id}` says who and why",
+        "key_approved" => "somebody has approved this key: `GET /v1/keys/{id}` says who; revoke it if it is not to be used",
         "key_rolling" => "the secret before still works: end its overlap first, or say in `while_rolling` whether it or the present one goes",
         "create_call" => "this Idempotency-Key came with another body before: take a new one for a new key",
         "notification_state" => "only a notification that failed is sent again: `GET /v1/notifications` says how they are",

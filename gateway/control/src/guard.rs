@@ -143,6 +143,7 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::KeyRoll
         | Action::KeyChange
         | Action::KeyApprove
+        | Action::KeyRefuse
         | Action::KeyDisable
         | Action::KeyEnable
         | Action::KeyRevoke

@@ -133,6 +133,8 @@ actions! {
     KeyChange = "key.change", Required;
     /// Lets a key that waits for approval be used.
     KeyApprove = "key.approve", Required;
+    /// Refuses a key that waits for approval.
+    KeyRefuse = "key.refuse", Required;
     /// Switches a key off for a while.
     KeyDisable = "key.disable", Required;
     /// Switches a key on again.
@@ -182,7 +184,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountLink, AccountRead, AccountReset, AccountResetFactor, ApplicationCreate,
         ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck,
-        KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyImport, KeyRead, KeyRevoke, KeyRoll, NodeRead, NotificationRead,
+        KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyImport, KeyRead, KeyRefuse, KeyRevoke, KeyRoll, NodeRead, NotificationRead,
         NotificationRetry, OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
     };
     match action {
@@ -193,7 +195,7 @@ pub const fn allows(role: Role, action: Action) -> bool {
         }
         KeyCreate | KeyRoll | KeyChange | KeyEnable => matches!(role, Role::Developer | Role::Operator),
         // Whoever asks for a key does not approve it.
-        KeyApprove | AccountDecide => matches!(role, Role::Approver | Role::Operator),
+        KeyApprove | KeyRefuse | AccountDecide => matches!(role, Role::Approver | Role::Operator),
         // What takes something back that went out is open to more roles than what gives it out.
         KeyDisable | KeyRevoke | CachePurge | TokenDeny => matches!(role, Role::Developer | Role::Operator | Role::Security),
         // Subjects are names of people.

@@ -127,16 +127,18 @@ fn member_entries() -> Vec<Entry> {
         act("/portal/applications", Need::Account, "application.create", applications::create),
         page("/portal/applications/{id}", Need::Account, applications::show),
         act("/portal/applications/{id}/delete", Need::Account, "application.delete", applications::delete),
-        page("/portal/applications/{id}/usage.json", Need::Account, usage::json),
-        page("/portal/applications/{id}/usage.csv", Need::Account, usage::csv),
+        page("/portal/applications/{id}/usage.json", Need::Account, usage::application_json),
+        page("/portal/applications/{id}/usage.csv", Need::Account, usage::application_csv),
         act("/portal/applications/{id}/keys", Need::Account, "key.create", keys::create),
         page("/portal/keys/{id}", Need::Account, keys::show),
         page("/portal/keys/{id}/live", Need::Account, keys::live),
-        act("/portal/keys/{id}/roll", Need::Account, "key.roll", keys::roll),
-        act("/portal/keys/{id}/end-overlap", Need::Account, "key.roll", keys::end_overlap),
-        act("/portal/keys/{id}/disable", Need::Account, "key.disable", keys::disable),
-        act("/portal/keys/{id}/enable", Need::Account, "key.enable", keys::enable),
-        act("/portal/keys/{id}/revoke", Need::Account, "key.revoke", keys::revoke),
+        page("/portal/keys/{id}/usage.json", Need::Account, usage::key_json),
+        page("/portal/keys/{id}/usage.csv", Need::Account, usage::key_csv),
+        act("/portal/keys/{id}/roll", Need::Account, "key.roll", keys::acts::roll),
+        act("/portal/keys/{id}/end-overlap", Need::Account, "key.roll", keys::acts::end_overlap),
+        act("/portal/keys/{id}/disable", Need::Account, "key.disable", keys::acts::disable),
+        act("/portal/keys/{id}/enable", Need::Account, "key.enable", keys::acts::enable),
+        act("/portal/keys/{id}/revoke", Need::Account, "key.revoke", keys::acts::revoke),
         page("/portal/requests", Need::Account, requests::list),
         page("/portal/requests/{request_id}", Need::Account, requests::show),
     ]
@@ -157,6 +159,7 @@ fn team_entries() -> Vec<Entry> {
         decision("/portal/approvals/accounts/{id}/approve", Action::AccountDecide, approvals::approve_account),
         decision("/portal/approvals/accounts/{id}/refuse", Action::AccountDecide, approvals::refuse_account),
         decision("/portal/approvals/keys/{id}/approve", Action::KeyApprove, approvals::approve_key),
+        decision("/portal/approvals/keys/{id}/refuse", Action::KeyRefuse, approvals::refuse_key),
     ]
 }
 

@@ -17,8 +17,8 @@ use utoipa::openapi::HttpMethod;
 
 use crate::{
     admin::{
-        account, account::recover, application, audit, cache, consumer, document, key, key::life, leak, node, notification, operator, problem,
-        structure, structure::Section, token, usage,
+        account, account::recover, application, audit, cache, consumer, document, key, key::decide, key::life, leak, node, notification, operator,
+        problem, structure, structure::Section, token, usage,
     },
     context,
     guard::{self, Gate, Permit},
@@ -158,7 +158,8 @@ fn key_paths() -> Vec<Entry> {
         Entry::patch("/v1/keys/{id}", Action::KeyChange, life::change, life::change_doc()),
         Entry::post("/v1/keys/{id}/roll", Action::KeyRoll, life::roll, life::roll_doc()),
         Entry::post("/v1/keys/{id}/end-overlap", Action::KeyRoll, life::end_overlap, life::end_overlap_doc()),
-        Entry::post("/v1/keys/{id}/approve", Action::KeyApprove, life::approve, life::approve_doc()),
+        Entry::post("/v1/keys/{id}/approve", Action::KeyApprove, decide::approve, decide::approve_doc()),
+        Entry::post("/v1/keys/{id}/refuse", Action::KeyRefuse, decide::refuse, decide::refuse_doc()),
         Entry::post("/v1/keys/{id}/disable", Action::KeyDisable, life::disable, life::disable_doc()),
         Entry::post("/v1/keys/{id}/enable", Action::KeyEnable, life::enable, life::enable_doc()),
         Entry::post("/v1/keys/{id}/revoke", Action::KeyRevoke, life::revoke, life::revoke_doc()),

@@ -22,12 +22,14 @@ use crate::{
     write::{ControlWrite, Lanes, Written},
 };
 
+pub mod decide;
 pub mod import;
 pub mod life;
 pub mod pepper;
 pub mod prove;
 mod stored;
 
+use self::decide::Decision;
 pub(crate) use self::stored::{KeyColumns, row_on};
 
 /// A key without anything that authenticates.
@@ -80,6 +82,8 @@ pub struct KeyInfo {
     pub disabled_by: Option<String>,
     /// Which other system has issued it, and what it is called there, if it was imported.
     pub imported: Option<ImportedFrom>,
+    /// What was decided about it, if it has waited for approval.
+    pub decision: Option<Box<Decision>>,
 }
 
 /// Where a key comes from that was imported.
@@ -118,6 +122,8 @@ pub enum RevokedReason {
     Asked,
     /// It was seen where everybody can read it.
     Leaked,
+    /// It waited for approval, which was refused.
+    Refused,
 }
 
 impl RevokedReason {
@@ -126,12 +132,13 @@ impl RevokedReason {
         match self {
             Self::Asked => "asked",
             Self::Leaked => "leaked",
+            Self::Refused => "refused",
         }
     }
 
     /// Reads that name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Asked, Self::Leaked].into_iter().find(|reason| reason.as_str() == text)
+        [Self::Asked, Self::Leaked, Self::Refused].into_iter().find(|reason| reason.as_str() == text)
     }
 }
 
@@ -234,6 +241,16 @@ pub async fn list(reader: &impl Reader, filter: &KeyFilter, page: &PageRequest) 
 pub async fn get(reader: &impl Reader, id: &KeyId) -> Result<KeyInfo, StoreError> {
     let mut connection = reader.reader_pool().acquire().await?;
     find(&mut connection, id).await
+}
+
+/// Keys of some consumers that have leaked since an instant, newest first: their ids and names.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn leaked(reader: &impl Reader, consumers: &[ConsumerId], since: UtcMicros, most: u32) -> Result<Vec<(String, String)>, StoreError> {
+    let consumers: Vec<Uuid> = consumers.iter().map(|consumer| consumer.uuid()).collect();
+    let rows = query_file!("queries/api_key/leaked.sql", &consumers, wire::instant(since)?, i64::from(most));
+    Ok(rows.fetch_all(reader.reader_pool()).await?.into_iter().map(|row| (row.id, row.name)).collect())
 }
 
 /// What proves a key, and what it may: for whoever has to check a secret.
@@ -403,11 +420,17 @@ struct Row {
     import_from: Option<String>,
     import_source: Option<String>,
     import_waits: bool,
+    verdict: Option<String>,
+    reason: Option<String>,
+    decided_at: Option<OffsetDateTime>,
+    decided_by: Option<String>,
 }
 
 impl Row {
     fn into_info(self) -> Result<KeyInfo, StoreError> {
         let previous = self.previous_until.zip(self.previous_last_four);
+        let decided = self.verdict.zip(self.decided_at).zip(self.decided_by);
+        let decision = decided.map(|((verdict, at), by)| Decision::stored(&verdict, self.reason, at, by).map(Box::new)).transpose()?;
         Ok(KeyInfo {
             id: KeyId::parse(&self.id).ok_or_else(|| wire::corrupt("key id", self.id))?,
             name: self.name,
@@ -437,6 +460,7 @@ impl Row {
                 source,
                 awaits_first_use: self.import_waits,
             }),
+            decision,
         })
     }
 }

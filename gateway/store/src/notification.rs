@@ -43,6 +43,8 @@ pub enum Kind {
     KeyWaits,
     /// A key that waited may be used.
     KeyApproved,
+    /// A key that waited was refused.
+    KeyRefused,
     /// A key got another secret.
     KeyRolled,
     /// A key was revoked.
@@ -71,10 +73,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::KeyIssued,
         Self::KeyWaits,
         Self::KeyApproved,
+        Self::KeyRefused,
         Self::KeyRolled,
         Self::KeyRevoked,
         Self::KeyLeaked,
@@ -95,6 +98,7 @@ impl Kind {
             Self::KeyIssued => "key.issued",
             Self::KeyWaits => "key.waits",
             Self::KeyApproved => "key.approved",
+            Self::KeyRefused => "key.refused",
             Self::KeyRolled => "key.rolled",
             Self::KeyRevoked => "key.revoked",
             Self::KeyLeaked => "key.leaked",
@@ -118,7 +122,7 @@ impl Kind {
     /// Under which topic members may refuse it; what is always told has none.
     const fn topic(self) -> Option<Topic> {
         match self {
-            Self::KeyIssued | Self::KeyWaits | Self::KeyApproved | Self::KeyRolled | Self::KeyRevoked => Some(Topic::Keys),
+            Self::KeyIssued | Self::KeyWaits | Self::KeyApproved | Self::KeyRefused | Self::KeyRolled | Self::KeyRevoked => Some(Topic::Keys),
             Self::KeyEnds | Self::KeyEnded => Some(Topic::Ends),
             Self::MemberJoined => Some(Topic::Team),
             Self::KeyLeaked
@@ -253,6 +257,9 @@ pub(crate) async fn key_changed(connection: &mut PgConnection, kind: Kind, key: 
     let mut data = of_key(key);
     if let Some(members) = data.as_object_mut() {
         members.insert("by".to_owned(), by(&mut *connection, actor).await?.0);
+        if let Some(reason) = key.decision.as_ref().and_then(|decision| decision.reason.as_ref()).filter(|_| kind == Kind::KeyRefused) {
+            members.insert("reason".to_owned(), json!(reason));
+        }
     }
     if kind == Kind::KeyLeaked {
         tell_operators(&mut *connection, kind, &data, Often::AsItHappens).await?;

@@ -79,6 +79,32 @@ pub struct Point {
     pub p95_us: Option<u64>,
 }
 
+/// What all points of a series come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Total {
+    /// Requests of callers who were known.
+    pub requests: u64,
+    /// Those that were refused, or answered with 4xx or 5xx.
+    pub errors: u64,
+    /// Half of them were decided within this, in microseconds.
+    pub p50_us: Option<u64>,
+    /// 95 of 100 were.
+    pub p95_us: Option<u64>,
+}
+
+/// Whose requests a quota counts, and on which routes.
+#[derive(Debug, Clone)]
+pub struct Counted<'a> {
+    /// Only this key's.
+    pub key_id: Option<KeyId>,
+    /// Only those of this application, by name.
+    pub application: Option<&'a str>,
+    /// Only those of this consumer, by name.
+    pub consumer: Option<&'a str>,
+    /// The routes that charge it.
+    pub routes: &'a [String],
+}
+
 /// When a key was used last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LastUse {
@@ -124,6 +150,48 @@ pub async fn series(reader: &impl Reader, filter: &UsageFilter) -> Result<Vec<Po
             })
         })
         .collect()
+}
+
+/// What a filter's requests come to, all together.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn total(reader: &impl Reader, filter: &UsageFilter) -> Result<Total, StoreError> {
+    let row = query_file!(
+        "queries/key_usage/total.sql",
+        filter.step.grain(),
+        wire::instant(filter.since)?,
+        wire::instant(filter.until)?,
+        filter.key_id.as_ref().map(KeyId::as_str),
+        filter.application.as_deref(),
+        filter.route.as_deref()
+    )
+    .fetch_one(reader.reader_pool())
+    .await?;
+    let latency = row.latency.unwrap_or_default();
+    Ok(Total {
+        requests: wire::count(row.requests, "usage")?,
+        errors: wire::count(row.denied + row.client_errors + row.server_errors, "usage")?,
+        p50_us: percentile(&latency, 50),
+        p95_us: percentile(&latency, 95),
+    })
+}
+
+/// How many requests limits have let through since an instant, as far as they are loaded: to the minute for a day, to the hour before.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn admitted(reader: &impl Reader, counted: &Counted<'_>, since: UtcMicros, step: Step) -> Result<u64, StoreError> {
+    let rows = query_file_scalar!(
+        "queries/key_usage/admitted.sql",
+        step.grain(),
+        wire::instant(since)?,
+        counted.key_id.as_ref().map(KeyId::as_str),
+        counted.application,
+        counted.consumer,
+        counted.routes
+    );
+    wire::count(rows.fetch_one(reader.reader_pool()).await?, "usage")
 }
 
 /// When a key was used last; `None` when it never was.

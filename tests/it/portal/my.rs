@@ -12,7 +12,7 @@ use crate::program::{Ran, causeway};
 
 impl Person {
     /// Makes a token on its page.
-    async fn token(&self, name: &str) -> String {
+    pub(super) async fn token(&self, name: &str) -> String {
         let page = self.post("/portal/account/tokens", &[("name", name), ("days", "30")]).await;
         assert_eq!(page.status, 200, "{}", page.text);
         let token = page.between("aria-label=\"The token\">", "<");
@@ -257,5 +257,74 @@ async fn a_token_may_what_its_owner_may_now_and_its_acts_are_theirs() {
         fields.retain(|(name, _)| *name != field);
         fields.push((field, value));
         ann.post("/portal/account/tokens", &fields).await.mistake(field);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_say_how_a_team_and_its_members_are_told() {
+    let dev = shared().await;
+    let ann = member(&dev, "told@example.com", "Told").await;
+    let eve = member(&dev, "told-eve@example.com", "Told too").await;
+    let (token, other, team) = (ann.token("laptop").await, eve.token("laptop").await, ann.team().await);
+    let mine = async |arguments: &[&str]| run(&dev, &token, arguments).await.expect(0);
+    let page = format!("/portal/teams/{team}/notifications");
+
+    let none = run(&dev, &token, &["my", "webhook", &team]).await.expect(1);
+    assert!(none.stderr.contains("resource-not-found"), "{none:?}");
+    let set = mine(&["my", "set-webhook", &team, "https://hooks.example.com/told?team=1"]).await;
+    let secret = set.stdout.trim().to_owned();
+    assert!(secret.starts_with("whsec_") && set.stderr.contains("hooks.example.com"), "{set:?}");
+    let shown = mine(&["my", "webhook", &team, "--json"]).await.json();
+    assert_eq!((&shown["url"], &shown["is_on"]), (&json!("https://hooks.example.com/told?team=1"), &json!(true)));
+    assert!(!shown.to_string().contains(&secret) && !ann.get(&page).await.text.contains(&secret), "it is shown once");
+    assert!(ann.get(&page).await.text.contains("https://hooks.example.com/told?team=1"), "it is the same as on the page");
+    let again = mine(&["my", "set-webhook", &team, "https://hooks.example.com/other"]).await;
+    assert_ne!(again.stdout.trim(), secret, "each address has a secret of its own");
+    mine(&["my", "test-webhook", &team]).await;
+    let listed = async || mine(&["my", "webhook", &team, "--json"]).await.json()["deliveries"][0]["type"] == json!("test");
+    wait::until("the test", SOON, listed).await.unwrap();
+
+    let path = format!("/v1/my/teams/{team}/webhook");
+    for bad in [
+        "http://example.com/",
+        "https://a:b@example.com/",
+        "https://example.com/#x",
+        "example.com",
+        "",
+        &format!("https://e.com/{}", "x".repeat(1_000)),
+    ] {
+        let (status, problem) = post(&dev, &path, &token, json!({ "url": bad })).await;
+        assert_eq!((status, &problem["errors"][0]["pointer"]), (422, &json!("/url")), "{bad}: {problem}");
+    }
+    // To another team there is none, and a developer of this one does not see where it leads.
+    for (method, path) in [(Method::GET, path.clone()), (Method::DELETE, path.clone()), (Method::POST, format!("{path}/test"))] {
+        assert_eq!(ask(&dev, method, &path, &other, None).await.0, 404, "{path}");
+    }
+    assert_eq!(post(&dev, &path, &other, json!({ "url": "https://evil.example/" })).await.0, 404);
+    let (_, invited) =
+        post(&dev, &format!("/v1/my/teams/{team}/invitations"), &token, json!({ "email": "told-dev@example.com", "role": "developer" })).await;
+    let code = invited["link"].as_str().unwrap().split_once('#').unwrap().1.to_owned();
+    let mut ben = stranger(&dev, "told-dev@example.com");
+    let joined = ben.post("/portal/invitation", &[("code", &code), ("name", "Ben"), ("password", PASSWORD)]).await;
+    ben.keep(&joined);
+    let bens = ben.token("ben").await;
+    assert_eq!(get(&dev, &path, &bens).await.0, 403);
+    assert_eq!(post(&dev, &path, &bens, json!({ "url": "https://evil.example/" })).await.0, 403);
+    mine(&["my", "remove-webhook", &team]).await;
+    mine(&["my", "remove-webhook", &team]).await;
+    assert_eq!(get(&dev, &path, &token).await.0, 404);
+    assert_eq!(post(&dev, &format!("{path}/test"), &token, json!({})).await.0, 409);
+
+    // Mails are each person's own choice, and what is not named stays.
+    assert!(mine(&["my", "mails"]).await.stdout.contains("keys: on, ends: on, team: on to told@example.com"));
+    assert!(mine(&["my", "set-mails", "--off", "keys", "--off", "team"]).await.stdout.contains("keys: off, ends: on, team: off"));
+    assert!(mine(&["my", "set-mails", "--on", "team"]).await.stdout.contains("keys: off, ends: on, team: on"));
+    let choices = ann.get("/portal/account/notifications").await;
+    assert!(choices.text.contains("value=\"keys\">") && choices.text.contains("value=\"ends\" checked>"), "{}", choices.text);
+    assert_eq!(get(&dev, "/v1/my/mails", &other).await.1["topics"], json!({ "keys": true, "ends": true, "team": true }));
+    for body in [json!({ "topics": { "leaks": false } }), json!({ "topics": [false] }), json!({ "topics": { "keys": 1 } }), json!({ "keys": false })]
+    {
+        let (status, problem) = ask(&dev, Method::PATCH, "/v1/my/mails", &token, Some(body)).await;
+        assert_eq!(status, 422, "{problem}");
     }
 }

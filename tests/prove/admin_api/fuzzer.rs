@@ -53,7 +53,7 @@ include-operation-id = [
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
 
 [[operations]]
-include-operation-id = ["createMyKey", "createMyApplication", "listMyKeys", "listMyApplications", "listMyRequests", "getMyUsage"]
+include-operation-id = ["createMyKey", "createMyApplication", "listMyKeys", "listMyApplications", "listMyRequests", "getMyUsage", "setMyWebhook"]
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
 
 # A scanner's report counts with its signature alone, and that the fuzzer cannot make.

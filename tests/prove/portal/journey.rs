@@ -123,7 +123,7 @@ impl Journey<'_> {
         judge.look("application").await?;
         browser.click("main table a").await?;
         browser.wait_for("#roll").await?;
-        judge.look("key").await?;
+        self.usage(judge).await?;
         browser.click("#roll").await?;
         browser.wait_for("#secret").await?;
         judge.look("rolled secret").await?;
@@ -135,11 +135,48 @@ impl Journey<'_> {
         browser.wait_for("#revoke-mistake").await?;
         judge.look("refused form").await?;
         browser.fill("#confirm", "laptop").await?;
+        browser.click("input[name=leaked]").await?;
         browser.click("#revoke").await?;
         // The page renews itself until every region knows.
         browser.wait_for(".tick").await?;
-        ensure!(browser.text("#status").await? == "revoked", "the key is not revoked");
-        judge.look("revoked key").await?;
+        ensure!(browser.text("#status").await? == "leaked", "the key is not revoked as leaked");
+        for (path, page) in [("", "leaked key"), ("/portal/", "leak on the first page")] {
+            if !path.is_empty() {
+                self.open(path).await?;
+            }
+            browser.wait_for("p.mistakes[role=alert]").await?;
+            judge.look(page).await?;
+        }
+        browser.click("p.mistakes a[href^='/portal/keys/']").await?;
+        browser.click(".crumbs a").await?;
+        browser.wait_for("p.mistakes[role=alert] a[href^='/portal/keys/']").await?;
+        judge.look("leak of an application").await?;
+        self.records_and_team(judge).await
+    }
+
+    /// The key's page once its use is counted: figures, chart, table and the bar of the quota.
+    async fn usage(&self, judge: &mut Judge<'_>) -> Result<()> {
+        let browser = self.browser;
+        // The first key of a deployment with other documents may come before the node has read the one with the quota.
+        let counted = "const used = document.querySelector('[data-total=requests]'), bar = document.querySelector('meter'); \
+                       return used !== null && used.textContent !== '0' && bar !== null && bar.value > 0";
+        let page = browser.url().await?;
+        wait::until("the use of the key", Duration::from_secs(20), async || {
+            browser.goto(&page).await.is_ok() && browser.script(counted, &[]).await.is_ok_and(|counted| counted == Value::Bool(true))
+        })
+        .await?;
+        browser.wait_for(".uplot").await?;
+        browser.script("document.querySelector('details').open = true", &[]).await?;
+        judge.look("key with usage and quota").await?;
+        let shown =
+            "const row = document.querySelector('[data-usage-rows] tr'); return row.cells.length === 5 && row.cells[3].textContent !== '\u{2013}'";
+        ensure!(browser.script(shown, &[]).await? == Value::Bool(true), "the table has no p50");
+        Ok(())
+    }
+
+    /// Requests, the team with somebody invited, and what remains.
+    async fn records_and_team(&self, judge: &mut Judge<'_>) -> Result<()> {
+        let browser = self.browser;
         // A record is there some seconds after its answer.
         wait::until("the record of the call", Duration::from_secs(20), async || {
             let found = "return document.querySelector('main table tbody tr') !== null";
@@ -157,6 +194,10 @@ impl Journey<'_> {
         browser.click("#invite").await?;
         browser.wait_for("#link").await?;
         judge.look("invitation made").await?;
+        let team = browser.url().await?.replace("/invitations", "");
+        browser.goto(&team).await?;
+        browser.wait_for("form[action$='/withdraw']").await?;
+        judge.look("open invitation").await?;
         browser.click("a[href$='/notifications']").await?;
         browser.wait_for("#save").await?;
         judge.look("notifications").await?;
@@ -181,7 +222,41 @@ impl Journey<'_> {
             self.open(path).await?;
             judge.look(page).await?;
         }
+        self.open("/portal/account/tokens").await?;
+        browser.fill("#name", "pipeline").await?;
+        browser.click("#make").await?;
+        browser.wait_for("#token").await?;
+        judge.look("token shown").await?;
         self.sign_out().await
+    }
+
+    /// Once the API's owner approves accounts and keys: somebody asks for each.
+    pub(super) async fn ask(&self, person: &Person, judge: &mut Judge<'_>) -> Result<()> {
+        let browser = self.browser;
+        self.sign_in(person).await?;
+        browser.click("main table a").await?;
+        browser.wait_for("#create-key").await?;
+        let page = browser.url().await?;
+        wait::until("the node with the new document", Duration::from_secs(20), async || {
+            browser.goto(&page).await.is_ok() && browser.text("#create-key").await.is_ok_and(|text| text.contains("Ask"))
+        })
+        .await?;
+        browser.fill("#name", "server").await?;
+        browser.click("#create-key").await?;
+        browser.wait_for("#waits").await?;
+        judge.look("key asked for").await?;
+        browser.click("#stored").await?;
+        browser.wait_for("#status").await?;
+        judge.look("key that waits").await?;
+        self.sign_out().await?;
+        self.open("/portal/sign-up").await?;
+        browser.fill("#name", "Cy Young").await?;
+        browser.fill("#email", "cy@example.com").await?;
+        browser.fill("#organization", "Young").await?;
+        browser.fill("#password", PASSWORD).await?;
+        browser.click("#submit").await?;
+        browser.wait_for("main a[href='/portal/sign-in']").await?;
+        judge.look("account asked for").await
     }
 
     /// An operator accepts an invitation and sees what waits.
@@ -195,8 +270,14 @@ impl Journey<'_> {
         let device = self.enroll(judge).await?;
         self.browser.wait_for("a[href='/portal/approvals']").await?;
         self.browser.click("a[href='/portal/approvals']").await?;
-        self.browser.wait_for("#accounts-title").await?;
+        // An account and a key wait.
+        self.browser.wait_for("form[action^='/portal/approvals/accounts/']").await?;
+        self.browser.wait_for("form[action^='/portal/approvals/keys/'][action$='/refuse']").await?;
         judge.look("approvals").await?;
+        self.browser.fill("input[name=reason]", "the plan is for tests").await?;
+        self.browser.click("form[action^='/portal/approvals/keys/'][action$='/refuse'] button").await?;
+        self.browser.wait_for("p.done").await?;
+        judge.look("key refused").await?;
         self.open("/portal/account/second-factor").await?;
         self.browser.wait_for("#remove").await?;
         judge.look("second factor").await?;

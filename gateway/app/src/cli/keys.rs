@@ -51,6 +51,8 @@ enum Verb {
     Change(life::Change),
     /// Let a key be used that waits for approval.
     Approve(One),
+    /// Refuse a key that waits for approval, for good
+    Refuse(life::Refuse),
     /// Switch a key off, until it is enabled again.
     Disable(One),
     /// Switch a key on again.
@@ -136,6 +138,7 @@ pub(crate) async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
         Verb::EndOverlap(args) => output::finish(life::act(&args, "end-overlap").await, args.format),
         Verb::Change(args) => output::finish(life::change(&args).await, args.one.format),
         Verb::Approve(args) => output::finish(life::act(&args, "approve").await, args.format),
+        Verb::Refuse(args) => output::finish(life::refuse(&args).await, args.one.format),
         Verb::Disable(args) => output::finish(life::act(&args, "disable").await, args.format),
         Verb::Enable(args) => output::finish(life::act(&args, "enable").await, args.format),
         Verb::Revoke(args) => output::finish(life::revoke(&args).await, args.one.format),
@@ -199,6 +202,7 @@ async fn show(args: &One) -> anyhow::Result<ExitCode> {
         "revoked_at",
         "revoked_by",
         "revoked_reason",
+        "decision",
     ];
     output::out(&fields(&members.map(|member| (member, shown(&key, member)))))?;
     Ok(ExitCode::SUCCESS)
@@ -212,6 +216,11 @@ fn shown(key: &Value, member: &str) -> String {
         "routes" | "methods" | "addresses" | "certificates" if is_absent => "(any)".to_owned(),
         "scopes" => scopes(key),
         "imported" if !is_absent => key.get(member).map_or_else(String::new, origin),
+        "decision" if !is_absent => key.get(member).map_or_else(String::new, |decision| {
+            let said = ["verdict", "at", "by"].map(|member| text_of(decision, member));
+            let why = decision.get("reason").and_then(Value::as_str).map(|reason| format!(": {reason}")).unwrap_or_default();
+            output::clean(&format!("{} at {} by {}{why}", said[0], said[1], said[2]))
+        }),
         "last_used" if !is_absent => key.get(member).map_or_else(String::new, |used| {
             let said = ["at", "region", "client"].map(|member| text_of(used, member));
             output::clean(&format!("{} in {} by {}", said[0], said[1], said[2]))

@@ -1,5 +1,7 @@
 //! `causeway my`: what a person with a token of their own does for their teams.
 
+mod told;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -46,6 +48,18 @@ enum Verb {
     SetRole(SetRole),
     /// Take somebody out of a team
     Remove(Remove),
+    /// Show the webhook of a team, and its last calls
+    Webhook(told::OfTeam),
+    /// Set the webhook of a team; its secret is written to standard output, once and never again
+    SetWebhook(told::SetWebhook),
+    /// Send a test to the webhook of a team
+    TestWebhook(told::OfTeam),
+    /// Remove the webhook of a team
+    RemoveWebhook(told::OfTeam),
+    /// Show which mails you want
+    Mails(told::Mails),
+    /// Change which mails you want
+    SetMails(told::SetMails),
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +184,12 @@ pub(crate) async fn run(args: MyArgs) -> anyhow::Result<ExitCode> {
         Verb::Withdraw(args) => output::finish(withdraw(&args).await, args.plain.format),
         Verb::SetRole(args) => output::finish(set_role(&args).await, args.plain.format),
         Verb::Remove(args) => output::finish(remove(&args).await, args.plain.format),
+        Verb::Webhook(args) => output::finish(told::webhook(&args).await, args.plain.format),
+        Verb::SetWebhook(args) => output::finish(told::set_webhook(&args).await, args.plain.format),
+        Verb::TestWebhook(args) => output::finish(told::test_webhook(&args).await, args.plain.format),
+        Verb::RemoveWebhook(args) => output::finish(told::remove_webhook(&args).await, args.plain.format),
+        Verb::Mails(args) => output::finish(told::mails(&args).await, args.plain.format),
+        Verb::SetMails(args) => output::finish(told::set_mails(&args).await, args.plain.format),
     }
 }
 

@@ -9,6 +9,8 @@ use url::Url;
 
 /// Characters of a name that are shown.
 const NAME_MAX: usize = 60;
+/// Characters of a reason: as many as one may have.
+const REASON_MAX: usize = store::key::decide::REASON_CHARS_MAX;
 
 /// A mail, before it has a receiver.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +57,10 @@ fn told(kind: Kind, said: &Said<'_>) -> (String, String) {
         Kind::KeyIssued => (format!("Key {key} was issued"), "A key was issued.".to_owned()),
         Kind::KeyWaits => (format!("Key {key} waits for approval"), "A key was asked for. It works once it is approved.".to_owned()),
         Kind::KeyApproved => (format!("Key {key} is approved"), "A key that waited for approval works now.".to_owned()),
+        Kind::KeyRefused => {
+            let why = clean(said.data.get("reason").and_then(Value::as_str).unwrap_or_default(), REASON_MAX);
+            (format!("Key {key} was refused"), format!("A key that waited for approval was refused, and never works. The reason: {why}"))
+        }
         Kind::KeyRolled => (format!("Key {key} has a new secret"), "A key got a new secret.".to_owned()),
         Kind::KeyRevoked => (format!("Key {key} was revoked"), "A key was revoked: it is refused from now on.".to_owned()),
         Kind::KeyLeaked => (
@@ -98,6 +104,7 @@ fn leads(kind: Kind, said: &Said<'_>) -> (String, &'static str) {
         Kind::KeyLeaked => (key(), "Make a new key, and remove the old one from where it was found."),
         Kind::KeyEnds => (key(), "Make a new key in time, and let your programs use it before this one ends."),
         Kind::KeyApproved | Kind::KeyEnded => (key(), ""),
+        Kind::KeyRefused => (key(), "You can ask for another key."),
         Kind::KeyWaits | Kind::AccountWaits => ("/portal/approvals".to_owned(), ""),
         Kind::InvitationMade => {
             ("/portal/invitation".to_owned(), "The link that lets you in is not in this mail. Whoever invites you has it: ask them for it.")
@@ -119,7 +126,7 @@ struct Said<'a> {
 
 impl Said<'_> {
     fn name(&self, pointer: &str) -> String {
-        clean(self.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default())
+        clean(self.data.pointer(pointer).and_then(Value::as_str).unwrap_or_default(), NAME_MAX)
     }
 
     fn who(&self) -> Option<String> {
@@ -137,10 +144,10 @@ impl Said<'_> {
 }
 
 /// One line, without what turns the direction of writing, and not long. A name that looks like an address leads nowhere by itself.
-fn clean(text: &str) -> String {
+fn clean(text: &str, max: usize) -> String {
     let is_hidden = |c: char| c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-    let mut clean: String = text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).take(NAME_MAX).collect();
-    if text.chars().nth(NAME_MAX).is_some() {
+    let mut clean: String = text.chars().map(|c| if is_hidden(c) { ' ' } else { c }).take(max).collect();
+    if text.chars().nth(max).is_some() {
         clean.push('…');
     }
     clean.replace("://", ": //")

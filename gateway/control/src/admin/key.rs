@@ -1,5 +1,6 @@
 //! `/v1/keys`: issued once, shown once, revoked for good. What happens to a key in between is in [`life`].
 
+pub(crate) mod decide;
 pub(crate) mod import;
 pub(crate) mod life;
 mod view;

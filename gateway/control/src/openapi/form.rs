@@ -14,7 +14,11 @@ use serde_json::{Value, json};
 use store::{
     account::{AccountState, team},
     apply::ResourceKind,
-    key::{RevokedReason, life::WhileRolling},
+    key::{
+        RevokedReason,
+        decide::{REASON_CHARS_MAX, Verdict},
+        life::WhileRolling,
+    },
     notification::{NotificationState, outbox::Channel},
     tenant::ManagedBy,
 };
@@ -96,6 +100,8 @@ forms! {
     AccountEnd = one_of(["refused"]);
     /// A mail address of the internet, in ASCII.
     MailAddress = lengths(pattern(r"^[!-?A-~]+@[!--/-?A-~][!-?A-~]*\.[!-?A-~]*[!--/-?A-~]$"), 5, 254);
+    /// An https address without a user, a password and anything behind a `#`: at most 1,000 characters.
+    HookAddress = lengths(pattern("^https://[^#]+$"), 9, 1_000).examples(["https://example.com/hooks"]);
     /// A UUID.
     Uuid = ObjectBuilder::new().schema_type(Type::String).format(Some(SchemaFormat::Custom("uuid".to_owned())));
     /// An instant in UTC, to the microsecond.
@@ -125,7 +131,11 @@ forms! {
     /// What became of an operator token.
     OperatorState = one_of(["revoked"]);
     /// Why a key was revoked.
-    Reason = one_of([RevokedReason::Asked, RevokedReason::Leaked]);
+    Reason = one_of([RevokedReason::Asked, RevokedReason::Leaked, RevokedReason::Refused]);
+    /// What was decided about a key that waited for approval.
+    KeyVerdict = one_of([Verdict::Approved, Verdict::Refused]);
+    /// Why something is so: a text of one line with a visible character.
+    Why = lengths(pattern(&printable()), 1, REASON_CHARS_MAX);
     /// What a roll does to the overlap of the one before it.
     Rolling = one_of([WhileRolling::Refuse, WhileRolling::ReplacePresent, WhileRolling::EndPrevious])
         .default(Some(json!(WhileRolling::Refuse)));

@@ -5,14 +5,18 @@ mod applications;
 mod gate;
 mod keys;
 mod me;
+mod notifications;
 mod records;
 mod team;
 
 use model::id::ConsumerId;
 use store::account::team::Membership;
 
-pub(super) use self::applications::made;
 pub(crate) use self::gate::guarded;
+pub(super) use self::{
+    applications::made,
+    notifications::{address, hooked},
+};
 use super::{rights::Right, session::SignedIn};
 use crate::{query::Query, refusal::Refusal, router::Entry};
 
@@ -31,6 +35,7 @@ pub(crate) fn table() -> Vec<Entry> {
     ];
     table.extend(key_paths());
     table.extend(team_paths());
+    table.extend(notification_paths());
     table
 }
 
@@ -54,6 +59,17 @@ fn team_paths() -> [Entry; 5] {
         Entry::my_delete("/v1/my/teams/{team}/invitations/{id}", "team.withdraw_invitation", team::withdraw, team::withdraw_doc()),
         Entry::my_patch("/v1/my/teams/{team}/members/{account}", "team.set_role", team::set_role, team::set_role_doc()),
         Entry::my_delete("/v1/my/teams/{team}/members/{account}", "team.remove_member", team::remove, team::remove_doc()),
+    ]
+}
+
+fn notification_paths() -> [Entry; 6] {
+    [
+        Entry::my_get("/v1/my/teams/{team}/webhook", notifications::show, notifications::show_doc()),
+        Entry::my_post("/v1/my/teams/{team}/webhook", "webhook.set", notifications::set, notifications::set_doc()),
+        Entry::my_delete("/v1/my/teams/{team}/webhook", "webhook.remove", notifications::remove, notifications::remove_doc()),
+        Entry::my_post("/v1/my/teams/{team}/webhook/test", "webhook.test", notifications::test, notifications::test_doc()),
+        Entry::my_get("/v1/my/mails", notifications::mails, notifications::mails_doc()),
+        Entry::my_patch("/v1/my/mails", "account.set_notifications", notifications::change_mails, notifications::change_mails_doc()),
     ]
 }
 

@@ -3,9 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use model::{
+    change::KeyState,
     compile::compile,
-    document::{Document, PlanLimitDoc, TenantDoc},
-    portal::{PortalDoc, SignUpDoc},
+    document::{ByDoc, Document, PlanLimitDoc, TenantDoc},
+    portal::{KeysDoc, PortalDoc, SignUpDoc},
     problem::{Denial, ProblemKind},
     structure::Structure,
 };
@@ -32,6 +33,8 @@ pub(super) struct Site {
     pub(super) portal: PortalDoc,
     /// APIs that developers see.
     pub(super) apis: Vec<Api>,
+    /// Which routes charge which limit of plans.
+    pub(super) charged: Vec<Charged>,
     /// Limits of plans.
     pub(super) plans: BTreeMap<String, BTreeMap<String, PlanLimitDoc>>,
 }
@@ -42,10 +45,44 @@ impl Site {
         !matches!(self.portal.sign_up, SignUpDoc::Closed)
     }
 
+    /// What a key is at first that a developer asks for.
+    pub(super) const fn first_state(&self) -> KeyState {
+        match self.portal.keys {
+            KeysDoc::Open => KeyState::Active,
+            KeysDoc::Approval => KeyState::Pending,
+        }
+    }
+
     /// One API.
     pub(super) fn api(&self, name: &str) -> Option<&Api> {
         self.apis.iter().find(|api| api.name == name)
     }
+}
+
+/// A limit of plans that routes charge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Charged {
+    /// What plans call it.
+    pub(super) limit: String,
+    /// Whose requests are counted together.
+    pub(super) by: ByDoc,
+    /// On these routes.
+    pub(super) routes: Vec<String>,
+}
+
+/// Routes that name the same limit and count in the same way share the count.
+fn charged(document: &Document) -> Vec<Charged> {
+    let mut all: Vec<Charged> = Vec::new();
+    for route in &document.routes {
+        for limit in &route.limits {
+            let Some(name) = limit.from.as_deref().and_then(|from| from.strip_prefix("plan.")) else { continue };
+            match all.iter_mut().find(|charged| charged.limit == name && charged.by == limit.by) {
+                Some(charged) => charged.routes.push(route.name.clone()),
+                None => all.push(Charged { limit: name.to_owned(), by: limit.by, routes: vec![route.name.clone()] }),
+            }
+        }
+    }
+    all
 }
 
 /// The portal, as this node's document has it.
@@ -83,6 +120,7 @@ pub(super) fn made(document: &Document) -> Result<Site, Refusal> {
         tenant: tenant.name.clone(),
         title: portal.title.clone().unwrap_or_else(|| TITLE.to_owned()),
         apis: shown(document, tenant, &portal, &structure),
+        charged: charged(document),
         plans: document.plans.iter().map(|plan| (plan.name.clone(), plan.limits.clone())).collect(),
         portal,
     })

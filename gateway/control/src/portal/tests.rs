@@ -195,6 +195,8 @@ const GATES: &str = "\
 /portal/applications/{id}/keys                            key.create                    sign-in   enroll    through   through   through
 /portal/keys/{id}                                         -                             sign-in   enroll    through   through   through
 /portal/keys/{id}/live                                    -                             sign-in   enroll    through   through   through
+/portal/keys/{id}/usage.json                              -                             sign-in   enroll    through   through   through
+/portal/keys/{id}/usage.csv                               -                             sign-in   enroll    through   through   through
 /portal/keys/{id}/roll                                    key.roll                      sign-in   enroll    through   through   through
 /portal/keys/{id}/end-overlap                             key.roll                      sign-in   enroll    through   through   through
 /portal/keys/{id}/disable                                 key.disable                   sign-in   enroll    through   through   through
@@ -215,6 +217,7 @@ const GATES: &str = "\
 /portal/approvals/accounts/{id}/approve                   account.decide                sign-in   enroll    forbidden forbidden through
 /portal/approvals/accounts/{id}/refuse                    account.decide                sign-in   enroll    forbidden forbidden through
 /portal/approvals/keys/{id}/approve                       key.approve                   sign-in   enroll    forbidden forbidden through
+/portal/approvals/keys/{id}/refuse                        key.refuse                    sign-in   enroll    forbidden forbidden through
 ";
 
 fn somebody(role: Option<&str>, proof: Proof) -> SignedIn {

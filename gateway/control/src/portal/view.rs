@@ -53,7 +53,7 @@ impl Frame {
 }
 
 /// What pages say after an act.
-const DONE: [(&str, &str); 25] = [
+const DONE: [(&str, &str); 26] = [
     ("application-deleted", "The application is deleted, and its keys have ended."),
     ("application-created", "The application is made. It needs a key next."),
     ("key-made-before", "This form has made this key already. Its secret was shown then, and cannot be shown again."),
@@ -74,6 +74,7 @@ const DONE: [(&str, &str); 25] = [
     ("account-approved", "The account is approved."),
     ("account-refused", "The request is refused."),
     ("key-approved", "The key is approved."),
+    ("key-refused", "The key is refused, and its team is told why."),
     ("webhook-tested", "A test is on its way; its state stands below in a moment."),
     ("webhook-removed", "The webhook is removed."),
     ("mails-changed", "Your choice is saved."),

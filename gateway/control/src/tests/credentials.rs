@@ -84,6 +84,12 @@ const GUARDED: &[(&str, &str)] = &[
     ("DELETE", "/v1/my/teams/crew/invitations/00000000-0000-0000-0000-000000000000"),
     ("PATCH", "/v1/my/teams/crew/members/acc_00000000000000000000000000000000"),
     ("DELETE", "/v1/my/teams/crew/members/acc_00000000000000000000000000000000"),
+    ("GET", "/v1/my/teams/crew/webhook"),
+    ("POST", "/v1/my/teams/crew/webhook"),
+    ("DELETE", "/v1/my/teams/crew/webhook"),
+    ("POST", "/v1/my/teams/crew/webhook/test"),
+    ("GET", "/v1/my/mails"),
+    ("PATCH", "/v1/my/mails"),
 ];
 
 #[tokio::test]

@@ -36,10 +36,15 @@ select
             )
         ),
         false
-    ) as "import_waits!"
+    ) as "import_waits!",
+    key_decision.verdict as "verdict?",
+    key_decision.reason as "reason?",
+    key_decision.decided_at as "decided_at?",
+    key_decision.decided_by as "decided_by?"
 from api_key
 join application on application.application_id = api_key.application_id
 join consumer on consumer.consumer_id = application.consumer_id
 join tenant on tenant.tenant_id = consumer.tenant_id
 left join plan on plan.plan_id = api_key.plan_id
+left join key_decision on key_decision.key_id = api_key.key_id
 where api_key.key_id = $1

@@ -144,7 +144,7 @@ pub async fn end_overlap(primary: &Primary, id: &KeyId, actor: &Actor) -> Result
     if ended.rows_affected() == 0 { unchanged(write, info).await } else { finish(write, id).await }
 }
 
-/// Puts a key into another of its reversible states; doing it again changes nothing. Approving is `Pending` to `Active`.
+/// Switches a key off or on; doing it again changes nothing. What waits for approval is [decided](super::decide) in another way.
 ///
 /// # Errors
 /// [`StoreError::NotFound`]; [`StoreError::Conflict`] with `key_state` when it is in neither state.
@@ -154,9 +154,6 @@ pub async fn set_state(primary: &Primary, id: &KeyId, from: KeyState, to: KeySta
         return unchanged(write, info).await;
     }
     query_file!("queries/api_key/set_state.sql", id.as_str(), to.as_str(), actor.to_string()).execute(&mut *write.tx).await?;
-    if from == KeyState::Pending {
-        notification::key_changed(&mut write.tx, Kind::KeyApproved, &info, actor).await?;
-    }
     finish(write, id).await
 }
 
@@ -200,14 +197,14 @@ async fn begin(primary: &Primary, id: &KeyId, allowed: &[KeyState], actor: &Acto
     Ok((write, info))
 }
 
-async fn finish(mut write: ControlWrite, id: &KeyId) -> Result<Written<KeyInfo>, StoreError> {
+pub(super) async fn finish(mut write: ControlWrite, id: &KeyId) -> Result<Written<KeyInfo>, StoreError> {
     let row = row_on(&mut write.tx, id).await?;
     write.authority(&AuthorityChange::Key(Box::new(row)))?;
     let item = find(&mut write.tx, id).await?;
     Ok(Written { item, revisions: write.commit().await? })
 }
 
-async fn unchanged(mut write: ControlWrite, item: KeyInfo) -> Result<Written<KeyInfo>, StoreError> {
+pub(super) async fn unchanged(mut write: ControlWrite, item: KeyInfo) -> Result<Written<KeyInfo>, StoreError> {
     let revisions = write.heads().await?;
     write.rollback().await?;
     Ok(Written { item, revisions })

@@ -47,6 +47,20 @@ pub async fn refused(reader: &impl Reader, account: AccountId) -> Result<Vec<Top
     Ok(names.iter().filter_map(|name| Topic::parse(name)).collect())
 }
 
+/// Wants some topics and refuses others; the rest stays. What is refused afterwards.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn change(primary: &Primary, account: AccountId, wanted: &[Topic], unwanted: &[Topic]) -> Result<Vec<Topic>, StoreError> {
+    let names = |topics: &[Topic]| -> Vec<String> { topics.iter().map(|topic| topic.as_str().to_owned()).collect() };
+    let mut tx = primary.pool().begin().await?;
+    query_file!("queries/mail_refusal/want.sql", account.uuid(), &names(wanted)).execute(&mut *tx).await?;
+    query_file!("queries/mail_refusal/put.sql", account.uuid(), &names(unwanted)).execute(&mut *tx).await?;
+    let refused = query_file_scalar!("queries/mail_refusal/of_account.sql", account.uuid()).fetch_all(&mut *tx).await?;
+    tx.commit().await.map_err(StoreError::at_commit)?;
+    Ok(refused.iter().filter_map(|name| Topic::parse(name)).collect())
+}
+
 /// Refuses these topics, and wants all others.
 ///
 /// # Errors

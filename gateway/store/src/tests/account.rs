@@ -1,6 +1,7 @@
 //! Promises about accounts: signing up, being let in, being shut out.
 
 mod invitation;
+mod key_decision;
 mod limits;
 mod second_factor;
 mod session;

@@ -146,6 +146,7 @@ async fn make_template() {
             "0014_secret_numbers",
             "0015_bcrypt_keys",
             "0016_bcrypt_keys_valid",
+            "0017_key_decisions",
             "0018_epochs"
         ]
     );

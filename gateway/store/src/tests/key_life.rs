@@ -11,7 +11,7 @@ use super::fixture::{Database, LATER, document, issued, operator, peppers};
 use crate::{
     error::StoreError,
     key::{
-        self, Call, Created, KeyInfo, NewKey, RevokedReason,
+        self, Call, Created, KeyInfo, NewKey, RevokedReason, decide,
         life::{self, KeyChange, Patch, Roll, WhileRolling},
         pepper,
     },
@@ -183,8 +183,12 @@ async fn what_is_revoked_stays_revoked_whatever_comes_at_the_same_time() {
         assert!(rolled.is_ok() || is_conflict, "{rolled:?}");
         let info = key::get(&database.primary, &id).await.expect("it is there");
         assert_eq!((info.state, info.previous, info.revoked_reason), (KeyState::Revoked, None, Some(RevokedReason::Leaked)));
-        for (from, to) in [(KeyState::Disabled, KeyState::Active), (KeyState::Pending, KeyState::Active), (KeyState::Active, KeyState::Disabled)] {
-            let result = life::set_state(&database.primary, &id, from, to, &by).await;
+        for result in [
+            life::set_state(&database.primary, &id, KeyState::Disabled, KeyState::Active, &by).await,
+            life::set_state(&database.primary, &id, KeyState::Active, KeyState::Disabled, &by).await,
+            decide::approve(&database.primary, &id, &by).await,
+            decide::refuse(&database.primary, &id, "no", &by).await,
+        ] {
             assert!(matches!(&result, Err(StoreError::Conflict { constraint, .. }) if constraint == "key_state"), "{result:?}");
         }
         let changed = life::change(&database.primary, &id, KeyChange::default(), &by).await;
@@ -202,10 +206,10 @@ async fn a_key_waits_is_approved_paused_and_goes_on() {
     let (primary, id, by) = (&database.primary, issued.id, operator());
 
     let too_early = roll(&database, &another(&issued, 7), None, WhileRolling::Refuse).await;
-    let approved = life::set_state(primary, &id, KeyState::Pending, KeyState::Active, &by).await.expect("it is approved");
-    let twice = life::set_state(primary, &id, KeyState::Pending, KeyState::Active, &by).await.expect("once more");
+    let approved = decide::approve(primary, &id, &by).await.expect("it is approved");
+    let twice = decide::approve(primary, &id, &by).await.expect("once more");
     let paused = life::set_state(primary, &id, KeyState::Active, KeyState::Disabled, &by).await.expect("it is paused");
-    let approved_again = life::set_state(primary, &id, KeyState::Pending, KeyState::Active, &by).await;
+    let approved_again = decide::approve(primary, &id, &by).await;
     let resumed = life::set_state(primary, &id, KeyState::Disabled, KeyState::Active, &by).await.expect("it goes on");
 
     assert!(matches!(&too_early, Err(StoreError::Conflict { constraint, .. }) if constraint == "key_state"), "{too_early:?}");

@@ -90,6 +90,31 @@ async fn each_record_is_counted_once_whoever_loads_it_and_however_often() {
         assert_eq!((point.request_bytes, point.response_bytes), (1_880, 18_800));
         assert!((900..=1_125).contains(&point.p50_us.expect("some were counted")), "{point:?}");
     }
+    for step in [Step::Minute, Step::Hour] {
+        let total = usage::total(&database.primary, &filter(step, at)).await.expect("there is usage");
+        assert_eq!((total.requests, total.errors), (188, 8), "{total:?}");
+        assert!(total.p50_us.is_some_and(|us| (900..=1_125).contains(&us)) && total.p95_us >= total.p50_us, "{total:?}");
+    }
+    let none = usage::total(&database.primary, &UsageFilter { route: Some("nobodys".to_owned()), ..filter(Step::Hour, at) }).await.expect("none");
+    assert_eq!(none, usage::Total { requests: 0, errors: 0, p50_us: None, p95_us: None });
+    // What a quota is used for: what was refused charged nothing, and other routes, callers and times do not count.
+    let (routes, others) = (["orders".to_owned(), "more".to_owned()], ["other".to_owned()]);
+    let of = |routes| usage::Counted { key_id: None, application: None, consumer: None, routes };
+    let key_id = KeyId::parse(KEY);
+    let an_hour_ago = UtcMicros(at - 3_600_000_000);
+    for (counted, since, expected) in [
+        (usage::Counted { key_id, ..of(&routes) }, an_hour_ago, 186),
+        (usage::Counted { application: Some("web"), ..of(&routes) }, an_hour_ago, 186),
+        (usage::Counted { consumer: Some("shop"), ..of(&routes) }, an_hour_ago, 186),
+        (usage::Counted { application: Some("another"), ..of(&routes) }, an_hour_ago, 0),
+        (usage::Counted { consumer: Some("another"), ..of(&routes) }, an_hour_ago, 0),
+        (usage::Counted { key_id: KeyId::parse("0123456789ab"), ..of(&routes) }, an_hour_ago, 0),
+        (usage::Counted { key_id, ..of(&others) }, an_hour_ago, 0),
+        (usage::Counted { key_id, ..of(&routes) }, UtcMicros(at + 60_000_000), 0),
+    ] {
+        let found = usage::admitted(&database.primary, &counted, since, Step::Minute).await.expect("it is counted");
+        assert_eq!(found, expected, "{counted:?}");
+    }
     let old = usage::old_secret_requests(&database.primary, &KeyId::parse(KEY).expect("an id")).await.expect("it is counted");
     assert_eq!(old, 2);
 }

@@ -144,8 +144,9 @@ pub(super) async fn run(args: &Create) -> anyhow::Result<ExitCode> {
     let Some(secret) = key.get("secret").and_then(Value::as_str) else {
         bail!("key {} was made by the same call before; its secret was shown then, and only then", text_of(&key, "id"));
     };
+    let waits = if text_of(&key, "state") == "pending" { "; it waits for approval, and is refused until then" } else { "" };
     output::remark(&format!(
-        "key {} for application {}, until {}; its secret is shown only now:",
+        "key {} for application {}, until {}{waits}; its secret is shown only now:",
         text_of(&key, "id"),
         output::clean(&text_of(&key, "application_name")),
         text_of(&key, "expires_at"),

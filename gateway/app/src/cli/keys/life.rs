@@ -1,4 +1,4 @@
-//! `causeway keys roll | end-overlap | change | approve | disable | enable | revoke`.
+//! `causeway keys roll | end-overlap | change | approve | refuse | disable | enable | revoke`.
 
 use std::process::ExitCode;
 
@@ -80,6 +80,22 @@ pub(super) struct Revoke {
     leaked: bool,
 }
 
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  causeway keys list --state pending
+  causeway keys refuse 7sEgbYf9hQ2x --reason \"the plan is for tests\"
+
+The key is revoked, and its team is told the reason.
+Exit codes: 0 refused, now or before; 1 refused or failed; 2 wrong usage.")]
+pub(super) struct Refuse {
+    #[command(flatten)]
+    pub(super) one: One,
+    /// Why: 1 to 300 characters that the team reads.
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
 pub(super) async fn roll(args: &Roll) -> anyhow::Result<ExitCode> {
     let id = key_id(&args.one.id)?;
     let mut body = args.overlap.map_or_else(|| json!({}), |seconds| json!({ "overlap": seconds }));
@@ -137,6 +153,13 @@ pub(super) async fn act(args: &One, verb: &str) -> anyhow::Result<ExitCode> {
     let key = Client::new(&args.connection)?.post(&format!("/v1/keys/{id}/{verb}"), None).await?;
     let done = if verb == "end-overlap" { "takes its present secret alone".to_owned() } else { format!("is {}", text_of(&key, "state")) };
     told(&key, &done, args.format.json)
+}
+
+pub(super) async fn refuse(args: &Refuse) -> anyhow::Result<ExitCode> {
+    let id = key_id(&args.one.id)?;
+    let body = json!({ "reason": args.reason });
+    let key = Client::new(&args.one.connection)?.post(&format!("/v1/keys/{id}/refuse"), Some(&body)).await?;
+    told(&key, "is refused", args.one.format.json)
 }
 
 pub(super) async fn revoke(args: &Revoke) -> anyhow::Result<ExitCode> {

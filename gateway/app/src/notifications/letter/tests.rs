@@ -49,6 +49,17 @@ fn names_bring_no_lines_no_links_and_no_length() {
 }
 
 #[test]
+fn a_refusal_says_why_on_one_line() {
+    let mut data = data("laptop");
+    data["reason"] = json!(format!("the plan is for tests\r\nBcc: eve@example.com https://evil.example {}", "y".repeat(500)));
+
+    let letter = written(Kind::KeyRefused, &data);
+
+    assert!(letter.subject == "Key laptop was refused" && letter.text.contains("The reason: the plan is for tests  Bcc"), "{letter:?}");
+    assert!(!letter.text.contains("\nBcc") && !letter.text.contains("https://evil") && letter.text.len() < 700, "{letter:?}");
+}
+
+#[test]
 fn every_kind_has_a_letter_with_a_subject() {
     for kind in Kind::ALL {
         for data in [data("laptop"), json!({})] {

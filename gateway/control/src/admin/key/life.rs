@@ -1,4 +1,4 @@
-//! Rolls, pauses, changes, approvals and revocations of a key. All but a roll can be sent again: what is so already stays so.
+//! Rolls, pauses, changes and revocations of a key. All but a roll can be sent again: what is so already stays so.
 
 use axum::extract::{Path, Request, State};
 use model::{
@@ -63,11 +63,6 @@ pub(crate) async fn end_overlap(
     optional_body::<Nothing>(request).await?;
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
     Ok(changed(store::key::life::end_overlap(&primary, &id, &permit.actor()).await.map_err(|error| store_refusal(&error))?))
-}
-
-/// `POST /v1/keys/{id}/approve`.
-pub(crate) async fn approve(state: State<ControlState>, permit: Permit, id: Path<String>, request: Request) -> Result<Reply, Refusal> {
-    set_state(state, permit, id, request, KeyState::Pending, KeyState::Active).await
 }
 
 /// `POST /v1/keys/{id}/disable`.
@@ -154,7 +149,7 @@ pub(crate) async fn optional_body<T: DeserializeOwned + Default>(request: Reques
     body::decode_object(&bytes)
 }
 
-fn key_id(text: &str) -> Result<KeyId, Refusal> {
+pub(super) fn key_id(text: &str) -> Result<KeyId, Refusal> {
     KeyId::parse(text).ok_or_else(|| Refusal::not_found("key"))
 }
 
@@ -177,11 +172,6 @@ pub(crate) fn roll_doc() -> Doc {
 /// How [`end_overlap`] is described.
 pub(crate) fn end_overlap_doc() -> Doc {
     plain("endOverlap", "Ends the overlap with the secret before the last roll")
-}
-
-/// How [`approve`] is described.
-pub(crate) fn approve_doc() -> Doc {
-    plain("approveKey", "Lets a key be used that waits for approval")
 }
 
 /// How [`disable`] is described.
@@ -207,10 +197,10 @@ pub(crate) fn revoke_doc() -> Doc {
 }
 
 /// What says nothing but which key.
-fn plain(id: &'static str, summary: &'static str) -> Doc {
+pub(super) fn plain(id: &'static str, summary: &'static str) -> Doc {
     of_key(Doc::new(id, summary)).empty_body().answers::<Changed<Key>>(200, "It is so.")
 }
 
-fn of_key(doc: Doc) -> Doc {
+pub(super) fn of_key(doc: Doc) -> Doc {
     doc.path::<form::KeyId>("id", "Its public id.").refuses(ProblemKind::ResourceConflict)
 }

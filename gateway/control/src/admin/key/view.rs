@@ -11,7 +11,10 @@ use model::{
 };
 use serde::Serialize;
 use store::{
-    key::{KeyInfo, RevokedReason},
+    key::{
+        KeyInfo, RevokedReason,
+        decide::{Decision, Verdict},
+    },
     usage,
 };
 use utoipa::ToSchema;
@@ -80,6 +83,8 @@ pub(crate) struct Key {
     revoked_by: Option<String>,
     #[schema(value_type = Option<form::Reason>)]
     revoked_reason: Option<RevokedReason>,
+    /// What was decided about it, if it has waited for approval.
+    decision: Option<KeyDecision>,
 }
 
 impl From<KeyInfo> for Key {
@@ -117,8 +122,24 @@ impl From<KeyInfo> for Key {
             revoked_at: key.revoked_at.map(instant),
             revoked_by: key.revoked_by,
             revoked_reason: key.revoked_reason,
+            decision: key.decision.map(|decided| {
+                let Decision { verdict, reason, at, by } = *decided;
+                KeyDecision { verdict, reason, at: instant(at), by }
+            }),
         }
     }
+}
+
+/// What was decided about a key that waited for approval.
+#[derive(Debug, Serialize, ToSchema)]
+struct KeyDecision {
+    #[schema(value_type = form::KeyVerdict)]
+    verdict: Verdict,
+    /// Why it was refused.
+    reason: Option<String>,
+    #[schema(value_type = form::Instant)]
+    at: String,
+    by: String,
 }
 
 /// Where a key comes from that was imported.

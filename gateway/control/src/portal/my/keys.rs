@@ -27,7 +27,7 @@ use crate::{
     },
     body::{self, JsonBody},
     openapi::{form, operation::Doc},
-    portal::{pages::keys::OF_APPLICATION_MAX, rights::Right, session::SignedIn},
+    portal::{pages::keys::OF_APPLICATION_MAX, rights::Right, session::SignedIn, site},
     query::Query,
     refusal::Refusal,
     state::ControlState,
@@ -88,7 +88,7 @@ pub(super) async fn create(
         scopes: body.scopes.as_deref(),
         plan: None,
         restrictions: &restrictions,
-        state: KeyState::Active,
+        state: site::site(&state).await?.first_state(),
         expires_at: state.now().wall.plus_seconds(lifetime),
         call,
         at_most: Some(OF_APPLICATION_MAX),
@@ -192,8 +192,8 @@ pub(super) fn list_doc() -> Doc {
 
 pub(super) fn create_doc() -> Doc {
     let call = form::call_key(wish::CALL_KEY_MAX);
-    Doc::new("createMyKey", "Issues a key")
-        .about("The answer is the only one that ever holds the secret.")
+    Doc::new("createMyKey", "Issues a key, or asks for one")
+        .about("The answer is the only one that ever holds the secret. Where the API's owner wants to approve keys, its `state` is `pending`.")
         .header("idempotency-key", call.into(), "Names this call: sent again with the same body, it makes no second key.")
         .body::<CreateMyKey>()
         .answers::<IssuedKey>(201, "It is issued.")

@@ -15,7 +15,15 @@ use store::{
     usage::LastUse,
 };
 
-use super::{LISTED_MAX, application, is_conflict, keys::KeyWish, primary, short, team, to, usage::Bar};
+use super::{
+    LISTED_MAX, application, is_conflict,
+    keys::KeyWish,
+    primary, short, team, to,
+    usage::{
+        self, Usage, Whose,
+        bar::{self, Bars, Holder},
+    },
+};
 use crate::{
     admin::{read, store_refusal},
     portal::{
@@ -129,9 +137,12 @@ pub(super) struct ApplicationPage {
     keys: Vec<KeyLine>,
     only_unused: bool,
     leaked: Vec<(String, String)>,
+    /// What keys that are asked for here are at first.
+    first: KeyState,
     can_change: bool,
     is_deletable: bool,
-    bars: Vec<Bar>,
+    usage: Usage,
+    bars: Bars,
     /// Of the form of a new key: new on each page.
     form: String,
     wish: KeyWish,
@@ -199,6 +210,8 @@ pub(super) async fn shown(
     }
     let membership = visitor.may(application.consumer, Right::Read, "application")?;
     let name = short(&application.name, &application.consumer_name).to_owned();
+    let (plan, consumer) = (application.plan.as_deref(), application.consumer_name.as_str());
+    let holder = Holder { key: None, application: &application.name, consumer, plan };
     Ok(ApplicationPage {
         frame: Frame::of(&site, name.as_str(), Some(visitor)),
         id: application.id.to_string(),
@@ -210,9 +223,11 @@ pub(super) async fn shown(
         keys: lines,
         only_unused,
         leaked,
+        first: site.first_state(),
         can_change: rights::allows(membership.role, Right::Keys),
         is_deletable: application.managed_by == ManagedBy::Api && rights::allows(membership.role, Right::Applications),
-        bars: super::usage::bars(state, &site, application).await?,
+        usage: usage::shown(state, Whose::Application(application.name.clone()), format!("/portal/applications/{}", application.id)).await?,
+        bars: Box::pin(bar::bars(state, &site, &holder)).await?,
         form: BASE64URL_NOPAD.encode(&state.random32()),
         wish,
         wrong,
@@ -261,6 +276,7 @@ pub(super) fn status(key: &KeyInfo, now: UtcMicros) -> &'static str {
     let is_rolling = key.previous.as_ref().is_some_and(|previous| now < previous.until);
     match key.state {
         KeyState::Revoked if key.revoked_reason == Some(RevokedReason::Leaked) => "leaked",
+        KeyState::Revoked if key.revoked_reason == Some(RevokedReason::Refused) => "refused",
         KeyState::Revoked => "revoked",
         _ if now >= key.expires_at => "expired",
         KeyState::Active if is_rolling => "rolling",

@@ -8,6 +8,7 @@ use axum::{
 use model::problem::{Denial, ProblemKind};
 
 use crate::{
+    admin::read,
     portal::{
         session::Visitor,
         site::{self, Site},
@@ -22,7 +23,13 @@ use crate::{
 struct Home<'s> {
     frame: Frame,
     site: &'s Site,
+    /// Keys of the visitor's teams that have leaked of late.
+    leaked: Vec<(String, String)>,
 }
+
+/// For how many days the first page tells of a leak; the pages of the key and its application always do.
+const LEAK_DAYS: i64 = 30;
+const LEAKS_MAX: u32 = 5;
 
 pub(in crate::portal) async fn show(
     State(state): State<ControlState>,
@@ -30,7 +37,15 @@ pub(in crate::portal) async fn show(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let site = site::site(&state).await?;
-    view::page(&Home { frame: Frame::of(&site, "APIs", visitor.as_ref()).saying(query.as_deref()), site: &site })
+    let leaked = match &visitor {
+        Some(visitor) if !visitor.teams.is_empty() => {
+            let teams: Vec<_> = visitor.teams.iter().map(|team| team.consumer).collect();
+            let since = state.now().wall.plus_seconds(-LEAK_DAYS * 86_400);
+            read!(state, |reader| store::key::leaked(reader, &teams, since, LEAKS_MAX))?
+        }
+        Some(_) | None => Vec::new(),
+    };
+    view::page(&Home { frame: Frame::of(&site, "APIs", visitor.as_ref()).saying(query.as_deref()), site: &site, leaked })
 }
 
 /// `/portal` without a slash.

@@ -1,5 +1,6 @@
 //! Keys: issued and shown once, rolled with an overlap, switched off and on, revoked.
 
+pub(in crate::portal) mod acts;
 mod wish;
 
 use std::time::Duration;
@@ -12,21 +13,12 @@ use axum::{
 use model::{
     change::{Environment, KeyState, Revisions},
     id::ApplicationId,
-    key::{self, Issued, KeyId},
+    key::{Issued, KeyId},
     restriction::Restrictions,
     secret::SecretText,
     time::UtcMicros,
 };
-use store::{
-    application::ApplicationInfo,
-    error::StoreError,
-    key::{
-        KeyInfo, RevokedReason,
-        life::{Roll, WhileRolling},
-    },
-    node::NodeInfo,
-    write::Written,
-};
+use store::{application::ApplicationInfo, key::KeyInfo, node::NodeInfo, write::Written};
 
 pub(super) use self::wish::KeyWish;
 use super::{
@@ -34,10 +26,14 @@ use super::{
     applications::{self, shown_text, status, used},
     is_conflict, primary, short, to,
     try_it::curl_with,
+    usage::{
+        self, Usage, Whose,
+        bar::{self, Bars, Holder},
+    },
 };
 use crate::{
     admin::{
-        key::{Order, Ordered, draw},
+        key::{Order, Ordered},
         read, store_refusal,
     },
     portal::{
@@ -92,6 +88,9 @@ struct KeyFacts {
     expires: String,
     rolled: Option<String>,
     revoked: Option<String>,
+    waits: bool,
+    /// Why it was refused.
+    refused: Option<String>,
 }
 
 impl KeyFacts {
@@ -115,6 +114,8 @@ impl KeyFacts {
             expires: minute(key.expires_at),
             rolled: key.rolled_at.map(minute),
             revoked: key.revoked_at.map(minute),
+            waits: key.state == KeyState::Pending,
+            refused: key.decision.as_ref().and_then(|decision| decision.reason.clone()),
         }
     }
 }
@@ -130,7 +131,7 @@ pub(in crate::portal) async fn create(
     let mut wrong = fields.finish()?;
     if wrong.is_empty() {
         let site = site::site(&state).await?;
-        match Box::pin(issued(&state, &visitor, application.id, &wish)).await? {
+        match Box::pin(issued(&state, &visitor, application.id, &wish, site.first_state())).await? {
             Ok(Ordered::New(written, issued)) => return shown_once(&state, &site, &visitor, &application, &written, &issued, false).await,
             // The secret was shown then, and by nobody's doing now.
             Ok(Ordered::Before(key)) => return Ok(to(&format!("/portal/keys/{}?done=key-made-before", key.id), format!("key:{}", key.id))),
@@ -140,7 +141,13 @@ pub(in crate::portal) async fn create(
     view::form(&wrong.clone(), &Box::pin(applications::shown(&state, &visitor, &application, false, wish, wrong)).await?)
 }
 
-async fn issued(state: &ControlState, visitor: &SignedIn, application: ApplicationId, wish: &KeyWish) -> Result<Result<Ordered, Wrong>, Refusal> {
+async fn issued(
+    state: &ControlState,
+    visitor: &SignedIn,
+    application: ApplicationId,
+    wish: &KeyWish,
+    first: KeyState,
+) -> Result<Result<Ordered, Wrong>, Refusal> {
     let (addresses, certificates) = match (wish.networks(), wish.thumbprints()) {
         (Ok(addresses), Ok(certificates)) => (addresses, certificates),
         (Err(wrong), _) | (_, Err(wrong)) => return Ok(Err(wrong)),
@@ -153,7 +160,7 @@ async fn issued(state: &ControlState, visitor: &SignedIn, application: Applicati
         scopes: wish.scopes.as_deref(),
         plan: None,
         restrictions: &restrictions,
-        state: KeyState::Active,
+        state: first,
         expires_at: state.now().wall.plus_seconds(wish.days * DAY_SECONDS),
         call: wish.call(application, visitor.account.id),
         at_most: Some(OF_APPLICATION_MAX),
@@ -183,7 +190,10 @@ async fn shown_once(
         application: (application.id.to_string(), short(&application.name, &application.consumer_name).to_owned()),
         secret: issued.text.clone(),
         was_rolled,
-        first: first(site, may).map(|(api, operation)| (api, operation, SecretText::new(curl_with(operation, issued.text.expose_secret())))),
+        // A key that waits is refused everywhere.
+        first: first(site, may)
+            .filter(|_| key.state != KeyState::Pending)
+            .map(|(api, operation)| (api, operation, SecretText::new(curl_with(operation, issued.text.expose_secret())))),
     };
     let mut response = view::page(&page)?;
     response.extensions_mut().insert(Object(format!("key:{}", key.id)));
@@ -227,6 +237,8 @@ struct KeyPage {
     application: (String, String),
     last_used: Option<String>,
     live: Live,
+    usage: Usage,
+    bars: Bars,
     can_change: bool,
     overlaps: [(&'static str, i64); 5],
     wrong: Wrong,
@@ -252,7 +264,7 @@ impl Live {
     }
 }
 
-async fn found(state: &ControlState, visitor: &SignedIn, id: &str, right: Right) -> Result<KeyInfo, Refusal> {
+pub(super) async fn found(state: &ControlState, visitor: &SignedIn, id: &str, right: Right) -> Result<KeyInfo, Refusal> {
     let id = KeyId::parse(id).ok_or_else(|| Refusal::not_found("key"))?;
     let key = read!(state, |reader| store::key::get(reader, &id))?;
     visitor.may(key.consumer, right, "key")?;
@@ -266,7 +278,7 @@ pub(in crate::portal) async fn show(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Refusal> {
     let key = found(&state, &visitor, &id, Right::Read).await?;
-    let page = key_page(&state, &visitor, &key, Wrong::default()).await?;
+    let page = Box::pin(key_page(&state, &visitor, &key, Wrong::default())).await?;
     let live = live_of(&state, &key, revision(query.as_deref())).await?;
     view::page(&KeyPage { frame: page.frame.saying(query.as_deref()), live, ..page })
 }
@@ -275,12 +287,17 @@ async fn key_page(state: &ControlState, visitor: &SignedIn, key: &KeyInfo, wrong
     let site = site::site(state).await?;
     let last = read!(state, |reader| store::usage::last_use(reader, &key.id))?;
     let membership = visitor.may(key.consumer, Right::Read, "key")?;
+    let application = read!(state, |reader| store::application::get(reader, key.application))?;
+    let plan = key.plan.as_deref().or(application.plan.as_deref());
+    let holder = Holder { key: Some(key.id), application: &key.application_name, consumer: &key.consumer_name, plan };
     Ok(KeyPage {
         frame: Frame::of(&site, key.name.as_str(), Some(visitor)),
         key: KeyFacts::of(key, state.now().wall),
         application: (key.application.to_string(), short(&key.application_name, &key.consumer_name).to_owned()),
         last_used: last.map(|last| used(&last)),
         live: live_of(state, key, None).await?,
+        usage: usage::shown(state, Whose::Key(key.id), format!("/portal/keys/{}", key.id)).await?,
+        bars: Box::pin(bar::bars(state, &site, &holder)).await?,
         can_change: rights::allows(membership.role, Right::Keys),
         overlaps: OVERLAPS,
         wrong,
@@ -336,131 +353,4 @@ async fn knowing(state: &ControlState, at: (u64, u64)) -> Result<Vec<(String, bo
     }
     regions.sort();
     Ok(regions)
-}
-
-pub(in crate::portal) async fn roll(
-    State(state): State<ControlState>,
-    visitor: SignedIn,
-    Path(id): Path<String>,
-    mut fields: Fields,
-) -> Result<Response, Refusal> {
-    let key = found(&state, &visitor, &id, Right::Keys).await?;
-    let hours = fields.text("hours").parse::<i64>().ok().filter(|hours| OVERLAPS.iter().any(|(_, known)| known == hours));
-    if hours.is_none() {
-        fields.refuse("roll", "choose an overlap of the list");
-    }
-    let mut wrong = fields.finish()?;
-    if let (Some(hours), true) = (hours, wrong.is_empty()) {
-        let now = state.now().wall;
-        // Everything that the page needs is read before: a secret that is not shown is lost.
-        let application = read!(state, |reader| store::application::get(reader, key.application))?;
-        let site = site::site(&state).await?;
-        let issued = draw(|state| key::reissue(key.environment.purpose(), key.id, state.peppers(), &state.random32()), &state)?;
-        let overlap_until = (hours > 0).then(|| now.plus_seconds(hours * 3_600));
-        let roll = Roll { issued: &issued, overlap_until, while_rolling: WhileRolling::default(), now };
-        match store::key::life::roll(&primary(&state)?, &key.id, roll, &visitor.actor()).await {
-            Ok(written) => {
-                return shown_once(&state, &site, &visitor, &application, &written, &issued, true).await;
-            }
-            Err(error) => wrong = mistake(&error, "roll")?,
-        }
-    }
-    view::form(&wrong.clone(), &key_page(&state, &visitor, &key, wrong).await?)
-}
-
-pub(in crate::portal) async fn end_overlap(
-    State(state): State<ControlState>,
-    visitor: SignedIn,
-    Path(id): Path<String>,
-    fields: Fields,
-) -> Result<Response, Refusal> {
-    let key = found(&state, &visitor, &id, Right::Keys).await?;
-    fields.finish()?;
-    let done = store::key::life::end_overlap(&primary(&state)?, &key.id, &visitor.actor()).await.map(|written| written.revisions);
-    after(&state, &visitor, &key, done, ("roll", "overlap-ended")).await
-}
-
-pub(in crate::portal) async fn disable(
-    State(state): State<ControlState>,
-    visitor: SignedIn,
-    Path(id): Path<String>,
-    fields: Fields,
-) -> Result<Response, Refusal> {
-    switch(&state, &visitor, &id, fields, (KeyState::Active, KeyState::Disabled, "key-disabled")).await
-}
-
-pub(in crate::portal) async fn enable(
-    State(state): State<ControlState>,
-    visitor: SignedIn,
-    Path(id): Path<String>,
-    fields: Fields,
-) -> Result<Response, Refusal> {
-    switch(&state, &visitor, &id, fields, (KeyState::Disabled, KeyState::Active, "key-enabled")).await
-}
-
-async fn switch(
-    state: &ControlState,
-    visitor: &SignedIn,
-    id: &str,
-    fields: Fields,
-    (from, into, said): (KeyState, KeyState, &'static str),
-) -> Result<Response, Refusal> {
-    let key = found(state, visitor, id, Right::Keys).await?;
-    fields.finish()?;
-    // What the API's owner has switched off, a team does not switch on again.
-    if key.is_off_by_owner() && into == KeyState::Active {
-        let wrong = Wrong::one("state", "the API's owner has switched this key off; ask them");
-        return view::form(&wrong.clone(), &key_page(state, visitor, &key, wrong).await?);
-    }
-    let done = store::key::life::set_state(&primary(state)?, &key.id, from, into, &visitor.actor()).await.map(|written| written.revisions);
-    Box::pin(after(state, visitor, &key, done, ("state", said))).await
-}
-
-pub(in crate::portal) async fn revoke(
-    State(state): State<ControlState>,
-    visitor: SignedIn,
-    Path(id): Path<String>,
-    mut fields: Fields,
-) -> Result<Response, Refusal> {
-    let key = found(&state, &visitor, &id, Right::Keys).await?;
-    let typed = fields.text("confirm");
-    let reason = if fields.text("leaked").is_empty() { RevokedReason::Asked } else { RevokedReason::Leaked };
-    fields.finish()?;
-    if typed.trim() != key.name.trim() {
-        let wrong = Wrong::one("revoke", "type the key's name, exactly, to revoke it");
-        return view::form(&wrong.clone(), &key_page(&state, &visitor, &key, wrong).await?);
-    }
-    let done = store::key::revoke(&primary(&state)?, &key.id, reason, &visitor.actor()).await.map(|revoked| revoked.revisions);
-    after(&state, &visitor, &key, done, ("revoke", "key-revoked")).await
-}
-
-/// Leads back to the key after an act, or shows what was in its way.
-async fn after(
-    state: &ControlState,
-    visitor: &SignedIn,
-    key: &KeyInfo,
-    done: Result<Revisions, StoreError>,
-    (field, said): (&'static str, &'static str),
-) -> Result<Response, Refusal> {
-    match done {
-        Ok(Revisions { epoch, authority, .. }) => {
-            let path = format!("/portal/keys/{}?done={said}&at={epoch}.{authority}", key.id);
-            Ok(to(&path, format!("key:{}", key.id)))
-        }
-        Err(error) => {
-            let wrong = mistake(&error, field)?;
-            view::form(&wrong.clone(), &key_page(state, visitor, key, wrong).await?)
-        }
-    }
-}
-
-/// What is in the way of an act, in words for the page.
-fn mistake(error: &StoreError, field: &'static str) -> Result<Wrong, Refusal> {
-    if is_conflict(error, "key_rolling") {
-        return Ok(Wrong::one(field, "the old secret of the last roll still works: end its overlap first"));
-    }
-    if is_conflict(error, "key_state") {
-        return Ok(Wrong::one(field, "the key is in a state that does not allow this; somebody else may have changed it just now"));
-    }
-    Err(store_refusal(error))
 }

@@ -5,11 +5,7 @@ use axum::{
     extract::{Path, RawQuery, State},
     response::Response,
 };
-use model::{
-    id::ConsumerId,
-    secret::SecretText,
-    webhook::{self as form, Receiver, Secret},
-};
+use model::{id::ConsumerId, secret::SecretText, webhook as form};
 use store::notification::{
     NotificationState,
     webhook::{self, Delivery, Webhook},
@@ -22,6 +18,7 @@ use crate::{
     port::Mails,
     portal::{
         fields::{Fields, Wrong},
+        my,
         rights::Right,
         session::{SignedIn, minute},
         site,
@@ -82,8 +79,7 @@ async fn shown(state: &ControlState, visitor: &SignedIn, consumer: ConsumerId, u
     let found = read!(state, |reader| webhook::find(reader, consumer))?;
     let deliveries = read!(state, |reader| webhook::deliveries(reader, consumer))?;
     let webhook = found.map(|found: Webhook| {
-        let opened = Receiver::open(state.peppers(), &consumer.to_string(), found.pepper_version, &found.sealed);
-        let url = opened.map_or(found.host, |receiver| receiver.url.into());
+        let url = my::address(state, consumer, &found).unwrap_or(found.host);
         Shown { url, since: minute(found.created_at), is_on: found.is_on }
     });
     Ok(Page {
@@ -136,15 +132,9 @@ pub(in crate::portal) async fn set(
     let (Ok(url), true) = (read, wrong.is_empty()) else {
         return view::form(&wrong.clone(), &shown(&state, &visitor, consumer, text, wrong).await?);
     };
-    let host = url.host_str().unwrap_or_default().to_owned();
-    let receiver = Receiver { url, secret: Secret::new(&state.random32()) };
-    let random = state.random32();
-    let Some(nonce) = random.first_chunk::<12>() else { return Err(Refusal::internal()) };
-    let (sealed, version) = receiver.seal(state.peppers(), &consumer.to_string(), *nonce).ok_or_else(Refusal::internal)?;
-    let done = webhook::put(&primary(&state)?, consumer, &host, &sealed, version, &visitor.actor()).await;
-    done.map_err(|error| store_refusal(&error))?;
+    let secret = my::hooked(&state, consumer, url, &visitor.actor()).await?;
     let page = shown(&state, &visitor, consumer, String::new(), Wrong::default()).await?;
-    view::page(&Page { secret: Some(SecretText::new(receiver.secret.expose_secret().to_owned())), ..page })
+    view::page(&Page { secret: Some(SecretText::new(secret.expose_secret().to_owned())), ..page })
 }
 
 /// Queues a trial.
@@ -193,7 +183,7 @@ struct MailsPage {
 
 /// What each topic is about.
 const TOPICS: [(Topic, &str); 3] = [
-    (Topic::Keys, "Keys that are issued, approved, rolled or revoked"),
+    (Topic::Keys, "Keys that are issued, approved or refused, rolled or revoked"),
     (Topic::Ends, "Keys that end in 14, 3 or 1 days, and at their end"),
     (Topic::Team, "People who join the team"),
 ];

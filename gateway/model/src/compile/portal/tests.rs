@@ -1,7 +1,7 @@
 use super::super::compile;
 use crate::{
     document::Document,
-    portal::{PortalDoc, SignUpDoc},
+    portal::{KeysDoc, PortalDoc, SignUpDoc},
     source,
 };
 
@@ -47,19 +47,24 @@ fn a_second_portal_is_refused() {
 }
 
 #[test]
-fn what_is_written_about_the_portal_is_kept_and_sign_up_is_closed_unless_said() {
+fn what_is_written_about_the_portal_is_kept_and_what_is_not_is_sign_up_closed_and_keys_open() {
     let title = "\u{e9}".repeat(60);
-    let document = read(&format!("{{ sign_up: approval, plan: free, scopes: [ read ], apis: [ orders ], title: \"{title}\" }}")).unwrap();
+    let document =
+        read(&format!("{{ sign_up: approval, keys: approval, plan: free, scopes: [ read ], apis: [ orders ], title: \"{title}\" }}")).unwrap();
     let kept: Document = serde_json::from_value(serde_json::to_value(&document).unwrap()).unwrap();
     compile(&kept).unwrap();
 
     let expected = PortalDoc {
         sign_up: SignUpDoc::Approval,
+        keys: KeysDoc::Approval,
         plan: Some("free".to_owned()),
         scopes: vec!["read".to_owned()],
         apis: Some(vec!["orders".to_owned()]),
         title: Some(title),
     };
     assert_eq!((kept.tenants[0].portal.as_ref(), kept.tenants[1].portal.as_ref()), (None, Some(&expected)));
-    assert_eq!(read("{}").unwrap().tenants[1].portal.as_ref().unwrap().sign_up, SignUpDoc::Closed);
+    let silent = read("{}").unwrap().tenants[1].portal.clone().unwrap();
+    assert_eq!((silent.sign_up, silent.keys), (SignUpDoc::Closed, KeysDoc::Open));
+    // A node of the version before refuses a document with a member that it does not know.
+    assert!(!serde_json::to_string(&silent).unwrap().contains("keys"));
 }
