@@ -3,7 +3,7 @@
 use model::change::Revisions;
 use uuid::Uuid;
 
-use super::fixture::{Database, operator};
+use super::fixture::{Database, document, operator};
 use crate::{
     consumer::{self, NewConsumer},
     epoch::settle,
@@ -11,6 +11,12 @@ use crate::{
     pool::Primary,
     revision::{Delta, ReloadReason, authority_delta, heads},
 };
+
+async fn with_tenant() -> Database {
+    let database = Database::new().await;
+    database.apply(&document("tenants: [{ name: acme, hosts: [api.example.com] }]")).await;
+    database
+}
 
 async fn write(primary: &Primary, name: &str) -> Result<Revisions, StoreError> {
     consumer::create(primary, NewConsumer { name, tenant: None }, &operator()).await.map(|written| written.revisions)
@@ -23,7 +29,7 @@ async fn at(database: &Database) -> Revisions {
 /// T2: revisions that were lost with an old primary must not be mistaken for those that take their numbers.
 #[tokio::test]
 async fn the_first_write_on_another_timeline_begins_an_epoch_with_an_identity_and_a_parent() {
-    let database = Database::new().await;
+    let database = with_tenant().await;
     let first = write(&database.primary, "one").await.expect("it is written");
     assert_eq!((first.epoch, database.number("select count(*) from control_epoch where timeline is not null").await), (1, 1));
     database.run("update control_head set timeline = timeline - 1").await;
@@ -43,7 +49,7 @@ async fn the_first_write_on_another_timeline_begins_an_epoch_with_an_identity_an
 /// ADR 0030, 10: a server that is promoted without having heard of an earlier promotion must not take its number.
 #[tokio::test]
 async fn an_epoch_takes_a_number_above_all_that_was_heard_of() {
-    let database = Database::new().await;
+    let database = with_tenant().await;
     let first = write(&database.primary, "one").await.expect("it is written");
     database.primary.heard().hear(&Revisions { epoch: 7, epoch_id: Uuid::from_u128(7), ..first });
     database.run("update control_head set timeline = timeline - 1").await;
@@ -54,7 +60,7 @@ async fn an_epoch_takes_a_number_above_all_that_was_heard_of() {
 /// The same number with another identity: nothing goes on from it.
 #[tokio::test]
 async fn two_epochs_of_one_number_are_not_taken_for_one() {
-    let database = Database::new().await;
+    let database = with_tenant().await;
     let first = write(&database.primary, "one").await.expect("it is written");
     let other = Revisions { epoch_id: Uuid::from_u128(7), ..first };
     let delta = authority_delta(&database.primary, &other).await.expect("an answer");
@@ -74,7 +80,7 @@ async fn two_epochs_of_one_number_are_not_taken_for_one() {
 /// Restored to an earlier time without a timeline of its own: the next revision would have the number of one that nodes know already.
 #[tokio::test]
 async fn a_primary_that_lost_revisions_begins_an_epoch_before_it_gives_their_numbers_again() {
-    let database = Database::new().await;
+    let database = with_tenant().await;
     let first = write(&database.primary, "one").await.expect("it is written");
     assert_eq!(settle(&database.primary, &operator()).await.expect("nothing to do").epoch, 1, "who asks for nothing changes nothing");
     database.primary.heard().hear(&Revisions { authority: first.authority + 3, ..first });
@@ -87,7 +93,7 @@ async fn a_primary_that_lost_revisions_begins_an_epoch_before_it_gives_their_num
 /// An old primary that still answers, or one that was restored to a time before a promotion.
 #[tokio::test]
 async fn a_primary_of_an_earlier_epoch_is_not_written_to() {
-    let database = Database::new().await;
+    let database = with_tenant().await;
     let first = write(&database.primary, "one").await.expect("it is written");
     database.primary.heard().hear(&Revisions { epoch: 3, epoch_id: Uuid::from_u128(3), ..first });
 
