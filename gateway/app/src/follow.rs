@@ -77,6 +77,13 @@ pub struct Follower {
     pub document: watch::Sender<Arc<Document>>,
 }
 
+impl Applied {
+    /// What was taken from the database, in its epoch: a structure that was refused, too.
+    const fn seen(&self) -> Revisions {
+        Revisions { structural_epoch: self.revisions.epoch, structural: self.structural_seen, ..self.revisions }
+    }
+}
+
 /// What is applied.
 #[derive(Debug)]
 struct Applied {
@@ -105,7 +112,7 @@ impl Follower {
             tokio::select! {
                 _ = pulse.tick() => {}
                 Some(probe) = probes.recv() => {
-                    settling.look(&self.topology, &applied.revisions, &probe).await;
+                    settling.look(&self.topology, &applied.seen(), &probe, self.edge.clock.boot());
                     is_due = self.note(&mut applied, &mut unconfirmed, &mut awaited, probe);
                 }
                 Some(hint) = hints.recv() => awaited.hear(&applied.revisions, (hint.epoch, hint.rev), self.edge.clock.boot()),
@@ -138,7 +145,7 @@ impl Follower {
         };
         let booted = image.and_then(|image| self.boot_from(image));
         if let Some(booted) = &booted {
-            self.topology.heard().hear(&booted.revisions);
+            self.topology.heard().hear(&booted.seen());
         }
         let floor = booted.as_ref().map(|booted| booted.revisions).unwrap_or_default();
         let loaded = tokio::time::timeout(START_PATIENCE, self.load_at_least(floor, booted.as_ref())).await;
@@ -161,14 +168,17 @@ impl Follower {
         let (document, writers) = (Arc::new(image.document.clone()), image.writers.clone());
         match image.into_snapshot() {
             Ok(snapshot) => {
+                let revisions = snapshot.revisions.completed();
+                let is_kept = revisions.structural_epoch != revisions.epoch;
                 self.facts.known_writers.lock().clone_from(&writers);
                 Some(Applied {
-                    revisions: snapshot.revisions.completed(),
+                    revisions,
                     document,
                     structure: snapshot.structure,
                     authority: snapshot.authority,
                     booted_from: snapshot.booted_from,
-                    structural_seen: snapshot.revisions.structural,
+                    // The number of a structure that was kept over a promotion says nothing about this epoch.
+                    structural_seen: if is_kept { 0 } else { revisions.structural },
                 })
             }
             Err(errors) => {
@@ -294,9 +304,12 @@ impl Follower {
 
     /// Confirms the lease by every probe whose revision is applied. True when this ends the time of a snapshot from disk.
     fn confirm(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>) -> bool {
+        let heard = self.topology.heard().newest();
         let before = unconfirmed.len();
         unconfirmed.retain(|probe| {
-            let is_applied = probe.heads.are_of_one_epoch(&applied.revisions) && probe.heads.authority <= applied.revisions.authority;
+            // Who knows of a later epoch does not believe a server of an earlier one, which may be cut off from all others.
+            let is_newest = probe.heads.epoch >= heard.epoch && !probe.heads.contradicts(&heard);
+            let is_applied = is_newest && probe.heads.are_of_one_epoch(&applied.revisions) && probe.heads.authority <= applied.revisions.authority;
             if is_applied {
                 self.edge.lease.confirm(probe.started_at);
             }
@@ -342,6 +355,7 @@ impl Follower {
             }
         };
         self.facts.replica_answered();
+        self.topology.heard().hear(&revisions);
         // What lies on disk from an earlier version does not say which epoch of its number it is of.
         applied.revisions.epoch_id = revisions.epoch_id;
         let mut is_new = false;

@@ -22,7 +22,7 @@ pub async fn run(edge: Arc<Edge>, topology: Topology) {
         while let Some(proved) = edge.proving.next() {
             match tell(&topology, &proved, &actor).await {
                 Ok(outcome) => tracing::debug!(key.id = %proved.id, ?outcome, "a key of another system was shown and is known now"),
-                Err(error @ (StoreError::Unavailable { .. } | StoreError::CommitUnknown { .. })) => {
+                Err(error @ (StoreError::Unavailable { .. } | StoreError::CommitUnknown { .. } | StoreError::Superseded { .. })) => {
                     tracing::debug!(error = &error as &dyn std::error::Error, "the database cannot be told about a key; it is tried again");
                     tokio::time::sleep(RETRY).await;
                     continue;

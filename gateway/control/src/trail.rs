@@ -2,7 +2,7 @@
 
 use audit::event::Outcome;
 use axum::response::{IntoResponse, Response};
-use model::{problem::ProblemKind, time::BootNanos};
+use model::{jwt, problem::ProblemKind, time::BootNanos};
 
 use crate::{
     context::Context,
@@ -10,6 +10,9 @@ use crate::{
     refusal::{self, Refusal},
     state::ControlState,
 };
+
+/// In the place of a path that holds a token: it is refused or leads nowhere, and must not come to lie in the log.
+const REDACTED: &str = "[redacted: holds a credential]";
 
 /// What an act was about. A handler leaves it with its answer, for the record.
 #[derive(Debug, Clone)]
@@ -26,7 +29,7 @@ pub(crate) fn event(state: &ControlState, context: &Context, action: &'static st
         action,
         object: None,
         method,
-        path: Some(path),
+        path: Some(if jwt::held::is_held_by(&path) { REDACTED.to_owned() } else { path }),
         outcome: Outcome::Unknown,
         status: None,
         reason: None,

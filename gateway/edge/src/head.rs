@@ -2,7 +2,6 @@
 
 use std::borrow::Cow;
 
-use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderMap, HeaderName, Method, Version, header, request::Parts};
 use model::{
     host, key, path,
@@ -14,9 +13,6 @@ use crate::{
     strict::AmbiguousFraming,
     websocket::wish::Wish,
 };
-
-/// The shortest third part of a token in compact form: 96 bits, the vector of a JWE. Signatures are longer.
-const TOKEN_END_MIN: usize = 16;
 
 /// A request's head that is safe to decide over.
 #[derive(Debug, Clone)]
@@ -194,30 +190,6 @@ pub fn holds_credential(text: &str) -> bool {
     let has_mark = |text: &str| memchr::memchr(b'_', text.as_bytes()).is_some() && text.as_bytes().windows(3).any(|bytes| bytes == b"cw_");
     let holds = |text: &str| has_mark(text) && key::is_held_by(text);
     holds(text) || text.as_bytes().contains(&b'%') && holds(&path::decode(text))
-}
-
-/// True when a text holds something that looks like a token (a JWT, or its kin with five parts), ours or another issuer's, percent-encoded or not.
-/// Such a one in a URL may be meant for the service, so it is no reason to refuse a request; but it is not for the log.
-pub fn holds_token(text: &str) -> bool {
-    holds_compact(text.as_bytes()) || text.as_bytes().contains(&b'%') && holds_compact(path::decode(text).as_bytes())
-}
-
-/// RFC 7515 section 7.1: parts in base64url with full stops between them, the first an object of JSON. What begins with `{` and `"` or a
-/// blank begins with `ey` or `ew` in base64url.
-fn holds_compact(bytes: &[u8]) -> bool {
-    memchr::memchr2_iter(b'y', b'w', bytes)
-        .any(|at| bytes.get(at.saturating_sub(1)..).is_some_and(|rest| rest.first() == Some(&b'e') && is_compact(rest)))
-}
-
-fn is_compact(bytes: &[u8]) -> bool {
-    let mut parts = bytes.split(|byte| !(byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')));
-    let (header, claims, signature) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let ends = [header.len(), header.len() + claims.len() + 1];
-    let has_stops = ends.iter().all(|end| bytes.get(*end) == Some(&b'.'));
-    // The encrypted key of a JWE may be empty, and what follows it is the vector, with 16 digits.
-    has_stops
-        && signature.len() >= TOKEN_END_MIN
-        && BASE64URL_NOPAD.decode(header).is_ok_and(|header| header.first() == Some(&b'{') && header.last() == Some(&b'}'))
 }
 
 /// A request id that the client brought, if it is harmless: 8 to 64 of `A-Za-z0-9._-`.

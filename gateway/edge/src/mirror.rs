@@ -71,6 +71,8 @@ pub fn copy(core: &Core, permit: &Permit<'_>, upstream: &Arc<Upstream>, cluster:
     let tally = &core.edge.tally;
     let body = match &message.body {
         RequestBody::Empty => RequestBody::Empty,
+        // Copies of a service that hangs must not take the room of requests that count.
+        RequestBody::Whole(_) if core.edge.bodies.is_short() => return tally.count(Event::MirrorDropped),
         RequestBody::Whole(bytes) => RequestBody::Whole(bytes.clone()),
         RequestBody::Stream(_) => return tally.count(Event::MirrorStreamed),
     };

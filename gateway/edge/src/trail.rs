@@ -457,7 +457,7 @@ fn is_traceparent(value: &[u8]) -> bool {
 
 /// A text as a record may hold it: a credential must not reach the log, wherever a client has put it.
 fn recordable(text: &str) -> &str {
-    if head::holds_credential(text) || head::holds_token(text) { REDACTED } else { cut(text) }
+    if head::holds_credential(text) || model::jwt::held::is_held_by(text) { REDACTED } else { cut(text) }
 }
 
 fn cut(text: &str) -> &str {

@@ -21,6 +21,7 @@
 
 pub mod algorithm;
 pub mod dpop;
+pub mod held;
 pub mod id_token;
 pub mod introspection;
 pub mod issuer;

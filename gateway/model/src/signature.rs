@@ -98,7 +98,10 @@ where
 /// Whether a header that nobody has signed reads like one that is covered: many services take `x_note` for `x-note`, and which of the two they
 /// believe is theirs to say.
 fn has_look_alike(headers: &HeaderMap, input: &Input<'_>) -> bool {
-    headers.keys().map(HeaderName::as_str).filter(|name| name.contains('_') && !input.covers(name)).any(|name| input.covers(&name.replace('_', "-")))
+    let plain = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let are_alike = |one: &str, other: &str| one.len() == other.len() && one.bytes().map(plain).eq(other.bytes().map(plain));
+    let is_of_covered = |name: &str| input.components().iter().any(|component| component.parameter.is_none() && are_alike(&component.name, name));
+    headers.keys().map(HeaderName::as_str).any(|name| is_of_covered(name) && !input.covers(name))
 }
 
 /// The one signature that names a signer. Others may be there for somebody else; two of ours could be two callers.

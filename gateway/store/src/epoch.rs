@@ -23,9 +23,14 @@ pub struct Heard(Arc<Mutex<Revisions>>);
 impl Heard {
     /// Takes in heads that some server has shown.
     pub fn hear(&self, heads: &Revisions) {
+        let mut heads = *heads;
+        if heads.structural_epoch != heads.epoch {
+            // A structure that was kept over a promotion: its number says nothing about this epoch.
+            heads.structural = 0;
+        }
         let mut heard = self.0.lock();
         if heads.epoch > heard.epoch {
-            *heard = *heads;
+            *heard = heads;
         } else if heads.are_of_one_epoch(&heard) {
             if heard.epoch_id.is_nil() {
                 heard.epoch_id = heads.epoch_id;
@@ -52,9 +57,11 @@ pub(crate) enum Standing {
     IsOld,
 }
 
-/// Judges a server that is written to. `is_elsewhere`: its timeline or its cluster is another than at the write before.
-pub(crate) fn standing(here: &Revisions, is_elsewhere: bool, heard: &Revisions) -> Standing {
-    let is_behind = here.are_of_one_epoch(heard) && here.authority < heard.authority;
+/// Judges a server that is written to, by the lanes whose heads are locked. `is_elsewhere`: its timeline or its cluster is another than at
+/// the write before.
+pub(crate) fn standing(here: &Revisions, structural: Option<u64>, is_elsewhere: bool, heard: &Revisions) -> Standing {
+    let has_lost = here.authority < heard.authority || structural.is_some_and(|structural| structural < heard.structural);
+    let is_behind = here.are_of_one_epoch(heard) && has_lost;
     if is_elsewhere || is_behind || here.contradicts(heard) {
         Standing::Begins
     } else if here.epoch < heard.epoch {
@@ -73,6 +80,17 @@ pub(crate) fn standing(here: &Revisions, is_elsewhere: bool, heard: &Revisions) 
 /// Nothing has happened, or all of it.
 pub async fn settle(primary: &Primary, actor: &Actor) -> Result<Revisions, StoreError> {
     ControlWrite::begin(primary, Lanes::Both, actor).await?.commit().await
+}
+
+/// Begins an epoch above `above`, whatever this process knows: for an operator who has restored the database, and before anybody writes to it.
+///
+/// # Errors
+/// [`StoreError`].
+///
+/// # Cancel
+/// Nothing has happened, or all of it.
+pub async fn begin(primary: &Primary, above: u64, actor: &Actor) -> Result<Revisions, StoreError> {
+    ControlWrite::begin_epoch(primary, above, actor).await?.commit().await
 }
 
 #[cfg(test)]
@@ -99,8 +117,20 @@ mod tests {
             (at(2, 3, 5), false, at(2, 2, 1), Standing::Begins),
             (at(1, 1, 9), false, at(2, 2, 1), Standing::IsOld),
         ] {
-            assert_eq!(standing(&here, is_elsewhere, &heard), expected, "{here:?} {is_elsewhere} {heard:?}");
+            assert_eq!(standing(&here, None, is_elsewhere, &heard), expected, "{here:?} {is_elsewhere} {heard:?}");
         }
+        let heard = Revisions { structural: 4, ..at(1, 1, 5) };
+        assert_eq!([3, 4, 5].map(|structural| standing(&at(1, 1, 5), Some(structural), false, &heard) == Standing::Begins), [true, false, false]);
+        assert_eq!(standing(&at(1, 1, 5), None, false, &heard), Standing::Goes, "a lane that is not locked is not judged");
+    }
+
+    #[test]
+    fn the_number_of_a_structure_that_was_kept_over_a_promotion_is_not_heard() {
+        let heard = Heard::default();
+        heard.hear(&Revisions { structural_epoch: 1, structural: 12, ..at(2, 2, 5) });
+        assert_eq!(heard.newest().structural, 0);
+        heard.hear(&Revisions { structural: 3, ..at(2, 2, 5) });
+        assert_eq!(heard.newest().structural, 3);
     }
 
     #[test]

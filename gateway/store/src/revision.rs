@@ -91,11 +91,12 @@ pub enum Delta {
 /// Why a delta is no use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReloadReason {
-    /// The database is in another epoch: it was promoted since.
+    /// The database is in a later epoch: it was promoted since.
     Epoch,
     /// A revision or some of its rows are missing, for instance because the log was trimmed.
     Gap,
-    /// The database's head is below the asked revision.
+    /// The database's head is below the asked revision, or in an earlier epoch, or in another one of the same number: a whole load would be
+    /// of no use either.
     Regressed,
     /// There are too many changes; a whole load is quicker.
     TooMany,
@@ -137,6 +138,9 @@ pub async fn authority_delta(reader: &impl Reader, applied: &Revisions) -> Resul
     let rows = query_file!("queries/control_log/delta.sql", wire::bigint(after_rev)?, limit).fetch_all(reader.reader_pool()).await?;
     let Some(first) = rows.first() else { return Err(wire::corrupt("control_head", "it has no rows")) };
     let revisions = revisions(first.head_epoch, first.head_epoch_id, first.head_authority, first.head_structural)?;
+    if revisions.epoch < applied.epoch || applied.contradicts(&revisions) {
+        return Ok(Delta::Reload(ReloadReason::Regressed));
+    }
     if !revisions.are_of_one_epoch(applied) {
         return Ok(Delta::Reload(ReloadReason::Epoch));
     }

@@ -84,7 +84,7 @@ pub struct Point {
 pub struct Total {
     /// Requests of callers who were known.
     pub requests: u64,
-    /// Those that were refused, or answered with 4xx or 5xx.
+    /// Those that were answered with 4xx or 5xx, by the gateway (what it refuses) or by the service.
     pub errors: u64,
     /// Half of them were decided within this, in microseconds.
     pub p50_us: Option<u64>,
@@ -171,7 +171,7 @@ pub async fn total(reader: &impl Reader, filter: &UsageFilter) -> Result<Total, 
     let latency = row.latency.unwrap_or_default();
     Ok(Total {
         requests: wire::count(row.requests, "usage")?,
-        errors: wire::count(row.denied + row.client_errors + row.server_errors, "usage")?,
+        errors: wire::count(row.client_errors + row.server_errors, "usage")?,
         p50_us: percentile(&latency, 50),
         p95_us: percentile(&latency, 95),
     })

@@ -111,11 +111,11 @@ impl ControlWrite {
         let is_first = here.timeline.is_none();
         let is_elsewhere = !is_first && (here.timeline != Some(timeline) || here.system_identifier != Some(system_identifier));
         let epoch = wire::count(here.epoch, "epoch")?;
-        // The structural lane is not locked yet, and nothing is judged by it.
+        let structural = heads.get(1).map(|head| wire::count(head.rev, "structural head")).transpose()?;
         let heads =
             Revisions { epoch, epoch_id: here.epoch_id, authority: wire::count(here.rev, "authority head")?, structural_epoch: epoch, structural: 0 };
         let heard = primary.heard().newest();
-        let standing = epoch::standing(&heads, is_elsewhere, &heard);
+        let standing = epoch::standing(&heads, structural, is_elsewhere, &heard);
         if standing == Standing::IsOld {
             return Err(StoreError::Superseded { here: epoch, known: heard.epoch });
         }
@@ -124,6 +124,17 @@ impl ControlWrite {
             // Once in the life of a primary: its state is not carried by every write.
             Box::pin(enter(&mut tx, rest, standing, (timeline, system_identifier), known)).await?;
         }
+        Ok(Self { tx, heard: primary.heard().clone(), actor: actor.to_string(), entries: Vec::new() })
+    }
+
+    /// Begins with an epoch above `above`, and above that of the database.
+    pub(crate) async fn begin_epoch(primary: &Primary, above: u64, actor: &Actor) -> Result<Self, StoreError> {
+        let mut tx = primary.pool().begin().await?;
+        let both = [Lane::Authority.as_str().to_owned(), Lane::Structural.as_str().to_owned()];
+        let heads = query_file!("queries/control_head/lock.sql", &both).fetch_all(&mut *tx).await?;
+        let here = heads.first().ok_or_else(|| wire::corrupt("control_head", "the lane has no row"))?;
+        let place = (here.timeline_now, here.system_identifier_now);
+        enter(&mut tx, &[], Standing::Begins, place, wire::bigint(above)?).await?;
         Ok(Self { tx, heard: primary.heard().clone(), actor: actor.to_string(), entries: Vec::new() })
     }
 

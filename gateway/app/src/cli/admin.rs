@@ -67,6 +67,21 @@ both. It can be stopped and begun again anywhere. Exit codes: 0 done, 1 failed."
         #[command(flatten)]
         node: NodeArgs,
     },
+    /// Begin an epoch of the control database: after it was restored, before anything else writes to it
+    #[command(after_help = "\
+Examples:
+  causeway admin begin-epoch --config node.yaml
+  causeway admin begin-epoch --config node.yaml --above 3    # when nodes say that they know of epoch 3
+
+Every node then loads everything once, and takes nothing for what it knew under the same numbers. Exit codes: 0 done, 1 failed.")]
+    BeginEpoch {
+        /// The node file: which database
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The highest epoch that a node knows of, if it is above the database's own
+        #[arg(long, default_value_t = 0, value_name = "EPOCH")]
+        above: u32,
+    },
 }
 
 /// Does it.
@@ -78,6 +93,7 @@ pub async fn run(verb: AdminVerb) -> Result<()> {
         AdminVerb::Init { node, name } => init(&node, &name).await,
         AdminVerb::Invite { node, email, role, url } => Box::pin(invite(&node, &email, &role, url.as_deref())).await,
         AdminVerb::RotatePepper { node } => rotate_pepper(&node).await,
+        AdminVerb::BeginEpoch { node, above } => begin_epoch(&node, above.into()).await,
     }
 }
 
@@ -118,6 +134,14 @@ async fn init(node: &NodeArgs, name: &str) -> Result<()> {
     let peppers = boot::peppers(&config.secrets.peppers)?;
     let token = with_primary(&config, async |primary| create_operator(&primary, &peppers, name, "admin").await).await?;
     super::say(&format!("{}\n", token.expose_secret()));
+    Ok(())
+}
+
+async fn begin_epoch(node: &NodeArgs, above: u64) -> Result<()> {
+    let config = boot::node_config(&node.config)?;
+    let actor = Actor { kind: ActorKind::Cli, name: "causeway admin".to_owned() };
+    let begun = with_primary(&config, async |primary| Ok(store::epoch::begin(&primary, above, &actor).await?)).await?;
+    super::say(&format!("the control database is in epoch {} now\n", begun.epoch));
     Ok(())
 }
 

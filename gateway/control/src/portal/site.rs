@@ -14,7 +14,7 @@ use store::revision::StructureLoad;
 
 use super::catalogue::{self, Api};
 use crate::{
-    admin::{read, unexpected},
+    admin::{read, store_refusal, unexpected},
     refusal::Refusal,
     state::ControlState,
 };
@@ -45,12 +45,9 @@ impl Site {
         !matches!(self.portal.sign_up, SignUpDoc::Closed)
     }
 
-    /// What a key is at first that a developer asks for.
+    /// What a key is at first that a developer asks for, for pages to say; see [`first_state`].
     pub(super) const fn first_state(&self) -> KeyState {
-        match self.portal.keys {
-            KeysDoc::Open => KeyState::Active,
-            KeysDoc::Approval => KeyState::Pending,
-        }
+        at_first(&self.portal)
     }
 
     /// One API.
@@ -88,7 +85,7 @@ fn charged(document: &Document) -> Vec<Charged> {
 /// The portal, as this node's document has it.
 pub(super) async fn site(state: &ControlState) -> Result<Arc<Site>, Refusal> {
     let facts = state.status().node();
-    let at = (facts.epoch, facts.structural_revision);
+    let at = (facts.structural_epoch, facts.structural_revision);
     // One at a time: the document is large, and whoever waits here finds what the one before has read.
     let mut kept = state.portal().site.lock().await;
     if let Some((_, site)) = kept.as_ref().filter(|(kept_at, _)| *kept_at >= at) {
@@ -96,8 +93,29 @@ pub(super) async fn site(state: &ControlState) -> Result<Arc<Site>, Refusal> {
     }
     let StructureLoad { document, revisions, .. } = read!(state, |reader| store::revision::structure(reader))?;
     let made = tokio::task::spawn_blocking(move || made(&document)).await.map_err(|error| unexpected(&error))?.map(Arc::new);
-    *kept = Some(((revisions.epoch, revisions.structural), made.clone()));
+    *kept = Some(((revisions.structural_epoch, revisions.structural), made.clone()));
     made
+}
+
+/// What a key is at first that a developer asks for now, as the database has it: a node that has not applied the newest document yet, or
+/// refuses it, must not let in what is to wait.
+pub(super) async fn first_state(state: &ControlState) -> Result<KeyState, Refusal> {
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    let StructureLoad { document, quarantined, .. } = store::revision::structure(&primary).await.map_err(|error| store_refusal(&error))?;
+    if quarantined.iter().any(|row| row.kind == "tenant") {
+        return Ok(KeyState::Pending);
+    }
+    match document.tenants.iter().find_map(|tenant| tenant.portal.as_ref()) {
+        Some(portal) => Ok(at_first(portal)),
+        None => Ok(site(state).await?.first_state()),
+    }
+}
+
+const fn at_first(portal: &PortalDoc) -> KeyState {
+    match portal.keys {
+        KeysDoc::Open => KeyState::Active,
+        KeysDoc::Approval => KeyState::Pending,
+    }
 }
 
 /// Whose portal this deployment has.

@@ -41,9 +41,18 @@ impl BodyMemory {
         self.bytes_max
     }
 
+    /// Little is left: what can do without takes none.
+    pub fn is_short(&self) -> bool {
+        self.bytes() > self.bytes_max / 4
+    }
+
     /// Bodies that found no room since the start.
     pub fn refused(&self) -> u64 {
         self.refused.load(Ordering::Relaxed)
+    }
+
+    fn has_room(&self, bytes: u64) -> bool {
+        self.bytes().checked_add(bytes).is_some_and(|all| all <= self.bytes_max)
     }
 
     fn take(&self, bytes: u64) -> Result<(), Full> {
@@ -88,7 +97,9 @@ impl HeldBody {
         let needed = bytes_of(self.bytes.len().saturating_add(piece.len()));
         if needed > self.taken {
             // Doubled, so that a body of many pieces is not copied for each.
-            self.grow_to(self.taken.saturating_mul(2).min(bytes_max).max(needed))?;
+            let doubled = self.taken.saturating_mul(2).min(bytes_max).max(needed);
+            let wanted = if self.memory.has_room(doubled.saturating_sub(self.taken)) { doubled } else { needed };
+            self.grow_to(wanted)?;
         }
         self.bytes.extend_from_slice(piece);
         Ok(())

@@ -206,6 +206,10 @@ impl Upload {
         let count = count - from_front;
         let from_data = count.min(self.data.len());
         self.data.advance(from_data);
+        if self.data.is_empty() {
+            // An empty rest would hold the whole, and its room, until the response has ended.
+            self.data = Bytes::new();
+        }
         self.tail = self.tail.get(count - from_data..).unwrap_or_default();
     }
 }

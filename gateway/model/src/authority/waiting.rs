@@ -70,7 +70,7 @@ impl Waiting {
         (!ids.is_empty()).then(|| Arc::new(Self { ids, lengths }))
     }
 
-    /// The keys that this text may be the text of, four at most (an import takes no more).
+    /// The keys that this text may be the text of, four at most of each tenant (an import takes no more).
     pub fn find(&self, text: &Foreign<'_>) -> impl Iterator<Item = KeyId> {
         let beginnings = self.lengths.iter().filter_map(|(length, _)| text.beginning(*length));
         beginnings.filter_map(|beginning| self.ids.get(beginning)).flat_map(|ids| ids.iter().copied())

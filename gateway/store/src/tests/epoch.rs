@@ -64,7 +64,7 @@ async fn two_epochs_of_one_number_are_not_taken_for_one() {
     let first = write(&database.primary, "one").await.expect("it is written");
     let other = Revisions { epoch_id: Uuid::from_u128(7), ..first };
     let delta = authority_delta(&database.primary, &other).await.expect("an answer");
-    assert!(matches!(delta, Delta::Reload(ReloadReason::Epoch)), "{delta:?}");
+    assert!(matches!(delta, Delta::Reload(ReloadReason::Regressed)), "{delta:?}");
     let unnamed = authority_delta(&database.primary, &Revisions { epoch_id: Uuid::nil(), ..first }).await.expect("an answer");
     assert!(matches!(unnamed, Delta::Changes { .. }), "what an earlier version has written has a number alone");
 
@@ -101,4 +101,29 @@ async fn a_primary_of_an_earlier_epoch_is_not_written_to() {
 
     assert!(matches!(refused, Err(StoreError::Superseded { here: 1, known: 3 })), "{refused:?}");
     assert_eq!((at(&database).await, database.number("select count(*) from consumer where name = 'two'").await), (first, 0));
+}
+
+/// A structure that was lost is one as well as keys are.
+#[tokio::test]
+async fn a_primary_that_lost_a_structure_begins_an_epoch_with_the_next_write_of_both_lanes() {
+    let database = with_tenant().await;
+    let first = write(&database.primary, "one").await.expect("it is written");
+    database.primary.heard().hear(&Revisions { structural: first.structural + 2, ..first });
+
+    assert_eq!(write(&database.primary, "two").await.expect("it is written").epoch, 1, "its lane has lost nothing");
+    let settled = settle(&database.primary, &operator()).await.expect("it begins");
+    assert_eq!((settled.epoch, settled.structural), (2, first.structural));
+}
+
+/// For an operator who has restored the database.
+#[tokio::test]
+async fn an_epoch_begins_when_it_is_asked_for_above_what_is_said() {
+    let database = with_tenant().await;
+    let first = write(&database.primary, "one").await.expect("it is written");
+
+    let next = crate::epoch::begin(&database.primary, 0, &operator()).await.expect("it begins");
+    let far = crate::epoch::begin(&database.primary, 9, &operator()).await.expect("it begins");
+
+    assert_eq!((next.epoch, far.epoch, far.authority), (2, 10, first.authority));
+    assert_eq!(write(&database.primary, "two").await.expect("it is written").epoch, 10);
 }

@@ -131,7 +131,8 @@ async fn what_is_missing_or_of_another_epoch_asks_for_a_whole_load() {
 
     assert_eq!(check(head.epoch, 0).await, None);
     assert_eq!(check(head.epoch, head.authority).await, None);
-    assert_eq!(check(head.epoch + 1, 0).await, Some(ReloadReason::Epoch));
+    assert_eq!(check(head.epoch - 1, 0).await, Some(ReloadReason::Epoch));
+    assert_eq!(check(head.epoch + 1, 0).await, Some(ReloadReason::Regressed), "a server that was left behind has nothing to take");
     assert_eq!(check(head.epoch, head.authority + 1).await, Some(ReloadReason::Regressed));
     database.run("delete from control_log where rev = 3 and ordinal = n_rows").await;
     assert_eq!(check(head.epoch, 0).await, Some(ReloadReason::Gap));

@@ -88,7 +88,7 @@ pub(super) async fn create(
         scopes: body.scopes.as_deref(),
         plan: None,
         restrictions: &restrictions,
-        state: site::site(&state).await?.first_state(),
+        state: site::first_state(&state).await?,
         expires_at: state.now().wall.plus_seconds(lifetime),
         call,
         at_most: Some(OF_APPLICATION_MAX),

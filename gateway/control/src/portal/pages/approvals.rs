@@ -63,7 +63,7 @@ async fn listed(state: &ControlState, visitor: &SignedIn) -> Result<List, Refusa
     let site = site::site(state).await?;
     let page = PageRequest { limit: LISTED_MAX, cursor: None };
     let accounts = read!(state, |reader| account::list(reader, Some(AccountState::Pending), &page))?.items;
-    let filter = KeyFilter { state: Some(KeyState::Pending), tenant: Some(site.tenant.clone()), ..KeyFilter::default() };
+    let filter = KeyFilter { state: Some(KeyState::Pending), ..KeyFilter::default() };
     let keys = read!(state, |reader| store::key::list(reader, &filter, &page))?;
     let of_account = |account: account::AccountInfo| Waiting {
         id: account.id.to_string(),

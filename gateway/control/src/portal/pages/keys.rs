@@ -131,7 +131,7 @@ pub(in crate::portal) async fn create(
     let mut wrong = fields.finish()?;
     if wrong.is_empty() {
         let site = site::site(&state).await?;
-        match Box::pin(issued(&state, &visitor, application.id, &wish, site.first_state())).await? {
+        match Box::pin(issued(&state, &visitor, application.id, &wish, site::first_state(&state).await?)).await? {
             Ok(Ordered::New(written, issued)) => return shown_once(&state, &site, &visitor, &application, &written, &issued, false).await,
             // The secret was shown then, and by nobody's doing now.
             Ok(Ordered::Before(key)) => return Ok(to(&format!("/portal/keys/{}?done=key-made-before", key.id), format!("key:{}", key.id))),

@@ -189,7 +189,8 @@ fn micros(step: Step) -> i64 {
 }
 
 const fn errors(point: &Point) -> u64 {
-    point.denied + point.client_errors + point.server_errors
+    // What the gateway has refused is among them: it was answered with such a status.
+    point.client_errors + point.server_errors
 }
 
 /// Steps without use are zeros: a gap would look like one in the measurement.

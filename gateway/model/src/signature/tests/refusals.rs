@@ -69,6 +69,13 @@ fn what_reads_like_a_covered_header_must_be_covered_too() {
     assert_eq!(judged("content_digest", ""), Err(Fault::LookAlike));
     assert_eq!(judged("x_note", " \"x_note\""), Ok(()));
     assert_eq!(judged("x_other", ""), Ok(()));
+    assert_eq!(judged("x_other", " \"x_other\""), Ok(()));
+    let mut request = order();
+    for name in ["x_other", "x-other"] {
+        request.headers.insert(name, HeaderValue::from_static("four"));
+    }
+    let input = input("").replace("\"x-note\"", "\"x-note\" \"x_other\"");
+    assert_eq!(judge(&request.signed(&key, &input), &signer, &rules(), Content::Present), Err(Fault::LookAlike), "either way round");
 }
 
 #[test]
