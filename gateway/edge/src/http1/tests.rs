@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
@@ -13,7 +13,7 @@ use super::{
     Answer, Ask, Cause, Failure, Link, Stream,
     chunks::{Chunks, Step},
 };
-use crate::body::{BodyError, RequestBody};
+use crate::body::{BodyError, BodyMemory, HeldBody, RequestBody};
 
 const WITHIN: Duration = Duration::from_secs(10);
 
@@ -57,6 +57,30 @@ async fn read(pieces: Vec<Vec<u8>>, ask: Ask) -> Result<(u16, Result<Vec<u8>, Bo
         Ok((status.as_u16(), Ok(bytes), body.into_link().is_some()))
     };
     tokio::time::timeout(WITHIN, async { tokio::join!(reads, says).0 }).await.unwrap()
+}
+
+/// The memory of a body that was held to be checked is wanted by others as soon as its last byte has left, not when the answer ends.
+#[tokio::test]
+async fn a_whole_body_is_let_go_when_it_has_left() {
+    let memory = Arc::new(BodyMemory::new(1 << 20));
+    let mut held = HeldBody::new(&memory, 5, 1 << 20).unwrap();
+    held.push(b"hello", 1 << 20).unwrap();
+    let (link, mut service) = pair().await;
+    let ask =
+        Ask { head: b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n\r\n".to_vec(), body: RequestBody::Whole(Some(held.freeze())), ..get() };
+    let says = async {
+        let mut got = Vec::new();
+        while !got.ends_with(b"hello") {
+            service.read_buf(&mut got).await.unwrap();
+        }
+        service.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nbegun").await.unwrap();
+    };
+
+    let (answer, ()) = tokio::time::timeout(WITHIN, async { tokio::join!(link.exchange(ask), says) }).await.unwrap();
+
+    let mut body = answer.unwrap_or_else(|_| panic!("no answer")).body;
+    assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "begun");
+    assert_eq!(memory.bytes(), 0, "the answer has not ended");
 }
 
 async fn read_whole(text: &str) -> Result<(u16, Result<Vec<u8>, BodyError>, bool), Cause> {
