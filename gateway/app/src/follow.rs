@@ -77,13 +77,6 @@ pub struct Follower {
     pub document: watch::Sender<Arc<Document>>,
 }
 
-impl Applied {
-    /// What was taken from the database, in its epoch: a structure that was refused, too.
-    const fn seen(&self) -> Revisions {
-        Revisions { structural_epoch: self.revisions.epoch, structural: self.structural_seen, ..self.revisions }
-    }
-}
-
 /// What is applied.
 #[derive(Debug)]
 struct Applied {
@@ -94,6 +87,13 @@ struct Applied {
     booted_from: Option<UtcMicros>,
     /// The newest structural revision that was looked at, compiled or not.
     structural_seen: u64,
+}
+
+impl Applied {
+    /// What was taken from the database, in its epoch: a structure that was refused, too.
+    const fn seen(&self) -> Revisions {
+        Revisions { structural_epoch: self.revisions.epoch, structural: self.structural_seen, ..self.revisions }
+    }
 }
 
 impl Follower {
