@@ -292,7 +292,7 @@ async fn wrong_usage_ends_with_2_and_every_verb_has_examples() {
         let told = causeway(arguments, &[], WITHIN).await.expect(2);
         assert!(!told.stderr.is_empty(), "{arguments:?}");
     }
-    let verbs = "|check|apply|diff|keys create|keys list|keys show|keys revoke|keys approve|keys refuse|keys import|accounts list|accounts approve|accounts refuse|\
+    let verbs = "|check|apply|diff|keys create|keys list|keys show|keys revoke|keys propagation|nodes list|nodes remove|keys approve|keys refuse|keys import|accounts list|accounts approve|accounts refuse|\
                  accounts disable|accounts enable|accounts reset-password|accounts reset-second-factor|accounts link|accounts invite|applications list|\
                  applications show|applications create|applications delete|my|my webhook|my set-webhook|my test-webhook|my remove-webhook|my mails|my set-mails|notifications list|notifications retry|operators create|\
                  operators list|operators revoke|audit query|status|openapi|policy|serve|migrate|admin init|admin invite|admin rotate-pepper|admin begin-epoch|\

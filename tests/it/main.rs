@@ -42,6 +42,7 @@ mod leaks;
 mod leaving;
 mod limits;
 mod node_start;
+mod open_streams;
 mod operation;
 mod operators;
 mod own_gateway;

@@ -74,7 +74,8 @@ const OPEN: [&str; 49] = [
     "curl",
 ];
 /// Services behind a key.
-const KEYED: [&str; 16] = [
+const KEYED: [&str; 17] = [
+    "events",
     "begun",
     "lent",
     "lentscoped",
@@ -96,7 +97,8 @@ const KEYED: [&str; 16] = [
 const CHECKED: [&str; 3] = ["checked", "trickle", "held"];
 
 /// Services that are spoken to in other ways: name, scheme, protocol, name in the certificate.
-const SPOKEN: [(&str, &str, &str, &str); 7] = [
+const SPOKEN: [(&str, &str, &str, &str); 8] = [
+    ("calls", "http", "http2", ""),
     ("h2c", "http", "http2", ""),
     ("tlsauto", "https", "auto", ""),
     ("tlsone", "https", "http1", ""),
@@ -371,6 +373,8 @@ fn special() -> Vec<Value> {
         route("lent-scoped", here, "/lentscoped/**", "lentscoped", json!({ "scopes": ["items:read"] })),
         route("held", here, "/held/**", "held", json!({ "api": "things" })),
         route("begun", here, "/begun/**", "begun", json!({})),
+        route("events", here, "/events/**", "events", json!({})),
+        route("callers", here, "/callers/**", "calls", json!({})),
         route("keyed", here, "/keyed/**", "keyed", json!({})),
         route("keyed-foreign", "foreign.example", "/keyed/**", "keyed", json!({})),
         route("rolled", here, "/rolled/**", "rolled", json!({})),

@@ -18,6 +18,7 @@ pub mod client;
 pub mod diagnostics;
 pub mod keys;
 mod my;
+mod nodes;
 mod notifications;
 mod openapi;
 mod operators;
@@ -85,6 +86,8 @@ enum Verb {
     Audit(audit::AuditArgs),
     /// Show a node and its deployment
     Status(status::StatusArgs),
+    /// The registered nodes: list them, strike off what is gone for good
+    Nodes(nodes::NodesArgs),
     /// Print the admin API's OpenAPI document
     #[command(name = "openapi")]
     OpenApi(openapi::OpenApiArgs),
@@ -193,6 +196,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Cache(args) => return cache::run(args).await,
         Verb::Audit(args) => return audit::run(args).await,
         Verb::Status(args) => return status::run(args).await,
+        Verb::Nodes(args) => return nodes::run(args).await,
         Verb::OpenApi(args) => return openapi::run(&args),
         Verb::Policy(args) => return policy::run(&args),
         Verb::Migrate(args) => admin::migrate(&args).await?,

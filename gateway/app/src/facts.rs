@@ -8,11 +8,12 @@ use std::{
     },
 };
 
-use model::time::UtcMicros;
+use model::{change::Revisions, time::UtcMicros};
 use parking_lot::Mutex;
 use store::error::StoreError;
+use tokio::sync::watch;
 
-use crate::{load::Round, notifications::Tally};
+use crate::{follow::probing::Pulse, load::Round, notifications::Tally};
 
 /// A structural revision that this node cannot serve.
 #[derive(Debug, Clone)]
@@ -59,6 +60,14 @@ pub struct Facts {
     pub notifications: Tally,
     /// Another process of this node is taking over, or has done so.
     pub handing_over: AtomicBool,
+    /// The process before this one has handed over, and still serves what it had.
+    pub has_predecessor: AtomicBool,
+    /// What a restart of this node would come to without a database; the default before anything is on disk.
+    pub journaled: watch::Sender<Revisions>,
+    /// What is known about the heartbeat of the control domain; `None` while the primary does not answer.
+    pub heartbeat: watch::Sender<Option<Pulse>>,
+    /// How old the read was that renewed the lease last, nanoseconds.
+    confirmed_after: AtomicU64,
     /// Certificate files that cannot be used; the chains before them stay in force.
     pub broken_certificates: Mutex<Vec<String>>,
     /// Chains that were put in force since the start.
@@ -69,8 +78,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Facts of a process that starts now.
-    pub fn new(started_at: UtcMicros) -> Arc<Self> {
+    /// Facts of a process that starts now; `has_predecessor` when it takes over from another one.
+    pub fn new(started_at: UtcMicros, has_predecessor: bool) -> Arc<Self> {
         Arc::new(Self {
             started_at,
             bad_authority: AtomicU64::new(0),
@@ -82,11 +91,25 @@ impl Facts {
             leftovers: Mutex::default(),
             notifications: Tally::default(),
             handing_over: AtomicBool::new(false),
+            has_predecessor: AtomicBool::new(has_predecessor),
+            journaled: watch::Sender::default(),
+            heartbeat: watch::Sender::default(),
+            confirmed_after: AtomicU64::new(0),
             broken_certificates: Mutex::default(),
             certificate_reloads: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             database_failed: AtomicBool::new(false),
         })
+    }
+
+    /// A read renewed the lease, so many nanoseconds after it began.
+    pub fn confirmed_after(&self, nanos: u64) {
+        self.confirmed_after.store(nanos, Ordering::Relaxed);
+    }
+
+    /// How old the read was that renewed the lease last, in milliseconds; `None` before the first.
+    pub fn confirmation_ms(&self) -> Option<u64> {
+        Some(self.confirmed_after.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(|nanos| nanos / 1_000_000)
     }
 
     /// Rows that are skipped now because they could not be read.

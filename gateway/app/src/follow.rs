@@ -22,7 +22,7 @@ use model::{
     key::KeyId,
     snapshot::Snapshot,
     structure::Structure,
-    time::{BootNanos, UtcMicros},
+    time::UtcMicros,
 };
 use store::{
     error::StoreError,
@@ -33,9 +33,15 @@ use store::{
 use tokio::sync::{mpsc, watch};
 
 mod awaited;
+pub mod probing;
 mod sealing;
 mod settling;
-use self::{awaited::Awaited, sealing::Sealing, settling::Settling};
+use self::{
+    awaited::Awaited,
+    probing::{Probe, Seen},
+    sealing::Sealing,
+    settling::Settling,
+};
 use crate::{
     access_tokens,
     domains::Writers,
@@ -50,15 +56,6 @@ const POLL: Duration = Duration::from_millis(50);
 const START_PATIENCE: Duration = Duration::from_secs(2);
 /// The kind of row that is skipped by itself; every other kind that can be unreadable belongs to the structure.
 const AUTHORITY_ROW: &str = "key";
-
-/// A head of the writer's authority lane, with the instant at which its read began.
-#[derive(Debug, Clone, Copy)]
-pub struct Probe {
-    /// When the read began.
-    pub started_at: BootNanos,
-    /// What it saw.
-    pub heads: Revisions,
-}
 
 /// Follows the control database for one node.
 #[derive(Debug)]
@@ -98,10 +95,10 @@ impl Applied {
 
 impl Follower {
     /// Runs for as long as the node does.
-    pub async fn run(self, mut probes: mpsc::Receiver<Probe>, mut hints: mpsc::Receiver<Hint>) {
+    pub async fn run(self, mut seen: mpsc::Receiver<Seen>, mut hints: mpsc::Receiver<Hint>) {
         let mut applied = self.start().await;
         let mut writers = self.writers.clone();
-        let mut unconfirmed: Vec<Probe> = Vec::new();
+        let mut unapplied: Vec<Probe> = Vec::new();
         let mut awaited = Awaited::default();
         let mut sealing = Sealing::default();
         let mut settling = Settling::default();
@@ -111,9 +108,9 @@ impl Follower {
             let mut is_due = true;
             tokio::select! {
                 _ = pulse.tick() => {}
-                Some(probe) = probes.recv() => {
-                    settling.look(&self.topology, &applied.seen(), &probe, self.edge.clock.boot());
-                    is_due = self.note(&mut applied, &mut unconfirmed, &mut awaited, probe);
+                Some(seen) = seen.recv() => {
+                    settling.look(&self.topology, &applied.seen(), &seen.probe, self.edge.clock.boot());
+                    is_due = self.note(&applied, &mut unapplied, &mut awaited, seen);
                 }
                 Some(hint) = hints.recv() => awaited.hear(&applied.revisions, (hint.epoch, hint.rev), self.edge.clock.boot()),
                 Ok(()) = writers.changed() => {
@@ -126,7 +123,7 @@ impl Follower {
                 sealing.changed();
             }
             awaited.reached(&applied.revisions);
-            if self.confirm(&mut applied, &mut unconfirmed) {
+            if self.confirm(&mut applied, &mut unapplied) {
                 self.publish(&applied, &self.writers.borrow().clone());
                 sealing.changed();
             }
@@ -291,31 +288,30 @@ impl Follower {
         counter.fetch_add(u64::try_from(rows.len()).unwrap_or(0), Ordering::Relaxed);
     }
 
-    /// Takes in what a probe saw. True when the database should be asked now.
-    fn note(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>, awaited: &mut Awaited, probe: Probe) -> bool {
-        awaited.hear(&applied.revisions, (probe.heads.epoch, probe.heads.authority), self.edge.clock.boot());
-        // Probes come every 100 ms; a node that is behind for longer than this has other troubles.
-        if unconfirmed.len() >= 64 {
-            unconfirmed.remove(0);
-        }
-        unconfirmed.push(probe);
+    /// Takes in what a look at the primary has brought. True when the database should be asked now.
+    fn note(&self, applied: &Applied, unapplied: &mut Vec<Probe>, awaited: &mut Awaited, seen: Seen) -> bool {
+        awaited.hear(&applied.revisions, (seen.probe.heads.epoch, seen.probe.heads.authority), self.edge.clock.boot());
+        unapplied.extend(seen.confirmed);
+        // A node that is behind for longer than so many reads take has other troubles.
+        unapplied.drain(..unapplied.len().saturating_sub(64));
         awaited.is_any()
     }
 
-    /// Confirms the lease by every probe whose revision is applied. True when this ends the time of a snapshot from disk.
-    fn confirm(&self, applied: &mut Applied, unconfirmed: &mut Vec<Probe>) -> bool {
+    /// Renews the lease by every confirmed read whose revision is applied. True when this ends the time of a snapshot from disk.
+    fn confirm(&self, applied: &mut Applied, unapplied: &mut Vec<Probe>) -> bool {
         let heard = self.topology.heard().newest();
-        let before = unconfirmed.len();
-        unconfirmed.retain(|probe| {
+        let before = unapplied.len();
+        unapplied.retain(|probe| {
             // Who knows of a later epoch does not believe a server of an earlier one, which may be cut off from all others.
             let is_newest = probe.heads.epoch >= heard.epoch && !probe.heads.contradicts(&heard);
             let is_applied = is_newest && probe.heads.are_of_one_epoch(&applied.revisions) && probe.heads.authority <= applied.revisions.authority;
             if is_applied {
                 self.edge.lease.confirm(probe.started_at);
+                self.facts.confirmed_after(self.edge.clock.boot().nanos_since(probe.started_at));
             }
             !is_applied
         });
-        unconfirmed.len() < before && applied.booted_from.take().is_some()
+        unapplied.len() < before && applied.booted_from.take().is_some()
     }
 
     /// Brings what is applied up to the replica's heads, or the primary's when the replica is late. True when it changed.
@@ -442,22 +438,6 @@ fn follows(load: &Revisions, applied: &Revisions) -> bool {
 const fn keep_structure(revisions: &mut Revisions, before: &Applied) {
     revisions.structural_epoch = before.revisions.structural_epoch;
     revisions.structural = before.revisions.structural;
-}
-
-/// Reads the writer's heads again and again, noting when each read began.
-pub async fn probe(topology: Topology, edge: Arc<Edge>, probes: mpsc::Sender<Probe>) {
-    let mut pulse = tokio::time::interval(Duration::from_millis(100));
-    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        pulse.tick().await;
-        let Ok(primary) = topology.primary() else { continue };
-        let started_at = edge.clock.boot();
-        let Ok(heads) = revision::heads(&primary).await else { continue };
-        topology.heard().hear(&heads);
-        if probes.send(Probe { started_at, heads }).await.is_err() {
-            return;
-        }
-    }
 }
 
 /// Passes notifications on; they only make polling earlier.

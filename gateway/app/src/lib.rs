@@ -5,6 +5,7 @@
 //! deployment on one machine.
 
 pub mod access_tokens;
+pub mod beating;
 pub mod boot;
 pub mod certificates;
 pub mod certs;
@@ -28,6 +29,7 @@ pub mod principal;
 pub mod prove;
 pub mod provider;
 pub mod purge;
+pub mod report;
 pub mod sealed;
 pub mod status;
 pub mod task;

@@ -6,12 +6,7 @@ mod leaving;
 mod listening;
 mod records;
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU32,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use audit::spool::Spool;
@@ -38,7 +33,6 @@ use edge::{
 };
 use model::{access_token::TokenKeys, key::Peppers, limit::Rate};
 use store::{
-    node::NodeReport,
     pool::{Credentials, Tls},
     topology::{DatabaseConfig, Server, Topology},
 };
@@ -49,7 +43,7 @@ use tokio::{
 
 use self::listening::Listening;
 use crate::{
-    access_tokens, boot, certificates,
+    access_tokens, beating, boot, certificates,
     config::{
         DatabaseTls, NodeConfig,
         data::{self, ClientField, DataConfig, Network},
@@ -66,7 +60,7 @@ use crate::{
     own_gateway::{self, OwnGateway, Senders},
     principal, prove,
     provider::OidcProvider,
-    purge,
+    purge, report,
     sealed::Sealed,
     status::NodeStatus,
     task::Tasks,
@@ -121,13 +115,12 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         (edge, http3)
     };
     let edge = Arc::new(edge);
-    let facts = Facts::new(Clock.wall());
+    let facts = Facts::new(Clock.wall(), predecessor.is_some());
     let counters: Vec<Arc<Counters>> = (0..cores).map(|_| Arc::new(Counters::default())).collect();
     let tasks = Tasks::default();
     follow_database(&tasks, &edge, &topology, sealed, &facts, credentials);
     tasks.spawn("audit loader", load::run(Loader::new(spool.clone(), Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts))));
     tasks.spawn("leftovers", records::leftovers(other_folder, Arc::clone(&edge.node), topology.clone(), Arc::clone(&facts)));
-    tasks.spawn("heartbeat", heartbeat(topology.clone(), Arc::clone(&edge), Arc::clone(&facts), spool.incarnation()));
     tasks.spawn("certificates", certificates::watch(chains, hang_up()?, Arc::clone(&notify), Arc::clone(&facts)));
     let upgrade = signal(SignalKind::user_defined2()).context("cannot listen for SIGUSR2")?;
     tasks.spawn("upgrade", handover::start_successors(upgrade, config.handover.is_some()));
@@ -147,6 +140,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         counters: counters.clone(),
         seen: parking_lot::Mutex::default(),
     });
+    tell(&tasks, &status, spool.incarnation());
     let router = control::router::router(ControlState::new(Ports {
         peppers: Arc::new(peppers),
         clock: Arc::new(MachineClock),
@@ -348,17 +342,25 @@ fn domain_credentials(config: &NodeConfig) -> Result<DomainCredentials> {
 }
 
 fn follow_database(tasks: &Tasks, edge: &Arc<Edge>, topology: &Topology, sealed: Sealed, facts: &Arc<Facts>, credentials: DomainCredentials) {
-    let (probes, probes_seen) = mpsc::channel(64);
+    let (seen, seen_by_follower) = mpsc::channel(64);
     let (hints, hints_seen) = mpsc::channel(64);
     let (writers, writers_seen) = watch::channel(Writers::default());
     let (document, document_seen) = watch::channel(Arc::default());
     let follower = Follower { edge: Arc::clone(edge), topology: topology.clone(), sealed, facts: Arc::clone(facts), writers: writers_seen, document };
     let watched = topology.clone();
     tasks.spawn("topology", async move { watched.watch().await });
-    tasks.spawn("probe", follow::probe(topology.clone(), Arc::clone(edge), probes));
+    tasks.spawn("probe", follow::probing::probe(topology.clone(), Arc::clone(edge), seen, facts.heartbeat.clone()));
     tasks.spawn("hints", follow::listen(topology.clone(), hints));
     tasks.spawn("domains", domains::watch(credentials, document_seen, writers));
-    tasks.spawn("follower", follower.run(probes_seen, hints_seen));
+    tasks.spawn("follower", follower.run(seen_by_follower, hints_seen));
+}
+
+/// What this node tells the control database: that it runs, what it knows, and that the primary is one.
+fn tell(tasks: &Tasks, status: &Arc<NodeStatus>, incarnation: u64) {
+    let NodeStatus { edge, facts, topology, .. } = &**status;
+    tasks.spawn("report", report::run(Arc::clone(status), incarnation));
+    tasks.spawn("acknowledge", report::acknowledge(topology.clone(), Arc::clone(edge), Arc::clone(facts), incarnation));
+    tasks.spawn("heartbeat", beating::run(topology.clone(), Arc::clone(&edge.node), Arc::clone(facts), facts.heartbeat.subscribe()));
 }
 
 /// Waits for the first snapshot before accepting: clients wait in the socket's queue instead of being refused. Not for long:
@@ -372,25 +374,6 @@ async fn first_snapshot(edge: &Edge) {
     };
     if tokio::time::timeout(Duration::from_secs(4), published).await.is_err() {
         tracing::warn!("there is no configuration yet; requests are refused until there is");
-    }
-}
-
-/// Tells the control database each second what this node serves.
-async fn heartbeat(topology: Topology, edge: Arc<Edge>, facts: Arc<Facts>, incarnation: u64) {
-    let mut pulse = tokio::time::interval(Duration::from_secs(1));
-    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        pulse.tick().await;
-        // From the hand-over on, the other process is this node.
-        if facts.handing_over.load(Ordering::Relaxed) {
-            continue;
-        }
-        let (Some(snapshot), Ok(primary)) = (edge.current.load(), topology.primary()) else { continue };
-        let nack = facts.nack.lock().clone().map(|nack| store::node::Nack { structural: nack.structural, message: nack.message });
-        let report = NodeReport { name: edge.node.to_string(), region: edge.region.to_string(), incarnation, revisions: snapshot.revisions, nack };
-        if let Err(error) = store::node::heartbeat(&primary, &report).await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "the heartbeat was not written");
-        }
     }
 }
 

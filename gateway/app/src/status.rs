@@ -9,7 +9,7 @@ use std::{
 use audit::spool::Spool;
 use control::port::{Check, CheckState, NodeFacts, Readiness, Status};
 use edge::{metrics::Counters, runtime::Edge};
-use model::{change::Revisions, time::UtcMicros};
+use model::{change::Revisions, policy::OnStaleDoc, time::UtcMicros};
 use parking_lot::Mutex;
 use store::topology::{ServerState, Topology};
 
@@ -61,6 +61,7 @@ impl Status for NodeStatus {
             self.structure(),
             self.database(),
             self.authority(),
+            self.quorum(),
             self.spool(),
             self.loader(),
             self.disk_snapshot(),
@@ -95,6 +96,11 @@ impl Status for NodeStatus {
             authority_age_ms: self.edge.lease.staleness_nanos(self.edge.clock.boot()).map(|nanos| nanos / 1_000_000),
             quarantined: self.facts.quarantined(),
         }
+    }
+
+    fn serves_stale(&self) -> bool {
+        let stale = |route: &model::structure::Route| !route.auth.is_none() && route.keys.on_stale != OnStaleDoc::Deny;
+        self.edge.current.load().is_some_and(|snapshot| snapshot.structure.routes.iter().any(|route| stale(route)))
     }
 }
 
@@ -249,6 +255,15 @@ impl NodeStatus {
 
     fn authority(&self) -> Check {
         match self.edge.lease.staleness_nanos(self.edge.clock.boot()) {
+            Some(_) if self.bound_is_too_short().is_some() => self.check(
+                "authority",
+                CheckState::Degraded,
+                format!(
+                    "confirming keys takes {} ms here, and a route gives up after {} ms: it answers 503 now and then; widen its `max_staleness`, or bring the database nearer",
+                    self.facts.confirmation_ms().unwrap_or(0),
+                    self.bound_is_too_short().unwrap_or(0)
+                ),
+            ),
             Some(nanos) if nanos < 2_000_000_000 => self.check("authority", CheckState::Ok, format!("keys confirmed {} ms ago", nanos / 1_000_000)),
             Some(nanos) => self.check(
                 "authority",
@@ -257,6 +272,32 @@ impl NodeStatus {
             ),
             None => self.check("authority", CheckState::Degraded, "keys were not confirmed since the start"),
         }
+    }
+
+    /// The narrowest bound of a route that refuses past it, in milliseconds, when what confirms keys takes nearly as long.
+    fn bound_is_too_short(&self) -> Option<u64> {
+        let snapshot = self.edge.current.load()?;
+        let denying = snapshot.structure.routes.iter().filter(|route| !route.auth.is_none() && route.keys.on_stale != OnStaleDoc::Allow);
+        let narrowest = denying.map(|route| route.keys.max_staleness_nanos / 1_000_000).min()?;
+        // The next confirmation comes one look later.
+        self.facts.confirmation_ms().filter(|took| took.saturating_add(took / 4) > narrowest).map(|_| narrowest)
+    }
+
+    /// Whether the bound of a revocation can be proved over a promotion. Said in words, and no fault of the node.
+    fn quorum(&self) -> Check {
+        let view = self.topology.view();
+        let detail = match &*self.facts.heartbeat.borrow() {
+            None => "not known while the primary does not answer".to_owned(),
+            Some(pulse) if !pulse.look.standbys.is_empty() => {
+                format!("commits wait for {}; a server that is not among them must not be promoted", pulse.look.standbys)
+            }
+            Some(_) if view.servers.len() > 1 => {
+                "commits wait for no standby (`synchronous_standby_names` is empty): a promotion can undo a revocation, and no bound on it can be proved over one"
+                    .to_owned()
+            }
+            Some(_) => "there is one server, and none that could be promoted".to_owned(),
+        };
+        self.check("quorum", CheckState::Ok, detail)
     }
 
     fn spool(&self) -> Check {

@@ -74,6 +74,12 @@ impl Reply {
         Self::ok(page)
     }
 
+    /// 202: it is done, and what was waited for has not come in the time.
+    pub(crate) const fn accepted(mut self) -> Self {
+        self.status = StatusCode::ACCEPTED;
+        self
+    }
+
     /// Says that an earlier call did this.
     pub(crate) const fn replayed(mut self) -> Self {
         self.is_replayed = true;
@@ -127,6 +133,11 @@ pub(crate) fn store_refusal(error: &StoreError) -> Refusal {
         StoreError::CommitUnknown { .. } => {
             tracing::error!(error = chain(error), "the outcome of a commit is unknown");
             let text = "the connection broke during the commit: whether the change was made is not known, so look before you try again";
+            Denial::new(ProblemKind::DatabaseUnavailable, text).retry_after(2).into()
+        }
+        StoreError::CommitUnconfirmed => {
+            tracing::error!(error = chain(error), "a commit is not confirmed");
+            let text = "the change is made on the primary, and no standby has confirmed it: a failover could undo it, so look before you try again";
             Denial::new(ProblemKind::DatabaseUnavailable, text).retry_after(2).into()
         }
         StoreError::Conflict { constraint, .. } => {

@@ -130,6 +130,7 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         Action::DocumentApply | Action::DocumentCheck => DOCUMENT_DEADLINE,
         Action::StatusRead
         | Action::NodeRead
+        | Action::NodeRemove
         | Action::StructureRead
         | Action::ConsumerRead
         | Action::ConsumerCreate

@@ -103,6 +103,8 @@ actions! {
     StatusRead = "status.read", None;
     /// Reads the registered nodes.
     NodeRead = "node.read", None;
+    /// Strikes a node off the list that is gone for good.
+    NodeRemove = "node.remove", Required;
     /// Reads tenants, plans, routes, upstreams, regions and APIs.
     StructureRead = "structure.read", None;
     /// Compiles a document without writing it.
@@ -184,13 +186,14 @@ pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountLink, AccountRead, AccountReset, AccountResetFactor, ApplicationCreate,
         ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck,
-        KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyImport, KeyRead, KeyRefuse, KeyRevoke, KeyRoll, NodeRead, NotificationRead,
-        NotificationRetry, OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny, TokenRead, UsageRead,
+        KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyImport, KeyRead, KeyRefuse, KeyRevoke, KeyRoll, NodeRead, NodeRemove,
+        NotificationRead, NotificationRetry, OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny, TokenRead,
+        UsageRead,
     };
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead | UsageRead => true,
-        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | KeyImport | OperatorCreate | AccountEnable
-        | AccountInvite | AccountLink | AccountReset | AccountResetFactor => {
+        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | KeyImport | NodeRemove | OperatorCreate
+        | AccountEnable | AccountInvite | AccountLink | AccountReset | AccountResetFactor => {
             matches!(role, Role::Operator)
         }
         KeyCreate | KeyRoll | KeyChange | KeyEnable => matches!(role, Role::Developer | Role::Operator),

@@ -37,6 +37,9 @@ pub trait Status: Send + Sync + fmt::Debug {
 
     /// Which node this is, and how far it is.
     fn node(&self) -> NodeFacts;
+
+    /// Whether some route takes keys although what is known about them is older than its bound.
+    fn serves_stale(&self) -> bool;
 }
 
 /// Whether a node should get traffic.

@@ -35,8 +35,8 @@ use axum::{
 use self::{
     gate::{Gate, Need},
     pages::{
-        account, apis, applications, approvals, home, invitation, keys, notifications, problems, requests, reset, second_factor as factor, sign,
-        sign_code, sign_provider, team, tokens, try_it, usage,
+        account, apis, applications, approvals, home, invitation, keys, notifications, problems, regions, requests, reset, second_factor as factor,
+        sign, sign_code, sign_provider, team, tokens, try_it, usage,
     },
 };
 pub(crate) use self::{
@@ -155,6 +155,8 @@ fn team_entries() -> Vec<Entry> {
         act("/portal/teams/{team}/webhook", Need::Account, "webhook.set", notifications::set),
         act("/portal/teams/{team}/webhook/test", Need::Account, "webhook.test", notifications::test),
         act("/portal/teams/{team}/webhook/remove", Need::Account, "webhook.remove", notifications::remove),
+        page("/console/regions", Need::Operator(Action::NodeRead), regions::show),
+        page("/console/regions/live", Need::Operator(Action::NodeRead), regions::live),
         page("/portal/approvals", Need::Operator(Action::AccountDecide), approvals::list),
         decision("/portal/approvals/accounts/{id}/approve", Action::AccountDecide, approvals::approve_account),
         decision("/portal/approvals/accounts/{id}/refuse", Action::AccountDecide, approvals::refuse_account),

@@ -17,8 +17,8 @@ use utoipa::openapi::HttpMethod;
 
 use crate::{
     admin::{
-        account, account::recover, application, audit, cache, consumer, document, key, key::decide, key::life, leak, node, notification, operator,
-        problem, structure, structure::Section, token, usage,
+        account, account::recover, application, audit, cache, consumer, document, key, key::decide, key::life, key::receipt, leak, node,
+        notification, operator, problem, structure, structure::Section, token, usage,
     },
     context,
     guard::{self, Gate, Permit},
@@ -163,6 +163,7 @@ fn key_paths() -> Vec<Entry> {
         Entry::post("/v1/keys/{id}/disable", Action::KeyDisable, life::disable, life::disable_doc()),
         Entry::post("/v1/keys/{id}/enable", Action::KeyEnable, life::enable, life::enable_doc()),
         Entry::post("/v1/keys/{id}/revoke", Action::KeyRevoke, life::revoke, life::revoke_doc()),
+        Entry::get("/v1/keys/{id}/propagation", Action::KeyRead, receipt::propagation, receipt::propagation_doc()),
         Entry::get("/v1/usage", Action::UsageRead, usage::series, usage::series_doc()),
     ]
 }
@@ -225,6 +226,7 @@ fn node_paths() -> Vec<Entry> {
         Entry::post("/v1/operators/{id}/revoke", Action::OperatorRevoke, operator::revoke, operator::revoke_doc()),
         Entry::get("/status", Action::StatusRead, node::status, node::status_doc()),
         Entry::get("/v1/nodes", Action::NodeRead, node::list, node::list_doc()),
+        Entry::delete("/v1/nodes/{name}", Action::NodeRemove, node::remove, node::remove_doc()),
         Entry::get("/v1/notifications", Action::NotificationRead, notification::list, notification::list_doc()),
         Entry::post("/v1/notifications/{id}/retry", Action::NotificationRetry, notification::retry, notification::retry_doc()),
         Entry::post("/v1/cache/purge", Action::CachePurge, cache::purge, cache::purge_doc()),

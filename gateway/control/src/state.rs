@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::{
+    admin::key::receipt::Changes,
     jwks::KeySet,
     operator::{KnownTokens, LoginRefusals, Wanted},
     port::{AuditSink, Clock, Gateway, Mails, Provider, Random, Status},
@@ -86,6 +87,7 @@ struct Inner {
     reports: Semaphore,
     documents: Arc<Semaphore>,
     portal: Portal,
+    changes: Changes,
 }
 
 impl fmt::Debug for ControlState {
@@ -106,7 +108,13 @@ impl ControlState {
             reports: Semaphore::new(REPORTS_MAX),
             documents: Arc::new(Semaphore::new(DOCUMENTS_MAX)),
             portal: Portal::default(),
+            changes: Changes::default(),
         }))
+    }
+
+    /// Since when changes of keys are known here to be committed.
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.0.changes
     }
 
     pub(crate) fn now(&self) -> Now {

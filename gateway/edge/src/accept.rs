@@ -47,6 +47,7 @@ use crate::{
     listener::BACKLOG,
     runtime::{Core, Edge},
     serve,
+    stay::streams::Streams,
     strict::AmbiguousFraming,
     tls::{Peer, Protocol, TlsFacts},
     watch::{Tick, Watch, Watched, WatchedBody},
@@ -115,6 +116,7 @@ pub async fn run(core: Arc<Core>, doors: Doors, acceptors: Arc<Acceptors>, phase
     spawn(core.lane.deliver());
     spawn(deadline::watch(Arc::clone(&core.deadlines), core.edge.clock));
     spawn(Seats::watch(Arc::clone(&core)));
+    spawn(Streams::watch(Arc::clone(&core)));
     spawn(sweep(Arc::clone(&core), Arc::clone(&connections), Arc::clone(&acceptors)));
     let accepted =
         futures_util::future::join_all(listeners.into_iter().map(|listener| accept(&core, &connections, &acceptors, listener, phase.clone())));

@@ -34,6 +34,7 @@ use crate::{
     http1::{Download, Stream},
     http2::Reply,
     pool::Slot,
+    stay::{Over, Stay, streams::Watched},
     trail::Trail,
 };
 
@@ -189,13 +190,21 @@ pub struct ReplyStream {
     patience: Patience,
     /// What is kept for a call of gRPC.
     call: Option<Box<CallStream>>,
+    /// Who may be shut out before it ends.
+    watched: Option<Box<Watched>>,
 }
 
 impl ReplyStream {
     /// Joins what belongs to a response that goes on: its first piece, the rest and the record.
     pub fn new(first: Option<Frame<Bytes>>, inner: ServiceBody, request: Arc<Meter>, trail: Trail, stall: Duration) -> Self {
         let call = CallStream::of(&trail, &request);
-        Self { first, inner, request, trail, bytes: 0, patience: Patience::new(stall), call }
+        Self { first, inner, request, trail, bytes: 0, patience: Patience::new(stall), call, watched: None }
+    }
+
+    /// Looks again at who reads it, for as long as it goes on.
+    pub(crate) fn watched(mut self, stay: Option<Box<Stay>>) -> Self {
+        self.watched = stay.map(|stay| Box::new(Watched::new(*stay)));
+        self
     }
 
     fn is_over(&self) -> bool {
@@ -204,7 +213,24 @@ impl ReplyStream {
 
     /// Ends a response that cannot go on. A client of gRPC gets trailers that say why, any other a broken stream.
     fn fail(&mut self, error: BodyError, why: impl FnOnce() -> Denial) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        self.trail.close(audit::event::Outcome::Error, self.bytes, self.request.bytes());
+        self.end(audit::event::Outcome::Error, error, why)
+    }
+
+    /// Ends a response whose caller may have no more of it.
+    fn shut_out(&mut self, over: Over) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.watched = None;
+        let denial = over.denial();
+        self.trail.ended_by(Some(denial.kind));
+        self.end(audit::event::Outcome::Denied, BodyError::Broken, || denial)
+    }
+
+    fn end(
+        &mut self,
+        outcome: audit::event::Outcome,
+        error: BodyError,
+        why: impl FnOnce() -> Denial,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.trail.close(outcome, self.bytes, self.request.bytes());
         let Some(call) = &mut self.call else { return Poll::Ready(Some(Err(error))) };
         self.inner = ServiceBody(None);
         Poll::Ready(Some(Ok(call.end(&why()))))
@@ -223,11 +249,19 @@ impl ReplyStream {
                 return self.fail(BodyError::Stalled, || Denial::new(ProblemKind::UpstreamTimeout, "the call's grpc-timeout is over"));
             }
         }
+        if let Some(watched) = &mut self.watched
+            && let Some(over) = watched.piece(self.trail.core(), cx)
+        {
+            return self.shut_out(over);
+        }
         let frame = match self.first.take() {
             Some(frame) => Some(Ok(frame)),
             None => match Pin::new(&mut self.inner).poll_frame(cx) {
                 Poll::Ready(frame) => frame,
                 Poll::Pending => {
+                    if let Some(over) = self.watched.as_mut().and_then(|watched| watched.wait(self.trail.core(), cx)) {
+                        return self.shut_out(over);
+                    }
                     let call = &mut self.call;
                     let has_moved = || call.as_mut().is_some_and(|call| call.has_moved());
                     ready!(self.patience.poll_expired_unless(cx, has_moved));

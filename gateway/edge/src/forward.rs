@@ -24,6 +24,7 @@ use crate::{
     principal,
     region::{Candidate, Target},
     runtime::Core,
+    stay::Stay,
     trail::Trail,
     validate::{self, ValidBody},
 };
@@ -40,6 +41,8 @@ pub struct Exchange {
     pub response: Response<ServiceBody>,
     /// What the request's body did.
     pub meter: Arc<Meter>,
+    /// Who is looked at again while it streams; `None` for a response that does not last, or that everybody may have.
+    pub(crate) stay: Option<Box<Stay>>,
 }
 
 /// Sends the request and waits for the response's head.
@@ -154,7 +157,7 @@ async fn attempt(
                 }
                 let is_switch = answered.status() == StatusCode::SWITCHING_PROTOCOLS;
                 let body = if is_switch { ServiceBody::switched } else { ServiceBody::new };
-                return Ok(Exchange { response: answered.map(|source| body(source, slot)), meter: Arc::clone(meter) });
+                return Ok(Exchange { response: answered.map(|source| body(source, slot)), meter: Arc::clone(meter), stay: None });
             }
             Some(Err(failure)) => failure,
             None => {

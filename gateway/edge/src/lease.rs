@@ -9,18 +9,26 @@ use model::{
     structure::KeyFreshness,
     time::{BootNanos, Now},
 };
+use parking_lot::Mutex;
 
 /// A clock that counts nanoseconds loses less than one in so many: kernels let time servers slow it down by one in 2,000 at most, and
 /// crystals are off by some ten in a million.
-const DRIFT: u64 = 1_000;
+pub const DRIFT: u64 = 1_000;
 
 /// The start of the newest read of the writer's authority head whose revision this node has applied.
 ///
 /// A bound taken from the *start* of the read holds whatever the read itself took (design: consistency, "Revocation
 /// with a bound"). Zero means: nothing confirmed since this process started.
+/// **A bound counts once it is registered.** A receipt waits for a node that is cut off by the bound that the node has reported. So no
+/// confirmation is relied on for longer than was reported before its read began: not by a node that has reported nothing, and not for the
+/// wider bound of a document that came after the report.
 #[derive(Debug)]
 pub struct Lease {
     confirmed_at: AtomicU64,
+    /// Nanoseconds for which a confirmation counts at most.
+    registered: AtomicU64,
+    /// A wider bound that was reported, and when that was known to be written; it counts for reads that begin later.
+    reported: Mutex<Option<(u64, BootNanos)>>,
     /// How old a snapshot from disk may be for `allow` routes, in microseconds.
     boot_stale_max_micros: i64,
 }
@@ -28,12 +36,40 @@ pub struct Lease {
 impl Lease {
     /// A lease that nothing has confirmed yet.
     pub const fn new(boot_stale_max_micros: i64) -> Self {
-        Self { confirmed_at: AtomicU64::new(0), boot_stale_max_micros }
+        Self { confirmed_at: AtomicU64::new(0), registered: AtomicU64::new(0), reported: Mutex::new(None), boot_stale_max_micros }
     }
 
     /// Notes a confirmation. An earlier instant than the one known changes nothing.
     pub fn confirm(&self, started_at: BootNanos) {
-        self.confirmed_at.fetch_max(started_at.0, Ordering::Release);
+        let mut reported = self.reported.lock();
+        // The confirmation first: the wider bound must not meet an earlier one.
+        self.confirmed_at.fetch_max(started_at.0, Ordering::AcqRel);
+        if let Some((bound, _)) = reported.take_if(|(_, at)| *at <= started_at) {
+            self.registered.store(bound, Ordering::Release);
+        }
+    }
+
+    /// Says that this bound, in nanoseconds, is about to be reported: no wider one counts from now on.
+    pub fn reporting(&self, bound: u64) {
+        if let Some((reported, _)) = &mut *self.reported.lock() {
+            *reported = bound.min(*reported);
+        }
+        self.registered.fetch_min(bound, Ordering::AcqRel);
+    }
+
+    /// Says that the report is known to be written, now.
+    pub fn reported(&self, bound: u64, now: BootNanos) {
+        let mut reported = self.reported.lock();
+        // The same again counts from the first time: a confirmation may take longer than a report.
+        let is_known = reported.is_some_and(|(known, _)| known == bound);
+        if bound > self.registered.load(Ordering::Acquire) && !is_known {
+            *reported = Some((bound, now));
+        }
+    }
+
+    /// For how long a confirmation counts at most, in nanoseconds; zero before the first that a report went before.
+    pub fn registered_nanos(&self) -> u64 {
+        self.registered.load(Ordering::Acquire)
     }
 
     /// Nanoseconds since the newest confirmation; `None` before the first.
@@ -51,7 +87,7 @@ impl Lease {
     /// and one that was committed before the response was asked for does not concern it.
     pub fn covers(&self, policy: KeyFreshness, known_at: BootNanos, now: BootNanos) -> bool {
         let newest = self.confirmed_at.load(Ordering::Acquire).max(known_at.0);
-        policy.on_stale != OnStaleDoc::Deny || is_within(policy, now.nanos_since(BootNanos(newest)))
+        policy.on_stale != OnStaleDoc::Deny || is_within(policy.max_staleness_nanos, now.nanos_since(BootNanos(newest)))
     }
 
     /// Lets a request pass that may rely on what this node knows, by its route's policy.
@@ -59,8 +95,10 @@ impl Lease {
     /// # Errors
     /// `authority-stale` when it may not.
     pub fn check(&self, policy: KeyFreshness, is_read: bool, snapshot: &Snapshot, now: Now) -> Result<(), Denial> {
+        // Read before the confirmation, see `confirm`.
+        let bound = policy.max_staleness_nanos.min(self.registered.load(Ordering::Acquire));
         let staleness = self.staleness_nanos(now.boot);
-        if staleness.is_some_and(|nanos| is_within(policy, nanos)) {
+        if staleness.is_some_and(|nanos| is_within(bound, nanos)) {
             return Ok(());
         }
         let allowed = match policy.on_stale {
@@ -79,8 +117,8 @@ impl Lease {
 }
 
 /// Whether this many nanoseconds of this node's clock are within a route's bound on a true one: the clock may lose [`DRIFT`] of them.
-const fn is_within(policy: KeyFreshness, nanos: u64) -> bool {
-    nanos.saturating_add(nanos / DRIFT) <= policy.max_staleness_nanos
+const fn is_within(bound: u64, nanos: u64) -> bool {
+    nanos.saturating_add(nanos / DRIFT) <= bound
 }
 
 #[cfg(test)]

@@ -59,6 +59,7 @@ pub mod region;
 pub mod route;
 pub mod runtime;
 pub mod serve;
+pub mod stay;
 pub mod strict;
 pub mod tls;
 pub mod token_endpoint;

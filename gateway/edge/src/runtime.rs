@@ -34,6 +34,7 @@ use crate::{
     pool::Pools,
     principal::{Principals, key::Keyring},
     proving::Proving,
+    stay::streams::Streams,
     tls::Identities,
     websocket::{places::Places, seats::Seats},
 };
@@ -166,6 +167,8 @@ pub struct Core {
     pub mirror: Mirror,
     /// Open WebSockets.
     pub websockets: Seats,
+    /// Responses that stream to callers who may be shut out.
+    pub streams: Streams,
     /// What tells services who calls.
     pub principals: Principals,
     current: CoreCurrent,
@@ -182,6 +185,7 @@ impl Core {
             dice: Dice::default(),
             mirror: Mirror::default(),
             websockets: Seats::default(),
+            streams: Streams::default(),
             principals: Principals::default(),
             current: CoreCurrent::default(),
             ids: Ids::default(),

@@ -30,6 +30,7 @@ use crate::{
     limit::{self, Admitted, LimitFacts},
     refuse, region, route,
     runtime::Core,
+    stay::{Source, Stay, streams},
     tls::Peer,
     token_endpoint,
     trail::{self, Trail},
@@ -153,7 +154,12 @@ pub(crate) async fn fetch<'s>(
     if trail.durability() == AuditDoc::Strict {
         trail.intent().await?;
     }
+    let method = head.method().clone();
     let mut exchange = forward::send(admitted, &target, head, body, core, trail).await?;
+    if !route.auth.is_none() && streams::lasts(trail.form(), exchange.response.headers()) {
+        let source = Source { address: trail.client_address(), shown: trail.peer().shown.clone() };
+        exchange.stay = Some(Box::new(Stay::new(route, admitted.permit().principal().cloned(), source, method)));
+    }
     if target.may_be_stale() {
         exchange.response.headers_mut().insert(refuse::STALENESS, HeaderValue::from_static("unknown"));
     }
@@ -236,7 +242,7 @@ async fn release(
     limits: &LimitFacts,
     after: Option<&mut After>,
 ) -> Response<ReplyBody> {
-    let Exchange { response, meter } = exchange;
+    let Exchange { response, meter, stay } = exchange;
     let (mut parts, mut body) = response.into_parts();
     if let Some(value) = fields::unrepeated(trail.request_id()) {
         parts.headers.insert(refuse::REQUEST_ID, value);
@@ -267,7 +273,7 @@ async fn release(
         ReplyBody::Whole(first.and_then(|frame| frame.into_data().ok()))
     } else {
         let stall = core.edge.settings.stall_timeout.max(trail.idle_timeout());
-        ReplyBody::Stream(Box::new(ReplyStream::new(first, body, meter, trail, stall)))
+        ReplyBody::Stream(Box::new(ReplyStream::new(first, body, meter, trail, stall).watched(stay)))
     };
     Response::from_parts(parts, body)
 }

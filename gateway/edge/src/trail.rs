@@ -157,6 +157,11 @@ impl Trail {
         &self.facts.peer
     }
 
+    /// The core that serves it.
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     /// The form in which the client is told of a failure.
     pub const fn form(&self) -> Form {
         self.facts.form

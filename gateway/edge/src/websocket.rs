@@ -25,7 +25,6 @@ use model::{
 use self::{
     handshake::Handshake,
     places::Place,
-    seats::Source,
     tunnel::{Carried, Tunnel},
 };
 use crate::{
@@ -42,6 +41,7 @@ use crate::{
     refuse,
     runtime::Core,
     serve::{self, Answer},
+    stay::Source,
     tls::Protocol,
     trail::{self, Trail},
     validate::ValidBody,
@@ -77,13 +77,13 @@ pub(crate) async fn open(
     let route_max = route.websocket.as_ref().map_or(0, |rules| rules.open_max);
     let place = core.edge.websockets.take(&route.name, core.edge.settings.websockets_max, route_max)?;
     // Whatever the body says: a handshake has none.
-    let Exchange { response, meter } = serve::fetch(core, snapshot, admitted, head, ValidBody::Empty, trail).await?;
+    let Exchange { response, meter, stay } = serve::fetch(core, snapshot, admitted, head, ValidBody::Empty, trail).await?;
     if response.status() != http::StatusCode::SWITCHING_PROTOCOLS {
         if response.status().is_success() && handshake.over == Protocol::Http2 {
             // There it would open the stream (RFC 8441 section 4).
             return Err(malformed("the service did not switch to WebSocket"));
         }
-        return Ok(Answer::Service(Exchange { response, meter }, Bytes::new()));
+        return Ok(Answer::Service(Exchange { response, meter, stay }, Bytes::new()));
     }
     let (parts, body) = response.into_parts();
     handshake.verify(&parts.headers)?;

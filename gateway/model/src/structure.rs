@@ -56,6 +56,14 @@ pub struct Structure {
     pub domains: Vec<Domain>,
 }
 
+impl Structure {
+    /// The widest bound of the routes that stop taking keys once it is over, in nanoseconds: for so long a node that is cut off may go on.
+    pub fn deny_bound_nanos(&self) -> u64 {
+        let denying = self.routes.iter().filter(|route| !route.auth.is_none() && route.keys.on_stale != OnStaleDoc::Allow);
+        denying.map(|route| route.keys.max_staleness_nanos).max().unwrap_or(0)
+    }
+}
+
 /// Tables by host: exact names first, then the longest wildcard.
 #[derive(Debug, Default)]
 pub struct HostTable {

@@ -24,6 +24,9 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The write is done on the primary, and no standby has confirmed it: a promotion might undo it.
+    #[error("the commit is done on the primary, and was not confirmed by a standby in time")]
+    CommitUnconfirmed,
     /// The write contradicts what is there: a name that is taken, a row that others still refer to.
     #[error("the write conflicts with what is stored ({constraint}): {detail}")]
     Conflict {

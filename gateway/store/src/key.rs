@@ -14,11 +14,12 @@ use uuid::Uuid;
 
 use crate::{
     actor::{Actor, ActorKind},
+    commit,
     error::StoreError,
     notification::{self, Kind},
     page::{Page, PageRequest},
     pool::{Primary, Reader},
-    wire,
+    revision, wire,
     write::{ControlWrite, Lanes, Written},
 };
 
@@ -358,8 +359,10 @@ pub async fn revoke(primary: &Primary, id: &KeyId, reason: RevokedReason, actor:
     let Some(row) = row else {
         let before = query_file_scalar!("queries/api_key/revoked_at.sql", id.as_str()).fetch_optional(&mut *write.tx).await?;
         let at = before.flatten().ok_or_else(|| StoreError::not_found("key", id.to_string()))?;
-        let revisions = write.heads().await?;
         write.rollback().await?;
+        // The one before may have been cut short while it waited for its standby, and this may be its repetition (T6).
+        commit::barrier(primary).await?;
+        let revisions = last_change(primary, id).await?;
         return Ok(Revoked { revisions, at: UtcMicros::from_datetime(at), already: true });
     };
     let change = match row_on(&mut write.tx, id).await {
@@ -378,6 +381,16 @@ pub async fn revoke(primary: &Primary, id: &KeyId, reason: RevokedReason, actor:
     }
     let at = UtcMicros::from_datetime(row.revoked_at);
     Ok(Revoked { revisions: write.commit().await?, at, already: false })
+}
+
+/// The authority revision of a key's last change; the head's, when it was in another epoch. The structural members are those of the epoch alone.
+///
+/// # Errors
+/// [`StoreError::NotFound`].
+pub async fn last_change(primary: &Primary, id: &KeyId) -> Result<Revisions, StoreError> {
+    let row = query_file!("queries/api_key/last_change.sql", id.as_str()).fetch_optional(primary.pool()).await?;
+    let row = row.ok_or_else(|| StoreError::not_found("key", id.to_string()))?;
+    revision::revisions(row.epoch, row.epoch_id, row.authority, 0)
 }
 
 /// The foreign key says it, without another look-up.

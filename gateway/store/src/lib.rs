@@ -7,6 +7,7 @@
 //! 1. [`error`], [`pool`], [`page`], [`actor`]: the words of every other module;
 //! 2. [`topology`]: which server is the primary, found and never configured; [`domain`] asks the same of other databases;
 //! 3. [`revision`]: what nodes read: heads, whole loads, deltas, hints; `write`: how every control transaction is numbered; [`epoch`]: when it begins another epoch;
+//!    [`heartbeat`]: what confirms a read of the primary; `commit`: whether a commit waited for its standbys;
 //! 4. [`apply`]: a document becomes rows; [`tenant`], [`plan`], [`consumer`], [`application`], [`key`], [`operator`],
 //!    [`account`]: the rows one by one;
 //! 5. [`notification`]: what people are told; [`purge`]: what must not be given from the nodes' caches any more; [`audit`]: the log, exactly once; [`node`]: who runs;
@@ -18,12 +19,14 @@ pub mod application;
 pub mod apply;
 pub mod audit;
 pub mod bootstrap;
+mod commit;
 pub mod consumer;
 pub mod demo;
 pub mod denial;
 pub mod domain;
 pub mod epoch;
 pub mod error;
+pub mod heartbeat;
 pub mod key;
 pub mod migrate;
 pub mod node;

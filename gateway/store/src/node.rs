@@ -6,7 +6,9 @@ use sqlx::query_file;
 use uuid::Uuid;
 
 use crate::{
+    commit::watched,
     error::StoreError,
+    heartbeat::Line,
     pool::{Primary, Reader},
     wire,
 };
@@ -33,6 +35,14 @@ pub struct NodeReport {
     pub revisions: Revisions,
     /// What it refused, if anything.
     pub nack: Option<Nack>,
+    /// The largest bound of its routes that refuse once it is over, milliseconds.
+    pub deny_bound_ms: u64,
+    /// The process before this one still serves: what it has reported holds too.
+    pub has_predecessor: bool,
+    /// How old what it knows about keys is, milliseconds; absent while nothing was confirmed.
+    pub staleness_ms: Option<u64>,
+    /// What is wrong with it, in words.
+    pub trouble: Option<String>,
 }
 
 /// A node, as it last reported.
@@ -48,17 +58,35 @@ pub struct NodeInfo {
     pub revisions: Revisions,
     /// What it refused, if anything.
     pub nack: Option<Nack>,
+    /// The authority revision that it has acknowledged: a restart without a database would come to it again. Absent for a node of an
+    /// earlier version, and for one that has written nothing to its disk yet.
+    pub acknowledged: Option<Acknowledged>,
+    /// The largest bound of its routes that refuse once it is over, milliseconds. Absent for a node of an earlier version.
+    pub deny_bound_ms: Option<u64>,
+    /// How old what it knew about keys was when it reported, milliseconds.
+    pub staleness_ms: Option<u64>,
+    /// What was wrong with it when it reported, in words.
+    pub trouble: Option<String>,
     /// When it last reported, on the database's clock.
     pub last_seen: UtcMicros,
+}
+
+/// A revision that a node has acknowledged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Acknowledged {
+    /// Its epoch.
+    pub epoch_id: Uuid,
+    /// The revision of the authority lane.
+    pub authority: u64,
 }
 
 /// Records what a node says about itself. It is no control change: no revision, no hint.
 ///
 /// # Errors
-/// [`StoreError`].
+/// [`StoreError`]; [`StoreError::CommitUnconfirmed`] when the commit did not wait for its standby.
 pub async fn heartbeat(primary: &Primary, report: &NodeReport) -> Result<(), StoreError> {
     let nack = report.nack.as_ref();
-    query_file!(
+    let call = query_file!(
         "queries/node/heartbeat.sql",
         report.name,
         report.region,
@@ -68,11 +96,73 @@ pub async fn heartbeat(primary: &Primary, report: &NodeReport) -> Result<(), Sto
         wire::bigint(report.revisions.structural)?,
         nack.map(|nack| wire::bigint(nack.structural)).transpose()?,
         nack.map(|nack| nack.message.as_str()),
-        wire::bigint(report.revisions.structural_epoch)?
-    )
-    .execute(primary.pool())
-    .await?;
-    Ok(())
+        wire::bigint(report.revisions.structural_epoch)?,
+        wire::bigint(report.deny_bound_ms)?,
+        report.has_predecessor,
+        report.staleness_ms.map(wire::bigint).transpose()?,
+        report.trouble
+    );
+    let (done, is_clean) = watched(call.execute(primary.pool())).await;
+    done?;
+    if is_clean { Ok(()) } else { Err(StoreError::CommitUnconfirmed) }
+}
+
+impl Line {
+    /// Records that a node has acknowledged a revision; false when the node has not reported, or another process of it has since.
+    ///
+    /// # Errors
+    /// [`StoreError`]. Drop the line then.
+    pub async fn acknowledge(&mut self, name: &str, incarnation: u64, acknowledged: Acknowledged) -> Result<bool, StoreError> {
+        let (incarnation, authority) = (wire::bigint(incarnation)?, wire::bigint(acknowledged.authority)?);
+        let call = query_file!("queries/node/acknowledge.sql", name, incarnation, acknowledged.epoch_id, authority);
+        Ok(call.fetch_optional(self.connection()).await?.is_some())
+    }
+}
+
+/// How a registered node stands to a revision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// The node's name.
+    pub name: String,
+    /// Its region.
+    pub region: String,
+    /// It has acknowledged the revision, or a later one of its epoch.
+    pub knows: bool,
+    /// When, on the database's clock; absent when that was more than an hour ago.
+    pub acknowledged_at: Option<UtcMicros>,
+    /// For how long it may go on as before when it is cut off, milliseconds. Absent for a node of an earlier version.
+    pub deny_bound_ms: Option<u64>,
+}
+
+/// How the first 1,000 registered nodes, by region and name, stand to a revision, and the database's clock.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn standing(primary: &Primary, revision: Acknowledged) -> Result<(Vec<Standing>, UtcMicros), StoreError> {
+    let rows = query_file!("queries/node/standing.sql", revision.epoch_id, wire::bigint(revision.authority)?).fetch_all(primary.pool()).await?;
+    let now = rows.first().map(|row| UtcMicros::from_datetime(row.now)).ok_or_else(|| wire::corrupt("node", "there is no clock"))?;
+    let mut standing = Vec::with_capacity(rows.len());
+    for row in rows {
+        // The join gives one row of nulls when no node is registered.
+        let (Some(name), Some(region)) = (row.name, row.region) else { continue };
+        standing.push(Standing {
+            name,
+            region,
+            knows: row.knows,
+            acknowledged_at: row.acked_at.map(UtcMicros::from_datetime),
+            deny_bound_ms: row.deny_bound_ms.map(|bound| wire::count(bound, "bound")).transpose()?,
+        });
+    }
+    Ok((standing, now))
+}
+
+/// Strikes a node that is gone for good off the list, so that no receipt waits for it. False when there is none that has been silent for
+/// two minutes: one that runs reports again within a second, and holds no lease by what it was struck off with.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn remove(primary: &Primary, name: &str) -> Result<bool, StoreError> {
+    Ok(query_file!("queries/node/delete.sql", name).execute(primary.pool()).await?.rows_affected() > 0)
 }
 
 /// The 1,000 nodes that reported last, newest first.
@@ -99,6 +189,13 @@ pub async fn list(reader: &impl Reader) -> Result<Vec<NodeInfo>, StoreError> {
                 structural: wire::count(row.structural, "structural revision")?,
             },
             nack,
+            acknowledged: match (row.epoch_id, row.acked) {
+                (Some(epoch_id), Some(acked)) => Some(Acknowledged { epoch_id, authority: wire::count(acked, "acknowledged revision")? }),
+                _ => None,
+            },
+            deny_bound_ms: row.deny_bound_ms.map(|bound| wire::count(bound, "bound")).transpose()?,
+            staleness_ms: row.staleness_ms.map(|age| wire::count(age, "age")).transpose()?,
+            trouble: row.trouble,
             last_seen: UtcMicros::from_datetime(row.last_seen),
         });
     }

@@ -135,6 +135,8 @@ pub(crate) fn options(address: &str, credentials: &Credentials) -> Result<PgConn
             ("idle_in_transaction_session_timeout", "10s"),
             // Searches have many optional filters: a generic plan could not use the index of the one that is given.
             ("plan_cache_mode", "force_custom_plan"),
+            // What is committed is on a standby too, where there is one to wait for, whatever the server's default is.
+            ("synchronous_commit", "on"),
         ])
         .disable_statement_logging())
 }

@@ -117,7 +117,7 @@ pub(crate) async fn heads_on(connection: &mut PgConnection) -> Result<Revisions,
     revisions(row.epoch, row.epoch_id, row.authority, row.structural)
 }
 
-fn revisions(epoch: i64, epoch_id: Uuid, authority: i64, structural: i64) -> Result<Revisions, StoreError> {
+pub(crate) fn revisions(epoch: i64, epoch_id: Uuid, authority: i64, structural: i64) -> Result<Revisions, StoreError> {
     let epoch = wire::count(epoch, "epoch")?;
     Ok(Revisions {
         epoch,

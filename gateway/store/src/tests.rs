@@ -6,6 +6,7 @@ mod audit;
 mod epoch;
 mod fixture;
 mod foreign;
+mod heartbeat;
 mod key;
 mod key_bcrypt;
 mod key_import;

@@ -15,7 +15,8 @@ use uuid::Uuid;
 
 use crate::{
     actor::Actor,
-    epoch::{self, Heard, Standing},
+    commit,
+    epoch::{self, Standing},
     error::StoreError,
     pool::Primary,
     purge::CACHE_PURGE,
@@ -91,7 +92,7 @@ struct Entry {
 #[derive(Debug)]
 pub(crate) struct ControlWrite {
     pub(crate) tx: PgTransaction<'static>,
-    heard: Heard,
+    primary: Primary,
     actor: String,
     entries: Vec<Entry>,
 }
@@ -124,7 +125,7 @@ impl ControlWrite {
             // Once in the life of a primary: its state is not carried by every write.
             Box::pin(enter(&mut tx, rest, standing, (timeline, system_identifier), known)).await?;
         }
-        Ok(Self { tx, heard: primary.heard().clone(), actor: actor.to_string(), entries: Vec::new() })
+        Ok(Self { tx, primary: primary.clone(), actor: actor.to_string(), entries: Vec::new() })
     }
 
     /// Begins with an epoch above `above`, and above that of the database.
@@ -135,7 +136,7 @@ impl ControlWrite {
         let here = heads.first().ok_or_else(|| wire::corrupt("control_head", "the lane has no row"))?;
         let place = (here.timeline_now, here.system_identifier_now);
         enter(&mut tx, &[], Standing::Begins, place, wire::bigint(above)?).await?;
-        Ok(Self { tx, heard: primary.heard().clone(), actor: actor.to_string(), entries: Vec::new() })
+        Ok(Self { tx, primary: primary.clone(), actor: actor.to_string(), entries: Vec::new() })
     }
 
     /// Notes a change of the authority lane.
@@ -196,8 +197,14 @@ impl ControlWrite {
             self.number(lane).await?;
         }
         let revisions = self.heads().await?;
-        self.tx.commit().await.map_err(StoreError::at_commit)?;
-        self.heard.hear(&revisions);
+        let (committed, is_clean) = commit::watched(self.tx.commit()).await;
+        committed.map_err(StoreError::at_commit)?;
+        self.primary.heard().hear(&revisions);
+        if !is_clean {
+            // It is done on the primary, and a promotion might undo it. It counts as done once a commit behind it has waited.
+            tracing::warn!(?revisions, "a commit did not wait for its standby; it is waited for behind it");
+            commit::barrier(&self.primary).await.map_err(|_| StoreError::CommitUnconfirmed)?;
+        }
         Ok(revisions)
     }
 

@@ -278,6 +278,14 @@ impl Journey<'_> {
         self.browser.click("form[action^='/portal/approvals/keys/'][action$='/refuse'] button").await?;
         self.browser.wait_for("p.done").await?;
         judge.look("key refused").await?;
+        self.browser.click("a[href='/console/regions']").await?;
+        self.browser.wait_for("#node-eu-west-1 .badge").await?;
+        judge.look("regions").await?;
+        let shown = self.browser.text("#seen-at").await?;
+        wait::until("the page of regions to keep itself up to date", Duration::from_secs(20), async || {
+            self.browser.text("#seen-at").await.is_ok_and(|now| now != shown)
+        })
+        .await?;
         self.open("/portal/account/second-factor").await?;
         self.browser.wait_for("#remove").await?;
         judge.look("second factor").await?;

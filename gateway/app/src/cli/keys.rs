@@ -18,6 +18,7 @@ use super::{
 pub(super) mod create;
 mod import;
 mod life;
+mod propagation;
 mod scan;
 
 /// Issue, roll, change, pause and revoke API keys; find them where they should not be.
@@ -26,7 +27,7 @@ mod scan;
 Examples:
   KEY=$(causeway keys create ci-runner --application shop --expires-in 90d)
   causeway keys roll 7sEgbYf9hQ2x --overlap 12h
-  causeway keys revoke 7sEgbYf9hQ2x
+  causeway keys revoke 7sEgbYf9hQ2x --wait
   causeway keys scan .")]
 pub(crate) struct KeysArgs {
     #[command(subcommand)]
@@ -59,6 +60,8 @@ enum Verb {
     Enable(One),
     /// Revoke a key, for good.
     Revoke(life::Revoke),
+    /// Show how far the last change of a key has come: which nodes go by it.
+    Propagation(propagation::Propagation),
     /// Find keys in files, by their form and checksum. Nothing leaves this machine, unless --revoke is given.
     Scan(scan::Scan),
 }
@@ -142,6 +145,7 @@ pub(crate) async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
         Verb::Disable(args) => output::finish(life::act(&args, "disable").await, args.format),
         Verb::Enable(args) => output::finish(life::act(&args, "enable").await, args.format),
         Verb::Revoke(args) => output::finish(life::revoke(&args).await, args.one.format),
+        Verb::Propagation(args) => output::finish(propagation::run(&args).await, args.one.format),
         Verb::Scan(args) => output::finish(scan::run(&args).await, args.format),
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     client::{Client, Connection, Problem},
+    nodes,
     output::{self, Format, fields, text_of},
 };
 
@@ -85,13 +86,7 @@ fn text(status: &Value, nodes: &Value) -> String {
     if nodes.is_null() {
         return out + "the list of nodes cannot be read now\n";
     }
-    let rows = list(Some(nodes)).iter().map(|item| {
-        let revisions = item.get("revisions").unwrap_or(&empty);
-        let applied = ["epoch", "authority", "structural"].map(|member| text_of(revisions, member)).join(".");
-        let refused = item.pointer("/nack/message").and_then(Value::as_str).unwrap_or("-").to_owned();
-        vec![text_of(item, "name"), text_of(item, "region"), applied, text_of(item, "last_seen"), refused]
-    });
-    out + &output::table(&["NODE", "REGION", "APPLIED", "LAST SEEN", "REFUSED"], rows)
+    out + &nodes::table(list(Some(nodes)))
 }
 
 fn list(value: Option<&Value>) -> &[Value] {

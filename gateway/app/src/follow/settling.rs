@@ -13,7 +13,7 @@ use store::{
 };
 use tokio::task::JoinSet;
 
-use super::Probe;
+use super::probing::Probe;
 
 /// For how long every look at the primary has to show it, before it is asked to: a probe may have been overtaken by what it does not have.
 const SHOWN_NANOS: u64 = 1_000_000_000;

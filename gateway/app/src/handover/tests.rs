@@ -28,7 +28,7 @@ async fn sockets_are_given_until_a_successor_serves_and_only_to_this_node() {
     std::fs::write(&path, "left by a process that was killed").unwrap();
     let own = sockets(130, 2);
     let expected = ports(&own);
-    let facts = Facts::new(UtcMicros(0));
+    let facts = Facts::new(UtcMicros(0), false);
     let giver = Giver::bind(&path, "n1", own).unwrap();
     let heard = Arc::clone(&facts);
     #[expect(clippy::disallowed_methods, reason = "joined below")]
@@ -57,7 +57,7 @@ async fn process_that_stops_gives_up_a_hand_over_and_its_socket() {
     let path = dir.path().join("handover.sock");
     let giver = Giver::bind(&path, "n1", sockets(1, 1)).unwrap();
     #[expect(clippy::disallowed_methods, reason = "joined below")]
-    let handing = tokio::spawn(giver.given(Facts::new(UtcMicros(0))));
+    let handing = tokio::spawn(giver.given(Facts::new(UtcMicros(0), false)));
     let (_sockets, predecessor) = asking(&path, "n1").await.unwrap().unwrap();
 
     handing.abort();

@@ -67,6 +67,7 @@ fn alternate(config: &NodeConfig) -> SpoolConfig {
 /// While this process hands over, its successor has the first right to the folder.
 pub(super) async fn leftovers(config: SpoolConfig, node: Arc<str>, topology: Topology, facts: Arc<Facts>) {
     if !config.dir.is_dir() {
+        facts.has_predecessor.store(false, Ordering::Relaxed);
         return;
     }
     let dir: PathBuf = config.dir.clone();
@@ -87,6 +88,8 @@ pub(super) async fn leftovers(config: SpoolConfig, node: Arc<str>, topology: Top
                 continue;
             }
         };
+        // Its process held it to its end.
+        facts.has_predecessor.store(false, Ordering::Relaxed);
         let is_done = load_all(&spool, &node, &topology, &facts).await;
         tokio::task::block_in_place(|| spool.close());
         if is_done {

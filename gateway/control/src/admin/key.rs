@@ -3,6 +3,7 @@
 pub(crate) mod decide;
 pub(crate) mod import;
 pub(crate) mod life;
+pub(crate) mod receipt;
 mod view;
 pub(crate) mod wish;
 

@@ -1,7 +1,8 @@
 //! `/status` and `/v1/nodes`: this node, and all of them.
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use http::Uri;
+use model::problem::{Denial, ProblemKind};
 use serde::Serialize;
 use store::{
     node::{Nack, NodeInfo},
@@ -10,7 +11,7 @@ use store::{
 use utoipa::ToSchema;
 
 use crate::{
-    admin::{LaneRevisions, Listed, Reply, instant, read},
+    admin::{LaneRevisions, Listed, Reply, instant, read, store_refusal},
     guard::Permit,
     openapi::{form, operation::Doc},
     port::{NodeFacts, Readiness},
@@ -90,6 +91,14 @@ pub(crate) struct Node {
     revisions: LaneRevisions,
     /// The document that it refused, if it did.
     nack: Option<RefusedDocument>,
+    /// The authority revision that it comes to again after a restart without a database; null before it has said so.
+    acknowledged: Option<u64>,
+    /// For how long its routes that refuse on stale keys may go on when it is cut off, milliseconds; null for a node of an earlier version.
+    deny_bound_ms: Option<u64>,
+    /// How old what it knew about keys was when it reported, milliseconds; null while nothing was confirmed.
+    staleness_ms: Option<u64>,
+    /// What was wrong with it when it reported; null when nothing was.
+    trouble: Option<String>,
     #[schema(value_type = form::Instant)]
     last_seen: String,
 }
@@ -105,10 +114,51 @@ struct RefusedDocument {
 
 impl From<NodeInfo> for Node {
     fn from(node: NodeInfo) -> Self {
-        let NodeInfo { name, region, incarnation, revisions, nack, last_seen } = node;
+        let NodeInfo { name, region, incarnation, revisions, nack, acknowledged, deny_bound_ms, staleness_ms, trouble, last_seen } = node;
         let nack = nack.map(|Nack { structural, message }| RefusedDocument { structural, message });
-        Self { name, region, incarnation, revisions: revisions.into(), nack, last_seen: instant(last_seen) }
+        let acknowledged = acknowledged.map(|acknowledged| acknowledged.authority);
+        Self {
+            name,
+            region,
+            incarnation,
+            revisions: revisions.into(),
+            nack,
+            acknowledged,
+            deny_bound_ms,
+            staleness_ms,
+            trouble,
+            last_seen: instant(last_seen),
+        }
     }
+}
+
+/// `DELETE /v1/nodes/{name}`: a node that is gone for good is not waited for any more.
+pub(crate) async fn remove(State(state): State<ControlState>, _: Permit, Path(name): Path<String>) -> Result<Reply, Refusal> {
+    let primary = state.primary().map_err(|error| store_refusal(&error))?;
+    if store::node::remove(&primary, &name).await.map_err(|error| store_refusal(&error))? {
+        return Ok(Reply::ok(&RemovedNode { name: name.clone() }).about(format!("node:{name}")));
+    }
+    let nodes = store::node::list(&primary).await.map_err(|error| store_refusal(&error))?;
+    if nodes.iter().any(|node| node.name == name) {
+        let text = "the node has reported within the last two minutes: stop it first, and wait for two minutes";
+        return Err(Denial::new(ProblemKind::ResourceConflict, text).into());
+    }
+    Err(Refusal::not_found("node"))
+}
+
+/// A node that is not registered any more.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct RemovedNode {
+    name: String,
+}
+
+/// How [`remove`] is described.
+pub(crate) fn remove_doc() -> Doc {
+    Doc::new("removeNode", "Strikes a node off the list that is gone for good")
+        .about("No receipt waits for it any more. A node that runs reports again within a second.")
+        .path_text("name", "Its name.")
+        .answers::<RemovedNode>(200, "It is not registered any more.")
+        .refuses(ProblemKind::ResourceConflict)
 }
 
 /// How [`list`] is described.

@@ -120,6 +120,10 @@ forms! {
     Network = ObjectBuilder::new().schema_type(Type::String).examples(["192.0.2.7", "2001:db8::/32"]);
     /// The SHA-256 hash of a certificate, with or without colons.
     CertificateHash = pattern("^:*([0-9A-Fa-f]:*){64}$");
+    /// What an answer waits for.
+    WaitFor = pattern("^effective$");
+    /// A number of seconds from 1 to 25.
+    WaitSeconds = pattern("^([1-9]|1[0-9]|2[0-5])s?$").examples(["10"]);
     /// A tag of stored responses.
     CacheTag = lengths(pattern(r"^[!-+\--~]+$"), 1, TAG_BYTES_MAX);
     /// Whether a key may be used.

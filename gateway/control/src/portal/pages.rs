@@ -9,6 +9,7 @@ pub(super) mod invitation;
 pub(super) mod keys;
 pub(super) mod notifications;
 pub(super) mod problems;
+pub(super) mod regions;
 pub(super) mod requests;
 pub(super) mod reset;
 pub(super) mod second_factor;

@@ -213,6 +213,8 @@ const GATES: &str = "\
 /portal/teams/{team}/webhook                              webhook.set                   sign-in   enroll    through   through   through
 /portal/teams/{team}/webhook/test                         webhook.test                  sign-in   enroll    through   through   through
 /portal/teams/{team}/webhook/remove                       webhook.remove                sign-in   enroll    through   through   through
+/console/regions                                          -                             sign-in   enroll    forbidden through   through
+/console/regions/live                                     -                             sign-in   enroll    forbidden through   through
 /portal/approvals                                         -                             sign-in   enroll    forbidden forbidden through
 /portal/approvals/accounts/{id}/approve                   account.decide                sign-in   enroll    forbidden forbidden through
 /portal/approvals/accounts/{id}/refuse                    account.decide                sign-in   enroll    forbidden forbidden through

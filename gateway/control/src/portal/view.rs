@@ -34,6 +34,8 @@ pub(super) struct Frame {
 pub(super) struct Who {
     pub(super) name: String,
     pub(super) is_approver: bool,
+    /// They may see how the nodes are.
+    pub(super) sees_nodes: bool,
     /// Ids and names of their teams.
     pub(super) teams: Vec<(String, String)>,
 }
@@ -87,6 +89,7 @@ impl Who {
         Self {
             name: visitor.account.name.clone(),
             is_approver: policy::any_allows(&visitor.roles, Action::KeyApprove),
+            sees_nodes: policy::any_allows(&visitor.roles, Action::NodeRead),
             teams: visitor.teams.iter().map(|team| (team.consumer.to_string(), team.consumer_name.clone())).collect(),
         }
     }

@@ -17,6 +17,8 @@ const GUARDED: &[(&str, &str)] = &[
     ("POST", "/v1/keys/import"),
     ("GET", "/v1/keys/0123456789ab"),
     ("POST", "/v1/keys/0123456789ab/revoke"),
+    ("GET", "/v1/keys/0123456789ab/propagation"),
+    ("DELETE", "/v1/nodes/eu-west-1"),
     ("GET", "/v1/consumers"),
     ("POST", "/v1/consumers"),
     ("GET", "/v1/consumers/acme"),

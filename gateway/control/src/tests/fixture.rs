@@ -132,6 +132,10 @@ impl Status for FakeNode {
             quarantined: 0,
         }
     }
+
+    fn serves_stale(&self) -> bool {
+        true
+    }
 }
 
 /// A gateway that takes no connection: the tests here come to no call.

@@ -9,6 +9,7 @@ const SECOND: u64 = 1_000_000_000;
 fn check(confirmed: Option<u64>, booted_from: Option<i64>, on_stale: OnStaleDoc, is_read: bool) -> bool {
     let lease = Lease::new(24 * 3_600_000_000);
     if let Some(at) = confirmed {
+        lease.reported(60 * SECOND, BootNanos(0));
         lease.confirm(BootNanos(at * SECOND));
     }
     let snapshot = Snapshot {
@@ -49,6 +50,47 @@ fn a_confirmation_never_goes_back() {
     lease.confirm(BootNanos(5));
 
     assert_eq!(lease.staleness_nanos(BootNanos(12)), Some(2));
+}
+
+/// A receipt waits for a node by what the node has reported: so a bound counts for what was read after that is known to be written.
+#[test]
+fn no_confirmation_counts_for_longer_than_was_reported_before_its_read() {
+    let lease = Lease::new(0);
+    let snapshot = Snapshot {
+        revisions: Revisions::default(),
+        structure: Arc::default(),
+        authority: Arc::default(),
+        writers: Arc::default(),
+        booted_from: None,
+    };
+    let serves = |bound: u64, now: u64| {
+        let now = Now { wall: UtcMicros(0), boot: BootNanos(now * SECOND) };
+        lease.check(KeyFreshness { max_staleness_nanos: bound * SECOND, on_stale: OnStaleDoc::Deny }, false, &snapshot, now).is_ok()
+    };
+
+    lease.confirm(BootNanos(10 * SECOND));
+    assert!(!serves(5, 11), "nothing was reported");
+    lease.reporting(5 * SECOND);
+    lease.reported(5 * SECOND, BootNanos(12 * SECOND));
+    lease.confirm(BootNanos(11 * SECOND));
+    assert!(!serves(5, 12), "it was read before the report was known to be written");
+    lease.confirm(BootNanos(12 * SECOND));
+    assert!(serves(5, 16) && !serves(5, 17));
+    assert!(serves(60, 16) && !serves(60, 18), "a wider bound than was reported");
+    lease.reporting(60 * SECOND);
+    lease.reported(60 * SECOND, BootNanos(20 * SECOND));
+    assert!(!serves(60, 18), "the confirmation is older than the report");
+    lease.confirm(BootNanos(21 * SECOND));
+    assert!(serves(60, 70));
+    lease.reported(90 * SECOND, BootNanos(22 * SECOND));
+    lease.reported(90 * SECOND, BootNanos(24 * SECOND));
+    lease.confirm(BootNanos(23 * SECOND));
+    assert!(serves(90, 110), "the same again counts from the first time");
+    lease.reporting(2 * SECOND);
+    assert!(!serves(60, 26) && serves(60, 24), "from before a narrower one is reported");
+    lease.confirm(BootNanos(26 * SECOND));
+    assert!(!serves(60, 29), "a report that was not written widens nothing");
+    assert_eq!(lease.registered_nanos(), 2 * SECOND);
 }
 
 /// A purge that this node has not heard of was committed after the newest confirmation, so what was asked for later is as good.

@@ -1,18 +1,16 @@
 //! Who holds a WebSocket open, and whether they still may: one look ten times a second at all of a core's.
 
 use std::{
-    collections::HashMap,
-    net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
+use http::Method;
 use model::{
-    snapshot::Snapshot,
     structure::{Route, websocket::WebSocketRules},
     time::Now,
 };
@@ -21,10 +19,9 @@ use tokio::sync::Notify;
 
 use super::{pipe::Turn, tally::End};
 use crate::{
-    authenticate::{self, Principal},
-    authorize::{self, Use},
-    certificate::Shown,
+    authenticate::Principal,
     runtime::{Core, Edge},
+    stay::{Routes, Source, Stay},
 };
 
 /// Between two looks: a revocation that is published takes effect within it.
@@ -58,23 +55,10 @@ pub(super) struct Seat {
     /// Since when what is there for one side is not taken, for each direction; 0 while it is.
     blocked_since: [AtomicU64; 2],
     is_half_open: AtomicBool,
-    /// The generation of the snapshot that the caller was last looked up in; 0 before the first time.
-    checked: AtomicU64,
-    expires_at: AtomicI64,
     idle: u64,
     lifetime: u64,
-    route: Mutex<Arc<Route>>,
-    principal: Option<Principal>,
-    source: Source,
-}
-
-/// Where a WebSocket comes from, as far as a key can be bound to it.
-#[derive(Debug, Clone)]
-pub(super) struct Source {
-    /// The client's address.
-    pub(super) address: IpAddr,
-    /// What its connection's handshake showed.
-    pub(super) shown: Shown,
+    /// Counts as the GET that it began with, whatever it began with.
+    stay: Stay,
 }
 
 impl Seats {
@@ -88,13 +72,9 @@ impl Seats {
             moved_at: AtomicU64::new(opened_at),
             blocked_since: [AtomicU64::new(0), AtomicU64::new(0)],
             is_half_open: AtomicBool::new(false),
-            checked: AtomicU64::new(0),
-            expires_at: AtomicI64::new(i64::MAX),
             idle: millis(rules.idle),
             lifetime: millis(rules.lifetime),
-            route: Mutex::new(Arc::clone(route)),
-            principal,
-            source,
+            stay: Stay::new(route, principal, source, Method::GET),
         });
         let mut buffer = self.buffer.lock();
         if buffer.is_empty() {
@@ -149,18 +129,16 @@ impl Seats {
         let generation = edge.current.generation();
         let Some(snapshot) = edge.current.load() else { return };
         let is_draining = self.is_draining.load(Ordering::Relaxed);
-        let mut routes = None;
+        let mut routes = Routes::default();
         self.list.lock().retain(|seat| {
             // Its tunnel holds the other reference.
             if Arc::strong_count(seat) == 1 {
                 return false;
             }
             if seat.told().is_none() {
-                let end = seat.overdue(edge, now).or_else(|| {
-                    let has_changed = seat.checked.swap(generation, Ordering::Relaxed) != generation;
-                    let refused = || seat.refused(&snapshot, routes.get_or_insert_with(|| by_name(&snapshot)), now);
-                    has_changed.then(refused).flatten().or_else(|| seat.unconfirmed(edge, &snapshot, now))
-                });
+                let takes = |route: &Route| route.websocket.is_some();
+                let mut over = || seat.stay.over(edge, (generation, &snapshot), &mut routes, takes, now);
+                let end = seat.overdue(edge, now).or_else(|| over().map(End::from));
                 if let Some(end) = end.or(is_draining.then_some(End::Drain)) {
                     seat.tell(end);
                 }
@@ -168,10 +146,6 @@ impl Seats {
             true
         });
     }
-}
-
-fn by_name(snapshot: &Snapshot) -> HashMap<&str, &Arc<Route>> {
-    snapshot.structure.routes.iter().map(|route| (&*route.name, route)).collect()
 }
 
 fn millis(span: Duration) -> u64 {
@@ -207,42 +181,6 @@ impl Seat {
         }
         let is_half_open = self.is_half_open.load(Ordering::Relaxed);
         let idle = if is_half_open { self.idle.min(millis(HALF_OPEN_MAX)) } else { self.idle };
-        if is_over(&self.moved_at, idle) {
-            return Some(End::Idle);
-        }
-        (self.expires_at.load(Ordering::Relaxed) <= now.wall.0).then_some(End::Revoked)
-    }
-
-    /// Decides again, over a snapshot that has changed: the route of the same name, and the key.
-    fn refused(&self, snapshot: &Snapshot, routes: &HashMap<&str, &Arc<Route>>, now: Now) -> Option<End> {
-        let mut own = self.route.lock();
-        let Some(route) = routes.get(&*own.name).filter(|route| route.tenant == own.tenant && route.websocket.is_some()) else {
-            return Some(End::Withdrawn);
-        };
-        *own = Arc::clone(route);
-        match &self.principal {
-            _ if route.auth.is_none() => None,
-            None => Some(End::Withdrawn),
-            Some(principal) => {
-                if !authenticate::is_taken(route, principal) {
-                    return Some(End::Withdrawn);
-                }
-                let Some((principal, expires_at)) = authenticate::again(snapshot, principal, &route.tenant, now) else {
-                    return Some(End::Revoked);
-                };
-                let is_bound = principal.key().and_then(|proof| proof.key.restrictions()).is_some_and(|bound| bound.certificates.is_some());
-                let certificate = self.source.shown.certificate().filter(|_| is_bound).map(|shown| shown.facts().ends_after(now.wall));
-                self.expires_at.store(certificate.map_or(expires_at, |end| end.min(expires_at)).0, Ordering::Relaxed);
-                let usage = Use { method: "GET", address: self.source.address, shown: &self.source.shown, now };
-                authorize::may_use(route, &principal, usage).err().map(|_| End::Withdrawn)
-            }
-        }
-    }
-
-    /// What the lease on the knowledge about keys says, by the route's policy. A WebSocket counts as the GET that it began with.
-    fn unconfirmed(&self, edge: &Edge, snapshot: &Snapshot, now: Now) -> Option<End> {
-        let route = self.route.lock();
-        let is_open = route.auth.is_none() || edge.lease.check(route.keys, true, snapshot, now).is_ok();
-        (!is_open).then_some(End::Stale)
+        is_over(&self.moved_at, idle).then_some(End::Idle)
     }
 }

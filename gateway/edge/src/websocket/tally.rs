@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use model::problem::ProblemKind;
 
+use crate::stay::Over;
+
 /// Why a WebSocket ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -28,6 +30,16 @@ pub enum End {
     Stale,
     /// The node stops.
     Drain,
+}
+
+impl From<Over> for End {
+    fn from(over: Over) -> Self {
+        match over {
+            Over::Revoked => Self::Revoked,
+            Over::Withdrawn => Self::Withdrawn,
+            Over::Stale => Self::Stale,
+        }
+    }
 }
 
 impl End {

@@ -147,11 +147,12 @@ async fn make_template() {
             "0015_bcrypt_keys",
             "0016_bcrypt_keys_valid",
             "0017_key_decisions",
-            "0018_epochs"
+            "0018_epochs",
+            "0019_heartbeats"
         ]
     );
     let applied = migrate::migrate(&primary).await.expect("the schema is made");
-    assert_eq!((applied.now, applied.version), (before, 18));
+    assert_eq!((applied.now, applied.version), (before, 19));
     assert!(migrate::migrate(&primary).await.expect("nothing is left to do").now.is_empty());
     // A database in use cannot be copied.
     pool.close().await;

@@ -31,7 +31,7 @@ async fn a_key_is_stored_with_what_is_public_and_revoked_once() {
     assert_eq!((made.item.scopes.as_deref(), made.item.expires_at), (Some(scopes.as_slice()), LATER));
     assert_eq!(first.revisions.authority, made.revisions.authority + 1);
     assert_eq!((first.already, second.already), (false, true));
-    assert_eq!((second.at, second.revisions), (first.at, first.revisions));
+    assert_eq!((second.at, second.revisions.epoch_id, second.revisions.authority), (first.at, first.revisions.epoch_id, first.revisions.authority));
     assert_eq!(heads(&database.primary).await.expect("there are heads"), first.revisions);
     assert_eq!((found.state, found.revoked_at, found.revoked_by.as_deref()), (KeyState::Revoked, Some(first.at), Some("operator:ann")));
 }

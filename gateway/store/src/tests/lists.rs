@@ -34,7 +34,17 @@ async fn a_late_report_of_an_earlier_start_does_not_stand_in_for_the_present_one
     let database = Database::new().await;
     let revisions = |authority| Revisions { epoch: 2, authority, structural_epoch: 1, structural: 1, ..Revisions::default() };
     let nack = Some(Nack { structural: 2, message: "a route names no service".to_owned() });
-    let new = NodeReport { name: "eu-1".to_owned(), region: "eu".to_owned(), incarnation: 2, revisions: revisions(7), nack };
+    let new = NodeReport {
+        name: "eu-1".to_owned(),
+        region: "eu".to_owned(),
+        incarnation: 2,
+        revisions: revisions(7),
+        nack,
+        deny_bound_ms: 2_000,
+        has_predecessor: false,
+        staleness_ms: None,
+        trouble: None,
+    };
     let old = NodeReport { incarnation: 1, revisions: revisions(3), nack: None, ..new.clone() };
 
     for report in [&old, &new, &old] {

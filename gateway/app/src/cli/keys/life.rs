@@ -1,15 +1,16 @@
 //! `causeway keys roll | end-overlap | change | approve | refuse | disable | enable | revoke`.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::bail;
 use clap::Args;
+use model::key::KeyId;
 use serde_json::{Map, Value, json};
 
 use super::{
     One,
     create::{Bound, seconds},
-    key_id,
+    key_id, propagation,
 };
 use crate::cli::{
     client::Client,
@@ -69,12 +70,19 @@ pub(super) struct Change {
 Examples:
   causeway keys revoke 7sEgbYf9hQ2x
   causeway keys revoke 7sEgbYf9hQ2x --leaked --json
+  causeway keys revoke 7sEgbYf9hQ2x --wait          # until no node goes by it any more, with a receipt
 
 The id is the twelve characters after cw_live_; never give the whole key.
-Exit codes: 0 revoked, now or before; 1 refused or failed; 2 wrong usage.")]
+Exit codes: 0 revoked, now or before, and effective where that is waited for; 1 refused, failed, or not effective in time; 2 wrong usage.")]
 pub(super) struct Revoke {
     #[command(flatten)]
     pub(super) one: One,
+    /// Wait until every node has acknowledged it, or is past its bound, and show which.
+    #[arg(long)]
+    wait: bool,
+    /// Wait for so long at most: 30s, 10m, or seconds.
+    #[arg(long, value_name = "TIME", value_parser = seconds, default_value = "10m", requires = "wait")]
+    timeout: u64,
     /// Note that the key was seen where everybody can read it.
     #[arg(long)]
     leaked: bool,
@@ -165,16 +173,24 @@ pub(super) async fn refuse(args: &Refuse) -> anyhow::Result<ExitCode> {
 pub(super) async fn revoke(args: &Revoke) -> anyhow::Result<ExitCode> {
     let id = key_id(&args.one.id)?;
     let body = args.leaked.then(|| json!({ "leaked": true }));
-    let revoked = Client::new(&args.one.connection)?.post(&format!("/v1/keys/{id}/revoke"), body.as_ref()).await?;
+    let client = Client::new(&args.one.connection)?;
+    let revoked = client.post(&format!("/v1/keys/{id}/revoke"), body.as_ref()).await?;
+    if args.wait {
+        let within = Duration::from_secs(args.timeout);
+        return propagation::wait(&client, &id, within, args.one.format.json, &said(&id, &revoked)).await;
+    }
     if args.one.format.json {
         output::json_out(&revoked)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let already = revoked.get("already_revoked").and_then(Value::as_bool).unwrap_or(false);
-    let when = text_of(&revoked, "committed_at");
-    let verb = if already { "was already revoked" } else { "is revoked" };
-    output::out(&format!("key {id} {verb} at {when}, revision {}", revision(&revoked)))?;
+    output::out(&said(&id, &revoked))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn said(id: &KeyId, revoked: &Value) -> String {
+    let already = revoked.get("already_revoked").and_then(Value::as_bool).unwrap_or(false);
+    let verb = if already { "was already revoked" } else { "is revoked" };
+    format!("key {id} {verb} at {}, revision {}", text_of(revoked, "committed_at"), revision(revoked))
 }
 
 fn told(key: &Value, done: &str, json: bool) -> anyhow::Result<ExitCode> {
@@ -186,7 +202,7 @@ fn told(key: &Value, done: &str, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn revision(answer: &Value) -> String {
+pub(super) fn revision(answer: &Value) -> String {
     let revision = answer.get("revision").map(|revision| format!("{}.{}", text_of(revision, "epoch"), text_of(revision, "authority")));
     revision.unwrap_or_else(|| "-".to_owned())
 }

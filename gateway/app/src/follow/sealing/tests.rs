@@ -6,7 +6,7 @@ const MS: u64 = 1_000_000;
 
 /// What the writer came to.
 fn settled(work: impl FnOnce() -> Result<Written> + Send + 'static) -> (Sealing, Arc<Facts>) {
-    let facts = Facts::new(UtcMicros(0));
+    let facts = Facts::new(UtcMicros(0), false);
     let running = std::thread::spawn(work);
     while !running.is_finished() {
         std::thread::yield_now();
@@ -59,7 +59,7 @@ fn failure_and_panic_are_told_and_tried_again_after_a_rest() {
 fn process_that_is_handed_over_puts_nothing_in_force_any_more() {
     let folder = tempfile::tempdir().unwrap();
     let sealed = Sealed::in_folder(folder.path(), SecretKey::new([7; 32])).unwrap();
-    let facts = Facts::new(UtcMicros(0));
+    let facts = Facts::new(UtcMicros(0), false);
     facts.handing_over.store(true, Ordering::Relaxed);
 
     assert_eq!(write(&sealed, &facts, || unreachable!("not asked for")).unwrap(), Written::Left);

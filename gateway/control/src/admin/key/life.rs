@@ -19,6 +19,7 @@ use utoipa::ToSchema;
 
 use super::{
     draw,
+    receipt::{Receipt, Wait},
     view::{IssuedKey, Key, RevokedKey},
     wish::{self, ChangeKey, RollKey},
     with_secret,
@@ -112,17 +113,26 @@ pub(crate) async fn change(State(state): State<ControlState>, permit: Permit, Pa
 /// `POST /v1/keys/{id}/revoke`: doing it again changes nothing and says so.
 pub(crate) async fn revoke(State(state): State<ControlState>, permit: Permit, Path(id): Path<String>, request: Request) -> Result<Reply, Refusal> {
     let id = key_id(&id)?;
+    let wait = Wait::of(request.uri())?;
     let wish: RevokeKey = optional_body(request).await?;
     let reason = if wish.leaked { RevokedReason::Leaked } else { RevokedReason::Asked };
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
-    Ok(revoked(id, store::key::revoke(&primary, &id, reason, &permit.actor()).await.map_err(|error| store_refusal(&error))?))
+    let done = store::key::revoke(&primary, &id, reason, &permit.actor()).await.map_err(|error| store_refusal(&error))?;
+    let change = state.changes().committed(id, done.revisions, state.now().boot);
+    match wait.wait(&state, &primary, change, !done.already).await {
+        Ok(receipt) => Ok(revoked(id, done, receipt)),
+        // It is revoked whether somebody can be asked about it now or not.
+        Err(_) => Ok(revoked(id, done, None).accepted()),
+    }
 }
 
 /// A key that was revoked, now or before.
-pub(crate) fn revoked(id: KeyId, revoked: Revoked) -> Reply {
+pub(crate) fn revoked(id: KeyId, revoked: Revoked, receipt: Option<Receipt>) -> Reply {
     let (revision, committed_at) = (authority_revision(revoked.revisions), instant(revoked.at));
-    let view = RevokedKey { id, state: KeyState::Revoked, revision, committed_at, already_revoked: revoked.already };
-    Reply::ok(&view).about(object(&id))
+    let is_waited_for = receipt.as_ref().is_some_and(|receipt| !receipt.is_effective);
+    let view = RevokedKey { id, state: KeyState::Revoked, revision, committed_at, already_revoked: revoked.already, receipt };
+    let reply = Reply::ok(&view).about(object(&id));
+    if is_waited_for { reply.accepted() } else { reply }
 }
 
 /// How a key is revoked.
@@ -193,7 +203,13 @@ pub(crate) fn change_doc() -> Doc {
 /// How [`revoke`] is described.
 pub(crate) fn revoke_doc() -> Doc {
     let doc = Doc::new("revokeKey", "Revokes a key for good").about("Doing it again changes nothing and says so.");
-    of_key(doc).optional_body::<RevokeKey>().answers::<RevokedKey>(200, "It is revoked.").leads_to(200, "getKey", "id", "id")
+    of_key(doc)
+        .query::<form::WaitFor>("wait", "Answer when no route that refuses on stale keys takes the key any more, on any node, with a receipt.")
+        .query::<form::WaitSeconds>("timeout", "For so many seconds at most, 10 when absent: then the answer is 202, and says how far it is.")
+        .optional_body::<RevokeKey>()
+        .answers::<RevokedKey>(200, "It is revoked, and effective where that was waited for.")
+        .answers::<RevokedKey>(202, "It is revoked, and not known to be effective in the time.")
+        .leads_to(200, "getKeyPropagation", "id", "id")
 }
 
 /// What says nothing but which key.

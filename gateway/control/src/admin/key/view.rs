@@ -19,6 +19,7 @@ use store::{
 };
 use utoipa::ToSchema;
 
+use super::receipt::Receipt;
 use crate::{
     admin::{AuthorityRevision, instant},
     openapi::form,
@@ -218,4 +219,7 @@ pub(crate) struct RevokedKey {
     pub(super) committed_at: String,
     /// It was so before, and nothing was changed.
     pub(super) already_revoked: bool,
+    /// How far it has come; absent unless that was waited for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) receipt: Option<Receipt>,
 }

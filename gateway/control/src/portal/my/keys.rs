@@ -172,7 +172,7 @@ pub(super) async fn revoke(State(state): State<ControlState>, visitor: SignedIn,
     let key = found(&state, &visitor, &id, Right::Keys).await?;
     let reason = if wish.leaked { RevokedReason::Leaked } else { RevokedReason::Asked };
     let done = store::key::revoke(&primary(&state)?, &key.id, reason, &visitor.actor()).await;
-    Ok(revoked(key.id, done.map_err(|error| store_refusal(&error))?))
+    Ok(revoked(key.id, done.map_err(|error| store_refusal(&error))?, None))
 }
 
 fn primary(state: &ControlState) -> Result<Primary, Refusal> {

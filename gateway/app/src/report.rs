@@ -1,0 +1,139 @@
+//! What this node tells the control database about itself: that it runs, what it serves, how long it may go on when it is cut off, and
+//! which revisions it has acknowledged.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use control::port::{CheckState, Status as _};
+use edge::runtime::Edge;
+use model::{change::Revisions, time::BootNanos};
+use store::{
+    error::StoreError,
+    heartbeat::Line,
+    node::{Acknowledged, Nack, NodeReport},
+    topology::Topology,
+};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::{facts::Facts, status::NodeStatus};
+
+/// How often a node reports.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often it tries until it is registered, and tries an acknowledgement again.
+const SOON: Duration = Duration::from_millis(100);
+/// For so long a report counts. Who has been silent for longer may be struck off the list, and trusts no lease.
+const COUNTS_NANOS: u64 = 60_000_000_000;
+
+/// What a node reports at least: its first routes are then served at once, and not when a report has named their bound.
+const BOUND_MIN_NANOS: u64 = 2_000_000_000;
+
+/// Of what is wrong, so much is told.
+const TROUBLE_CHARS_MAX: usize = 300;
+
+/// Reports each second.
+pub async fn run(status: Arc<NodeStatus>, incarnation: u64) {
+    let NodeStatus { edge, facts, .. } = &*status;
+    let mut pulse = interval(SOON);
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut next = Instant::now();
+    let mut written: Option<(BootNanos, u64)> = None;
+    loop {
+        pulse.tick().await;
+        // From the hand-over on, the other process is this node; what it reports covers this one.
+        if facts.handing_over.load(Ordering::Relaxed) {
+            continue;
+        }
+        if written.is_some_and(|(at, _)| edge.clock.boot().nanos_since(at) > COUNTS_NANOS) {
+            written = None;
+            edge.lease.reporting(0);
+        }
+        let bound = edge.current.load().map_or(0, |snapshot| snapshot.structure.deny_bound_nanos()).max(BOUND_MIN_NANOS);
+        // A document with a wider bound takes effect with its report.
+        let is_wider = written.is_some_and(|(_, told)| bound > told);
+        if Instant::now() < next && !is_wider {
+            continue;
+        }
+        match report(&status, incarnation, bound).await {
+            Ok(true) => {
+                written = Some((edge.clock.boot(), bound));
+                next = Instant::now() + EVERY;
+            }
+            Ok(false) => {}
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the report was not written"),
+        }
+    }
+}
+
+/// False while there is nothing to report, or nobody to report to.
+async fn report(status: &NodeStatus, incarnation: u64, bound: u64) -> Result<bool, StoreError> {
+    let NodeStatus { edge, facts, topology, .. } = status;
+    let (Some(snapshot), Ok(primary)) = (edge.current.load(), topology.primary()) else { return Ok(false) };
+    let nack = facts.nack.lock().clone().map(|nack| Nack { structural: nack.structural, message: nack.message });
+    let report = NodeReport {
+        name: edge.node.to_string(),
+        region: edge.region.to_string(),
+        incarnation,
+        revisions: snapshot.revisions,
+        nack,
+        deny_bound_ms: bound.div_ceil(1_000_000),
+        has_predecessor: facts.has_predecessor.load(Ordering::Relaxed),
+        staleness_ms: edge.lease.staleness_nanos(edge.clock.boot()).map(|nanos| nanos / 1_000_000),
+        trouble: trouble(status),
+    };
+    edge.lease.reporting(bound);
+    store::node::heartbeat(&primary, &report).await?;
+    edge.lease.reported(bound, edge.clock.boot());
+    Ok(true)
+}
+
+/// What is wrong with the node, for people: the first check that is not as it should be.
+fn trouble(status: &NodeStatus) -> Option<String> {
+    let wrong = status.ready().checks.into_iter().find(|check| check.state != CheckState::Ok)?;
+    let text = format!("{}: {}", wrong.name, wrong.detail);
+    Some(text.chars().take(TROUBLE_CHARS_MAX).collect())
+}
+
+/// Acknowledges what a restart of this node would come to again, as soon as it is so.
+pub async fn acknowledge(topology: Topology, edge: Arc<Edge>, facts: Arc<Facts>, incarnation: u64) {
+    let mut journaled = facts.journaled.subscribe();
+    let mut servers = topology.changed();
+    let mut pulse = interval(SOON);
+    pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        pulse.tick().await;
+        servers.mark_unchanged();
+        let Ok(primary) = topology.primary() else { continue };
+        let Ok(line) = Line::open(&primary).await else { continue };
+        let told = async {
+            let mut line = line;
+            let mut told = Revisions::default();
+            loop {
+                let now = *journaled.borrow_and_update();
+                let is_new = (now.epoch_id, now.authority) != (told.epoch_id, told.authority) && !now.epoch_id.is_nil();
+                // The process before this one serves on, and nobody speaks for it: a receipt waits for its bound.
+                let is_alone = !facts.has_predecessor.load(Ordering::Relaxed) && !facts.handing_over.load(Ordering::Relaxed);
+                if is_new && is_alone {
+                    let acknowledged = Acknowledged { epoch_id: now.epoch_id, authority: now.authority };
+                    if line.acknowledge(&edge.node, incarnation, acknowledged).await? {
+                        told = now;
+                    }
+                }
+                let is_told = (now.epoch_id, now.authority) == (told.epoch_id, told.authority);
+                tokio::select! {
+                    changed = journaled.changed() => if changed.is_err() { return Ok::<(), StoreError>(()) },
+                    // Not registered yet, or another process of this node still serves.
+                    () = tokio::time::sleep(SOON), if !is_told => {}
+                }
+            }
+        };
+        tokio::select! {
+            result = told => match result {
+                Ok(()) => return,
+                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "an acknowledgement was not written"),
+            },
+            _ = servers.changed() => {}
+        }
+    }
+}

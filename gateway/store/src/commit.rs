@@ -1,0 +1,91 @@
+//! Whether a commit has waited for its standbys to the end.
+//!
+//! A commit that waits for a synchronous standby can be cut short: by `statement_timeout`, or by somebody who cancels it. The server then
+//! answers as to any other, and warns: the change is done here, and nowhere else perhaps (T6). The driver has no call for warnings; it logs
+//! them, from within the call that receives them. So that is where they are looked for, and a test cancels a real commit.
+
+use std::{cell::Cell, pin::pin, sync::OnceLock, task::Poll};
+
+use tracing::{
+    Dispatch, Event, Level, Metadata, Subscriber,
+    dispatcher::with_default,
+    level_filters::LevelFilter,
+    span::{Attributes, Id, Record},
+};
+
+use crate::{error::StoreError, pool::Primary};
+
+/// Where the driver logs what a server says beside its answers.
+const NOTICES: &str = "sqlx::postgres::notice";
+/// How often what was cut short is waited for behind it.
+const BARRIERS: usize = 3;
+
+thread_local! {
+    static WARNED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs a call that commits; true when the server has warned of nothing. A call that failed says nothing either way.
+pub(crate) async fn watched<F: Future>(call: F) -> (F::Output, bool) {
+    let mut call = pin!(call);
+    let mut is_clean = true;
+    let output = std::future::poll_fn(|context| {
+        WARNED.set(false);
+        let polled: Poll<F::Output> = with_default(notices(), || call.as_mut().poll(context));
+        is_clean &= !WARNED.get();
+        polled
+    })
+    .await;
+    (output, is_clean)
+}
+
+/// Waits for what was committed and may be on this server alone: a later commit that waits to its end has waited for it too.
+///
+/// # Errors
+/// [`StoreError::Unavailable`] when each was cut short.
+pub(crate) async fn barrier(primary: &Primary) -> Result<(), StoreError> {
+    for _ in 0..BARRIERS {
+        let (done, is_clean) = watched(sqlx::query_file!("queries/control_heartbeat/barrier.sql").fetch_one(primary.pool())).await;
+        done?;
+        if is_clean {
+            return Ok(());
+        }
+    }
+    Err(StoreError::unavailable("a commit was not confirmed by a standby"))
+}
+
+/// One for all: which call it is for is told by the thread that polls it.
+fn notices() -> &'static Dispatch {
+    static NOTICES: OnceLock<Dispatch> = OnceLock::new();
+    NOTICES.get_or_init(|| Dispatch::new(Warnings))
+}
+
+/// Takes the driver's warnings, and nothing else.
+#[derive(Debug)]
+struct Warnings;
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.target() == NOTICES && *metadata.level() <= Level::WARN
+    }
+
+    /// Or every disabled event of the process would be asked about.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(LevelFilter::WARN)
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, _: &Event<'_>) {
+        WARNED.set(true);
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
