@@ -8,9 +8,10 @@ use std::{
     },
 };
 
-use model::time::UtcMicros;
+use model::{change::Revisions, time::UtcMicros};
 use parking_lot::Mutex;
 use store::error::StoreError;
+use tokio::sync::watch;
 
 use crate::{load::Round, notifications::Tally};
 
@@ -51,6 +52,11 @@ pub struct Facts {
     pub known_writers: Mutex<HashMap<Arc<str>, Arc<str>>>,
     /// The snapshot could not be written to disk.
     pub seal_failed: AtomicBool,
+    /// The journal could not be written to disk since the snapshot there was.
+    pub journal_failed: AtomicBool,
+    /// The revision of the authority lane that this node comes to by what this process has synced to disk, after a restart without a
+    /// database; its structural members are zero. All zero while nothing is promised yet. It never goes back.
+    pub journaled: watch::Sender<Revisions>,
     /// The audit loader.
     pub loader: Mutex<LoaderFacts>,
     /// The folder that the process before this one wrote into, while it is being loaded.
@@ -78,6 +84,8 @@ impl Facts {
             nack: Mutex::default(),
             known_writers: Mutex::default(),
             seal_failed: AtomicBool::new(false),
+            journal_failed: AtomicBool::new(false),
+            journaled: watch::Sender::new(Revisions::default()),
             loader: Mutex::default(),
             leftovers: Mutex::default(),
             notifications: Tally::default(),
