@@ -1,7 +1,7 @@
 //! The sealed journal: what a node says it has written there, a restart without any database does not forget.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use app::sealed::Sealed;
@@ -12,6 +12,7 @@ use harness::wait;
 use model::secret::SecretKey;
 
 use crate::calls::{Calls, Issued};
+use crate::operation::Station;
 
 const WITHIN: Duration = Duration::from_secs(20);
 /// A route that serves known keys while no database answers.
@@ -38,14 +39,13 @@ impl Place {
     }
 
     fn journals(&self) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(self.state()).unwrap().map(|entry| entry.unwrap().path());
-        entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("journal-")).collect()
+        journals(&self.state())
     }
 
-    /// A member of the node's account of itself.
+    /// A member of the node's account of itself, which a node that has just been started cannot give yet.
     async fn fact(&self, member: &str) -> u64 {
-        let status = self.calls.control(&self.region, "/status").await.unwrap().json();
-        status["node"][member].as_u64().unwrap_or_else(|| panic!("{member}: {status}"))
+        let told = async || self.calls.control(&self.region, "/status").await.ok()?.json()["node"][member].as_u64();
+        wait::some(member, WITHIN, told).await.unwrap().0
     }
 
     async fn answer(&self, key: &str) -> u16 {
@@ -96,6 +96,12 @@ impl Place {
         self.node.kill().await.unwrap();
         answer
     }
+}
+
+/// The files of a node's journal.
+fn journals(state: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(state).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("journal-")).collect()
 }
 
 /// R1 and the receipt of a revocation, over a reboot: an acknowledgement rests on this.
@@ -160,4 +166,55 @@ async fn revocation_in_the_journal_survives_a_power_loss_and_without_syncs_it_wo
         assert_eq!(place.restarted(&key).await, expected, "{fdatasync:?}");
         place.dev.stop().await.unwrap();
     }
+}
+
+/// At a hand-over the new process has loaded what it needs, and what it journals goes on from what the old one has.
+#[tokio::test(flavor = "multi_thread")]
+async fn journals_of_two_processes_are_one_after_a_hand_over() {
+    let station = Station::start(|text| text + "handover: { socket: run.sock }\n").await;
+    let mut old = station.serve().await;
+    let state = station.folder().join("state");
+    let answer = async |key: &Issued| station.calls.get(&station.region, LENIENT, &key.secret).await.map_or(0, |answer| answer.status);
+    let becomes = async |key: &Issued, expected: u16| wait::until("the answer", WITHIN, async || answer(key).await == expected).await.unwrap();
+    let fact = async |member: &str| station.calls.control(&station.region, "/status").await.unwrap().json()["node"][member].as_u64().unwrap();
+    let revoke = async |key: &Issued| assert_eq!(station.calls.change(&format!("/v1/keys/{}/revoke", key.id), None).await.unwrap().status, 200);
+    // A file with a record in it.
+    let journals = || journals(&state).into_iter().filter(|path| std::fs::metadata(path).is_ok_and(|file| file.len() > 24)).collect::<Vec<_>>();
+    // The primary may not be known yet.
+    let issue = async |name| wait::some("a key", WITHIN, async || station.calls.issue(name).await.ok()).await.unwrap().0;
+    let (by_old, by_new) = (issue("old").await, issue("new").await);
+    becomes(&by_old, 200).await;
+    becomes(&by_new, 200).await;
+    let is_sealed = async || fact("journaled_revision").await >= fact("authority_revision").await && journals().is_empty();
+    wait::until("the keys in the snapshot on disk", WITHIN, is_sealed).await.unwrap();
+
+    let sealed = Sealed::in_folder(&state, SecretKey::new([0; 32])).unwrap();
+    let held = wait::some("the file of the next snapshot", WITHIN, async || sealed.hold_next().unwrap()).await.unwrap();
+    revoke(&by_old).await;
+    wait::until("the journal of the old process", WITHIN, async || journals().len() == 1).await.unwrap();
+    let first = journals();
+    let new = station.launch(|_| {});
+    let took_over = wait::until("a take-over", WITHIN, async || new.said("took over; the process before finishes")).await;
+    assert!(took_over.is_ok(), "{}\n{}", old.log(), new.log());
+    assert_eq!(old.ended(WITHIN).await, Some(0), "{}", old.log());
+    assert_eq!(fact("journaled_revision").await, 0, "no snapshot of the new process is on disk");
+    becomes(&by_old, 401).await;
+    revoke(&by_new).await;
+    becomes(&by_new, 401).await;
+    wait::until("the journal of the new process", WITHIN, async || journals().len() == 2).await.unwrap();
+    drop((new, held));
+
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let ports: Vec<_> = station.dev.ready().regions.iter().map(|region| format!("127.0.0.1:{}", region.postgres_port)).collect();
+    station.edit(|text| ports.iter().fold(text, |text, port| text.replace(port, &format!("127.0.0.1:{closed}"))));
+    let second: Vec<_> = journals().into_iter().filter(|path| !first.contains(path)).collect();
+    for (removed, expected) in [(&[][..], [401, 401]), (&second, [401, 200]), (&first, [200, 200])] {
+        for path in removed {
+            std::fs::remove_file(path).unwrap();
+        }
+        let node = station.serve().await;
+        assert_eq!([answer(&by_old).await, answer(&by_new).await], expected, "{}", node.log());
+        drop(node);
+    }
+    station.stop().await;
 }
