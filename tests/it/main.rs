@@ -36,6 +36,7 @@ mod identities;
 mod imported_keys;
 mod interim;
 mod introspection;
+mod journal;
 mod key_life;
 mod known_tokens;
 mod leaks;

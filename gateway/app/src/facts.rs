@@ -52,6 +52,11 @@ pub struct Facts {
     pub known_writers: Mutex<HashMap<Arc<str>, Arc<str>>>,
     /// The snapshot could not be written to disk.
     pub seal_failed: AtomicBool,
+    /// The journal could not be written to disk since the snapshot there was.
+    pub journal_failed: AtomicBool,
+    /// The revision of the authority lane that this node comes to by what this process has synced to disk, after a restart without a
+    /// database; its structural members are zero. All zero while nothing is promised yet. It never goes back.
+    pub journaled: watch::Sender<Revisions>,
     /// The audit loader.
     pub loader: Mutex<LoaderFacts>,
     /// The folder that the process before this one wrote into, while it is being loaded.
@@ -62,8 +67,6 @@ pub struct Facts {
     pub handing_over: AtomicBool,
     /// The process before this one has handed over, and still serves what it had.
     pub has_predecessor: AtomicBool,
-    /// What a restart of this node would come to without a database; the default before anything is on disk.
-    pub journaled: watch::Sender<Revisions>,
     /// What is known about the heartbeat of the control domain; `None` while the primary does not answer.
     pub heartbeat: watch::Sender<Option<Pulse>>,
     /// How old the read was that renewed the lease last, nanoseconds.
@@ -87,12 +90,13 @@ impl Facts {
             nack: Mutex::default(),
             known_writers: Mutex::default(),
             seal_failed: AtomicBool::new(false),
+            journal_failed: AtomicBool::new(false),
+            journaled: watch::Sender::new(Revisions::default()),
             loader: Mutex::default(),
             leftovers: Mutex::default(),
             notifications: Tally::default(),
             handing_over: AtomicBool::new(false),
             has_predecessor: AtomicBool::new(has_predecessor),
-            journaled: watch::Sender::default(),
             heartbeat: watch::Sender::default(),
             confirmed_after: AtomicU64::new(0),
             broken_certificates: Mutex::default(),

@@ -33,6 +33,7 @@ use store::{
 use tokio::sync::{mpsc, watch};
 
 mod awaited;
+mod disk;
 pub mod probing;
 mod sealing;
 mod settling;
@@ -46,6 +47,7 @@ use crate::{
     access_tokens,
     domains::Writers,
     facts::{Facts, Nack},
+    journal::{Journal, Record},
     principal, purge,
     sealed::Sealed,
 };
@@ -66,6 +68,8 @@ pub struct Follower {
     pub topology: Topology,
     /// The snapshot on disk.
     pub sealed: Sealed,
+    /// What was applied since.
+    pub journal: Journal,
     /// What status pages tell.
     pub facts: Arc<Facts>,
     /// Where the primaries of the domains are.
@@ -97,6 +101,7 @@ impl Follower {
     /// Runs for as long as the node does.
     pub async fn run(self, mut seen: mpsc::Receiver<Seen>, mut hints: mpsc::Receiver<Hint>) {
         let mut applied = self.start().await;
+        self.journal.start(&self.facts);
         let mut writers = self.writers.clone();
         let mut unapplied: Vec<Probe> = Vec::new();
         let mut awaited = Awaited::default();
@@ -133,14 +138,7 @@ impl Follower {
 
     /// The first snapshot: the database's if it answers soon and is not older than what lies on disk, else that.
     async fn start(&self) -> Applied {
-        let image = match self.sealed.read() {
-            Ok(image) => image,
-            Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "the snapshot on disk cannot be used; it is left as it is");
-                None
-            }
-        };
-        let booted = image.and_then(|image| self.boot_from(image));
+        let booted = self.on_disk();
         if let Some(booted) = &booted {
             self.topology.heard().hear(&booted.seen());
         }
@@ -159,30 +157,6 @@ impl Follower {
         };
         self.publish(&applied, &self.writers.borrow().clone());
         applied
-    }
-
-    fn boot_from(&self, image: model::snapshot::Image) -> Option<Applied> {
-        let (document, writers) = (Arc::new(image.document.clone()), image.writers.clone());
-        match image.into_snapshot() {
-            Ok(snapshot) => {
-                let revisions = snapshot.revisions.completed();
-                let is_kept = revisions.structural_epoch != revisions.epoch;
-                self.facts.known_writers.lock().clone_from(&writers);
-                Some(Applied {
-                    revisions,
-                    document,
-                    structure: snapshot.structure,
-                    authority: snapshot.authority,
-                    booted_from: snapshot.booted_from,
-                    // The number of a structure that was kept over a promotion says nothing about this epoch.
-                    structural_seen: if is_kept { 0 } else { revisions.structural },
-                })
-            }
-            Err(errors) => {
-                tracing::error!(mistakes = errors.len(), "the snapshot on disk does not compile with this version");
-                None
-            }
-        }
     }
 
     async fn load_at_least(&self, floor: Revisions, before: Option<&Applied>) -> Applied {
@@ -359,6 +333,7 @@ impl Follower {
             let changes: Vec<_> = changes.into_iter().filter_map(|change| self.readable(change)).collect();
             // Before the revision is confirmed, published or reported.
             purge::apply(&self.edge.cache, &changes);
+            self.journal.applied(Record::of(applied.revisions.authority, &revisions, &changes));
             applied.authority = Arc::new(applied.authority.with(changes));
             applied.revisions.authority = revisions.authority;
             is_new = true;
@@ -416,7 +391,10 @@ impl Follower {
             booted_from: applied.booted_from,
         };
         match self.edge.current.publish(Arc::new(snapshot)) {
-            Ok(()) => tracing::debug!(revisions = ?applied.revisions, "published"),
+            Ok(()) => {
+                self.journal.published();
+                tracing::debug!(revisions = ?applied.revisions, "published");
+            }
             Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a snapshot was not published"),
         }
         self.document.send_if_modified(|current| {

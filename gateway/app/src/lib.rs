@@ -19,6 +19,7 @@ pub mod facts;
 pub mod follow;
 pub mod handover;
 pub mod introspection;
+pub mod journal;
 pub mod load;
 pub mod node;
 pub mod notifications;

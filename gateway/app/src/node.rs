@@ -346,7 +346,8 @@ fn follow_database(tasks: &Tasks, edge: &Arc<Edge>, topology: &Topology, sealed:
     let (hints, hints_seen) = mpsc::channel(64);
     let (writers, writers_seen) = watch::channel(Writers::default());
     let (document, document_seen) = watch::channel(Arc::default());
-    let follower = Follower { edge: Arc::clone(edge), topology: topology.clone(), sealed, facts: Arc::clone(facts), writers: writers_seen, document };
+    let (edge_seen, told, journal) = (Arc::clone(edge), Arc::clone(facts), sealed.journal());
+    let follower = Follower { edge: edge_seen, topology: topology.clone(), sealed, journal, facts: told, writers: writers_seen, document };
     let watched = topology.clone();
     tasks.spawn("topology", async move { watched.watch().await });
     tasks.spawn("probe", follow::probing::probe(topology.clone(), Arc::clone(edge), seen, facts.heartbeat.clone()));

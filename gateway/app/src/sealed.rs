@@ -5,20 +5,24 @@ use std::{
     io::{ErrorKind, Read, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::{Context, Result};
 use aws_lc_rs::rand::SecureRandom;
 use model::{
     authority::Authority,
-    change::{ApplicationRow, ConsumerRow},
+    change::{ApplicationRow, ConsumerRow, Revisions},
     document::Document,
     seal,
     secret::SecretKey,
     snapshot::{Image, Snapshot},
     time::UtcMicros,
 };
+use parking_lot::Mutex;
 use rustix::fs::{CWD, RenameFlags};
+
+use crate::journal::Journal;
 
 const PURPOSE: &str = "causeway snapshot 1";
 /// A million keys with 250 bytes each, and room.
@@ -32,6 +36,29 @@ const PIECE_BYTES: usize = 256 << 10;
 pub struct Sealed {
     path: PathBuf,
     key: SecretKey,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What this process knows to be in force.
+#[derive(Debug, Default)]
+struct Known {
+    file: Option<Stamp>,
+    /// Where another process has put it there.
+    theirs: Option<Revisions>,
+}
+
+/// Which file it is, and which writing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    inode: u64,
+    written: (i64, i64),
+    bytes: u64,
+}
+
+impl Stamp {
+    fn of(file: &std::fs::Metadata) -> Self {
+        Self { inode: file.ino(), written: (file.mtime(), file.mtime_nsec()), bytes: file.len() }
+    }
 }
 
 impl Sealed {
@@ -41,7 +68,12 @@ impl Sealed {
     /// When the folder cannot be made.
     pub fn in_folder(folder: &Path, key: SecretKey) -> Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make the state folder {}", folder.display()))?;
-        Ok(Self { path: folder.join("snapshot.sealed"), key })
+        Ok(Self { path: folder.join("snapshot.sealed"), key, known: Arc::default() })
+    }
+
+    /// The journal beside it, sealed with the same key.
+    pub fn journal(&self) -> Journal {
+        Journal::in_folder(self.path.parent().unwrap_or(Path::new("")), self.key.clone())
     }
 
     /// Reads and opens the image; `None` when there is none.
@@ -49,16 +81,30 @@ impl Sealed {
     /// # Errors
     /// When the file does not open: another key, or altered. It is left as it is.
     pub fn read(&self) -> Result<Option<Image>> {
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error).with_context(|| format!("cannot read {}", self.path.display())),
-        };
+        let Some((stamp, file)) = self.open()? else { return Ok(None) };
+        *self.known.lock() = Known { file: Some(stamp), theirs: None };
+        self.image_in(file).map(Some)
+    }
+
+    /// Whether another process has put an image in force since this one has read or written one.
+    pub fn is_replaced(&self) -> bool {
+        std::fs::metadata(&self.path).ok().map(|file| Stamp::of(&file)) != self.known.lock().file
+    }
+
+    fn open(&self) -> Result<Option<(Stamp, File)>> {
+        match File::open(&self.path) {
+            Ok(file) => Ok(Some((Stamp::of(&file.metadata()?), file))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", self.path.display())),
+        }
+    }
+
+    fn image_in(&self, file: File) -> Result<Image> {
         let mut bytes = Vec::new();
         file.take(BYTES_MAX).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", self.path.display()))?;
         let plain = seal::open(&self.key, PURPOSE, &bytes).with_context(|| format!("the sealed snapshot {} does not open", self.path.display()))?;
         let image = serde_json::from_slice(&plain).with_context(|| format!("the sealed snapshot {} is of another version", self.path.display()))?;
-        Ok(Some(image))
+        Ok(image)
     }
 
     /// Holds the file that the next snapshot is written into; `None` while another process of this node does: at a hand-over the
@@ -101,6 +147,21 @@ pub struct NextSnapshot<'a> {
 }
 
 impl NextSnapshot<'_> {
+    /// Whether another process of this node has put a newer image in force: an older one over it would lose what that process promised.
+    ///
+    /// # Errors
+    /// When what is in force cannot be read from the disk. One that does not open is nobody's.
+    pub fn is_overtaken(&self, own: &Revisions) -> Result<bool> {
+        let mut known = self.sealed.known.lock();
+        let there = self.sealed.open()?;
+        if there.as_ref().map(|(stamp, _)| *stamp) != known.file {
+            let (stamp, file) = there.unzip();
+            let theirs = file.and_then(|file| self.sealed.image_in(file).ok()).map(|image| image.revisions);
+            *known = Known { file: stamp, theirs };
+        }
+        Ok(known.theirs.is_some_and(|theirs| (theirs.epoch, theirs.authority) > (own.epoch, own.authority)))
+    }
+
     /// Seals and writes an image, and returns its length in bytes: synced beside the present file, then one takes the place of the
     /// other. The lock is held until then.
     ///
@@ -122,6 +183,7 @@ impl NextSnapshot<'_> {
         self.file.set_len(length)?;
         self.file.sync_all()?;
         self.put_in_force()?;
+        *self.sealed.known.lock() = Known { file: Some(Stamp::of(&self.file.metadata()?)), theirs: None };
         if let Some(folder) = self.path.parent() {
             File::open(folder)?.sync_all()?;
         }

@@ -84,6 +84,7 @@ impl Status for NodeStatus {
 
     fn node(&self) -> NodeFacts {
         let revisions = self.edge.current.load().map(|snapshot| snapshot.revisions).unwrap_or_default();
+        let journaled = *self.facts.journaled.borrow();
         NodeFacts {
             node: self.edge.node.to_string(),
             region: self.edge.region.to_string(),
@@ -93,6 +94,8 @@ impl Status for NodeStatus {
             authority_revision: revisions.authority,
             structural_epoch: revisions.structural_epoch,
             structural_revision: revisions.structural,
+            journaled_epoch: journaled.epoch,
+            journaled_revision: journaled.authority,
             authority_age_ms: self.edge.lease.staleness_nanos(self.edge.clock.boot()).map(|nanos| nanos / 1_000_000),
             quarantined: self.facts.quarantined(),
         }
@@ -335,6 +338,12 @@ impl NodeStatus {
                 "disk-snapshot",
                 CheckState::Degraded,
                 "the snapshot could not be written to disk; a restart without the database would be an older one",
+            )
+        } else if self.facts.journal_failed.load(Ordering::Relaxed) {
+            self.check(
+                "disk-snapshot",
+                CheckState::Degraded,
+                "the journal could not be written to disk; until the next snapshot is, a restart without the database would be an older one",
             )
         } else {
             self.check("disk-snapshot", CheckState::Ok, "written")

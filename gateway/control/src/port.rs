@@ -112,6 +112,11 @@ pub struct NodeFacts {
     pub structural_epoch: u64,
     /// The structural revision that requests are decided under.
     pub structural_revision: u64,
+    /// The epoch of `journaled_revision`.
+    pub journaled_epoch: u64,
+    /// The authority revision that this node comes to after a restart without a database, by what this process has synced to disk; 0
+    /// until then.
+    pub journaled_revision: u64,
     /// Milliseconds since the keys were last confirmed; absent when they never were.
     pub authority_age_ms: Option<u64>,
     /// Rows and documents that were skipped because they could not be read.

@@ -69,8 +69,18 @@ fn text(status: &Value, nodes: &Value) -> String {
         (true, true) => "ready, degraded",
         (true, false) => "ready",
     };
-    let members =
-        ["node", "region", "version", "started_at", "epoch", "authority_revision", "structural_revision", "authority_age_ms", "quarantined"];
+    let members = [
+        "node",
+        "region",
+        "version",
+        "started_at",
+        "epoch",
+        "authority_revision",
+        "structural_revision",
+        "journaled_revision",
+        "authority_age_ms",
+        "quarantined",
+    ];
     let known = members.iter().filter(|member| node.get(**member).is_some()).map(|member| (*member, text_of(node, member)));
     let facts: Vec<_> = std::iter::once(("state", word.to_owned())).chain(known).collect();
     let row = |members: &'static [&'static str]| move |item: &Value| members.iter().map(|member| text_of(item, member)).collect::<Vec<_>>();

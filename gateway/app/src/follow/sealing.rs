@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Result;
 use model::{
+    change::Revisions,
     snapshot::Image,
     time::{BootNanos, UtcMicros},
 };
@@ -38,6 +39,8 @@ enum Written {
     Held,
     /// The process after this one writes from now on.
     Left,
+    /// The process before this one has put a newer one in force.
+    Overtaken,
 }
 
 /// When the snapshot was written, and whether it has to be again.
@@ -73,7 +76,7 @@ impl Sealing {
         let ended = running.join().unwrap_or_else(|_| Err(anyhow::anyhow!("its writer panicked")));
         self.rest_nanos = match &ended {
             Ok(Written::InForce(bytes)) => bytes.saturating_mul(NANOS_PER_BYTE).max(SEAL_NANOS),
-            Ok(Written::Held | Written::Left) => SEAL_NANOS,
+            Ok(Written::Held | Written::Left | Written::Overtaken) => SEAL_NANOS,
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "the snapshot was not written to disk");
                 FAILED_NANOS
@@ -85,13 +88,16 @@ impl Sealing {
 }
 
 /// The work of the writer's thread.
-fn write(sealed: &Sealed, facts: &Facts, image: impl FnOnce() -> Image) -> Result<Written> {
+fn write(sealed: &Sealed, facts: &Facts, revisions: &Revisions, image: impl FnOnce() -> Image) -> Result<Written> {
     // Refused or not, the snapshot is written.
     rustix::process::setpriority_process(None, NICENESS).ok();
     let Some(next) = sealed.hold_next()? else { return Ok(Written::Held) };
     // Looked at once more with the file in hand: who takes over cannot have written before.
     if facts.handing_over.load(Ordering::Relaxed) {
         return Ok(Written::Left);
+    }
+    if next.is_overtaken(revisions)? {
+        return Ok(Written::Overtaken);
     }
     next.write(&image()).map(Written::InForce)
 }
@@ -114,8 +120,14 @@ impl Follower {
         let known_for_micros = self.edge.lease.staleness_nanos(now).map_or(0, |nanos| i64::try_from(nanos / 1_000).unwrap_or(i64::MAX));
         let known_at = UtcMicros(self.edge.clock.wall().0.saturating_sub(known_for_micros));
         (sealing.at, sealing.is_dirty) = (now, false);
-        let (sealed, document, facts) = (self.sealed.clone(), Arc::clone(&applied.document), Arc::clone(&self.facts));
-        let work = move || write(&sealed, &facts, || sealed::image(&snapshot, &document, known_at));
+        let (sealed, document, facts, journal) = (self.sealed.clone(), Arc::clone(&applied.document), Arc::clone(&self.facts), self.journal.clone());
+        let work = move || {
+            let written = write(&sealed, &facts, &snapshot.revisions, || sealed::image(&snapshot, &document, known_at))?;
+            if matches!(written, Written::InForce(_)) {
+                journal.in_force(&snapshot.revisions);
+            }
+            Ok(written)
+        };
         match std::thread::Builder::new().name("seal".to_owned()).spawn(work) {
             Ok(running) => sealing.running = Some(running),
             Err(error) => {

@@ -98,3 +98,33 @@ fn many_writers_leave_a_snapshot_that_opens() {
     });
     assert!(written.into_inner() > 0);
 }
+
+/// At a hand-over both processes may be about to write. The one that is behind must not take back what the other has promised by its own.
+#[test]
+fn older_snapshot_is_not_put_over_a_newer_one_of_another_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let [old, new] = [(); 2].map(|()| Sealed::in_folder(folder.path(), SecretKey::new([7; 32])).unwrap());
+    let at = |epoch, authority| Revisions { epoch, authority, ..Revisions::default() };
+    let put = |sealed: &Sealed, revisions: Revisions| {
+        let next = sealed.hold_next().unwrap().unwrap();
+        let is_overtaken = next.is_overtaken(&revisions).unwrap();
+        if !is_overtaken {
+            next.write(&Image { revisions, ..image_of(1) }).unwrap();
+        }
+        !is_overtaken
+    };
+
+    assert!(put(&old, at(1, 5)) && put(&old, at(1, 3)), "what a process has put there itself, it may replace by what it has now");
+    assert!(new.is_replaced() && new.read().unwrap().is_some() && !new.is_replaced());
+    assert!(put(&new, at(1, 2)), "a start takes nothing older than what it has read");
+    assert!(old.is_replaced());
+    assert!(put(&new, at(1, 6)));
+    assert!(!put(&old, at(1, 5)) && !put(&old, at(1, 5)), "again and again");
+    assert!(put(&old, at(1, 6)));
+    assert!(put(&new, at(2, 1)), "of a later epoch");
+    assert!(!put(&old, at(1, 9)));
+    assert_eq!(old.read().unwrap().unwrap().revisions, at(2, 1));
+
+    std::fs::write(folder.path().join("snapshot.sealed"), "no snapshot").unwrap();
+    assert!(put(&old, at(1, 1)), "what does not open is nobody's");
+}

@@ -128,6 +128,8 @@ impl Status for FakeNode {
             authority_revision: 7,
             structural_epoch: 1,
             structural_revision: 3,
+            journaled_epoch: 1,
+            journaled_revision: 7,
             authority_age_ms: Some(12),
             quarantined: 0,
         }

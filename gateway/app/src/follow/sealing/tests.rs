@@ -62,6 +62,6 @@ fn process_that_is_handed_over_puts_nothing_in_force_any_more() {
     let facts = Facts::new(UtcMicros(0), false);
     facts.handing_over.store(true, Ordering::Relaxed);
 
-    assert_eq!(write(&sealed, &facts, || unreachable!("not asked for")).unwrap(), Written::Left);
+    assert_eq!(write(&sealed, &facts, &Revisions::default(), || unreachable!("not asked for")).unwrap(), Written::Left);
     assert!(sealed.read().unwrap().is_none());
 }
