@@ -54,6 +54,7 @@ mod principal;
 mod process;
 mod program;
 mod purging;
+mod regions;
 mod retries;
 mod revisions;
 mod service;
