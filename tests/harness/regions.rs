@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use app::postgres::{Binaries, Cluster, Fsync, Stop, Upstream};
 use edge::listener::{self, Reserved};
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 
 use self::lines::Lines;
 use crate::client::{self, Version};
@@ -200,10 +200,12 @@ impl Regions {
         let file = self.document.with_file_name("gateway.regions.yaml");
         std::fs::write(&file, text)?;
         let ready = self.dev.ready();
+        // The nodes of `causeway dev` are gone once there are others.
+        let node = self.members.first().map_or(self.dev.writer()?, |member| member.node.region());
         let done = tokio::process::Command::new(dev::binary()?)
             .args(["apply", "-f"])
             .arg(&file)
-            .env("CAUSEWAY_CONTROL", &self.dev.writer()?.control)
+            .env("CAUSEWAY_CONTROL", &node.control)
             .env("CAUSEWAY_TOKEN", &ready.operator_token)
             .env("CAUSEWAY_CA", &ready.ca)
             .stdin(std::process::Stdio::null())
@@ -238,9 +240,8 @@ impl Regions {
     /// As [`Dev::stop`], and when a node or a standby does not end.
     pub async fn stop(mut self) -> Result<()> {
         self.lines.heal();
-        for stopped in join_all(self.members.iter_mut().map(|member| member.node.stop())).await {
-            stopped?;
-        }
+        // Not stopped in order: that would wait for the connections that clients have left.
+        try_join_all(self.members.iter_mut().map(|member| member.node.kill())).await?;
         // A primary that still waits for its partner would not let its last sessions end.
         self.database.ask("postgres", "alter system reset synchronous_standby_names").await?;
         self.database.ask("postgres", "select pg_reload_conf()").await?;

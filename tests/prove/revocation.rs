@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use self::bench::{Asking, Bench, Gate, Numbered, Route, Seen};
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
-use crate::figures::{Durations, share};
+use crate::figures::{Durations, millis, share};
 
 /// Revocations under way at once.
 const IN_FLIGHT: usize = 8;
@@ -60,6 +60,7 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     }
     let mut proof = Proof::of(regions, context.is_mutant(RECEIPT_BEFORE_ACK))?;
 
+    verdict.figure("steady_after_ms", millis(proof.bench.steady().await?));
     let trials = u32::try_from(context.trials)?;
     // One in fifty is revoked while a region is cut off: each costs seconds.
     let cut_off = (trials / 50).clamp(2, 96).min(trials);
@@ -146,7 +147,8 @@ impl Proof {
         }
         if self.takes_answers_for_receipts && revocation.receipt.is_none() {
             let at = revocation.answered_us;
-            let receipt = Receipt { is_effective: true, effective_us: Some(at), elapsed_us: None, fenced_us: at, witnesses: Vec::new() };
+            let fenced_us = at + u64::try_from(bench::BOUND.as_micros()).unwrap_or(u64::MAX);
+            let receipt = Receipt { is_effective: true, effective_us: Some(at), elapsed_us: None, fenced_us, witnesses: Vec::new() };
             revocation.receipt = Some(receipt);
         }
         self.history.revocations.push(revocation);

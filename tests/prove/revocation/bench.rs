@@ -32,6 +32,12 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// Keys that are made at a time.
 const ISSUED_AT_ONCE: usize = 8;
 
+/// Keys that are made before the run, and their first number.
+const SPARE: u32 = 8;
+const FIRST_SPARE: u32 = u32::MAX - SPARE;
+/// How long nodes that have just started may take to serve without a gap.
+const STEADY_WITHIN: Duration = Duration::from_secs(40);
+
 /// Where a look goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Route {
@@ -126,6 +132,26 @@ impl Bench {
         let api = Api::of(regions.dev().ready())?;
         let nodes = regions.members().iter().map(|member| member.name.clone()).collect();
         Ok(Self { regions, api, clock: Clock::start(), nodes })
+    }
+
+    /// Makes keys that nobody uses, so that nodes have made their connections, and waits until every node has served where confirmed keys are
+    /// demanded for as long as such a route waits for them. Answers how long that took.
+    pub(super) async fn steady(&self) -> Result<Duration> {
+        let began = Instant::now();
+        self.issue(FIRST_SPARE..FIRST_SPARE + SPARE).await?;
+        let mut since = Instant::now();
+        wait::until("nodes that serve steadily", STEADY_WITHIN, async || {
+            let served = join_all(self.regions.members().iter().map(async |member| {
+                let answer = self.api.get(member.node.region(), Route::Finance.path(), self.api.first_key()).await;
+                answer.is_ok_and(|answer| answer.status == 200)
+            }));
+            if served.await.contains(&false) {
+                since = Instant::now();
+            }
+            since.elapsed() > BOUND
+        })
+        .await?;
+        Ok(began.elapsed())
     }
 
     /// Makes keys for both routes, and waits until the last one works through every node; then the others do, too.
