@@ -24,7 +24,7 @@ async fn three_regions_are_far_from_each_other_and_the_one_that_is_cut_off_hears
     };
     let standbys = "select application_name || ' ' || sync_state from pg_stat_replication order by 1";
     assert_eq!(regions.primary().ask("postgres", standbys).await.unwrap(), ["ap_south async", "eu_west_2 quorum", "us_east async"]);
-    let far = "select min(reply_lag) > interval '150 ms' from pg_stat_replication where sync_state = 'async'";
+    let far = "select min(replay_lag) > interval '150 ms' from pg_stat_replication where sync_state = 'async'";
     wait::until("a lag as long as the line", WITHIN, async || regions.primary().ask("postgres", far).await.is_ok_and(|rows| rows == ["t"]))
         .await
         .unwrap();
