@@ -21,10 +21,10 @@ use self::bench::{Asking, Bench, Gate, Numbered, Route, Seen};
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
 use crate::figures::{Durations, millis, share};
 
-/// Revocations under way at once.
-const IN_FLIGHT: usize = 8;
 /// Keys that are made, and then revoked, together.
 const CHUNK: u32 = 500;
+/// Of so many keys that were revoked without waiting, one is asked about later.
+const ASKED_LATER: usize = 16;
 /// Looks at once when all keys are looked at again.
 const SWEPT_AT_ONCE: usize = 16;
 /// How often the nodes of other regions are asked how old what they know is.
@@ -121,11 +121,25 @@ impl Proof {
             let until = numbers.end.min(from.saturating_add(CHUNK));
             let keys = self.bench.issue(from..until).await?;
             let (bench, gate) = (&self.bench, Gate::new(true));
-            let revoking = stream::iter(keys.iter().map(|key| bench.revoke(key, asking, None, &gate))).buffer_unordered(IN_FLIGHT);
+            let revoking = stream::iter(keys.iter().map(|key| bench.revoke(key, asking, None, &gate))).buffer_unordered(asking.in_flight());
             let seen = tokio::select! {
                 seen = revoking.try_collect::<Vec<Seen>>() => seen?,
                 () = ages(bench, &mut self.ages) => Vec::new(),
             };
+            if receipt::GIVEN && asking == Asking::Plainly {
+                for seen in seen.iter().step_by(ASKED_LATER) {
+                    let Some(key) = keys.iter().find(|key| key.number == seen.revocation.key) else { continue };
+                    let wrong = bench.propagated(key, seen).await?;
+                    self.unsettled.extend(wrong.map(|wrong| (key.number, wrong)));
+                }
+            }
+            for seen in seen.iter().filter(|_| asking == Asking::ForTheEffect) {
+                let is_whole = |receipt: &Receipt| receipt.is_effective && receipt.witnesses.len() == bench.nodes.len();
+                if seen.status != 200 || !seen.revocation.receipt.as_ref().is_some_and(is_whole) {
+                    let key = seen.revocation.key;
+                    self.unsettled.push((key, format!("the revocation of key {key} was answered {}, without the effect", seen.status)));
+                }
+            }
             self.keys.extend(keys);
             for seen in seen {
                 self.take(seen);

@@ -115,7 +115,7 @@ pub enum Fault {
     AcceptedAfterFence,
     /// A node accepted a key that it had refused before.
     CameBack,
-    /// The answer had come with a receipt that excludes it, and a later request was accepted.
+    /// A request was sent after the effect, or to a node after its acknowledgement, by the receipt, and the key accepted.
     AcceptedAfterReceipt,
     /// The receipt says effective, and not since when, or since before the commit or after the answer, or names a node that waits.
     Effective,
@@ -229,9 +229,13 @@ fn too_late(revocation: &Revocation, look: &Look) -> Vec<Fault> {
     if look.bound_us.is_some() && look.began_us > receipt.fenced_us.saturating_add(TOLERANCE_US) {
         faults.push(Fault::AcceptedAfterFence);
     }
-    let has_acknowledged = || receipt.witnesses.iter().any(|node| node.node == look.node && node.state == WitnessState::Acknowledged);
-    let is_excluded = receipt.is_effective && look.bound_us.is_some() || has_acknowledged();
-    if is_excluded && look.began_us > revocation.answered_us {
+    // What it says holds from the moment that it names, and from its own at the latest.
+    let since = |at: Option<u64>| at.map_or(revocation.answered_us, |at| at.saturating_add(TOLERANCE_US).min(revocation.answered_us));
+    let is_after_effect = receipt.is_effective && look.bound_us.is_some() && look.began_us > since(receipt.effective_us);
+    let is_after_word = |witness: &Witness| {
+        witness.node == look.node && witness.state == WitnessState::Acknowledged && look.began_us > since(witness.acknowledged_us)
+    };
+    if is_after_effect || receipt.witnesses.iter().any(is_after_word) {
         faults.push(Fault::AcceptedAfterReceipt);
     }
     faults

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use futures_util::future::{join_all, try_join_all};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use harness::history::Served;
-use harness::history::revocation::{Look, Outcome, Revocation};
+use harness::history::revocation::{History, Look, Outcome, Revocation};
 use harness::regions::{Member, Regions};
 use harness::wait;
 use serde_json::json;
@@ -70,6 +70,16 @@ pub(super) enum Asking {
     Plainly,
     /// It comes with the effect.
     ForTheEffect,
+}
+
+impl Asking {
+    /// Revocations under way at once: those that wait do little meanwhile.
+    pub(super) const fn in_flight(self) -> usize {
+        match self {
+            Self::Plainly => 8,
+            Self::ForTheEffect => 16,
+        }
+    }
 }
 
 /// A key with its number in the history.
@@ -212,6 +222,25 @@ impl Bench {
         };
         let path = format!("/v1/keys/{}/revoke{query}", numbered.key.id);
         self.api.post_control_within(self.regions.writer()?, &path, &json!({}), ANSWER_WITHIN).await
+    }
+
+    /// What the control API says later about a revocation that nobody waited for, held against what was seen; a sentence when it is wrong.
+    pub(super) async fn propagated(&self, numbered: &Numbered, seen: &Seen) -> Result<Option<String>> {
+        let path = format!("/v1/keys/{}/propagation", numbered.key.id);
+        let writer = self.regions.writer()?;
+        let told = async || {
+            let receipt = receipt::one(&self.api.control(writer, &path).await.ok()?.json(), self.clock, &self.nodes);
+            receipt.ok().filter(|receipt| receipt.is_effective)
+        };
+        let Ok((receipt, _)) = wait::some("a revocation that is effective", PATIENCE, told).await else {
+            return Ok(Some(format!("{path} does not come to say that it is effective")));
+        };
+        let mut revocation = Revocation { answered_us: self.clock.at(Instant::now()), ..seen.revocation.clone() };
+        let is_whole = receipt.witnesses.len() == self.nodes.len();
+        revocation.receipt = Some(receipt);
+        let history = History { revocations: vec![revocation], looks: seen.looks.clone(), ..History::default() };
+        let violations = history.violations();
+        Ok((!is_whole || !violations.is_empty()).then(|| format!("{path} says {:?}: {violations:?}", history.revocations)))
     }
 
     /// Looks through one node until it has shown what it has to; the looks are an error when it did not in time.
