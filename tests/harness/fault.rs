@@ -186,6 +186,16 @@ impl Proxy {
         });
     }
 
+    /// Ends a partition and leaves the delay: what was held goes on, and connections that were never answered are reset, as a peer does
+    /// that has given them up.
+    pub fn rejoin(&self) {
+        self.change(|plan| {
+            plan.greeting = Greeting::Serve;
+            plan.up.held = Held::No;
+            plan.down.held = Held::No;
+        });
+    }
+
     /// Ends every fault, the delay too.
     pub fn heal(&self) {
         self.change(|plan| {
@@ -262,7 +272,7 @@ async fn carry(mut near: TcpStream, target: SocketAddr, mut plan: watch::Receive
     // Whatever ends a connection early must look like a reset, not like an orderly end.
     let reset = |stream: &TcpStream| drop(stream.set_zero_linger());
     if born.greeting == Greeting::Hang {
-        drop(plan.wait_for(|now| now.cuts != born.cuts).await);
+        drop(plan.wait_for(|now| now.cuts != born.cuts || now.greeting != Greeting::Hang).await);
         reset(&near);
         return;
     }

@@ -1,5 +1,7 @@
 //! What a recorded run proves: checkers over histories, each tested on histories with planted violations.
 
+pub mod revocation;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The test harness: real `PostgreSQL`, real nodes, clients, upstreams that misbehave, and the faults between them.
 //!
 //! Reading order: [`wait`] (how tests wait), [`seed`] (where chance comes from), [`fault`] (what lies between regions),
-//! [`upstream`] (what lies behind a node), [`client`] (what lies before it), [`dev`] and [`node`] (whole deployments and
+//! [`upstream`] (what lies behind a node), [`client`] (what lies before it), [`dev`], [`node`] and [`regions`] (whole deployments and
 //! the faults in them), [`frames`] and [`conformance`] (what any HTTP server must do),
 //! [`issuer`] (who issues tokens), [`smtp`] and [`hook`] (who is told things), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves),
 //! [`browser`] (a person with a browser).
@@ -25,6 +25,7 @@ pub mod node;
 pub mod power;
 pub mod process;
 pub mod provider;
+pub mod regions;
 pub mod seed;
 pub mod smtp;
 pub mod sql;

@@ -29,6 +29,8 @@ pub struct Node {
     ca: PathBuf,
     arguments: Vec<OsString>,
     environment: Vec<OsString>,
+    /// The configuration's place in the arguments.
+    original: PathBuf,
     config: PathBuf,
     process: Process,
     child: Option<Child>,
@@ -57,12 +59,34 @@ impl Node {
             ca: dev.ready().ca.clone(),
             arguments: process.arguments()?,
             environment: process.environment()?,
+            original: region.node_config.clone(),
             config: region.node_config.clone(),
             process,
             child: None,
             trace: None,
             starts: 0,
         })
+    }
+
+    /// Starts another node as this one was started, with the node file that `region` names.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn beside(&self, region: RegionReady) -> Result<Self> {
+        let mut node = Self {
+            config: region.node_config.clone(),
+            region,
+            ca: self.ca.clone(),
+            arguments: self.arguments.clone(),
+            environment: self.environment.clone(),
+            original: self.original.clone(),
+            process: self.process,
+            child: None,
+            trace: None,
+            starts: 0,
+        };
+        node.launch(Under::Bare).await?;
+        Ok(node)
     }
 
     /// Its region, as the ready file describes it; the process id there is the first one.
@@ -114,6 +138,10 @@ impl Node {
     /// When it does not come up; the message holds the end of its log.
     pub async fn start(&mut self, under: Under) -> Result<()> {
         ensure!(!self.process.is_alive(), "the node still runs");
+        self.launch(under).await
+    }
+
+    async fn launch(&mut self, under: Under) -> Result<()> {
         self.starts += 1;
         let base = self.base();
         let log = base.with_extension(format!("{}.log", self.starts));
@@ -193,7 +221,7 @@ impl Node {
 
     /// The arguments with the present configuration in place of the first one.
     fn arguments(&self) -> Vec<OsString> {
-        let original = self.region.node_config.as_os_str();
+        let original = self.original.as_os_str();
         let present = self.config.as_os_str();
         self.arguments.iter().map(|word| if word == original { present.to_owned() } else { word.clone() }).collect()
     }
@@ -307,7 +335,7 @@ impl Topology {
 }
 
 /// Makes the standby stream through `port`, without a restart.
-fn stream_through(reader: &RegionReady, port: u16) -> Result<()> {
+pub(crate) fn stream_through(reader: &RegionReady, port: u16) -> Result<()> {
     let conf = std::fs::read_to_string(reader.postgres_data_dir.join("postgresql.conf"))?;
     let conninfo = sql::conninfo(&conf).context("the standby names no primary")?;
     let (head, rest) = conninfo.split_once("port=").context("the standby names no port")?;
@@ -325,7 +353,7 @@ fn append(path: &Path, text: &str) -> Result<()> {
 }
 
 /// Replaces a port, as a whole number, in a configuration text.
-fn with_port(text: &str, from: u16, to: u16) -> String {
+pub(crate) fn with_port(text: &str, from: u16, to: u16) -> String {
     let from = from.to_string();
     let mut edited = String::with_capacity(text.len());
     let mut rest = text;

@@ -32,6 +32,11 @@ impl Sql {
         Self { port, ..self.clone() }
     }
 
+    /// The superuser's password.
+    pub(crate) fn password(&self) -> &str {
+        &self.password
+    }
+
     /// Runs statements and returns the bare rows, columns separated by `|`.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! The history checkers find every planted violation, and nothing in a lawful history.
 
+mod revocation;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -56,6 +56,7 @@ mod principal;
 mod process;
 mod program;
 mod purging;
+mod regions;
 mod retries;
 mod revisions;
 mod service;

@@ -114,6 +114,11 @@ impl Api {
         whole(self.client.post(format!("{}{path}", region.control)).bearer_auth(&self.ready.operator_token).json(body)).await
     }
 
+    /// `POST` of JSON on a control listener, for an answer that may take longer than others.
+    pub(crate) async fn post_control_within(&self, region: &RegionReady, path: &str, body: &Value, within: Duration) -> Result<Answer> {
+        whole_within(self.client.post(format!("{}{path}", region.control)).bearer_auth(&self.ready.operator_token).json(body), within).await
+    }
+
     /// `POST` of a form on a data listener.
     pub(crate) async fn post_form(&self, region: &RegionReady, path: &str, form: &str) -> Result<Answer> {
         let request = self.client.post(format!("{}{path}", region.data)).header("content-type", "application/x-www-form-urlencoded");
@@ -192,7 +197,11 @@ impl Api {
 
 /// Sends and reads to the end.
 async fn whole(request: reqwest::RequestBuilder) -> Result<Answer> {
-    let response = request.timeout(ANSWER_WITHIN).send().await?;
+    whole_within(request, ANSWER_WITHIN).await
+}
+
+async fn whole_within(request: reqwest::RequestBuilder, within: Duration) -> Result<Answer> {
+    let response = request.timeout(within).send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let body = response.text().await?;
     Ok(Answer { status, headers, body })

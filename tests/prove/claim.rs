@@ -35,6 +35,10 @@ pub(crate) struct Context {
     pub(crate) from: u64,
     /// How long a soak lasts.
     pub(crate) seconds: u64,
+    /// Regions of the deployment, where a claim's can have more than two; the claim's own number when absent.
+    pub(crate) regions: Option<u32>,
+    /// Where to write what was seen, for claims that record it.
+    pub(crate) history: Option<std::path::PathBuf>,
     pub(crate) seed: u64,
     pub(crate) random: Random,
     pub(crate) mutant: Option<String>,

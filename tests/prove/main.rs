@@ -33,6 +33,7 @@ mod portal;
 mod propagation;
 mod purge;
 mod reload;
+mod revocation;
 mod sign_in_timing;
 mod sloppy;
 mod slow_clients;
@@ -44,6 +45,7 @@ mod tokens;
 mod upstream_faults;
 mod validation;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
@@ -61,9 +63,9 @@ struct Arguments {
     /// Trials of each claim; each claim has its own default.
     #[arg(long)]
     n: Option<u64>,
-    /// Regions of the deployment.
-    #[arg(long, default_value_t = 2)]
-    regions: u32,
+    /// Regions of the deployment, for claims whose deployment can have more than two.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(2..=5))]
+    regions: Option<u32>,
     /// Decides every choice that a run makes; printed with each line.
     #[arg(long)]
     seed: Option<u64>,
@@ -73,6 +75,9 @@ struct Arguments {
     /// How long a claim soaks that soaks.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
+    /// Writes what a claim has recorded as JSON, one object a line; of claims that record.
+    #[arg(long)]
+    history: Option<PathBuf>,
     /// Spoils the deployment by the named mutant; the run must fail.
     #[arg(long)]
     mutant: Option<String>,
@@ -82,11 +87,12 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 23] = [
+const CLAIMS: [Claim; 24] = [
     models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
+    revocation::CLAIM,
     keys::CLAIM,
     key_timing::CLAIM,
     sign_in_timing::CLAIM,
@@ -108,6 +114,9 @@ const CLAIMS: [Claim; 23] = [
     memory::CLAIM,
 ];
 
+/// Claims whose deployment can have more regions than two, with the number that it has when none is given.
+const REGIONS: [(&str, u32); 1] = [(revocation::CLAIM.slug, revocation::REGIONS)];
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
@@ -124,7 +133,8 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     if arguments.list {
         for claim in &CLAIMS {
-            println!("{:<24} n={:<4} mutants={:<18} {}", claim.slug, claim.trials, claim.mutants.join(","), claim.promise);
+            let regions = REGIONS.iter().find(|(slug, _)| *slug == claim.slug).map_or(2, |(_, regions)| *regions);
+            println!("{:<24} n={:<4} regions={regions} mutants={:<18} {}", claim.slug, claim.trials, claim.mutants.join(","), claim.promise);
         }
         return Ok(true);
     }
@@ -133,8 +143,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("no runtime")?;
     let mut held = true;
     for claim in chosen {
-        if arguments.regions != 2 {
-            println!("claim={} skipped=\"a deployment has 2 regions, not {}\"", claim.slug, arguments.regions);
+        let takes_regions = REGIONS.iter().any(|(slug, _)| *slug == claim.slug);
+        if let Some(regions) = arguments.regions.filter(|regions| *regions != 2 && !takes_regions) {
+            println!("claim={} skipped=\"its deployment has 2 regions, not {regions}\"", claim.slug);
             continue;
         }
         if let Some(reason) = (claim.obstacle)() {
@@ -145,6 +156,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
             trials: arguments.n.unwrap_or(claim.trials).max(1),
             from: arguments.from,
             seconds: arguments.seconds,
+            regions: arguments.regions,
+            history: arguments.history.clone(),
             seed,
             random: Random::new(seed),
             mutant: arguments.mutant.clone(),

@@ -25,7 +25,7 @@ fn unknown_claim_or_mutant_is_an_error_and_never_an_empty_success() {
 
 #[test]
 fn mutant_alone_chooses_the_claims_that_must_catch_it() {
-    assert_eq!(slugs(&[], Some("read-primary")).unwrap(), ["key-propagation", "revocation-propagation", "cache-purge"]);
+    assert_eq!(slugs(&[], Some("read-primary")).unwrap(), ["key-propagation", "revocation-propagation", "revocation", "cache-purge"]);
 }
 
 #[test]

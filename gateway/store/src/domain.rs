@@ -38,7 +38,7 @@ impl DomainMonitor {
     }
 
     /// The region of the primary; `None` when no server says that it is one, or when two do and their timelines do not
-    /// tell which is the old one. Takes at most 1 s.
+    /// tell which is the old one. Takes at most 1 s, and 3 s while a server cannot be connected to.
     pub async fn primary_region(&mut self) -> Option<String> {
         let samples = join_all(self.servers.iter_mut().map(|(_, probe)| probe.sample())).await;
         self.current = choose_primary(&samples, self.current);

@@ -5,8 +5,11 @@ use std::time::Duration;
 use sqlx::{ConnectOptions, PgConnection, postgres::PgConnectOptions, query_file};
 use tokio::time::{Instant, timeout};
 
-/// How long a server has to answer, connecting included.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(1);
+/// How long a server has to answer over a connection that is there.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// How long it has when the connection must be made first: TCP, the start-up, SCRAM and a prepared question are six round trips, which
+/// take 1.8 s at 300 ms, the way between two continents and back.
+const FIRST_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What a server said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,14 +35,15 @@ impl Probe {
         Self { options, connection: None }
     }
 
-    /// Asks once; `None` when there is no answer within [`DEADLINE`].
+    /// Asks once; `None` when there is no answer within [`DEADLINE`], or within [`FIRST_DEADLINE`] over a new connection.
     ///
     /// # Cancel
     /// The connection is dropped with the future when it was in use, and made anew the next time.
     pub(crate) async fn sample(&mut self) -> Option<Sample> {
         // Taken out, so that neither a failure nor a cancelled exchange leaves a connection in an unknown state.
         let held = self.connection.take();
-        let (connection, sample) = timeout(DEADLINE, ask(held, &self.options)).await.ok()?.ok()?;
+        let deadline = if held.is_some() { DEADLINE } else { FIRST_DEADLINE };
+        let (connection, sample) = timeout(deadline, ask(held, &self.options)).await.ok()?.ok()?;
         self.connection = Some(connection);
         Some(sample)
     }

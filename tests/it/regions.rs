@@ -1,0 +1,43 @@
+//! The testbed of several regions is what it says: far, whole, and cut off where it is cut.
+
+use std::time::Duration;
+
+use harness::client::{self, Version};
+use harness::regions::{Distance, Plan, Quorum, Regions};
+use harness::wait;
+
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// Without this what is shown on it shows nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn three_regions_are_far_from_each_other_and_the_one_that_is_cut_off_hears_of_nothing() {
+    let plan = Plan { regions: 3, quorum: Quorum::InRegion, distance: Distance::CONTINENTS };
+    let regions = Regions::start(plan).await.unwrap();
+    let names: Vec<&str> = regions.members().iter().map(|member| member.name.as_str()).collect();
+    assert_eq!(names, ["eu-west-1", "eu-west-2", "us-east-1", "us-east-2", "ap-south-1", "ap-south-2"]);
+
+    let client = client::http(&regions.dev().ready().ca, Version::Http1).unwrap();
+    let status = async |member: usize, route: &str| {
+        let url = format!("{}/demo/v1/{route}/echo", regions.members()[member].node.region().data);
+        let request = client.get(url).header("x-api-key", &regions.dev().ready().api_key);
+        request.send().await.map_or(0, |answer| answer.status().as_u16())
+    };
+    let standbys = "select application_name || ' ' || sync_state from pg_stat_replication order by 1";
+    assert_eq!(regions.primary().ask("postgres", standbys).await.unwrap(), ["ap_south async", "eu_west_2 quorum", "us_east async"]);
+    let far = "select min(replay_lag) > interval '150 ms' from pg_stat_replication where sync_state = 'async'";
+    wait::until("a lag as long as the line", WITHIN, async || regions.primary().ask("postgres", far).await.is_ok_and(|rows| rows == ["t"]))
+        .await
+        .unwrap();
+
+    regions.cut_off(2);
+    for member in [4, 5] {
+        wait::until("the end of what a cut-off node may trust", WITHIN, async || status(member, "finance").await == 503).await.unwrap();
+        assert_eq!(status(member, "social").await, 200);
+    }
+    for member in [0, 1, 2, 3] {
+        assert_eq!(status(member, "finance").await, 200, "{}", names[member]);
+    }
+    regions.rejoin(2);
+    regions.wait_serving().await.unwrap();
+    regions.stop().await.unwrap();
+}
