@@ -34,9 +34,12 @@ async fn three_regions_are_far_from_each_other_and_the_one_that_is_cut_off_hears
         wait::until("the end of what a cut-off node may trust", WITHIN, async || status(member, "finance").await == 503).await.unwrap();
         assert_eq!(status(member, "social").await, 200);
     }
+    // A machine that is busy may be late with a confirmation; who is cut off never gets one.
     for member in [0, 1, 2, 3] {
-        assert_eq!(status(member, "finance").await, 200, "{}", names[member]);
+        let served = wait::until("a region that is not cut off", WITHIN, async || status(member, "finance").await == 200).await;
+        assert!(served.is_ok(), "{}", names[member]);
     }
+    assert_eq!([status(4, "finance").await, status(5, "finance").await], [503, 503]);
     regions.rejoin(2);
     regions.wait_serving().await.unwrap();
     regions.stop().await.unwrap();

@@ -80,10 +80,13 @@ fn key_that_comes_back_in_a_node_is_found_and_one_that_another_node_still_takes_
 
 #[test]
 fn look_that_is_accepted_after_an_effective_receipt_or_by_a_node_that_has_acknowledged_is_found() {
-    let looks =
-        [look(1, 1_500_001, BOUND, Outcome::Accepted), look(0, 1_500_001, None, Outcome::Accepted), look(1, 1_500_001, None, Outcome::Accepted)];
+    let looks = [
+        look(1, 1_500_001, BOUND, Outcome::Accepted),
+        look(0, 1_500_001, None, Outcome::Accepted),
+        look(1, 1_500_001, None, Outcome::Accepted),
+        look(0, 1_102_001, None, Outcome::Accepted),
+    ];
     let fence = (Fault::AcceptedAfterFence, Some(0));
-
     let receipts = [0, 1, 3].map(|at| (Fault::AcceptedAfterReceipt, Some(at)));
 
     assert_eq!(faults(revocation(Some(receipt())), &looks), [&[fence], receipts.as_slice()].concat());
