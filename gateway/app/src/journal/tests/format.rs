@@ -1,6 +1,11 @@
 //! What is read of files that are whole, torn, altered, or not what they seem.
 
-use super::{super::record::BYTES_MAX, *};
+use std::io::{self, Read};
+
+use super::{
+    super::record::{BYTES_MAX, End, Records},
+    *,
+};
 
 /// What is read of these bytes alone, from an image at 0.
 fn read_of(place: &Place, bytes: &[u8]) -> Vec<u64> {
@@ -49,7 +54,9 @@ fn one_flipped_bit_anywhere_ends_the_file_before_it() {
         })
         .collect();
 
-    for flipped in 0..bytes.len() * 8 {
+    // Every bit of what is not sealed, and one of each byte that is.
+    let is_plain = |byte: usize| std::iter::once(&0).chain(&ends).any(|start| (*start..start + 8).contains(&byte)) || byte < ends[0];
+    for flipped in (0..bytes.len() * 8).filter(|bit| is_plain(bit / 8) || bit % 8 == bit / 8 % 8) {
         let mut altered = bytes.clone();
         altered[flipped / 8] ^= 1 << (flipped % 8);
         let untouched = ends.iter().filter(|end| **end <= flipped / 8).count();
@@ -108,6 +115,13 @@ fn length_that_is_not_there_ends_the_file_and_takes_no_memory() {
             assert_eq!(read_of(&place, &bytes), [1], "{length} {rest}");
         }
     }
+    // Longer than any record: what is there is not even read.
+    let bytes = [&whole[..], &u32::MAX.to_le_bytes()].concat();
+    let mut rest = io::repeat(7).take(1 << 20);
+    let mut records = Records::new((&bytes[..]).chain(&mut rest), place.key.clone()).unwrap();
+    assert!(records.next().unwrap().is_ok());
+    assert_eq!(records.next().unwrap().unwrap_err(), End::Unopened);
+    assert_eq!(rest.limit(), 1 << 20);
     assert_eq!(read_of(&place, &[]), [0; 0], "an empty file");
     assert_eq!(read_of(&place, &whole[..24]), [0; 0], "a file without records");
     assert_eq!(read_of(&place, &[0; 4096]), [0; 0], "blocks that were never written");

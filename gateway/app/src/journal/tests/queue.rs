@@ -1,7 +1,7 @@
-//! What waits for the writer.
+//! What waits for the writer, and what it tells.
 
 use super::{
-    super::{WAITING_MAX, Waiting},
+    super::{Facts, WAITING_MAX, Waiting, tell},
     *,
 };
 
@@ -12,10 +12,10 @@ fn what_is_applied_is_written_once_it_is_published() {
     waiting.applied(delta(0, 1));
     waiting.in_force(at(0));
     let before = waiting.take().unwrap();
+    assert!(before.records.is_empty() && before.in_force == Some(at(0)));
     waiting.published();
     let after = waiting.take().unwrap();
 
-    assert!(before.records.is_empty() && before.in_force == Some(at(0)));
     assert_eq!(after.records.len(), 1);
     waiting.close();
     assert!(waiting.take().is_none());
@@ -45,4 +45,16 @@ fn disk_that_does_not_answer_costs_bounded_memory() {
     waiting.applied(empty(9));
     waiting.published();
     assert_eq!(waiting.take().unwrap().records.len(), 1, "there is room again");
+}
+
+#[test]
+fn what_was_told_is_not_taken_back() {
+    let facts = Facts::new(model::time::UtcMicros(0));
+    let later = Revisions { epoch: 2, ..at(1) };
+    for (reached, expected) in
+        [(None, Revisions::default()), (Some(at(3)), at(3)), (Some(at(2)), at(3)), (None, at(3)), (Some(later), later), (Some(at(9)), later)]
+    {
+        tell(&facts, reached);
+        assert_eq!(*facts.journaled.borrow(), expected, "{reached:?}");
+    }
 }

@@ -146,7 +146,9 @@ impl Watched {
         // The image is in force before the writer hears of it.
         self.image = in_force.unwrap_or(self.image);
         self.disk.0.lock().watched = Some((self.place.clone(), self.image, self.told));
-        self.told = self.writer.commit(Batch { records, in_force }).or(self.told);
+        let told = self.writer.commit(Batch { records, in_force });
+        // As it is told: never taken back.
+        self.told = told.filter(|told| self.told.is_none_or(|before| place_of(told) > place_of(&before))).or(self.told);
         let mut state = self.disk.0.lock();
         state.watched = Some((self.place.clone(), self.image, self.told));
         state.look();
@@ -218,7 +220,8 @@ fn whole_load_is_told_only_once_an_image_has_it() {
     journal.commit(vec![delta(0, 1)], Some(at(0)));
     let epoch_2 = |before, after| Record { epoch: 2, epoch_id: Uuid::from_u128(2), ..delta(before, after) };
 
-    assert_eq!(authority(journal.commit(vec![delta(5, 6)], None)), Some(1), "2 to 5 were loaded whole");
+    journal.commit(vec![delta(1, 2)], None);
+    assert_eq!(authority(journal.commit(vec![delta(2, 3), delta(5, 6)], None)), Some(3), "4 and 5 were loaded whole");
     assert_eq!(authority(journal.commit(vec![], Some(at(5)))), Some(6));
     assert_eq!(journal.commit(vec![epoch_2(2, 3)], None), Some(at(6)));
     let image = Revisions { epoch: 2, epoch_id: Uuid::from_u128(2), ..at(2) };
