@@ -290,7 +290,8 @@ impl Follower {
 
     /// Brings what is applied up to the replica's heads, or the primary's when the replica is late. True when it changed.
     async fn advance(&self, applied: &mut Applied, awaited: &Awaited) -> bool {
-        let is_late = awaited.is_late(self.edge.clock.boot());
+        let rtt_us = self.facts.heartbeat.borrow().as_ref().map_or(0, |pulse| pulse.rtt_us);
+        let is_late = awaited.is_late(self.edge.clock.boot(), rtt_us);
         let result = match (self.topology.replica(), self.topology.primary()) {
             (_, Ok(primary)) if is_late => self.advance_from(&primary, applied).await,
             (Ok(replica), _) => self.advance_from(&replica, applied).await,

@@ -364,17 +364,33 @@ fn tell(tasks: &Tasks, status: &Arc<NodeStatus>, incarnation: u64) {
     tasks.spawn("heartbeat", beating::run(topology.clone(), Arc::clone(&edge.node), Arc::clone(facts), facts.heartbeat.subscribe()));
 }
 
-/// Waits for the first snapshot before accepting: clients wait in the socket's queue instead of being refused. Not for long:
-/// a node without any configuration says so, rather than leave them waiting.
+/// Waits for the first snapshot before accepting, and, where the database has given it, for the keys in it to be confirmed: clients wait in
+/// the socket's queue instead of being refused. Not for long: a node that has neither says so, rather than leave them waiting.
 async fn first_snapshot(edge: &Edge) {
+    let mut pulse = tokio::time::interval(Duration::from_millis(5));
     let published = async {
-        let mut pulse = tokio::time::interval(Duration::from_millis(5));
-        while edge.current.load().is_none() {
+        loop {
+            if let Some(snapshot) = edge.current.load() {
+                return snapshot;
+            }
             pulse.tick().await;
         }
     };
-    if tokio::time::timeout(Duration::from_secs(4), published).await.is_err() {
+    let Ok(snapshot) = tokio::time::timeout(Duration::from_secs(4), published).await else {
         tracing::warn!("there is no configuration yet; requests are refused until there is");
+        return;
+    };
+    if snapshot.booted_from.is_some() {
+        return;
+    }
+    let mut pulse = tokio::time::interval(Duration::from_millis(5));
+    let confirmed = async {
+        while edge.lease.registered_nanos() == 0 {
+            pulse.tick().await;
+        }
+    };
+    if tokio::time::timeout(Duration::from_secs(3), confirmed).await.is_err() {
+        tracing::warn!("the primary has not confirmed the keys yet; routes that demand it answer 503 until it does");
     }
 }
 

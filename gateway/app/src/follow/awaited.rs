@@ -2,7 +2,7 @@
 
 use model::{change::Revisions, time::BootNanos};
 
-/// How long a replica may be behind what is known before the primary is asked instead.
+/// How long a replica may be behind what is known before the primary is asked instead; where that takes longer to answer, for so long.
 const REPLICA_PATIENCE_NANOS: u64 = 100_000_000;
 
 /// The newest revision of the authority lane that is known to exist and has not been applied, with its epoch.
@@ -33,8 +33,9 @@ impl Awaited {
     }
 
     /// It has been for too long for the region's replica to be asked any more.
-    pub(super) fn is_late(&self, now: BootNanos) -> bool {
-        self.0.is_some_and(|(_, since)| now.nanos_since(since) > REPLICA_PATIENCE_NANOS)
+    pub(super) fn is_late(&self, now: BootNanos, rtt_us: u64) -> bool {
+        let patience = REPLICA_PATIENCE_NANOS.max(rtt_us.saturating_mul(1_000));
+        self.0.is_some_and(|(_, since)| now.nanos_since(since) > patience)
     }
 }
 
@@ -50,10 +51,12 @@ mod tests {
         assert!(!awaited.is_any(), "it is applied");
         awaited.hear(&applied(1, 5), (1, 6), BootNanos(1));
         awaited.hear(&applied(1, 5), (2, 3), BootNanos(50));
-        assert!(awaited.is_late(late) && !awaited.is_late(BootNanos(2)));
+        assert!(awaited.is_late(late, 0) && !awaited.is_late(BootNanos(2), 0));
+        let far = 300_000;
+        assert!(!awaited.is_late(late, far) && awaited.is_late(BootNanos(far * 1_000 + 2), far), "the primary would not have answered");
         awaited.reached(&applied(1, 9));
         assert!(awaited.is_any(), "the numbers of another epoch");
         awaited.reached(&applied(2, 3));
-        assert!(!awaited.is_any() && !awaited.is_late(late));
+        assert!(!awaited.is_any() && !awaited.is_late(late, 0));
     }
 }

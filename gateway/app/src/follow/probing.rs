@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, watch};
 
 /// How often the primary is asked; over a line that is slower, as often as it answers.
 const PULSE: Duration = Duration::from_millis(100);
+/// A primary that takes longer to answer is asked over several lines.
+const FAR_US: u64 = 80_000;
 /// Reads that wait for their confirmation at most; beyond, the oldest is of no use any more.
 const UNCONFIRMED_MAX: usize = 64;
 
@@ -46,52 +48,78 @@ pub struct Pulse {
     pub rtt_us: u64,
 }
 
-/// Asks the primary again and again, for as long as somebody takes what it says.
+/// Asks the primary again and again, for as long as somebody takes what it says. Over a line that takes long to answer several questions
+/// are on their way at once, each over a connection of its own: or the age of a lease would be some round trips more.
 pub async fn probe(topology: Topology, edge: Arc<Edge>, seen: mpsc::Sender<Seen>, heartbeat: watch::Sender<Option<Pulse>>) {
-    let mut servers = topology.changed();
-    let mut pulse = tokio::time::interval(PULSE);
-    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    while !seen.is_closed() {
-        pulse.tick().await;
-        servers.mark_unchanged();
-        let Ok(primary) = topology.primary() else { continue };
-        let Ok(line) = Line::open(&primary).await else { continue };
-        // What was read over one connection is confirmed over no other, so nothing is taken along.
-        tokio::select! {
-            result = ask(line, &topology, &edge, &seen, &heartbeat) => {
-                if let Err(error) = result {
-                    tracing::debug!(error = &error as &dyn std::error::Error, "the primary is asked anew");
-                }
-            }
-            // Another server may be the primary now, and this one would answer for good.
-            _ = servers.changed() => {}
-        }
-        heartbeat.send_replace(None);
-    }
+    let asking = Asking { topology, edge, seen, heartbeat };
+    tokio::join!(asking.over_and_over(0), asking.over_and_over(1), asking.over_and_over(2));
 }
 
-async fn ask(
-    mut line: Line,
-    topology: &Topology,
-    edge: &Edge,
-    seen: &mpsc::Sender<Seen>,
-    heartbeat: &watch::Sender<Option<Pulse>>,
-) -> Result<(), StoreError> {
-    let mut pulse = tokio::time::interval(PULSE);
-    pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut unconfirmed = Unconfirmed::default();
-    loop {
-        pulse.tick().await;
-        let started_at = edge.clock.boot();
-        let look = line.look().await?;
-        let rtt_us = edge.clock.boot().nanos_since(started_at) / 1_000;
-        topology.heard().hear(&look.heads);
-        let probe = Probe { started_at, heads: look.heads };
-        let confirmed = unconfirmed.confirmed_by(&look);
-        unconfirmed.wait(look.beat, look.under, probe);
-        heartbeat.send_replace(Some(Pulse { look, rtt_us }));
-        if seen.send(Seen { probe, confirmed }).await.is_err() {
-            return Ok(());
+/// What every line needs.
+#[derive(Debug)]
+struct Asking {
+    topology: Topology,
+    edge: Arc<Edge>,
+    seen: mpsc::Sender<Seen>,
+    heartbeat: watch::Sender<Option<Pulse>>,
+}
+
+impl Asking {
+    /// One line after another; the first one always, the others while answers take long.
+    async fn over_and_over(&self, number: u32) {
+        let mut servers = self.topology.changed();
+        let mut pulse = tokio::time::interval(PULSE);
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        while !self.seen.is_closed() {
+            pulse.tick().await;
+            if number > 0 && !self.is_far() {
+                continue;
+            }
+            servers.mark_unchanged();
+            let Ok(primary) = self.topology.primary() else { continue };
+            let Ok(line) = Line::open(&primary).await else { continue };
+            // What was read over one connection is confirmed over no other, so nothing is taken along.
+            tokio::select! {
+                result = self.ask(line, number) => {
+                    if let Err(error) = result {
+                        tracing::debug!(error = &error as &dyn std::error::Error, "the primary is asked anew");
+                    }
+                }
+                // Another server may be the primary now, and this one would answer for good.
+                _ = servers.changed() => {}
+            }
+            if number == 0 {
+                self.heartbeat.send_replace(None);
+            }
+        }
+    }
+
+    fn is_far(&self) -> bool {
+        self.heartbeat.borrow().as_ref().is_some_and(|pulse| pulse.rtt_us > FAR_US)
+    }
+
+    async fn ask(&self, mut line: Line, number: u32) -> Result<(), StoreError> {
+        let mut pulse = tokio::time::interval_at(tokio::time::Instant::now() + PULSE * number, PULSE);
+        pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut unconfirmed = Unconfirmed::default();
+        loop {
+            pulse.tick().await;
+            if number > 0 && !self.is_far() {
+                return Ok(());
+            }
+            let started_at = self.edge.clock.boot();
+            let look = line.look().await?;
+            let rtt_us = self.edge.clock.boot().nanos_since(started_at) / 1_000;
+            self.topology.heard().hear(&look.heads);
+            let probe = Probe { started_at, heads: look.heads };
+            let confirmed = unconfirmed.confirmed_by(&look);
+            unconfirmed.wait(look.beat, look.under, probe);
+            if number == 0 {
+                self.heartbeat.send_replace(Some(Pulse { look, rtt_us }));
+            }
+            if self.seen.send(Seen { probe, confirmed }).await.is_err() {
+                return Ok(());
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ fn disk_that_does_not_answer_costs_bounded_memory() {
 
 #[test]
 fn what_was_told_is_not_taken_back() {
-    let facts = Facts::new(model::time::UtcMicros(0));
+    let facts = Facts::new(model::time::UtcMicros(0), false);
     let later = Revisions { epoch: 2, ..at(1) };
     for (reached, expected) in
         [(None, Revisions::default()), (Some(at(3)), at(3)), (Some(at(2)), at(3)), (None, at(3)), (Some(later), later), (Some(at(9)), later)]
