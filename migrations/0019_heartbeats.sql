@@ -19,6 +19,8 @@ alter table node add column epoch_id uuid;
 alter table node add column acked bigint;
 -- The largest bound of the routes that refuse once it is over: for so long the node may go on as before when it is cut off.
 alter table node add column deny_bound_ms bigint;
+-- Which process has said so: one of an earlier version says neither.
+alter table node add column bound_incarnation bigint;
 -- How old what it knows about keys was, and what is wrong with it, when it reported.
 alter table node add column staleness_ms bigint;
 alter table node add column trouble text;

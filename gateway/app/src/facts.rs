@@ -67,6 +67,12 @@ pub struct Facts {
     pub handing_over: AtomicBool,
     /// The process before this one has handed over, and still serves what it had.
     pub has_predecessor: AtomicBool,
+    /// The number by which this process speaks for its node; zero before it does.
+    pub registered: AtomicU64,
+    /// Whether what it reports is written.
+    pub told: Answers,
+    /// Whether the primary can be asked for its heartbeat.
+    pub asked: Answers,
     /// What is known about the heartbeat of the control domain; `None` while the primary does not answer.
     pub heartbeat: watch::Sender<Option<Pulse>>,
     /// How old the read was that renewed the lease last, nanoseconds.
@@ -77,7 +83,27 @@ pub struct Facts {
     pub certificate_reloads: AtomicU64,
     /// The node is stopping.
     pub draining: AtomicBool,
-    database_failed: AtomicBool,
+    database: Answers,
+}
+
+/// Whether somebody answers: what goes wrong again and again is logged once.
+#[derive(Debug, Default)]
+pub struct Answers {
+    has_failed: AtomicBool,
+}
+
+impl Answers {
+    /// True when it did not before.
+    pub fn answered(&self) -> bool {
+        self.has_failed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Only the first time in a row is logged.
+    pub fn failed(&self, error: &StoreError, what: &'static str) {
+        if !self.has_failed.swap(true, Ordering::Relaxed) {
+            tracing::warn!(error = error as &dyn std::error::Error, "{what}");
+        }
+    }
 }
 
 impl Facts {
@@ -97,12 +123,15 @@ impl Facts {
             notifications: Tally::default(),
             handing_over: AtomicBool::new(false),
             has_predecessor: AtomicBool::new(has_predecessor),
+            registered: AtomicU64::new(0),
+            told: Answers::default(),
+            asked: Answers::default(),
             heartbeat: watch::Sender::default(),
             confirmed_after: AtomicU64::new(0),
             broken_certificates: Mutex::default(),
             certificate_reloads: AtomicU64::new(0),
             draining: AtomicBool::new(false),
-            database_failed: AtomicBool::new(false),
+            database: Answers::default(),
         })
     }
 
@@ -123,15 +152,13 @@ impl Facts {
 
     /// The server that this region reads answered.
     pub fn replica_answered(&self) {
-        if self.database_failed.swap(false, Ordering::Relaxed) {
+        if self.database.answered() {
             tracing::info!("the control database answers again");
         }
     }
 
     /// The database did not answer; only the first time in a row is logged.
     pub fn database_failed(&self, error: &StoreError) {
-        if !self.database_failed.swap(true, Ordering::Relaxed) {
-            tracing::warn!(error = error as &dyn std::error::Error, "the control database does not answer; serving goes on by each route's policy");
-        }
+        self.database.failed(error, "the control database does not answer; serving goes on by each route's policy");
     }
 }

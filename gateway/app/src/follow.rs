@@ -54,6 +54,8 @@ use crate::{
 
 /// How often the replica is asked for its heads.
 const POLL: Duration = Duration::from_millis(50);
+/// How long a server has to tell what has changed.
+const DELTA_WITHIN: Duration = Duration::from_secs(5);
 /// How long a start waits for the database before it uses what lies on disk.
 const START_PATIENCE: Duration = Duration::from_secs(2);
 /// The kind of row that is skipped by itself; every other kind that can be unreadable belongs to the structure.
@@ -308,7 +310,9 @@ impl Follower {
     }
 
     async fn advance_from(&self, reader: &impl Reader, applied: &mut Applied) -> Result<bool, StoreError> {
-        let (revisions, changes) = match revision::authority_delta(reader, &applied.revisions).await? {
+        // A server that has vanished without a word must not hold up what the others say.
+        let delta = tokio::time::timeout(DELTA_WITHIN, revision::authority_delta(reader, &applied.revisions)).await;
+        let (revisions, changes) = match delta.map_err(|_| StoreError::silent())?? {
             Delta::Changes { revisions, changes } => (revisions, changes),
             // A replica that is behind what this node has from the primary already: it catches up by itself.
             Delta::Reload(ReloadReason::Regressed) => return Ok(false),

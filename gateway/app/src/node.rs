@@ -350,7 +350,7 @@ fn follow_database(tasks: &Tasks, edge: &Arc<Edge>, topology: &Topology, sealed:
     let follower = Follower { edge: edge_seen, topology: topology.clone(), sealed, journal, facts: told, writers: writers_seen, document };
     let watched = topology.clone();
     tasks.spawn("topology", async move { watched.watch().await });
-    tasks.spawn("probe", follow::probing::probe(topology.clone(), Arc::clone(edge), seen, facts.heartbeat.clone()));
+    tasks.spawn("probe", follow::probing::probe(topology.clone(), Arc::clone(edge), seen, Arc::clone(facts)));
     tasks.spawn("hints", follow::listen(topology.clone(), hints));
     tasks.spawn("domains", domains::watch(credentials, document_seen, writers));
     tasks.spawn("follower", follower.run(seen_by_follower, hints_seen));
@@ -360,7 +360,7 @@ fn follow_database(tasks: &Tasks, edge: &Arc<Edge>, topology: &Topology, sealed:
 fn tell(tasks: &Tasks, status: &Arc<NodeStatus>, incarnation: u64) {
     let NodeStatus { edge, facts, topology, .. } = &**status;
     tasks.spawn("report", report::run(Arc::clone(status), incarnation));
-    tasks.spawn("acknowledge", report::acknowledge(topology.clone(), Arc::clone(edge), Arc::clone(facts), incarnation));
+    tasks.spawn("acknowledge", report::acknowledge(topology.clone(), Arc::clone(edge), Arc::clone(facts)));
     tasks.spawn("heartbeat", beating::run(topology.clone(), Arc::clone(&edge.node), Arc::clone(facts), facts.heartbeat.subscribe()));
 }
 

@@ -33,8 +33,9 @@ const BOUND_MIN_NANOS: u64 = 2_000_000_000;
 const TROUBLE_CHARS_MAX: usize = 300;
 
 /// Reports each second.
-pub async fn run(status: Arc<NodeStatus>, incarnation: u64) {
-    let NodeStatus { edge, facts, .. } = &*status;
+pub async fn run(status: Arc<NodeStatus>, floor: u64) {
+    let NodeStatus { edge, facts, topology, .. } = &*status;
+    let mut servers = topology.changed();
     let mut pulse = interval(SOON);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next = Instant::now();
@@ -55,26 +56,34 @@ pub async fn run(status: Arc<NodeStatus>, incarnation: u64) {
         if Instant::now() < next && !is_wider {
             continue;
         }
-        match report(&status, incarnation, bound).await {
+        servers.mark_unchanged();
+        let reported = tokio::select! {
+            reported = report(&status, floor, bound) => reported,
+            // It may wait for a standby that follows another primary now.
+            _ = servers.changed() => continue,
+        };
+        match reported {
             Ok(true) => {
                 written = Some((edge.clock.boot(), bound));
                 next = Instant::now() + EVERY;
+                facts.told.answered();
             }
             Ok(false) => {}
-            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the report was not written"),
+            Err(error) => facts.told.failed(&error, "what this node reports is not written; its routes with `on_stale: deny` answer 503 soon"),
         }
     }
 }
 
-/// False while there is nothing to report, or nobody to report to.
-async fn report(status: &NodeStatus, incarnation: u64, bound: u64) -> Result<bool, StoreError> {
+/// False while there is nothing to report, or nobody to report to. `floor`: the number of this process at least.
+async fn report(status: &NodeStatus, floor: u64, bound: u64) -> Result<bool, StoreError> {
     let NodeStatus { edge, facts, topology, .. } = status;
     let (Some(snapshot), Ok(primary)) = (edge.current.load(), topology.primary()) else { return Ok(false) };
     let nack = facts.nack.lock().clone().map(|nack| Nack { structural: nack.structural, message: nack.message });
+    let registered = facts.registered.load(Ordering::Relaxed);
     let report = NodeReport {
         name: edge.node.to_string(),
         region: edge.region.to_string(),
-        incarnation,
+        incarnation: if registered == 0 { floor } else { registered },
         revisions: snapshot.revisions,
         nack,
         deny_bound_ms: bound.div_ceil(1_000_000),
@@ -83,7 +92,15 @@ async fn report(status: &NodeStatus, incarnation: u64, bound: u64) -> Result<boo
         trouble: trouble(status),
     };
     edge.lease.reporting(bound);
-    store::node::heartbeat(&primary, &report).await?;
+    if registered == 0 {
+        facts.registered.store(store::node::register(&primary, &report).await?, Ordering::Relaxed);
+    } else if !store::node::heartbeat(&primary, &report).await? {
+        // Struck off, on a server that has lost it, or another process has spoken for the node: it did not take over, or has its name.
+        tracing::warn!("this process does not speak for its node any more, and registers again");
+        facts.registered.store(0, Ordering::Relaxed);
+        edge.lease.reporting(0);
+        return Ok(false);
+    }
     edge.lease.reported(bound, edge.clock.boot());
     Ok(true)
 }
@@ -96,7 +113,7 @@ fn trouble(status: &NodeStatus) -> Option<String> {
 }
 
 /// Acknowledges what a restart of this node would come to again, as soon as it is so.
-pub async fn acknowledge(topology: Topology, edge: Arc<Edge>, facts: Arc<Facts>, incarnation: u64) {
+pub async fn acknowledge(topology: Topology, edge: Arc<Edge>, facts: Arc<Facts>) {
     let mut journaled = facts.journaled.subscribe();
     let mut servers = topology.changed();
     let mut pulse = interval(SOON);
@@ -108,30 +125,31 @@ pub async fn acknowledge(topology: Topology, edge: Arc<Edge>, facts: Arc<Facts>,
         let Ok(line) = Line::open(&primary).await else { continue };
         let told = async {
             let mut line = line;
-            let mut told = Revisions::default();
+            // By which number, and what: who registers anew has acknowledged nothing.
+            let mut told = (0, Revisions::default());
             loop {
                 let now = *journaled.borrow_and_update();
-                let is_new = (now.epoch_id, now.authority) != (told.epoch_id, told.authority) && !now.epoch_id.is_nil();
+                let registered = facts.registered.load(Ordering::Relaxed);
                 // The process before this one serves on, and nobody speaks for it: a receipt waits for its bound.
                 let is_alone = !facts.has_predecessor.load(Ordering::Relaxed) && !facts.handing_over.load(Ordering::Relaxed);
-                if is_new && is_alone {
+                let is_new = (registered, now.epoch_id, now.authority) != (told.0, told.1.epoch_id, told.1.authority);
+                if is_new && is_alone && registered != 0 && !now.epoch_id.is_nil() {
                     let acknowledged = Acknowledged { epoch_id: now.epoch_id, authority: now.authority };
-                    if line.acknowledge(&edge.node, incarnation, acknowledged).await? {
-                        told = now;
+                    if line.acknowledge(&edge.node, registered, acknowledged).await? {
+                        told = (registered, now);
                     }
                 }
-                let is_told = (now.epoch_id, now.authority) == (told.epoch_id, told.authority);
                 tokio::select! {
                     changed = journaled.changed() => if changed.is_err() { return Ok::<(), StoreError>(()) },
-                    // Not registered yet, or another process of this node still serves.
-                    () = tokio::time::sleep(SOON), if !is_told => {}
+                    // Not registered yet, or anew, or the process before has ended.
+                    () = tokio::time::sleep(SOON) => {}
                 }
             }
         };
         tokio::select! {
             result = told => match result {
                 Ok(()) => return,
-                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "an acknowledgement was not written"),
+                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "an acknowledgement was not written, and is tried again"),
             },
             _ = servers.changed() => {}
         }

@@ -191,7 +191,7 @@ pub struct ReplyStream {
     /// What is kept for a call of gRPC.
     call: Option<Box<CallStream>>,
     /// Who may be shut out before it ends.
-    watched: Option<Box<Watched>>,
+    watched: Option<Watched>,
 }
 
 impl ReplyStream {
@@ -203,7 +203,7 @@ impl ReplyStream {
 
     /// Looks again at who reads it, for as long as it goes on.
     pub(crate) fn watched(mut self, stay: Option<Box<Stay>>) -> Self {
-        self.watched = stay.map(|stay| Box::new(Watched::new(*stay)));
+        self.watched = stay.map(Watched::new);
         self
     }
 
@@ -231,8 +231,8 @@ impl ReplyStream {
         why: impl FnOnce() -> Denial,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.trail.close(outcome, self.bytes, self.request.bytes());
-        let Some(call) = &mut self.call else { return Poll::Ready(Some(Err(error))) };
         self.inner = ServiceBody(None);
+        let Some(call) = &mut self.call else { return Poll::Ready(Some(Err(error))) };
         Poll::Ready(Some(Ok(call.end(&why()))))
     }
 

@@ -19,6 +19,7 @@ pub const DRIFT: u64 = 1_000;
 ///
 /// A bound taken from the *start* of the read holds whatever the read itself took (design: consistency, "Revocation
 /// with a bound"). Zero means: nothing confirmed since this process started.
+///
 /// **A bound counts once it is registered.** A receipt waits for a node that is cut off by the bound that the node has reported. So no
 /// confirmation is relied on for longer than was reported before its read began: not by a node that has reported nothing, and not for the
 /// wider bound of a document that came after the report.

@@ -158,7 +158,11 @@ pub(crate) async fn fetch<'s>(
     let mut exchange = forward::send(admitted, &target, head, body, core, trail).await?;
     if !route.auth.is_none() && streams::lasts(trail.form(), exchange.response.headers()) {
         let source = Source { address: trail.client_address(), shown: trail.peer().shown.clone() };
-        exchange.stay = Some(Box::new(Stay::new(route, admitted.permit().principal().cloned(), source, method)));
+        let stay = Stay::new(route, admitted.permit().principal().cloned(), source, method);
+        // Before the snapshot, as whoever looks again does.
+        let generation = edge.current.generation();
+        let is_current = edge.current.load().is_some_and(|current| std::ptr::eq(&raw const *current, &raw const **snapshot));
+        exchange.stay = Some(Box::new(if is_current { stay.known_in(generation) } else { stay }));
     }
     if target.may_be_stale() {
         exchange.response.headers_mut().insert(refuse::STALENESS, HeaderValue::from_static("unknown"));

@@ -96,6 +96,12 @@ impl Stay {
         Self { route: Mutex::new(Arc::clone(route)), principal, source, method, checked: AtomicU64::new(0), expires_at: AtomicI64::new(i64::MAX) }
     }
 
+    /// Says that the snapshot of this generation is the one that let the caller in.
+    pub(crate) fn known_in(self, generation: u64) -> Self {
+        self.checked.store(generation, Ordering::Relaxed);
+        self
+    }
+
     /// Decides again. The generation has to be read before the snapshot: one that is published in between is looked at again.
     /// `takes`: what the route has to be besides.
     pub(crate) fn over<'s>(
@@ -114,6 +120,15 @@ impl Stay {
         has_changed.then(refused).flatten().or_else(|| self.unconfirmed(edge, snapshot, now))
     }
 
+    /// Decides once more for who has been let in a moment ago: nothing is looked for by name while nothing was published.
+    pub(crate) fn at_once(&self, edge: &Edge, (generation, snapshot): (u64, &Snapshot), now: Now) -> Option<Over> {
+        if self.checked.load(Ordering::Relaxed) != generation {
+            return self.over(edge, (generation, snapshot), &mut Routes::default(), |_| true, now);
+        }
+        let route = Arc::clone(&self.route.lock());
+        self.judge(&route, snapshot, now).or_else(|| self.unconfirmed(edge, snapshot, now))
+    }
+
     /// Over a snapshot that has changed: the route of the same name, and the key.
     fn refused<'s>(&self, snapshot: &'s Snapshot, routes: &mut Routes<'s>, takes: impl Fn(&Route) -> bool, now: Now) -> Option<Over> {
         let mut own = self.route.lock();
@@ -121,6 +136,12 @@ impl Stay {
             return Some(Over::Withdrawn);
         };
         *own = Arc::clone(route);
+        drop(own);
+        self.judge(route, snapshot, now)
+    }
+
+    /// The caller, by a route of this snapshot.
+    fn judge(&self, route: &Arc<Route>, snapshot: &Snapshot, now: Now) -> Option<Over> {
         match &self.principal {
             _ if route.auth.is_none() => None,
             None => Some(Over::Withdrawn),

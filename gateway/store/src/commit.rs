@@ -1,11 +1,12 @@
 //! Whether a commit has waited for its standbys to the end.
 //!
-//! A commit that waits for a synchronous standby can be cut short: by `statement_timeout`, or by somebody who cancels it. The server then
-//! answers as to any other, and warns: the change is done here, and nowhere else perhaps (T6). The driver has no call for warnings; it logs
+//! A commit that waits for a synchronous standby can be cut short, by whoever cancels it. (`statement_timeout` does not: it is over when the
+//! wait begins, so every wait has an end of its own here.) The server then answers as to any other, and warns: the change is done here, and nowhere else perhaps (T6). The driver has no call for warnings; it logs
 //! them, from within the call that receives them. So that is where they are looked for, and a test cancels a real commit.
 
-use std::{cell::Cell, pin::pin, sync::OnceLock, task::Poll};
+use std::{cell::Cell, pin::pin, sync::OnceLock, task::Poll, time::Duration};
 
+use tokio::time::timeout;
 use tracing::{
     Dispatch, Event, Level, Metadata, Subscriber,
     dispatcher::with_default,
@@ -19,6 +20,8 @@ use crate::{error::StoreError, pool::Primary};
 const NOTICES: &str = "sqlx::postgres::notice";
 /// How often what was cut short is waited for behind it.
 const BARRIERS: usize = 3;
+/// How long it is waited for at a time.
+const BARRIER_WITHIN: Duration = Duration::from_secs(5);
 
 thread_local! {
     static WARNED: Cell<bool> = const { Cell::new(false) };
@@ -41,10 +44,11 @@ pub(crate) async fn watched<F: Future>(call: F) -> (F::Output, bool) {
 /// Waits for what was committed and may be on this server alone: a later commit that waits to its end has waited for it too.
 ///
 /// # Errors
-/// [`StoreError::Unavailable`] when each was cut short.
-pub(crate) async fn barrier(primary: &Primary) -> Result<(), StoreError> {
+/// [`StoreError::Unavailable`] when each was cut short, or there was no answer in time.
+pub async fn barrier(primary: &Primary) -> Result<(), StoreError> {
     for _ in 0..BARRIERS {
-        let (done, is_clean) = watched(sqlx::query_file!("queries/control_heartbeat/barrier.sql").fetch_one(primary.pool())).await;
+        let call = watched(sqlx::query_file!("queries/control_heartbeat/barrier.sql").fetch_one(primary.pool()));
+        let (done, is_clean) = timeout(BARRIER_WITHIN, call).await.map_err(|_| StoreError::unavailable("a commit waits for its standby"))?;
         done?;
         if is_clean {
             return Ok(());

@@ -96,6 +96,11 @@ impl StoreError {
         Self::Unavailable { reason, source: None }
     }
 
+    /// An error for a server that has not answered in time.
+    pub fn silent() -> Self {
+        Self::unavailable("the server does not answer")
+    }
+
     /// An error for a rule that the store itself keeps.
     pub(crate) fn conflict(rule: &str, detail: impl Into<String>) -> Self {
         Self::Conflict { constraint: rule.to_owned(), detail: detail.into() }

@@ -16,7 +16,7 @@ use crate::{commit::watched, error::StoreError, pool::Primary, revision, wire};
 
 /// How long a server has to answer.
 const WITHIN: Duration = Duration::from_secs(2);
-/// How long a heartbeat may take: a commit waits for its standby, and is cut short by `statement_timeout`.
+/// How long a heartbeat may take: a commit waits for its standby, and nothing on the server ends that.
 const BEAT_WITHIN: Duration = Duration::from_secs(6);
 
 /// What the primary has shown over one connection, at one moment.

@@ -362,7 +362,7 @@ pub async fn revoke(primary: &Primary, id: &KeyId, reason: RevokedReason, actor:
         write.rollback().await?;
         // The one before may have been cut short while it waited for its standby, and this may be its repetition (T6).
         commit::barrier(primary).await?;
-        let revisions = last_change(primary, id).await?;
+        let (revisions, _) = last_change(primary, id).await?;
         return Ok(Revoked { revisions, at: UtcMicros::from_datetime(at), already: true });
     };
     let change = match row_on(&mut write.tx, id).await {
@@ -383,14 +383,15 @@ pub async fn revoke(primary: &Primary, id: &KeyId, reason: RevokedReason, actor:
     Ok(Revoked { revisions: write.commit().await?, at, already: false })
 }
 
-/// The authority revision of a key's last change; the head's, when it was in another epoch. The structural members are those of the epoch alone.
+/// The authority revision of a key's last change, and true; or the head's, and false, when it was in an earlier epoch. The structural
+/// members are those of the epoch alone.
 ///
 /// # Errors
 /// [`StoreError::NotFound`].
-pub async fn last_change(primary: &Primary, id: &KeyId) -> Result<Revisions, StoreError> {
+pub async fn last_change(primary: &Primary, id: &KeyId) -> Result<(Revisions, bool), StoreError> {
     let row = query_file!("queries/api_key/last_change.sql", id.as_str()).fetch_optional(primary.pool()).await?;
     let row = row.ok_or_else(|| StoreError::not_found("key", id.to_string()))?;
-    revision::revisions(row.epoch, row.epoch_id, row.authority, 0)
+    Ok((revision::revisions(row.epoch, row.epoch_id, row.authority, 0)?, row.is_exact))
 }
 
 /// The foreign key says it, without another look-up.

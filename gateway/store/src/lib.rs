@@ -19,7 +19,7 @@ pub mod application;
 pub mod apply;
 pub mod audit;
 pub mod bootstrap;
-mod commit;
+pub mod commit;
 pub mod consumer;
 pub mod demo;
 pub mod denial;

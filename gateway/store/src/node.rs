@@ -1,8 +1,11 @@
 //! Which nodes run, and what each has applied.
 
+use std::time::Duration;
+
 use model::{change::Revisions, time::UtcMicros};
 use serde::Serialize;
 use sqlx::query_file;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
@@ -80,42 +83,79 @@ pub struct Acknowledged {
     pub authority: u64,
 }
 
-/// Records what a node says about itself. It is no control change: no revision, no hint.
+/// How long a report may take: the commit waits for a standby, and nothing on the server ends that.
+const REPORT_WITHIN: Duration = Duration::from_secs(5);
+/// How long an acknowledgement may take, which waits for none.
+const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(2);
+
+macro_rules! reported {
+    ($file:literal, $report:expr) => {{
+        let (report, nack) = ($report, $report.nack.as_ref());
+        query_file!(
+            $file,
+            report.name,
+            report.region,
+            wire::bigint(report.incarnation)?,
+            wire::bigint(report.revisions.epoch)?,
+            wire::bigint(report.revisions.authority)?,
+            wire::bigint(report.revisions.structural)?,
+            nack.map(|nack| wire::bigint(nack.structural)).transpose()?,
+            nack.map(|nack| nack.message.as_str()),
+            wire::bigint(report.revisions.structural_epoch)?,
+            wire::bigint(report.deny_bound_ms)?,
+            report.has_predecessor,
+            report.staleness_ms.map(wire::bigint).transpose()?,
+            report.trouble
+        )
+    }};
+}
+
+/// Makes a process the one that speaks for its node, with its first report; returns its number, which is at least that of the report.
 ///
 /// # Errors
 /// [`StoreError`]; [`StoreError::CommitUnconfirmed`] when the commit did not wait for its standby.
-pub async fn heartbeat(primary: &Primary, report: &NodeReport) -> Result<(), StoreError> {
-    let nack = report.nack.as_ref();
-    let call = query_file!(
-        "queries/node/heartbeat.sql",
-        report.name,
-        report.region,
-        wire::bigint(report.incarnation)?,
-        wire::bigint(report.revisions.epoch)?,
-        wire::bigint(report.revisions.authority)?,
-        wire::bigint(report.revisions.structural)?,
-        nack.map(|nack| wire::bigint(nack.structural)).transpose()?,
-        nack.map(|nack| nack.message.as_str()),
-        wire::bigint(report.revisions.structural_epoch)?,
-        wire::bigint(report.deny_bound_ms)?,
-        report.has_predecessor,
-        report.staleness_ms.map(wire::bigint).transpose()?,
-        report.trouble
-    );
-    let (done, is_clean) = watched(call.execute(primary.pool())).await;
-    done?;
-    if is_clean { Ok(()) } else { Err(StoreError::CommitUnconfirmed) }
+///
+/// # Cancel
+/// It is registered or not.
+pub async fn register(primary: &Primary, report: &NodeReport) -> Result<u64, StoreError> {
+    let call = reported!("queries/node/register.sql", report);
+    let (done, is_clean) = in_time(watched(call.fetch_one(primary.pool()))).await?;
+    let incarnation = wire::count(done?.incarnation, "incarnation")?;
+    if is_clean { Ok(incarnation) } else { Err(StoreError::CommitUnconfirmed) }
+}
+
+/// Records what the process that speaks for a node says about it; false when another one does now. It is no control change: no revision,
+/// no hint.
+///
+/// # Errors
+/// [`StoreError`]; [`StoreError::CommitUnconfirmed`] when the commit did not wait for its standby.
+///
+/// # Cancel
+/// It is recorded or not.
+pub async fn heartbeat(primary: &Primary, report: &NodeReport) -> Result<bool, StoreError> {
+    let call = reported!("queries/node/heartbeat.sql", report);
+    let (done, is_clean) = in_time(watched(call.execute(primary.pool()))).await?;
+    let is_written = done?.rows_affected() > 0;
+    if is_clean { Ok(is_written) } else { Err(StoreError::CommitUnconfirmed) }
+}
+
+async fn in_time<T>(call: impl Future<Output = T>) -> Result<T, StoreError> {
+    timeout(REPORT_WITHIN, call).await.map_err(|_| StoreError::unavailable("a report takes too long"))
 }
 
 impl Line {
-    /// Records that a node has acknowledged a revision; false when the node has not reported, or another process of it has since.
+    /// Records that a node has acknowledged a revision; false when this process does not speak for the node.
     ///
     /// # Errors
-    /// [`StoreError`]. Drop the line then.
+    /// [`StoreError`], also when there is no answer within 2 s. Drop the line then.
+    ///
+    /// # Cancel
+    /// Drop the line.
     pub async fn acknowledge(&mut self, name: &str, incarnation: u64, acknowledged: Acknowledged) -> Result<bool, StoreError> {
         let (incarnation, authority) = (wire::bigint(incarnation)?, wire::bigint(acknowledged.authority)?);
         let call = query_file!("queries/node/acknowledge.sql", name, incarnation, acknowledged.epoch_id, authority);
-        Ok(call.fetch_optional(self.connection()).await?.is_some())
+        let asked = timeout(ACKNOWLEDGE_WITHIN, call.fetch_optional(self.connection())).await;
+        Ok(asked.map_err(|_| StoreError::unavailable("an acknowledgement takes too long"))??.is_some())
     }
 }
 
@@ -134,7 +174,7 @@ pub struct Standing {
     pub deny_bound_ms: Option<u64>,
 }
 
-/// How the first 1,000 registered nodes, by region and name, stand to a revision, and the database's clock.
+/// How every registered node, by region and name, stands to a revision, and the database's clock.
 ///
 /// # Errors
 /// [`StoreError`].
@@ -157,7 +197,7 @@ pub async fn standing(primary: &Primary, revision: Acknowledged) -> Result<(Vec<
 }
 
 /// Strikes a node that is gone for good off the list, so that no receipt waits for it. False when there is none that has been silent for
-/// two minutes: one that runs reports again within a second, and holds no lease by what it was struck off with.
+/// two minutes more than its bound: for so long it may go by what it knew. One that runs registers again.
 ///
 /// # Errors
 /// [`StoreError`].

@@ -137,6 +137,8 @@ pub(crate) fn options(address: &str, credentials: &Credentials) -> Result<PgConn
             ("plan_cache_mode", "force_custom_plan"),
             // What is committed is on a standby too, where there is one to wait for, whatever the server's default is.
             ("synchronous_commit", "on"),
+            // What was cut short while it waited is told by a warning alone.
+            ("client_min_messages", "warning"),
         ])
         .disable_statement_logging())
 }

@@ -229,7 +229,8 @@ impl Bench {
         let path = format!("/v1/keys/{}/propagation", numbered.key.id);
         let writer = self.regions.writer()?;
         let told = async || {
-            let receipt = receipt::one(&self.api.control(writer, &path).await.ok()?.json(), self.clock, &self.nodes);
+            let answer = self.api.control(writer, &path).await.ok()?.json();
+            let receipt = receipt::one(answer.get("receipt")?, self.clock, &self.nodes);
             receipt.ok().filter(|receipt| receipt.is_effective)
         };
         let Ok((receipt, _)) = wait::some("a revocation that is effective", PATIENCE, told).await else {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{
-    client::{Client, Connection},
+    client::{Client, Connection, segment},
     output::{self, Format, text_of},
 };
 
@@ -44,7 +44,7 @@ struct List {
 Examples:
   causeway nodes remove eu-west-3
 
-A node that has reported within the last two minutes is refused: stop it first.
+A node that may still go by what it knew is refused: stop it, and wait for its bound and two minutes.
 Exit codes: 0 removed, 1 refused or failed, 2 wrong usage.")]
 struct Remove {
     /// The node's name.
@@ -93,8 +93,7 @@ pub(super) fn table(nodes: &[Value]) -> String {
 }
 
 async fn remove(args: &Remove) -> anyhow::Result<ExitCode> {
-    let name: String = url::form_urlencoded::byte_serialize(args.name.as_bytes()).collect();
-    let removed = Client::new(&args.connection)?.delete(&format!("/v1/nodes/{name}")).await?;
+    let removed = Client::new(&args.connection)?.delete(&format!("/v1/nodes/{}", segment(&args.name))).await?;
     if args.format.json {
         output::json_out(&removed)?;
     } else {

@@ -12,7 +12,9 @@ use store::{
     heartbeat::{Line, Look, Under},
     topology::Topology,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use crate::facts::Facts;
 
 /// How often the primary is asked; over a line that is slower, as often as it answers.
 const PULSE: Duration = Duration::from_millis(100);
@@ -50,8 +52,8 @@ pub struct Pulse {
 
 /// Asks the primary again and again, for as long as somebody takes what it says. Over a line that takes long to answer several questions
 /// are on their way at once, each over a connection of its own: or the age of a lease would be some round trips more.
-pub async fn probe(topology: Topology, edge: Arc<Edge>, seen: mpsc::Sender<Seen>, heartbeat: watch::Sender<Option<Pulse>>) {
-    let asking = Asking { topology, edge, seen, heartbeat };
+pub async fn probe(topology: Topology, edge: Arc<Edge>, seen: mpsc::Sender<Seen>, facts: Arc<Facts>) {
+    let asking = Asking { topology, edge, seen, facts };
     tokio::join!(asking.over_and_over(0), asking.over_and_over(1), asking.over_and_over(2));
 }
 
@@ -61,7 +63,7 @@ struct Asking {
     topology: Topology,
     edge: Arc<Edge>,
     seen: mpsc::Sender<Seen>,
-    heartbeat: watch::Sender<Option<Pulse>>,
+    facts: Arc<Facts>,
 }
 
 impl Asking {
@@ -82,20 +84,20 @@ impl Asking {
             tokio::select! {
                 result = self.ask(line, number) => {
                     if let Err(error) = result {
-                        tracing::debug!(error = &error as &dyn std::error::Error, "the primary is asked anew");
+                        self.facts.asked.failed(&error, "the primary does not say what confirms keys; routes with `on_stale: deny` answer 503 soon");
                     }
                 }
                 // Another server may be the primary now, and this one would answer for good.
                 _ = servers.changed() => {}
             }
             if number == 0 {
-                self.heartbeat.send_replace(None);
+                self.facts.heartbeat.send_replace(None);
             }
         }
     }
 
     fn is_far(&self) -> bool {
-        self.heartbeat.borrow().as_ref().is_some_and(|pulse| pulse.rtt_us > FAR_US)
+        self.facts.heartbeat.borrow().as_ref().is_some_and(|pulse| pulse.rtt_us > FAR_US)
     }
 
     async fn ask(&self, mut line: Line, number: u32) -> Result<(), StoreError> {
@@ -115,9 +117,11 @@ impl Asking {
             let confirmed = unconfirmed.confirmed_by(&look);
             unconfirmed.wait(look.beat, look.under, probe);
             if number == 0 {
-                self.heartbeat.send_replace(Some(Pulse { look, rtt_us }));
+                self.facts.heartbeat.send_replace(Some(Pulse { look, rtt_us }));
             }
-            if self.seen.send(Seen { probe, confirmed }).await.is_err() {
+            self.facts.asked.answered();
+            // A follower that is busy for so long gets the next ones: whoever writes the heartbeat must not wait for it.
+            if matches!(self.seen.try_send(Seen { probe, confirmed }), Err(TrySendError::Closed(_))) {
                 return Ok(());
             }
         }

@@ -140,7 +140,7 @@ pub(crate) async fn remove(State(state): State<ControlState>, _: Permit, Path(na
     }
     let nodes = store::node::list(&primary).await.map_err(|error| store_refusal(&error))?;
     if nodes.iter().any(|node| node.name == name) {
-        let text = "the node has reported within the last two minutes: stop it first, and wait for two minutes";
+        let text = "the node may still go by what it knew: stop it, and wait for its bound and two minutes (a day when it has named none)";
         return Err(Denial::new(ProblemKind::ResourceConflict, text).into());
     }
     Err(Refusal::not_found("node"))

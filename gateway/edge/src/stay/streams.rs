@@ -48,7 +48,7 @@ pub struct Streams {
 struct Seat {
     waker: AtomicWaker,
     told: AtomicU8,
-    stay: Stay,
+    stay: Box<Stay>,
 }
 
 impl Seat {
@@ -91,8 +91,11 @@ impl Streams {
         });
     }
 
-    fn seat(&self, stay: Stay) -> Arc<Seat> {
-        let seat = Arc::new(Seat { waker: AtomicWaker::new(), told: AtomicU8::new(0), stay });
+    /// Its caller may have been shut out since it was let in, and is looked at once more before anything else goes out.
+    fn seat(&self, edge: &Edge, stay: Box<Stay>) -> Arc<Seat> {
+        let generation = edge.current.generation();
+        let over = edge.current.load().and_then(|snapshot| stay.at_once(edge, (generation, &snapshot), edge.clock.now()));
+        let seat = Arc::new(Seat { waker: AtomicWaker::new(), told: AtomicU8::new(over.map_or(0, |over| over as u8)), stay });
         self.list.lock().push(Arc::clone(&seat));
         self.bell.notify_one();
         seat
@@ -102,14 +105,14 @@ impl Streams {
 /// What a streamed response keeps of its caller: nothing is looked after before it has lasted.
 #[derive(Debug)]
 pub(crate) struct Watched {
-    waiting: Option<Stay>,
+    waiting: Option<Box<Stay>>,
     seat: Option<Arc<Seat>>,
     pieces: u8,
 }
 
 impl Watched {
     /// For a response that begins.
-    pub(crate) const fn new(stay: Stay) -> Self {
+    pub(crate) const fn new(stay: Box<Stay>) -> Self {
         Self { waiting: Some(stay), seat: None, pieces: 0 }
     }
 
@@ -125,7 +128,7 @@ impl Watched {
     /// The next piece is not there yet: the response lasts.
     pub(crate) fn wait(&mut self, core: &Core, context: &Context<'_>) -> Option<Over> {
         if let Some(stay) = self.waiting.take() {
-            self.seat = Some(core.streams.seat(stay));
+            self.seat = Some(core.streams.seat(&core.edge, stay));
         }
         self.seat.as_ref()?.listen(context.waker())
     }

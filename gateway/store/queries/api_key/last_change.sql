@@ -13,7 +13,16 @@ select
                 and control_log.epoch = head.epoch
         ),
         head.rev
-    ) as "authority!"
+    ) as "authority!",
+    exists (
+        select 1
+        from control_log
+        where
+            control_log.lane = 'authority'
+            and control_log.kind = 'key'
+            and control_log.entity = $1::text
+            and control_log.epoch = head.epoch
+    ) as "is_exact!"
 from control_head as head
 cross join api_key
 where head.lane = 'authority' and api_key.key_id = $1

@@ -9,7 +9,7 @@ reported as (
         epoch_id = $3,
         acked = $4
     from unsynced
-    where name = $1 and incarnation = $2 and unsynced.setting = 'off'
+    where name = $1 and incarnation = $2 and bound_incarnation = $2 and unsynced.setting = 'off'
     returning name
 ),
 

@@ -1,10 +1,11 @@
--- How each registered node stands to a revision; when it acknowledged it, or a later one of its epoch.
+-- How each registered node stands to a revision; when it acknowledged it, or a later one of its epoch. What a process of this version has
+-- said does not speak for one of an earlier version that has the row now.
 select
     clock.now as "now!",
     node.name as "name?",
     node.region as "region?",
-    node.deny_bound_ms as "deny_bound_ms?",
-    coalesce(node.epoch_id = $1 and node.acked >= $2, false) as "knows!",
+    case when node.bound_incarnation = node.incarnation then node.deny_bound_ms end as deny_bound_ms,
+    coalesce(node.bound_incarnation = node.incarnation and node.epoch_id = $1 and node.acked >= $2, false) as "knows!",
     (
         select min(node_ack.acked_at)
         from node_ack
@@ -13,4 +14,3 @@ select
 from (select clock_timestamp() as now) as clock
 left join node on true
 order by node.region, node.name
-limit 1000

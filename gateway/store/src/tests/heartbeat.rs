@@ -109,7 +109,7 @@ async fn a_commit_that_was_cut_short_while_it_waited_for_its_standby_is_not_take
     let key = issued(Purpose::Live);
     key::create(&primary, NewKey::of(&key, "ci", application, LATER), &operator()).await.expect("it is made");
     let id = key.id;
-    node::heartbeat(&primary, &report("eu-1", 1, 2_000)).await.expect("it is recorded");
+    node::register(&primary, &report("eu-1", 1, 2_000)).await.expect("it is recorded");
     let mut line = Line::open(&primary).await.expect("it connects");
     as_superuser(&server.address, "postgres", "alter system set synchronous_standby_names = 'nobody'").await;
     as_superuser(&server.address, "postgres", "select pg_reload_conf()").await;
@@ -150,7 +150,7 @@ async fn a_node_stands_to_a_revision_by_what_it_acknowledged_in_its_epoch() {
     let told = |epoch_id, authority| Acknowledged { epoch_id, authority };
     assert!(!line.acknowledge("eu-1", 1, told(epoch_id, 4)).await.expect("an answer"), "it is not registered");
     for (name, bound) in [("eu-1", 2_000), ("us-1", 300_000)] {
-        node::heartbeat(&database.primary, &report(name, 7, bound)).await.expect("it is recorded");
+        assert_eq!(node::register(&database.primary, &report(name, 7, bound)).await.expect("it is recorded"), 7);
     }
     assert!(!line.acknowledge("eu-1", 6, told(epoch_id, 4)).await.expect("an answer"), "an earlier process of the node");
     for authority in [3, 5, 9] {
@@ -169,10 +169,48 @@ async fn a_node_stands_to_a_revision_by_what_it_acknowledged_in_its_epoch() {
     let knows = async |revision| node::standing(&database.primary, revision).await.expect("an answer").0[0].knows;
     assert!(!knows(told(epoch_id, 10)).await && !knows(told(other, 1)).await, "a later one, and one of another epoch");
 
-    assert!(!node::remove(&database.primary, "eu-1").await.expect("an answer"), "it has just reported");
-    database.run("update node set last_seen = now() - interval '3 minutes' where name = 'eu-1'").await;
-    assert!(node::remove(&database.primary, "eu-1").await.expect("an answer"));
+    let removed = async |name| node::remove(&database.primary, name).await.expect("an answer");
+    database.run("update node set last_seen = now() - interval '3 minutes'").await;
+    assert!(!removed("us-1").await, "it may go by what it knew for five minutes and what a clock loses");
+    assert!(removed("eu-1").await && !removed("eu-1").await);
     assert_eq!(database.number("select count(*) from node_ack").await, 0);
+    database.run("update node set last_seen = now() - interval '8 minutes'").await;
+    assert!(removed("us-1").await);
+}
+
+/// Spool folders count their starts apart, and a wiped one begins anew: whoever begins has the row, whatever its number is.
+#[tokio::test]
+async fn the_process_that_has_begun_last_speaks_for_its_node_and_no_other() {
+    let database = Database::new().await;
+    let mut line = line(&database).await;
+    let register = async |report| node::register(&database.primary, &report).await.expect("it is recorded");
+    let heartbeat = async |report| node::heartbeat(&database.primary, &report).await.expect("an answer");
+    assert!(!heartbeat(report("eu-1", 9, 1)).await, "nobody has registered");
+    assert_eq!(register(report("eu-1", 900, 2_000)).await, 900);
+    let told = Acknowledged { epoch_id: Uuid::from_u128(5), authority: 4 };
+    assert!(line.acknowledge("eu-1", 900, told).await.expect("an answer"));
+    let knows = async || node::standing(&database.primary, told).await.expect("an answer").0[0].knows;
+    assert!(knows().await);
+
+    let next = register(report("eu-1", 3, 2_000)).await;
+    assert_eq!(next, 901);
+    assert!(!knows().await, "what the process before has acknowledged is not what this one comes to");
+    assert!(!heartbeat(report("eu-1", 900, 2_000)).await && heartbeat(report("eu-1", next, 2_000)).await);
+    assert!(!line.acknowledge("eu-1", 900, told).await.expect("an answer"));
+    assert!(line.acknowledge("eu-1", next, told).await.expect("an answer") && knows().await);
+    // A process of an earlier version has the row now, and says neither.
+    database.run("update node set incarnation = 950").await;
+    assert!(!knows().await && !heartbeat(report("eu-1", next, 2_000)).await);
+    let bound = node::standing(&database.primary, told).await.expect("an answer").0[0].deny_bound_ms;
+    assert_eq!(bound, None);
+    let beside = NodeReport { has_predecessor: true, ..report("eu-1", 1, 2_000) };
+    assert_eq!(register(beside.clone()).await, 951);
+    assert!(heartbeat(NodeReport { incarnation: 951, ..beside }).await);
+    let bound = node::standing(&database.primary, told).await.expect("an answer").0[0].deny_bound_ms;
+    assert_eq!(bound, None, "nobody knows for how long the process before goes on");
+    assert!(heartbeat(report("eu-1", 951, 2_000)).await);
+    let bound = node::standing(&database.primary, told).await.expect("an answer").0[0].deny_bound_ms;
+    assert_eq!(bound, Some(2_000), "it has ended");
 }
 
 /// At a hand-over two processes of one node serve for a while, and one row speaks for both.
@@ -180,10 +218,12 @@ async fn a_node_stands_to_a_revision_by_what_it_acknowledged_in_its_epoch() {
 async fn the_bound_of_the_process_before_holds_until_it_has_ended() {
     let database = Database::new().await;
     let bound = async || database.number("select deny_bound_ms from node").await;
-    node::heartbeat(&database.primary, &report("eu-1", 1, 300_000)).await.expect("it is recorded");
+    node::register(&database.primary, &report("eu-1", 1, 300_000)).await.expect("it is recorded");
     let next = NodeReport { has_predecessor: true, ..report("eu-1", 2, 2_000) };
-    node::heartbeat(&database.primary, &next).await.expect("it is recorded");
+    node::register(&database.primary, &next).await.expect("it is recorded");
     assert_eq!(bound().await, 300_000);
-    node::heartbeat(&database.primary, &report("eu-1", 2, 2_000)).await.expect("it is recorded");
+    assert!(node::heartbeat(&database.primary, &next).await.expect("it is recorded"));
+    assert_eq!(bound().await, 300_000);
+    assert!(node::heartbeat(&database.primary, &report("eu-1", 2, 2_000)).await.expect("it is recorded"));
     assert_eq!(bound().await, 2_000);
 }

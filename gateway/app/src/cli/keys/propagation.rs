@@ -89,6 +89,9 @@ fn text(title: &str, seen: &Value) -> String {
     let stands = match (is_effective, receipt.get("effective_at").and_then(Value::as_str)) {
         (true, Some(at)) => format!("effective since {}", output::clean(at)),
         (true, None) => "effective".to_owned(),
+        (false, _) if receipt.get("fenced_at").and_then(Value::as_str).is_none() => {
+            "not effective yet; a node that has not acknowledged has named no bound".to_owned()
+        }
         (false, _) => format!("not effective yet; every node is past its bound at {}", output::clean(&text_of(receipt, "fenced_at"))),
     };
     let allow = match receipt.get("allow_routes").and_then(Value::as_str) {

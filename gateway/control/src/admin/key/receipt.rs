@@ -25,7 +25,6 @@ use store::{
     pool::Primary,
 };
 use utoipa::ToSchema;
-use uuid::Uuid;
 
 use super::life::{key_id, object, of_key};
 use crate::{
@@ -44,7 +43,7 @@ const TICK_NANOS: u64 = 1_000_000;
 const REMEMBERED_MAX: usize = 10_000;
 /// How often the nodes are looked at while somebody waits.
 const LOOK: Duration = Duration::from_millis(25);
-/// How long somebody waits when nothing is said, and at most, in seconds. Within the deadline of every call.
+/// How long somebody waits when nothing is said, and at most, in seconds: from the beginning of the call, and within its deadline.
 const WAIT_DEFAULT: u64 = 10;
 const WAIT_MAX: u64 = 25;
 
@@ -80,14 +79,12 @@ impl Changes {
         change
     }
 
-    /// What is known of a key in this epoch, at this revision or a later one.
-    fn of(&self, id: &KeyId, epoch_id: Uuid, authority: u64) -> Option<Change> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(id)
-            .filter(|known| known.revision.epoch_id == epoch_id && known.revision.authority >= authority)
-            .copied()
+    /// What is known of a key in this epoch, at this revision or a later one; at any, where it was changed in an earlier epoch: then whoever
+    /// is in this one knows it.
+    fn of(&self, id: &KeyId, revisions: &Revisions, is_exact: bool) -> Option<Change> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
+        let is_of = |known: &Change| known.revision.epoch_id == revisions.epoch_id && (!is_exact || known.revision.authority >= revisions.authority);
+        known.filter(is_of)
     }
 }
 
@@ -103,9 +100,9 @@ pub(crate) struct Receipt {
     pub(super) elapsed_ms: Option<u64>,
     /// The widest bound of the nodes that have not acknowledged, or of all when they have.
     bound_ms: u64,
-    /// When the nodes that have not acknowledged are past their bounds, on the database's clock.
-    #[schema(value_type = form::Instant)]
-    fenced_at: String,
+    /// When the nodes that have not acknowledged are past their bounds, on the database's clock; null when one of them has named none.
+    #[schema(value_type = Option<form::Instant>)]
+    fenced_at: Option<String>,
     /// What holds for routes that go on past their bound.
     allow_routes: AllowRoutes,
     nodes: Vec<NodeStanding>,
@@ -170,6 +167,7 @@ impl Receipt {
         let bound_ms = widest(is_known).unwrap_or(0);
         let left = i64::try_from(fence(bound_ms) / 1_000).unwrap_or(i64::MAX).saturating_sub(i64::try_from(waited / 1_000).unwrap_or(i64::MAX));
         let fenced_at = UtcMicros(database_now.0.saturating_add(left));
+        let is_bounded = judged.iter().all(|(state, node)| *state == NodeState::Acknowledged || node.deny_bound_ms.is_some());
         let is_effective = judged.iter().all(|(state, _)| *state != NodeState::Waiting);
         let last = judged.iter().map(|(state, node)| if *state == NodeState::Acknowledged { node.acknowledged_at } else { Some(fenced_at) });
         let effective_at = last.collect::<Option<Vec<_>>>().and_then(|all| all.into_iter().max()).filter(|_| is_effective);
@@ -190,7 +188,7 @@ impl Receipt {
             effective_at: effective_at.map(instant),
             elapsed_ms: None,
             bound_ms,
-            fenced_at: instant(fenced_at),
+            fenced_at: is_bounded.then(|| instant(fenced_at)),
             allow_routes,
             nodes: nodes.collect(),
         }
@@ -198,8 +196,11 @@ impl Receipt {
 }
 
 /// Whether and for how long a caller waits for a change to be effective.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Wait(Option<Duration>);
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wait {
+    asked_at: tokio::time::Instant,
+    within: Option<Duration>,
+}
 
 impl Wait {
     /// Takes `wait` and `timeout`.
@@ -212,12 +213,13 @@ impl Wait {
             query.refuse("timeout", "dependency", "says how long to wait: say `wait=effective` too");
         }
         query.finish()?;
-        Ok(Self(is_wanted.then(|| Duration::from_secs(timeout.unwrap_or(WAIT_DEFAULT)))))
+        let within = is_wanted.then(|| Duration::from_secs(timeout.unwrap_or(WAIT_DEFAULT)));
+        Ok(Self { asked_at: tokio::time::Instant::now(), within })
     }
 
     /// Waits until the change is effective, or the time is over; `None` when nobody waits. `is_new`: this call has made it.
     pub(super) async fn wait(self, state: &ControlState, primary: &Primary, change: Change, is_new: bool) -> Result<Option<Receipt>, Refusal> {
-        let Some(within) = self.0 else { return Ok(None) };
+        let Some(within) = self.within else { return Ok(None) };
         let mut pulse = tokio::time::interval(LOOK);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let waited = async {
@@ -230,7 +232,7 @@ impl Wait {
                 }
             }
         };
-        match tokio::time::timeout(within, waited).await {
+        match tokio::time::timeout_at(self.asked_at + within, waited).await {
             Ok(receipt) => receipt.map(Some),
             Err(_) => look(state, primary, change).await.map(Some),
         }
@@ -248,9 +250,14 @@ async fn look(state: &ControlState, primary: &Primary, change: Change) -> Result
 pub(crate) async fn propagation(State(state): State<ControlState>, _: Permit, Path(id): Path<String>) -> Result<Reply, Refusal> {
     let id = key_id(&id)?;
     let primary = state.primary().map_err(|error| store_refusal(&error))?;
-    let revisions = store::key::last_change(&primary, &id).await.map_err(|error| store_refusal(&error))?;
-    let known = state.changes().of(&id, revisions.epoch_id, revisions.authority);
-    let change = known.unwrap_or_else(|| state.changes().committed(id, revisions, state.now().boot));
+    let (revisions, is_exact) = store::key::last_change(&primary, &id).await.map_err(|error| store_refusal(&error))?;
+    let change = if let Some(known) = state.changes().of(&id, &revisions, is_exact) {
+        known
+    } else {
+        // It is seen here, and perhaps on no standby: nothing counts from a commit that a promotion can undo (T6).
+        store::commit::barrier(&primary).await.map_err(|error| store_refusal(&error))?;
+        state.changes().committed(id, revisions, state.now().boot)
+    };
     let receipt = look(&state, &primary, change).await?;
     let revision = authority_revision(Revisions { epoch: change.epoch, authority: change.revision.authority, ..revisions });
     Ok(Reply::ok(&Propagation { id, revision, receipt }).about(object(&id)))

@@ -1,3 +1,5 @@
+use uuid::Uuid;
+
 use super::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -39,7 +41,7 @@ fn it_is_effective_when_every_node_has_acknowledged_or_is_past_its_bound() {
     let cut = [first, silent];
     let early = at(2_002, true, &cut);
     assert_eq!((early.is_effective, states(&early), early.effective_at.clone()), (false, vec![Knows, Waiting], None));
-    assert_eq!(early.fenced_at, instant(UtcMicros(1_000_001_000)), "two seconds, what a clock may gain of them, and a tick");
+    assert_eq!(early.fenced_at, Some(instant(UtcMicros(1_000_001_000))), "two seconds, what a clock may gain of them, and a tick");
     let late = at(2_004, true, &cut);
     assert_eq!((late.is_effective, states(&late), late.allow_routes), (true, vec![Knows, Fenced], AllowRoutes::Unbounded));
     assert_eq!(late.effective_at, Some(instant(UtcMicros(999_999_000))));
@@ -52,7 +54,8 @@ fn a_wider_bound_is_waited_for_and_a_node_that_names_none_for_good() {
     let receipt = at(10_000, true, &nodes);
     assert_eq!((states(&receipt), receipt.bound_ms), (vec![NodeState::Fenced, NodeState::Waiting], 300_000));
     assert!(at(300_302, true, &nodes).is_effective);
-    assert!(!at(86_400_000, true, &[node("old", None, None)]).is_effective);
+    let unknown = at(86_400_000, true, &[node("old", None, None)]);
+    assert!(!unknown.is_effective && unknown.fenced_at.is_none(), "nobody knows when");
     assert!(at(2, true, &[node("open", None, Some(0))]).is_effective, "no route of it refuses, so none can be late");
 }
 
@@ -71,8 +74,13 @@ fn a_wait_counts_from_the_first_time_that_a_change_was_known_and_anew_for_anothe
     let revisions = |authority| Revisions { epoch: 1, epoch_id: EPOCH, authority, ..Revisions::default() };
     let known_at = |revisions, now| changes.committed(id, revisions, BootNanos(now)).known_at.0;
     assert_eq!([known_at(revisions(7), 5), known_at(revisions(7), 9)], [5, 5]);
-    assert_eq!(changes.of(&id, EPOCH, 6).map(|change| change.known_at.0), Some(5));
-    assert!(changes.of(&id, EPOCH, 8).is_none() && changes.of(&id, Uuid::nil(), 6).is_none());
+    let of = |revisions, is_exact| changes.of(&id, &revisions, is_exact).map(|change| change.known_at.0);
+    assert_eq!(
+        [of(revisions(6), true), of(revisions(8), true), of(revisions(8), false)],
+        [Some(5), None, Some(5)],
+        "what changed in an earlier epoch is in all of this one"
+    );
+    assert_eq!(of(Revisions { epoch_id: Uuid::from_u128(9), ..revisions(6) }, false), None);
     assert_eq!(known_at(revisions(8), 12), 12);
     let other = Revisions { epoch: 2, epoch_id: Uuid::from_u128(6), ..revisions(8) };
     assert_eq!(known_at(other, 20), 20, "a number of another epoch");
@@ -80,9 +88,9 @@ fn a_wait_counts_from_the_first_time_that_a_change_was_known_and_anew_for_anothe
 
 #[test]
 fn what_is_waited_for_is_asked_for_in_one_way() {
-    let wait = |query: &str| Wait::of(&format!("/v1/keys/0123456789ab/revoke{query}").parse().unwrap()).ok();
-    let seconds = |seconds| Some(Wait(Some(Duration::from_secs(seconds))));
-    assert_eq!(wait(""), Some(Wait(None)));
+    let wait = |query: &str| Wait::of(&format!("/v1/keys/0123456789ab/revoke{query}").parse().unwrap()).ok().map(|wait| wait.within);
+    let seconds = |seconds| Some(Some(Duration::from_secs(seconds)));
+    assert_eq!(wait(""), Some(None));
     assert_eq!(wait("?wait=effective"), seconds(10));
     assert_eq!([wait("?wait=effective&timeout=25"), wait("?timeout=3s&wait=effective")], [seconds(25), seconds(3)]);
     for wrong in
