@@ -180,13 +180,13 @@ async fn a_good_document_passes_the_check_without_a_database() {
 }
 
 #[tokio::test]
-async fn an_unknown_parameter_is_refused_and_so_is_waiting_for_effect() {
+async fn an_unknown_parameter_is_refused_and_so_is_waiting_for_something_else() {
     let fixture = Fixture::new();
     let token = fixture.token("admin");
 
     let problem = ask(&fixture, "GET", "/v1/keys?colour=red", Some(&token)).await.assert_problem(422, "request-invalid");
     assert_eq!(problem["errors"][0], json!({ "in": "query", "name": "colour", "keyword": "unknown", "message": "is not known here" }));
-    let revoke = "/v1/keys/0123456789ab/revoke?wait=effective";
+    let revoke = "/v1/keys/0123456789ab/revoke?wait=applied";
     let problem = ask(&fixture, "POST", revoke, Some(&token)).await.assert_problem(422, "request-invalid");
     assert_eq!(problem["errors"][0]["name"], "wait");
 }

@@ -24,5 +24,6 @@ select
     $3,
     $4
 from reported
-on conflict (name, epoch_id, authority) do nothing
+-- A process that has started since comes to what the one before has acknowledged.
+on conflict (name, epoch_id, authority) do update set acked_at = node_ack.acked_at
 returning acked_at
