@@ -285,6 +285,7 @@ async fn restarted_node_does_not_go_back_behind_what_it_had_applied() {
     let file = present.with_file_name("later.yaml");
     std::fs::write(&file, text.replace("burst: 400", "burst: 401")).unwrap();
     causeway_at(topology.dev().ready(), &["apply", "-f", file.to_str().unwrap()]).await.expect(0);
+    let before = std::fs::metadata(&sealed).and_then(|meta| meta.modified()).unwrap();
     assert_eq!(calls.change(&format!("/v1/keys/{}/revoke", key.id), None).await.unwrap().status / 100, 2);
     wait::until("the revocation past the standby", WITHIN, async || !works(&calls, &region, &key.secret).await).await.unwrap();
     let applied = fact(&calls, &region, "authority_revision").await;
@@ -293,7 +294,7 @@ async fn restarted_node_does_not_go_back_behind_what_it_had_applied() {
         calls.readiness(&region).await.is_ok_and(|(_, text)| text.contains("written"))
             && std::fs::metadata(&sealed)
                 .and_then(|meta| meta.modified())
-                .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > Duration::from_millis(600)))
+                .is_ok_and(|at| at > before && at.elapsed().is_ok_and(|age| age > Duration::from_millis(600)))
     })
     .await
     .unwrap();

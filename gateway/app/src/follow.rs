@@ -245,6 +245,12 @@ impl Follower {
     /// A structure that this node can serve as it is meant.
     fn compiled(&self, document: &Document) -> Result<Structure, Vec<ConfigError>> {
         let structure = compile::compile(document)?;
+        self.has_means(&structure)?;
+        Ok(structure)
+    }
+
+    /// Whether this node has what a structure asks nodes for.
+    fn has_means(&self, structure: &Structure) -> Result<(), Vec<ConfigError>> {
         let identities: Vec<_> = self.edge.identities.names().collect();
         let clients: Vec<_> = self.edge.issuers.introspections.names().collect();
         let means = Means {
@@ -253,8 +259,7 @@ impl Follower {
             tokens: access_tokens::signing(&self.edge.tokens),
             introspection_clients: &clients,
         };
-        compile::node::check(&structure, means)?;
-        Ok(structure)
+        compile::node::check(structure, means)
     }
 
     fn quarantine(rows: &[BadRow], counter: &AtomicU64) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use model::snapshot::Image;
 
 use super::{Applied, Follower};
-use crate::journal::Replay;
+use crate::{facts::Nack, journal::Replay};
 
 /// How often both are read again because a process that hands over has put another image in force meanwhile.
 const READS_MAX: u32 = 8;
@@ -43,6 +43,20 @@ impl Follower {
         match image.into_snapshot() {
             Ok(snapshot) => {
                 let mut revisions = snapshot.revisions.completed();
+                let (document, structure) = match self.has_means(&snapshot.structure) {
+                    Ok(()) => (document, snapshot.structure),
+                    Err(errors) => {
+                        let first = errors.first().map(|error| format!("{}: {}", error.path, error.message)).unwrap_or_default();
+                        tracing::error!(
+                            mistakes = errors.len(),
+                            first,
+                            "this node cannot serve the document of the snapshot on disk, and serves none of it"
+                        );
+                        *self.facts.nack.lock() = Some(Nack { structural: revisions.structural, message: first });
+                        revisions.structural = 0;
+                        Default::default()
+                    }
+                };
                 let is_kept = revisions.structural_epoch != revisions.epoch;
                 if replay.revisions.authority > revisions.authority {
                     tracing::info!(from = revisions.authority, to = replay.revisions.authority, "went on from the snapshot on disk by the journal");
@@ -52,7 +66,7 @@ impl Follower {
                 Some(Applied {
                     revisions,
                     document,
-                    structure: snapshot.structure,
+                    structure,
                     authority: Arc::new(snapshot.authority.with(replay.changes)),
                     // A journal says nothing about how old the rest is.
                     booted_from: snapshot.booted_from,
