@@ -264,9 +264,9 @@ async fn a_node_without_keys_neither_takes_nor_serves_a_document_in_which_servic
     wait::until("the node", START_WITHIN, async || node.said("node is up")).await.unwrap();
     let told = async || place.station.calls.readiness(&place.station.region).await.is_ok_and(|(_, text)| text.contains("upstreams[0].principal"));
     wait::until("the node to say so", SOON, told).await.unwrap();
-    // Not ready, or without any route: which of the two it is depends on what it has read by now.
+    // Not ready, or without any host: which of the two it is depends on what it has read by now.
     let status = place.by_key("/key/x", &[]).await;
-    assert!(matches!(status, 404 | 503), "it serves nothing: {status}");
+    assert!(matches!(status, 421 | 503), "it serves nothing: {status}");
     assert_eq!(place.told.seen().len(), before, "the service is not called by nobody");
     let document = place.document(&json!({ "audience": "x" }));
     for path in ["/v1/check", "/v1/apply", "/v1/apply?dry_run=true"] {
