@@ -56,6 +56,7 @@ mod principal;
 mod process;
 mod program;
 mod purging;
+mod receipts;
 mod regions;
 mod retries;
 mod revisions;
