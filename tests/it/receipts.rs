@@ -29,8 +29,8 @@ async fn a_primary_that_answers_and_cannot_commit_renews_no_lease() {
         .await
         .unwrap();
     wait::until("confirmed keys", WITHIN, async || status(DENY).await == 200).await.unwrap();
-    let verbose = calls.control(&writer, "/readyz?verbose").await.unwrap().body;
-    assert!(verbose.contains("commits wait for *"), "{verbose}");
+    let is_told = async || calls.control(&writer, "/readyz?verbose").await.is_ok_and(|answer| answer.body.contains("commits wait for *"));
+    wait::until("the node to say what commits wait for", WITHIN, is_told).await.unwrap();
 
     topology.replication.partition();
     wait::until("the end of what may be trusted", WITHIN, async || {
