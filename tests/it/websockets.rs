@@ -18,7 +18,8 @@ use crate::site::{SOON, Site};
 use crate::wire::Wire;
 
 /// Services that these tests play.
-pub(crate) const SERVICES: [&str; 21] = [
+pub(crate) const SERVICES: [&str; 22] = [
+    "wsreplaced",
     "wsshut",
     "wsplain",
     "wsframes",
@@ -51,12 +52,13 @@ pub(crate) fn routes() -> Vec<Value> {
         route.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         route
     };
-    let own = ["wsplain", "wsignored", "wskey", "wsrecord", "wsorigin", "wsfull", "wsidle", "wsold"];
+    let own = ["wsplain", "wsignored", "wskey", "wsreplaced", "wsrecord", "wsorigin", "wsfull", "wsidle", "wsold"];
     let mut all: Vec<Value> = SERVICES.iter().filter(|name| !own.contains(name)).map(|name| route(name, json!({}), json!({}))).collect();
     all.extend([
         json!({ "name": "wsplain", "match": { "host": "127.0.0.1", "path": "/wsplain/**" }, "auth": "none", "upstream": "wsplain" }),
         json!({ "name": "wsignored", "match": { "host": "127.0.0.1", "path": "/wsignored/**" }, "auth": "none", "upstream": "wsignored" }),
         route("wskey", json!({}), json!({ "auth": "api_key", "audit": "strict" })),
+        route("wsreplaced", json!({}), json!({ "auth": "api_key" })),
         route("wsrecord", json!({}), json!({ "auth": "api_key", "scopes": ["items:read"] })),
         route("wsorigin", json!({ "origins": ["https://app.example", "https://*.pages.example"] }), json!({})),
         route("wsfull", json!({ "max": 2 }), json!({})),

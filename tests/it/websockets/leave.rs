@@ -63,7 +63,7 @@ async fn websockets_of_a_revoked_key_are_closed_within_a_second_and_no_others() 
 #[tokio::test(flavor = "multi_thread")]
 async fn websockets_of_a_secret_that_was_thrown_away_are_closed_and_those_of_the_one_in_use_go_on() {
     let site = site().await;
-    let _echo = Echo::start(site.listener("wskey"));
+    let _echo = Echo::start(site.listener("wsreplaced"));
     let key = site.key(json!({ "name": "websocket-replaced" })).await;
     let roll = async |body: Value| {
         let path = format!("/v1/keys/{}/roll", key.id);
@@ -71,12 +71,12 @@ async fn websockets_of_a_secret_that_was_thrown_away_are_closed_and_those_of_the
     };
 
     let lost = roll(json!({ "overlap": 3600 })).await;
-    let is_taken = async || ask(site, Version::Http1, "/wskey/a", &[("x-api-key", &lost)]).await.is_ok();
+    let is_taken = async || ask(site, Version::Http1, "/wsreplaced/a", &[("x-api-key", &lost)]).await.is_ok();
     wait::until("the new secret", SOON, is_taken).await.unwrap();
     let (mut doomed, mut others) = (Vec::new(), Vec::new());
     for version in BOTH {
-        doomed.push(open(site, version, "/wskey/a", &[("x-api-key", &lost)]).await);
-        others.push(open(site, version, "/wskey/a", &[("x-api-key", &key.secret)]).await);
+        doomed.push(open(site, version, "/wsreplaced/a", &[("x-api-key", &lost)]).await);
+        others.push(open(site, version, "/wsreplaced/a", &[("x-api-key", &key.secret)]).await);
     }
     for client in doomed.iter_mut().chain(&mut others) {
         client.echo("hello").await.unwrap();
