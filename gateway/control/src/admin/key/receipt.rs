@@ -209,9 +209,6 @@ impl Wait {
         let is_wanted = query.read("wait", "must be `effective`", |text| (text == "effective").then_some(true)).unwrap_or(false);
         let seconds = |text: &str| text.strip_suffix('s').unwrap_or(text).parse().ok().filter(|seconds| (1..=WAIT_MAX).contains(seconds));
         let timeout = query.read("timeout", "must be a number of seconds from 1 to 25", seconds);
-        if timeout.is_some() && !is_wanted {
-            query.refuse("timeout", "dependency", "says how long to wait: say `wait=effective` too");
-        }
         query.finish()?;
         let within = is_wanted.then(|| Duration::from_secs(timeout.unwrap_or(WAIT_DEFAULT)));
         Ok(Self { asked_at: tokio::time::Instant::now(), within })

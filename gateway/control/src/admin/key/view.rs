@@ -219,7 +219,6 @@ pub(crate) struct RevokedKey {
     pub(super) committed_at: String,
     /// It was so before, and nothing was changed.
     pub(super) already_revoked: bool,
-    /// How far it has come; absent unless that was waited for.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// How far it has come; null unless that was waited for.
     pub(super) receipt: Option<Receipt>,
 }

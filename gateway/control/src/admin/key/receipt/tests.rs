@@ -90,12 +90,10 @@ fn a_wait_counts_from_the_first_time_that_a_change_was_known_and_anew_for_anothe
 fn what_is_waited_for_is_asked_for_in_one_way() {
     let wait = |query: &str| Wait::of(&format!("/v1/keys/0123456789ab/revoke{query}").parse().unwrap()).ok().map(|wait| wait.within);
     let seconds = |seconds| Some(Some(Duration::from_secs(seconds)));
-    assert_eq!(wait(""), Some(None));
+    assert_eq!([wait(""), wait("?timeout=3")], [Some(None), Some(None)], "how long to wait for nothing");
     assert_eq!(wait("?wait=effective"), seconds(10));
     assert_eq!([wait("?wait=effective&timeout=25"), wait("?timeout=3s&wait=effective")], [seconds(25), seconds(3)]);
-    for wrong in
-        ["?wait=", "?wait=true", "?wait=effective&timeout=0", "?wait=effective&timeout=26", "?timeout=3", "?wait=effective&wait=effective", "?x=1"]
-    {
+    for wrong in ["?wait=", "?wait=true", "?wait=effective&timeout=0", "?wait=effective&timeout=26", "?wait=effective&wait=effective", "?x=1"] {
         assert_eq!(wait(wrong), None, "{wrong}");
     }
 }
