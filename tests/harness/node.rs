@@ -193,6 +193,17 @@ impl Node {
         self.wait_answer("/readyz", limit).await
     }
 
+    /// Waits until the data listener answers, whatever it says: a node that starts lets clients wait until its keys are confirmed.
+    ///
+    /// # Errors
+    /// When it does not within `limit`.
+    pub async fn wait_answering(&self, limit: Duration) -> Result<()> {
+        let client = client::http(&self.ca, Version::Http1)?;
+        let url = &self.region.data;
+        wait::until("an answer of the restarted node", limit, async || client.get(url).timeout(Duration::from_secs(5)).send().await.is_ok()).await?;
+        Ok(())
+    }
+
     async fn wait_live(&self) -> Result<()> {
         self.wait_answer("/livez", LIVE_WITHIN).await
     }
@@ -285,6 +296,7 @@ impl Topology {
         topology.reader.kill().await?;
         topology.reader.reconfigure(|text| with_port(text, writer.postgres_port, port))?;
         topology.reader.start(Under::Bare).await?;
+        topology.reader.wait_answering(LIVE_WITHIN).await?;
         Ok(topology)
     }
 
