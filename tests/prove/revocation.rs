@@ -52,7 +52,10 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let plan = Plan { regions: usize::try_from(context.regions.unwrap_or(REGIONS))?, quorum: Quorum::InRegion, distance: Distance::CONTINENTS };
     let mut regions = Box::pin(Regions::start(plan)).await?;
     // A receipt waits for a silent node by the widest bound of its routes.
+    // And this is not about the disk, which ten servers share: a record that is late would cost its call.
     let narrow = |text: &str| {
+        let text = text.replace("consistency: finance", "consistency: finance\n  audit: buffered");
+        let text = text.replace("consistency: social", "consistency: social\n  audit: buffered");
         text.replace("consistency: health", "consistency: social").replace("token_endpoint: {}", "token_endpoint: {}\n  consistency: finance")
     };
     regions.apply(narrow).await?;
