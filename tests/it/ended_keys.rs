@@ -189,31 +189,20 @@ async fn the_last_key_of_all_ends_by_a_change_by_a_full_load_and_from_disk() {
     put(json!([{ "name": "default", "consumer": "demo", "scopes": [] }]));
     let status = async |key: &str| station.calls.get(&station.region, "/lenient/x", key).await.unwrap().status;
     let becomes = async |key: &str, expected: u16| wait::until("the answer", SOON, async || status(key).await == expected).await.unwrap();
-    let (state, key) = (station.folder().join("state"), station.calls.first_key().to_owned());
-    let sealed = state.join("snapshot.sealed");
-    // Of two writings, the second has begun behind whatever was in force before the first of them.
-    let resealed = async |what: &str| {
-        for turn in 0..2 {
-            let before = std::fs::read(&sealed).unwrap_or_default();
-            let consumer = json!({ "name": format!("{what}-{turn}"), "tenant": "demo" });
-            assert_eq!(station.calls.change("/v1/consumers", Some(&consumer)).await.unwrap().status, 201);
-            wait::until("another snapshot on disk", SOON, async || std::fs::read(&sealed).is_ok_and(|now| now != before)).await.unwrap();
-        }
-        std::fs::read(&sealed).unwrap()
-    };
+    let (sealed, key) = (station.sealed(), station.calls.first_key().to_owned());
     becomes(&key, IN).await;
-    let with_key = resealed("before").await;
+    let with_key = station.resealed("before").await;
 
     let listed = station.calls.control(&station.region, "/v1/keys?limit=200&state=active").await.unwrap().json();
     let ids: Vec<_> = listed["items"].as_array().unwrap().iter().map(|key| key["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(ids.len(), 1, "{listed}");
     assert_eq!(station.calls.change(&format!("/v1/keys/{}/revoke", ids[0]), None).await.unwrap().status, 200);
     becomes(&key, 401).await;
-    let without_key = resealed("after").await;
+    let without_key = station.resealed("after").await;
     drop(node);
 
     // Loaded whole, by a node that knows nothing.
-    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::remove_dir_all(sealed.parent().unwrap()).unwrap();
     let node = station.serve().await;
     assert_eq!(status(&key).await, 401, "a full load");
     drop(node);
@@ -247,7 +236,7 @@ async fn the_last_key_of_all_ends_by_a_change_by_a_full_load_and_from_disk() {
     let n_keys = async || station.metric("causeway_keys").await;
     assert!(n_keys().await < 0.5, "{}", n_keys().await);
     drop(node);
-    std::fs::remove_dir_all(&state).unwrap();
+    std::fs::remove_dir_all(sealed.parent().unwrap()).unwrap();
     let _node = station.serve().await;
     assert_eq!((status(&again).await, n_keys().await < 0.5), (401, true), "a full load of nothing");
     station.stop().await;

@@ -125,6 +125,24 @@ impl Station {
         assert!(applied.is_ok(), "{}", node.log());
     }
 
+    /// The node's snapshot on disk.
+    pub(crate) fn sealed(&self) -> PathBuf {
+        self.folder().join("state/snapshot.sealed")
+    }
+
+    /// Waits until all that the node serves by now lies in its snapshot on disk, and returns that; `what` is a word of the caller's own.
+    pub(crate) async fn resealed(&self, what: &str) -> Vec<u8> {
+        let sealed = self.sealed();
+        // Of two writings, the second has begun behind whatever was in force before the first of them.
+        for turn in 0..2 {
+            let before = std::fs::read(&sealed).unwrap_or_default();
+            let consumer = serde_json::json!({ "name": format!("{what}-{turn}"), "tenant": "demo" });
+            assert_eq!(self.calls.change("/v1/consumers", Some(&consumer)).await.unwrap().status, 201);
+            wait::until("another snapshot on disk", SOON, async || std::fs::read(&sealed).is_ok_and(|now| now != before)).await.unwrap();
+        }
+        std::fs::read(&sealed).unwrap()
+    }
+
     /// The record of a request's outcome.
     pub(crate) async fn record(&self, answer: &Response) -> Value {
         let id = answer.headers()["x-request-id"].to_str().unwrap();
