@@ -33,6 +33,7 @@ pub mod origin;
 pub mod path;
 pub mod policy;
 pub mod portal;
+pub mod position;
 pub mod problem;
 pub mod purge;
 pub mod resilience;
