@@ -5,8 +5,10 @@
 
 use std::fmt;
 
-#[cfg(test)]
-mod tests;
+use crate::time::UtcMicros;
+
+/// 2025-01-01T00:00:00Z.
+const YEAR_2025_MICROS: i64 = 1_735_689_600_000_000;
 
 /// A place in the write-ahead log, in bytes since its beginning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -139,8 +141,12 @@ impl Epochs {
     }
 
     /// The epoch that a primary begins.
-    pub fn begin(&self, found: &Found) -> Epoch {
-        let number = self.newest().map_or(1, |newest| newest.number.saturating_add(1));
+    ///
+    /// Its number is the time in seconds since 2025, where that is greater: rows that are lost with a control database that was restored
+    /// leave tokens behind, and no epoch may take their numbers.
+    pub fn begin(&self, found: &Found, now: UtcMicros) -> Epoch {
+        let number = u32::try_from(now.0.saturating_sub(YEAR_2025_MICROS).div_euclid(1_000_000)).unwrap_or(0);
+        let number = number.max(self.newest().map_or(1, |newest| newest.number.saturating_add(1)));
         Epoch { number, writer: found.writer.clone(), fork: self.fork(found) }
     }
 
@@ -158,3 +164,6 @@ impl Epochs {
         by_history.or_else(by_eye)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,8 @@
 use super::{Epoch, Epochs, Fork, Found, Lsn, Position, Writer};
+use crate::time::UtcMicros;
+
+/// Before epochs were counted by the time.
+const PAST: UtcMicros = UtcMicros(0);
 
 fn writer(timeline: u32, server: &str) -> Writer {
     Writer { system_identifier: 7, timeline, server: server.into() }
@@ -71,10 +75,14 @@ fn rows_that_name_each_other_prove_nothing() {
 fn an_epoch_begins_where_it_is_known_to_have_left_another_one() {
     let epochs = Epochs::new(vec![epoch(1, 1, "p", None), epoch(2, 2, "a", Some((1, 60))), epoch(3, 2, "b", Some((1, 40)))]);
     let found = |history: Option<Vec<(u32, Lsn)>>, followed| Found { writer: writer(3, "c"), history, followed, is_set_back: false };
-    let begun = |found: &Found| epochs.begin(found).fork.map(|fork| (fork.parent, fork.at.0));
+    let begun = |found: &Found| epochs.begin(found, PAST).fork.map(|fork| (fork.parent, fork.at.0));
 
-    assert_eq!(epochs.begin(&found(None, None)).number, 4);
-    assert_eq!(Epochs::default().begin(&found(None, None)).number, 1);
+    assert_eq!(epochs.begin(&found(None, None), PAST).number, 4);
+    assert_eq!(Epochs::default().begin(&found(None, None), PAST).number, 1);
+    let second_of_2025 = UtcMicros(1_735_689_600_000_000 + 2_500_000);
+    assert_eq!(Epochs::default().begin(&found(None, None), second_of_2025).number, 2);
+    assert_eq!(epochs.begin(&found(None, None), second_of_2025).number, 4, "never lower");
+    assert_eq!(epochs.begin(&found(None, None), UtcMicros(second_of_2025.0 + 60_000_000)).number, 62);
     assert_eq!(begun(&found(None, None)), None);
     assert_eq!(begun(&found(None, Some(at(2, 90)))), Some((2, 90)), "the last that it was seen to have");
     assert_eq!(begun(&found(None, Some(at(9, 90)))), None, "an epoch that nobody knows");
