@@ -83,8 +83,8 @@ pub struct Found {
     pub history: Option<Vec<(u32, Lsn)>>,
     /// The last position that this server has shown as a standby over a connection that was not broken.
     pub followed: Option<Position>,
-    /// That it lacks what it had shown in the epoch that it seems to write: it was restored.
-    pub is_set_back: bool,
+    /// The epoch that it seems to write, when it lacks what it had shown there: it was restored.
+    pub set_back_from: Option<u32>,
 }
 
 /// The epochs of one domain, by number.
@@ -138,6 +138,12 @@ impl Epochs {
         self.get(at).is_some()
     }
 
+    /// The epoch that a primary writes, unless it has to begin another one: who was set back from one begins one, and writes that from then
+    /// on, also for those who saw the same a moment later.
+    pub fn goes_on(&self, found: &Found) -> Option<&Epoch> {
+        self.written_by(&found.writer).filter(|epoch| found.set_back_from != Some(epoch.number))
+    }
+
     /// The epoch that a primary begins.
     pub fn begin(&self, found: &Found) -> Epoch {
         let number = self.newest().map_or(1, |newest| newest.number.saturating_add(1));
@@ -145,7 +151,7 @@ impl Epochs {
     }
 
     fn fork(&self, found: &Found) -> Option<Fork> {
-        if found.is_set_back {
+        if found.set_back_from.is_some() {
             // It may have written over what it lost before anybody looked: nothing is provable.
             return None;
         }
