@@ -85,8 +85,8 @@ pub struct Found {
     pub history: Option<Vec<(u32, Lsn)>>,
     /// The last position that this server has shown as a standby over a connection that was not broken.
     pub followed: Option<Position>,
-    /// That it lacks what it had shown in the epoch that it seems to write: it was restored.
-    pub is_set_back: bool,
+    /// The epoch that it seems to write, when it lacks what it had shown there: it was restored.
+    pub set_back_from: Option<u32>,
 }
 
 /// The epochs of one domain, by number.
@@ -140,6 +140,12 @@ impl Epochs {
         self.get(at).is_some()
     }
 
+    /// The epoch that a primary writes, unless it has to begin another one: who was set back from one begins one, and writes that from then
+    /// on, also for those who saw the same a moment later.
+    pub fn goes_on(&self, found: &Found) -> Option<&Epoch> {
+        self.written_by(&found.writer).filter(|epoch| found.set_back_from != Some(epoch.number))
+    }
+
     /// The epoch that a primary begins.
     ///
     /// Its number is the time in seconds since 2025, where that is greater: rows that are lost with a control database that was restored
@@ -150,8 +156,13 @@ impl Epochs {
         Epoch { number, writer: found.writer.clone(), fork: self.fork(found) }
     }
 
+    /// Whether it can be proved what a primary has of another epoch.
+    pub fn proves(&self, found: &Found) -> bool {
+        self.fork(found).is_some()
+    }
+
     fn fork(&self, found: &Found) -> Option<Fork> {
-        if found.is_set_back {
+        if found.set_back_from.is_some() {
             // It may have written over what it lost before anybody looked: nothing is provable.
             return None;
         }

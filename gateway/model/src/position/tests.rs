@@ -74,7 +74,7 @@ fn rows_that_name_each_other_prove_nothing() {
 #[test]
 fn an_epoch_begins_where_it_is_known_to_have_left_another_one() {
     let epochs = Epochs::new(vec![epoch(1, 1, "p", None), epoch(2, 2, "a", Some((1, 60))), epoch(3, 2, "b", Some((1, 40)))]);
-    let found = |history: Option<Vec<(u32, Lsn)>>, followed| Found { writer: writer(3, "c"), history, followed, is_set_back: false };
+    let found = |history: Option<Vec<(u32, Lsn)>>, followed| Found { writer: writer(3, "c"), history, followed, set_back_from: None };
     let begun = |found: &Found| epochs.begin(found, PAST).fork.map(|fork| (fork.parent, fork.at.0));
 
     assert_eq!(epochs.begin(&found(None, None), PAST).number, 4);
@@ -92,7 +92,23 @@ fn an_epoch_begins_where_it_is_known_to_have_left_another_one() {
     assert_eq!(begun(&found(history(2), None)), None, "two have that timeline");
     let other = Found { writer: Writer { system_identifier: 8, ..writer(1, "p") }, ..found(history(1), Some(at(1, 90))) };
     assert_eq!(begun(&other), None, "another cluster has nothing of this one");
-    assert_eq!(begun(&Found { is_set_back: true, ..found(history(1), Some(at(1, 90))) }), None, "it was restored");
+    assert_eq!(begun(&Found { set_back_from: Some(1), ..found(history(1), Some(at(1, 90))) }), None, "it was restored");
+}
+
+#[test]
+fn a_primary_that_was_set_back_begins_one_epoch_whoever_saw_it() {
+    let mut epochs = Epochs::new(vec![epoch(1, 1, "p", None), epoch(2, 2, "a", Some((1, 60)))]);
+    let found = |timeline, server, set_back_from| Found { writer: writer(timeline, server), history: None, followed: None, set_back_from };
+    let goes_on = |epochs: &Epochs, found: &Found| epochs.goes_on(found).map(|epoch| epoch.number);
+
+    assert_eq!(goes_on(&epochs, &found(2, "a", None)), Some(2));
+    assert_eq!(goes_on(&epochs, &found(1, "p", None)), Some(1), "an old primary writes what it wrote");
+    assert_eq!(goes_on(&epochs, &found(2, "b", None)), None);
+    let set_back = found(2, "a", Some(2));
+    assert_eq!(goes_on(&epochs, &set_back), None);
+    epochs = Epochs::new(epochs.iter().cloned().chain([epochs.begin(&set_back)]).collect());
+    assert_eq!(goes_on(&epochs, &set_back), Some(3), "another node has begun it");
+    assert_eq!(goes_on(&epochs, &found(2, "a", Some(3))), None, "once more");
 }
 
 #[test]
