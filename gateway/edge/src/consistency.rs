@@ -12,7 +12,6 @@ use model::{
     position::{Lsn, Position},
     problem::{Denial, ProblemKind},
     structure::{Route, Upstream},
-    time::BootNanos,
 };
 
 use crate::{
@@ -279,16 +278,16 @@ impl Promise {
 /// The position of a write that has returned: the primary's that it went to, if that is the same still; else one that nothing has.
 async fn written(domain: &Domain, before: Option<Pin>, epoch: u32, supplied: Option<HeaderValue>, core: &Core) -> Position {
     let unknown = Position { epoch: before.map_or(epoch, |pin| pin.epoch), lsn: Lsn::END };
-    let position = match before {
-        None => None,
-        Some(pin) => match supplied.and_then(|value| Lsn::parse(value.to_str().ok()?)) {
-            // The service knows where its own commit is. Not beyond it: the primary that it names must be the same.
-            Some(lsn) => (domain.view().writer() == Some(pin)).then_some(Position { epoch: pin.epoch, lsn }),
-            None => {
-                let shown = core.within(LOOK_WITHIN, domain.ask(&[pin])).await.unwrap_or_default().pop().flatten();
-                pin.still(shown.as_ref().filter(|shown| shown.is_primary))
-            }
-        },
+    let position = if let Some(pin) = before {
+        // The service may know where its own commit is.
+        if let Some(lsn) = supplied.and_then(|value| Lsn::parse(value.to_str().ok()?)) {
+            (domain.view().writer() == Some(pin)).then_some(Position { epoch: pin.epoch, lsn })
+        } else {
+            let shown = core.within(LOOK_WITHIN, domain.ask(&[pin])).await.unwrap_or_default().pop().flatten();
+            pin.still(shown.as_ref().filter(|shown| shown.is_primary))
+        }
+    } else {
+        None
     };
     core.edge.positions.count(if position.is_some() { Event::Told } else { Event::Untold });
     position.unwrap_or(unknown)

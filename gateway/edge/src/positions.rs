@@ -224,6 +224,17 @@ impl View {
         self.epoch().is_some_and(|newest| position.epoch <= newest && !self.epochs.survives(position, newest))
     }
 
+    /// The regions that read a server, in the order of the document.
+    pub fn regions(&self) -> Vec<&str> {
+        let mut regions = Vec::new();
+        for (_, shown) in self.servers.iter().enumerate().filter(|(index, shown)| shown.is_read || self.primary == Some(*index)) {
+            if !regions.contains(&&*shown.region) {
+                regions.push(&*shown.region);
+            }
+        }
+        regions
+    }
+
     /// How far the servers that a region reads are behind the primary, in bytes of the log.
     pub fn lag_bytes(&self, region: &str) -> Option<u64> {
         let head = self.servers.get(self.primary?)?.position?.lsn;

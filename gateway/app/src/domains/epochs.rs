@@ -87,7 +87,12 @@ async fn settle(domain: &Shared, topology: &Topology, node: &str) -> Option<stor
     match settled {
         Ok(epochs) => {
             let number = epochs.newest().map_or(0, |epoch| epoch.number);
-            tracing::info!(domain = &*domain.name, server = &*found.writer.server, epoch = number, "a primary of a service's database is known by its epoch");
+            tracing::info!(
+                domain = &*domain.name,
+                server = &*found.writer.server,
+                epoch = number,
+                "a primary of a service's database is known by its epoch"
+            );
             domain.learn(&epochs);
             None
         }

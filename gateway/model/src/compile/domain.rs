@@ -43,7 +43,7 @@ pub(super) fn domains(document: &Document, regions: &[Arc<str>], errors: &mut Er
             }
             match regions.iter().find(|region| ***region == *server.region) {
                 Some(region) => {
-                    servers.push(DomainServer { address: server.address.as_str().into(), region: Arc::clone(region), is_read: server.reads })
+                    servers.push(DomainServer { address: server.address.as_str().into(), region: Arc::clone(region), is_read: server.reads });
                 }
                 None => errors.unknown(format!("{path}.region"), "region", &server.region, regions.iter().map(|name| &**name)),
             }

@@ -106,7 +106,7 @@ fn a_primary_that_was_set_back_begins_one_epoch_whoever_saw_it() {
     assert_eq!(goes_on(&epochs, &found(2, "b", None)), None);
     let set_back = found(2, "a", Some(2));
     assert_eq!(goes_on(&epochs, &set_back), None);
-    epochs = Epochs::new(epochs.iter().cloned().chain([epochs.begin(&set_back)]).collect());
+    epochs = Epochs::new(epochs.iter().cloned().chain([epochs.begin(&set_back, PAST)]).collect());
     assert_eq!(goes_on(&epochs, &set_back), Some(3), "another node has begun it");
     assert_eq!(goes_on(&epochs, &found(2, "a", Some(3))), None, "once more");
 }
