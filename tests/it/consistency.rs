@@ -57,7 +57,7 @@ impl Place {
         let primary = Sql::open(dev.writer().unwrap().postgres_port, &dev.reader().unwrap().postgres_data_dir).unwrap();
         let root = dev.ready().ca.parent().unwrap().parent().unwrap().to_owned();
         let text = std::fs::read_to_string(root.join("gateway.yaml")).unwrap();
-        let place = Self { root, text, dev, client, primary };
+        let place = Self { dev, client, primary, root, text };
         place.policy(policy).await;
         // The first write tells a position once the domain's epoch is known.
         let known = async || place.create(place.writer(), None).await.headers.contains_key(TOKEN);

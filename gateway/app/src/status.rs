@@ -1,5 +1,7 @@
 //! What this node says about itself: health, readiness, facts.
 
+mod positions;
+
 use std::{
     collections::HashMap,
     fmt,
@@ -67,6 +69,7 @@ impl Status for NodeStatus {
             self.disk_snapshot(),
             self.rows(),
             self.domains(),
+            self.positions(),
             self.issuers(),
             self.revocation_lists(),
             self.certificates(),
@@ -133,6 +136,16 @@ impl NodeStatus {
                 CheckState::Degraded,
                 format!("no primary is known for: {}; writes to their services are refused", unknown.join(", ")),
             )
+        }
+    }
+
+    fn positions(&self) -> Check {
+        let snapshot = self.edge.current.load();
+        let troubles = snapshot.map(|snapshot| positions::troubles(&self.edge, &snapshot.structure)).unwrap_or_default();
+        if troubles.is_empty() {
+            self.check("positions", CheckState::Ok, "what clients have written can be read where it is")
+        } else {
+            self.check("positions", CheckState::Degraded, troubles.join("; "))
         }
     }
 

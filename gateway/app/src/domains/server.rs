@@ -25,8 +25,9 @@ pub(super) async fn ask(shared: Arc<Shared>, index: usize, mut probe: Probe, mut
         while let Ok(question) = questions.try_recv() {
             asked.push(question);
         }
+        let before = shared.replayed();
         let sample = probe.sample().await;
-        let shown = shared.record(index, sample);
+        let shown = shared.record(index, sample, before);
         for question in asked.drain(..) {
             drop(question.send(shown.clone()));
         }

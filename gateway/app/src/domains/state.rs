@@ -33,6 +33,8 @@ pub(super) struct Shared {
 struct State {
     epochs: Arc<Epochs>,
     samples: Vec<Option<Sample>>,
+    /// What standbys had shown before each of these was asked for.
+    before: Vec<Option<Position>>,
     shown: Vec<Shown>,
     /// The last position of each server as a standby, and the connection that it was shown over.
     followed: Vec<Option<(Position, u64)>>,
@@ -62,15 +64,28 @@ impl Shared {
             connection: 0,
         });
         let shown: Vec<Shown> = shown.collect();
-        let state = State { samples: vec![None; shown.len()], followed: vec![None; shown.len()], shown: shown.clone(), ..State::default() };
+        let state = State {
+            samples: vec![None; shown.len()],
+            before: vec![None; shown.len()],
+            followed: vec![None; shown.len()],
+            shown: shown.clone(),
+            ..State::default()
+        };
         let (view, seen) = watch::channel(Arc::new(View { servers: shown.into(), ..View::default() }));
         (Self { name: Arc::clone(&domain.name), servers: domain.servers.clone(), state: Mutex::new(state), view, writers }, seen)
     }
 
-    /// Takes what a server said, or that it said nothing; what it shows by that.
-    pub(super) fn record(&self, index: usize, sample: Option<Sample>) -> Option<Shown> {
+    /// The furthest that a standby has shown: to be noted before a server is asked. A far primary's answer may be older than what a near
+    /// standby shows meanwhile.
+    pub(super) fn replayed(&self) -> Option<Position> {
+        self.state.lock().replayed
+    }
+
+    /// Takes what a server said, or that it said nothing, and what standbys had shown before it was asked; what it shows by that.
+    pub(super) fn record(&self, index: usize, sample: Option<Sample>, before: Option<Position>) -> Option<Shown> {
         let mut state = self.state.lock();
         *state.samples.get_mut(index)? = sample;
+        *state.before.get_mut(index)? = before;
         state.primary = choose_primary(&state.samples, state.primary);
         state.show(index, &self.servers);
         state.look_for_unknown(&self.servers);
@@ -118,7 +133,9 @@ impl Shared {
         let unknown = state.unknown.as_ref().filter(|unknown| unknown.has_asked)?;
         let is_first = state.epochs.newest().is_none();
         let can_say = state.epochs.proves(&unknown.found);
-        (is_first || can_say || unknown.since.elapsed() > PATIENCE).then(|| unknown.found.clone())
+        // Nobody can say what a server has that was set back.
+        let is_set_back = unknown.found.set_back_from.is_some();
+        (is_first || can_say || is_set_back || unknown.since.elapsed() > PATIENCE).then(|| unknown.found.clone())
     }
 
     /// Takes the epochs that the control database has. They only grow.
@@ -147,7 +164,7 @@ impl State {
                 let held = shown.position.filter(|_| shown.connection == sample.connection && !shown.is_primary && sample.in_recovery);
                 Shown {
                     is_primary: !sample.in_recovery,
-                    position: self.position(sample, server).or(held),
+                    position: self.position(index, sample, server).or(held),
                     connection: sample.connection,
                     ..shown.clone()
                 }
@@ -168,7 +185,7 @@ impl State {
 
     /// Where a sample stands; `None` where its epoch is not known. A standby whose receiver is away says nothing new: what it showed before
     /// over the same connection is still so.
-    fn position(&self, sample: &Sample, server: &DomainServer) -> Option<Position> {
+    fn position(&self, index: usize, sample: &Sample, server: &DomainServer) -> Option<Position> {
         let lsn = Lsn(sample.lsn?);
         let epoch = if sample.in_recovery {
             self.epochs.followed(sample.system_identifier, sample.followed_timeline?)?
@@ -176,13 +193,9 @@ impl State {
             self.epochs.written_by(&writer(sample, server)?)?
         };
         let position = Position { epoch: epoch.number, lsn };
-        let is_set_back = !sample.in_recovery && self.is_set_back(position);
+        let before = self.before.get(index).copied().flatten();
+        let is_set_back = !sample.in_recovery && before.is_some_and(|before| is_set_back(position, before));
         (!is_set_back).then_some(position)
-    }
-
-    /// A primary that has less than its standbys had was restored. A crash alone takes nothing that a standby had: those get what is on disk.
-    fn is_set_back(&self, primary: Position) -> bool {
-        self.replayed.is_some_and(|replayed| replayed.epoch == primary.epoch && replayed.lsn > primary.lsn)
     }
 
     /// Whether the primary writes an epoch that nobody has begun.
@@ -202,6 +215,12 @@ impl State {
             _ => Unknown { server, connection, found, has_asked: false, since: Instant::now() },
         });
     }
+}
+
+/// A primary that has less than its standbys had before was restored. A crash alone takes nothing that a standby had: those get what is on
+/// disk.
+fn is_set_back(primary: Position, replayed: Position) -> bool {
+    replayed.epoch == primary.epoch && replayed.lsn > primary.lsn
 }
 
 fn writer(sample: &Sample, server: &DomainServer) -> Option<Writer> {

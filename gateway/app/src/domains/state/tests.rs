@@ -42,7 +42,7 @@ impl Place {
     }
 
     fn record(&self, index: usize, sample: Sample) {
-        self.shared.record(index, Some(sample));
+        self.shared.record(index, Some(sample), self.shared.replayed());
     }
 
     /// Does what the control database would.
@@ -57,6 +57,11 @@ impl Place {
         let known = Arc::clone(&self.view.borrow().epochs);
         let begun = known.begin(&found, model::time::UtcMicros(0));
         self.shared.learn(&Epochs::new(known.iter().cloned().chain([begun]).collect()));
+    }
+
+    fn settled_epochs(&self, expected: usize) {
+        assert_eq!(self.view.borrow().epochs.iter().count(), expected);
+        assert_eq!(self.shared.found(), None);
     }
 
     fn positions(&self) -> [Option<(u32, u64)>; 3] {
@@ -88,7 +93,7 @@ fn a_position_is_known_once_its_epoch_is() {
     place.settle();
     assert_eq!(place.positions(), [Some((1, 100)), Some((1, 90)), None]);
     assert_eq!(place.shared.found(), None, "it is known");
-    place.shared.record(1, None);
+    place.shared.record(1, None, None);
     assert_eq!(place.positions(), [Some((1, 100)), None, None], "who says nothing shows nothing");
 }
 
@@ -109,7 +114,7 @@ fn a_standby_without_a_receiver_keeps_what_it_showed_over_the_same_connection() 
 fn a_promotion_begins_an_epoch_where_the_standby_was_last_seen() {
     let place = Place::settled();
     place.record(2, standby(Some(1), 85, 3));
-    place.shared.record(0, None);
+    place.shared.record(0, None, None);
     place.record(1, primary(2, 120, 2));
     assert_eq!(place.positions(), [None, None, Some((1, 85))], "its own is not known before its epoch");
     place.settle();
@@ -126,7 +131,7 @@ fn a_promotion_begins_an_epoch_where_the_standby_was_last_seen() {
 #[test]
 fn who_cannot_say_what_survived_waits_for_one_who_can() {
     let place = Place::settled();
-    place.shared.record(0, None);
+    place.shared.record(0, None, None);
     // Over a new connection: what the standby has shown before is no lower bound any more.
     place.record(1, primary(2, 120, 9));
     assert_eq!(place.shared.wants_history(1), Some(2));
@@ -160,6 +165,17 @@ fn a_primary_that_lost_what_was_not_on_disk_goes_on_with_its_epoch() {
     place.record(0, primary(1, 95, 5));
     assert_eq!(place.positions()[0], Some((1, 95)));
     assert_eq!(place.shared.found(), None);
+}
+
+/// Its answer was under way while the standby moved on.
+#[test]
+fn a_far_primary_whose_answer_is_old_was_not_set_back() {
+    let place = Place::settled();
+    let before = place.shared.replayed();
+    place.record(1, standby(Some(1), 180, 2));
+    place.shared.record(0, Some(primary(1, 120, 1)), before);
+    assert_eq!(place.positions(), [Some((1, 120)), Some((1, 180)), None]);
+    place.settled_epochs(1);
 }
 
 /// The old one goes on, on its own timeline.
