@@ -13,7 +13,7 @@ use model::{
 use crate::{
     certificates::Source,
     cli::diagnostics::Diagnostic,
-    config::{NodeConfig, PepperConfig, ReporterConfig, SECRET_IN_CLEAR, SecretRef},
+    config::{NodeConfig, ReporterConfig, SECRET_IN_CLEAR, SecretRef, secrets::PepperConfig},
     introspection, key_sets, notifications, principal,
 };
 

@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     boot,
-    config::{PepperConfig, SecretRef},
+    config::{SecretRef, secrets::PepperConfig},
     postgres::{Binaries, Cluster, Fsync, Stop, Upstream},
     wire,
 };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use audit::spool::Spool;
-use control::port::{Check, CheckState, NodeFacts, Readiness, Status};
+use control::port::{Check, CheckState, DomainServer, NodeFacts, Readiness, Status};
 use edge::{metrics::Counters, runtime::Edge};
 use model::{change::Revisions, policy::OnStaleDoc, time::UtcMicros};
 use parking_lot::Mutex;
@@ -102,6 +102,11 @@ impl Status for NodeStatus {
             authority_age_ms: self.edge.lease.staleness_nanos(self.edge.clock.boot()).map(|nanos| nanos / 1_000_000),
             quarantined: self.facts.quarantined(),
         }
+    }
+
+    fn domain_servers(&self) -> Vec<DomainServer> {
+        let snapshot = self.edge.current.load();
+        snapshot.map(|snapshot| positions::servers(&self.edge, &snapshot.structure)).unwrap_or_default()
     }
 
     fn serves_stale(&self) -> bool {

@@ -38,6 +38,9 @@ pub trait Status: Send + Sync + fmt::Debug {
     /// Which node this is, and how far it is.
     fn node(&self) -> NodeFacts;
 
+    /// The database servers of fronted services, as this node sees them.
+    fn domain_servers(&self) -> Vec<DomainServer>;
+
     /// Whether some route takes keys although what is known about them is older than its bound.
     fn serves_stale(&self) -> bool;
 }
@@ -121,6 +124,28 @@ pub struct NodeFacts {
     pub authority_age_ms: Option<u64>,
     /// Rows and documents that were skipped because they could not be read.
     pub quarantined: u64,
+}
+
+/// A database server of a fronted service, as a node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct DomainServer {
+    /// The domain.
+    pub domain: String,
+    /// `host:port`.
+    pub address: String,
+    /// The region whose services read it.
+    pub region: String,
+    /// What it is.
+    #[schema(value_type = form::DomainServerState)]
+    pub state: &'static str,
+    /// Whether services of the region read it now, as the document says.
+    pub is_read: bool,
+    /// The epoch of its position; null when that is not known.
+    pub epoch: Option<u32>,
+    /// Its place in the log, as PostgreSQL writes it; null when that is not known.
+    pub lsn: Option<String>,
+    /// How far it is behind the primary; null when that is not known.
+    pub lag_bytes: Option<u64>,
 }
 
 /// The access log cannot take a record now.

@@ -129,7 +129,7 @@ pub struct Shown {
     pub is_primary: bool,
     /// What it has at least; `None` while it does not answer, or its epoch is not known.
     pub position: Option<Position>,
-    /// Tells its connections apart.
+    /// Tells its connections apart; 0 while there is none.
     pub connection: u64,
 }
 

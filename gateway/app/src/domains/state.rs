@@ -159,7 +159,7 @@ impl State {
         let (Some(sample), Some(server)) = (self.samples.get(index), servers.get(index)) else { return };
         let Some(shown) = self.shown.get(index) else { return };
         let next = match sample {
-            None => Shown { position: None, is_primary: false, ..shown.clone() },
+            None => Shown { position: None, is_primary: false, connection: 0, ..shown.clone() },
             Some(sample) => {
                 let held = shown.position.filter(|_| shown.connection == sample.connection && !shown.is_primary && sample.in_recovery);
                 Shown {

@@ -1,7 +1,41 @@
-//! Whether the promise to read one's own writes can be kept here.
+//! Where the databases of fronted services stand, and whether the promise to read one's own writes can be kept here.
 
+use control::port::DomainServer;
 use edge::{positions::View, runtime::Edge};
 use model::structure::{Domain, Structure};
+
+/// All servers of all domains, in the order of the document.
+pub(super) fn servers(edge: &Edge, structure: &Structure) -> Vec<DomainServer> {
+    structure
+        .domains
+        .iter()
+        .filter_map(|domain| Some((domain, edge.positions.domain(domain.mark)?.view())))
+        .flat_map(|(domain, view)| of(domain, &view))
+        .collect()
+}
+
+fn of(domain: &Domain, view: &View) -> Vec<DomainServer> {
+    let head = view.primary.and_then(|primary| view.servers.get(primary)?.position);
+    let server = |(index, (written, shown)): (usize, (&model::structure::DomainServer, &edge::positions::Shown))| {
+        let is_writer = view.primary == Some(index);
+        DomainServer {
+            domain: domain.name.to_string(),
+            address: written.address.to_string(),
+            region: written.region.to_string(),
+            state: match shown {
+                _ if is_writer => "primary",
+                shown if shown.connection == 0 => "unreachable",
+                shown if shown.is_primary => "replaced",
+                _ => "standby",
+            },
+            is_read: shown.is_read || is_writer,
+            epoch: shown.position.map(|at| at.epoch),
+            lsn: shown.position.map(|at| at.lsn.to_string()),
+            lag_bytes: head.zip(shown.position).filter(|(head, at)| head.epoch == at.epoch).map(|(head, at)| head.lsn.0.saturating_sub(at.lsn.0)),
+        }
+    };
+    domain.servers.iter().zip(&view.servers).enumerate().map(server).collect()
+}
 
 /// What stands against it, a sentence for each domain; nothing when nobody is promised anything.
 pub(super) fn troubles(edge: &Edge, structure: &Structure) -> Vec<String> {

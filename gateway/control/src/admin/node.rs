@@ -14,7 +14,7 @@ use crate::{
     admin::{LaneRevisions, Listed, Reply, instant, read, store_refusal},
     guard::Permit,
     openapi::{form, operation::Doc},
-    port::{NodeFacts, Readiness},
+    port::{DomainServer, NodeFacts, Readiness},
     query::Query,
     refusal::Refusal,
     state::ControlState,
@@ -24,7 +24,7 @@ use crate::{
 pub(crate) async fn status(State(state): State<ControlState>, _: Permit, uri: Uri) -> Result<Reply, Refusal> {
     Query::of(&uri).finish()?;
     let (node, readiness) = (state.status().node(), state.status().ready());
-    Ok(Reply::ok(&NodeStatus { node, readiness, database: database(&state) }))
+    Ok(Reply::ok(&NodeStatus { node, readiness, database: database(&state), domains: state.status().domain_servers() }))
 }
 
 /// What a node says about itself.
@@ -34,6 +34,8 @@ pub(crate) struct NodeStatus {
     readiness: Readiness,
     /// How it sees the servers of the control database.
     database: Vec<DatabaseServer>,
+    /// How it sees those of the fronted services; the positions of domains whose clients get consistency tokens.
+    domains: Vec<DomainServer>,
 }
 
 /// A server of the control database, as a node sees it.

@@ -153,6 +153,7 @@ forms! {
     Culprit = one_of(["client", "gateway", "upstream"]);
     /// What a server of the control database is.
     ServerRole = one_of(["primary", "standby", "unreachable"]);
+    DomainServerState = one_of(["primary", "standby", "replaced", "unreachable"]);
     /// What became of a reported key: it was revoked now, could not be used any more, or is none of ours.
     LeakOutcome = one_of(["revoked", "dead", "foreign"]);
     /// What a scanner is told.

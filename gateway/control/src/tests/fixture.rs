@@ -33,8 +33,8 @@ use crate::{
     jwks::KeySet,
     operator::Wanted,
     port::{
-        AdminEvent, AuditPlace, AuditSink, AuditUnavailable, Calling, Check, CheckState, Clock, Gateway, GatewayFault, NodeFacts, Readiness,
-        Recorded, Status,
+        AdminEvent, AuditPlace, AuditSink, AuditUnavailable, Calling, Check, CheckState, Clock, DomainServer, Gateway, GatewayFault, NodeFacts,
+        Readiness, Recorded, Status,
     },
     router::router,
     state::{ControlState, Ports},
@@ -133,6 +133,20 @@ impl Status for FakeNode {
             authority_age_ms: Some(12),
             quarantined: 0,
         }
+    }
+
+    fn domain_servers(&self) -> Vec<DomainServer> {
+        let server = |address: &str, region: &str, state, lsn: Option<&str>, lag_bytes| DomainServer {
+            domain: "shop".to_owned(),
+            address: address.to_owned(),
+            region: region.to_owned(),
+            state,
+            is_read: true,
+            epoch: lsn.map(|_| 2),
+            lsn: lsn.map(str::to_owned),
+            lag_bytes,
+        };
+        vec![server("shop-eu:5432", "eu-west", "primary", Some("0/3000060"), Some(0)), server("shop-us:5432", "us-east", "unreachable", None, None)]
     }
 
     fn serves_stale(&self) -> bool {

@@ -10,6 +10,7 @@ use store::{
 
 use crate::{
     admin::read,
+    port::DomainServer,
     portal::{session::SignedIn, site, view, view::Frame},
     refusal::Refusal,
     state::ControlState,
@@ -42,6 +43,7 @@ struct Region {
     name: String,
     nodes: Vec<Node>,
     servers: Vec<Server>,
+    replicas: Vec<Replica>,
 }
 
 #[derive(Debug)]
@@ -69,6 +71,17 @@ struct Server {
     rtt: String,
 }
 
+/// A database server of a fronted service.
+#[derive(Debug)]
+struct Replica {
+    domain: String,
+    address: String,
+    state: &'static str,
+    is_well: bool,
+    position: String,
+    lag: String,
+}
+
 pub(in crate::portal) async fn show(State(state): State<ControlState>, visitor: SignedIn) -> Result<Response, Refusal> {
     let live = looked(&state).await?.render().map_err(|error| crate::admin::unexpected(&error))?;
     let site = site::site(&state).await?;
@@ -88,18 +101,24 @@ async fn looked(state: &ControlState) -> Result<Live, Refusal> {
         seen_from: format!("{} in {}", here.node, here.region),
         seen_at: time_of_day(now),
         quorum: quorum.unwrap_or_default(),
-        regions: by_region(&nodes, &view.servers, newest, now),
+        regions: by_region(&nodes, &view.servers, &state.status().domain_servers(), newest, now),
     })
 }
 
-fn by_region(nodes: &[NodeInfo], servers: &[ServerView], newest: (u64, u64), now: UtcMicros) -> Vec<Region> {
+fn by_region(nodes: &[NodeInfo], servers: &[ServerView], replicas: &[DomainServer], newest: (u64, u64), now: UtcMicros) -> Vec<Region> {
     let mut names: Vec<&str> = nodes.iter().map(|node| node.region.as_str()).chain(servers.iter().map(|server| server.region.as_str())).collect();
+    names.extend(replicas.iter().map(|replica| replica.region.as_str()));
     names.sort_unstable();
     names.dedup();
     let region = |name: &str| {
         let mut own: Vec<Node> = nodes.iter().filter(|node| node.region == name).map(|node| of_node(node, newest, now)).collect();
         own.sort_by(|a, b| a.name.cmp(&b.name));
-        Region { name: name.to_owned(), nodes: own, servers: servers.iter().filter(|server| server.region == name).map(of_server).collect() }
+        Region {
+            name: name.to_owned(),
+            nodes: own,
+            servers: servers.iter().filter(|server| server.region == name).map(of_server).collect(),
+            replicas: replicas.iter().filter(|replica| replica.region == name).map(of_replica).collect(),
+        }
     };
     names.into_iter().map(region).collect()
 }
@@ -146,6 +165,19 @@ fn of_server(server: &ServerView) -> Server {
         is_well,
         lag: server.lag_bytes.map_or_else(|| "not known".to_owned(), |bytes| format!("{bytes} bytes")),
         rtt: server.rtt_us.map_or_else(|| "not known".to_owned(), |micros| format!("{}.{} ms", micros / 1_000, micros % 1_000 / 100)),
+    }
+}
+
+fn of_replica(replica: &DomainServer) -> Replica {
+    let position = replica.epoch.zip(replica.lsn.as_ref()).map(|(epoch, lsn)| format!("{lsn}, epoch {epoch}"));
+    let unread = if replica.is_read { "" } else { " (not read)" };
+    Replica {
+        domain: replica.domain.clone(),
+        address: format!("{}{unread}", replica.address),
+        state: replica.state,
+        is_well: matches!(replica.state, "primary" | "standby"),
+        position: position.unwrap_or_else(|| "not known".to_owned()),
+        lag: replica.lag_bytes.map_or_else(|| "not known".to_owned(), |bytes| format!("{bytes} bytes")),
     }
 }
 
