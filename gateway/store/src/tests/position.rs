@@ -30,10 +30,18 @@ fn numbers(epochs: &Epochs) -> Vec<u32> {
     epochs.iter().map(|epoch| epoch.number).collect()
 }
 
-/// What eight nodes get that ask at once; they must agree.
+/// What eight nodes get that ask at once; they must agree. Nobody gets the lock before several wait for it.
 async fn settle_at_once(database: &Database, found: &Found) -> Epochs {
+    let mut before = database.pool().begin().await.expect("it begins");
+    raw_sql("select from control_head for update").execute(&mut *before).await.expect("it is locked");
     let names: Vec<String> = (0..8).map(|node| format!("node-{node}")).collect();
-    let asked = join_all(names.iter().map(|name| settle(&database.primary, "shop", found, name))).await;
+    let asked = join_all(names.iter().map(|name| settle(&database.primary, "shop", found, name)));
+    let unlocked = async {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        while database.number(waiting).await < 3 {}
+        before.rollback().await.expect("it is given back");
+    };
+    let (asked, ()) = tokio::join!(asked, unlocked);
     let settled: Vec<Epochs> = asked.into_iter().map(|settled| settled.expect("it is settled")).collect();
     assert!(settled.iter().all(|epochs| *epochs == settled[0]), "{settled:?}");
     settled[0].clone()
