@@ -34,6 +34,8 @@ pub const REQUIRE: HeaderName = HeaderName::from_static("consistency-require");
 pub const POSITION: HeaderName = HeaderName::from_static("consistency-position");
 /// How long a server has to say where it stands behind a response. The way to another continent and back takes a third of it.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
+/// How long a write waits for the epoch of a primary that was seen.
+const EPOCH_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where a request with a promise may go.
 #[derive(Debug)]
@@ -59,13 +61,16 @@ pub(crate) struct Promise {
     kind: Kind,
     otherwise: ElseDoc,
     wait: Duration,
+    /// The client has sent a token.
+    has_token: bool,
     is_lost: bool,
 }
 
 #[derive(Debug)]
 enum Kind {
     /// The primary before it, if there was one.
-    Write { before: Option<Pin>, epoch: u32 },
+    /// `epoch` is what its place counts for if it cannot be had; none while nothing is known.
+    Write { before: Option<Pin>, epoch: Option<u32> },
     /// The servers that were chosen; none for one without a token, or without a promise.
     Read { set: Vec<Pin> },
 }
@@ -78,15 +83,25 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
     let Some(mark) = upstream.tracked.filter(|_| core.edge.consistency_keys.can_sign()) else { return Ok(None) };
     let is_read = head.is_read() && !route.get_writes;
     let token = only(head.parts.headers.get_all(&TOKEN).iter());
+    let (has_token, mut is_lost) = (!matches!(token, Ok(None)), false);
     let told = match token {
         // No part of the promise, whatever it is.
         _ if is_read && route.reads.mode != ReadModeDoc::ReadYourWrites => None,
         Ok(None) => Some(Told::default()),
-        Ok(Some(token)) => Some(core.edge.consistency_keys.read(token.as_bytes(), route.tenant_mark).map_err(|why| rejected(core, why))?),
+        Ok(Some(token)) => match core.edge.consistency_keys.read(token.as_bytes(), route.tenant_mark) {
+            Ok(told) => Some(told),
+            // Of a key that was taken out of use: what it stood for is not known any more.
+            Err(Rejected::KeyUnknown) => {
+                lost(core, route.reads.otherwise)?;
+                is_lost = true;
+                Some(Told::default())
+            }
+            Err(why) => return Err(rejected(core, why)),
+        },
         Err(TwoOfThem) => return Err(rejected(core, Rejected::Malformed)),
     };
     head.parts.headers.remove(&TOKEN);
-    let kind = if is_read { Kind::Read { set: Vec::new() } } else { Kind::Write { before: None, epoch: 0 } };
+    let kind = if is_read { Kind::Read { set: Vec::new() } } else { Kind::Write { before: None, epoch: None } };
     Ok(told.map(|told| Promise {
         mark,
         tenant: route.tenant_mark,
@@ -95,7 +110,8 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
         kind,
         otherwise: route.reads.otherwise,
         wait: route.reads.wait,
-        is_lost: false,
+        has_token,
+        is_lost,
     }))
 }
 
@@ -123,7 +139,7 @@ impl Promise {
     ) -> Result<Wish, Denial> {
         let Some(domain) = self.domain.clone() else { return self.unwatched(core, trail) };
         if let Kind::Write { .. } = self.kind {
-            return self.write(&domain.view(), core);
+            return self.write(&domain, core).await;
         }
         let began = core.edge.clock.boot();
         let mut changes = domain.changes();
@@ -131,7 +147,13 @@ impl Promise {
         loop {
             let view = Arc::clone(&changes.borrow_and_update());
             self.look_for_loss(&view, core)?;
-            let Some(position) = self.told.get(self.mark) else { return Ok(Wish::Any) };
+            let Some(position) = self.told.get(self.mark) else { return Ok(self.anywhere(&view, upstream, group, core)) };
+            if position.lsn == Lsn::END
+                && let Some(position) = known_place(&domain, &view, position, core).await
+            {
+                self.put(position, core);
+                continue;
+            }
             let left = self.wait.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(began)));
             match place(&view, position, upstream, group, core, left) {
                 Found::Region { region, is_here } => {
@@ -160,6 +182,19 @@ impl Promise {
         }
     }
 
+    /// Nothing is promised: the nearest region. A client that keeps a token is told what it may have read there.
+    fn anywhere(&mut self, view: &View, upstream: &Upstream, group: &Group, core: &Core) -> Wish {
+        let here = &core.edge.region;
+        let is_well = group.clusters.iter().any(|cluster| cluster.region == *here && is_well(cluster, upstream, core));
+        match view.pins(here).filter(|set| self.has_token && is_well && !set.is_empty()) {
+            Some(set) => {
+                self.kind = Kind::Read { set };
+                Wish::Region(Arc::clone(here))
+            }
+            None => Wish::Any,
+        }
+    }
+
     /// The node knows nothing about the domain: a promise cannot be kept, and a write's place not be told.
     fn unwatched(&self, core: &Core, trail: &mut Trail) -> Result<Wish, Denial> {
         match self.kind {
@@ -181,18 +216,30 @@ impl Promise {
         }
     }
 
-    /// Writes go to the writer region, and to no primary that is older than what the client has seen.
-    fn write(&mut self, view: &View, core: &Core) -> Result<Wish, Denial> {
-        self.look_for_loss(view, core)?;
-        let (before, epoch) = (view.writer(), view.epoch().unwrap_or(0));
-        let is_behind = self.told.get(self.mark).is_some_and(|position| position.epoch > epoch);
+    /// Writes go where the primary is, and to none that is older than what the client has seen.
+    async fn write(&mut self, domain: &Domain, core: &Core) -> Result<Wish, Denial> {
+        let mut changes = domain.changes();
+        // For a moment, as after a start: what is written to a primary whose epoch is not known counts as lost later.
+        let is_known = |view: &Arc<View>| view.writer().is_some() || view.epoch().is_some() && view.unknown_primary().is_none();
+        let _known = core.within(EPOCH_WITHIN, changes.wait_for(is_known)).await;
+        let view = domain.view();
+        self.look_for_loss(&view, core)?;
+        let before = view.writer();
+        let newest = view.epoch();
+        let is_behind = before.is_some() && self.told.get(self.mark).is_some_and(|position| Some(position.epoch) > newest);
         let is_old = before.is_none() && view.primary.and_then(|primary| view.servers.get(primary)?.position).is_some();
         if is_behind || is_old {
             let detail = "the database that takes this service's writes is not known to be the newest one right now";
             return Err(Denial::new(ProblemKind::RegionUnavailable, detail).retry_after(1));
         }
+        let epoch = match view.unknown_primary() {
+            Some(_) => newest.map(|_| view.epochs.provisional(core.edge.clock.now().wall)),
+            None => newest,
+        };
         self.kind = Kind::Write { before, epoch };
-        Ok(Wish::Usual)
+        // Where the primary is that the token will be of, whatever the snapshot knew when the request began.
+        let region = before.and_then(|pin| view.servers.get(pin.server)).map(|shown| Arc::clone(&shown.region));
+        Ok(region.map_or(Wish::Usual, Wish::Region))
     }
 
     /// A position that has not survived is told: strict routes refuse, others drop it and say so.
@@ -200,11 +247,7 @@ impl Promise {
         if !self.told.get(self.mark).is_some_and(|position| view.has_lost(position)) {
             return Ok(());
         }
-        core.edge.positions.count(Event::Lost);
-        if self.otherwise == ElseDoc::Refuse {
-            let detail = "what you have written or read may have been lost when another database server took over; begin again without the token";
-            return Err(Denial::new(ProblemKind::PositionLost, detail));
-        }
+        lost(core, self.otherwise)?;
         self.is_lost = true;
         let _there = self.told.set(self.mark, None);
         Ok(())
@@ -217,9 +260,14 @@ impl Promise {
     pub(crate) async fn keep(mut self, upstream: &Upstream, headers: &mut HeaderMap, core: &Core, trail: &mut Trail) -> Result<(), Denial> {
         let supplied =
             headers.remove(&POSITION).filter(|_| upstream.regions.iter().flat_map(|region| &region.targets).all(|target| target.reach.tls.is_some()));
+        let mut is_untold = self.domain.is_none() && matches!(self.kind, Kind::Write { .. });
         if let Some(domain) = self.domain.clone() {
             let added = match &self.kind {
-                Kind::Write { before, epoch } => Some(written(&domain, *before, *epoch, supplied, core).await),
+                Kind::Write { before, epoch } => {
+                    let position = written(&domain, *before, *epoch, supplied, core).await;
+                    is_untold = position.is_none();
+                    position
+                }
                 Kind::Read { set } if set.is_empty() => None,
                 Kind::Read { set } => self.read(&domain, set, headers, core, trail).await?,
             };
@@ -231,6 +279,11 @@ impl Promise {
                 self.is_lost |= merged.is_lost;
                 self.put(merged.position, core);
             }
+        }
+        if is_untold {
+            // The token says nothing about this write.
+            core.edge.positions.count(Event::Untold);
+            headers.insert(refuse::STALENESS, HeaderValue::from_static("unknown"));
         }
         headers.remove(&TOKEN);
         if self.told.iter().next().is_some()
@@ -260,9 +313,12 @@ impl Promise {
 
     /// Looks at the set again over the same connections: what was read is not more than it has now, and was read of those servers.
     async fn read(&self, domain: &Domain, set: &[Pin], headers: &mut HeaderMap, core: &Core, trail: &mut Trail) -> Result<Option<Position>, Denial> {
-        let shown = core.within(LOOK_WITHIN, domain.ask(set)).await.unwrap_or_default();
+        let asked = domain.view().with_unread(set);
+        let shown = core.within(LOOK_WITHIN, domain.ask(&asked)).await.unwrap_or_default();
         let still = set.iter().enumerate().map(|(index, pin)| pin.still(shown.get(index)?.as_ref()));
-        if let Some(positions) = still.collect::<Option<Vec<Position>>>() {
+        // One that stood by may have been promoted, and be read since.
+        let is_same_set = !shown.iter().skip(set.len()).flatten().any(|shown| shown.is_primary) && domain.view().is_set(set);
+        if let Some(positions) = still.collect::<Option<Vec<Position>>>().filter(|_| is_same_set) {
             return Ok(positions.into_iter().max());
         }
         core.edge.positions.count(Event::HeldBack);
@@ -271,26 +327,50 @@ impl Promise {
             trail.consistency("a database server changed while it was read; the answer may be behind");
             return Ok(None);
         }
-        Err(unreached(core))
+        Err(cannot_prove())
     }
 }
 
-/// The position of a write that has returned: the primary's that it went to, if that is the same still; else one that nothing has.
-async fn written(domain: &Domain, before: Option<Pin>, epoch: u32, supplied: Option<HeaderValue>, core: &Core) -> Position {
-    let unknown = Position { epoch: before.map_or(epoch, |pin| pin.epoch), lsn: Lsn::END };
-    let position = if let Some(pin) = before {
+/// The position of a write that has returned: the primary's that it went to, if that is the same still and the only one around; else one
+/// that nothing but its epoch's primary has. `None` while nothing is known.
+async fn written(domain: &Domain, before: Option<Pin>, epoch: Option<u32>, supplied: Option<HeaderValue>, core: &Core) -> Option<Position> {
+    let unknown = before.map(|pin| pin.epoch).or(epoch).map(|epoch| Position { epoch, lsn: Lsn::END });
+    let view = domain.view();
+    let known = if let Some(pin) = before {
         // The service may know where its own commit is.
-        if let Some(lsn) = supplied.and_then(|value| Lsn::parse(value.to_str().ok()?)) {
-            (domain.view().writer() == Some(pin)).then_some(Position { epoch: pin.epoch, lsn })
+        if let Some(lsn) = supplied.and_then(|value| supplied_place(&view, pin, &value)) {
+            (view.writer() == Some(pin)).then_some(Position { epoch: pin.epoch, lsn })
         } else {
-            let shown = core.within(LOOK_WITHIN, domain.ask(&[pin])).await.unwrap_or_default().pop().flatten();
-            pin.still(shown.as_ref().filter(|shown| shown.is_primary))
+            // Another server of the region may have been promoted, and the service have moved there before it was seen here.
+            let asked = view.beside(pin);
+            let shown = core.within(LOOK_WITHIN, domain.ask(&asked)).await.unwrap_or_default();
+            let is_alone = shown.iter().flatten().filter(|shown| shown.is_primary).count() == 1;
+            pin.still(shown.first().and_then(Option::as_ref).filter(|shown| shown.is_primary && is_alone))
         }
     } else {
         None
     };
-    core.edge.positions.count(if position.is_some() { Event::Told } else { Event::Untold });
-    position.unwrap_or(unknown)
+    if known.is_some() {
+        core.edge.positions.count(Event::Told);
+    } else if unknown.is_some() {
+        core.edge.positions.count(Event::Untold);
+    }
+    known.or(unknown)
+}
+
+/// `"16/B374D848";timeline=2`: a place in the log, and the timeline that it is of.
+fn supplied_place(view: &View, pin: Pin, value: &HeaderValue) -> Option<Lsn> {
+    let (place, timeline) = value.to_str().ok()?.split_once(";timeline=")?;
+    let epoch = view.epochs.get(pin.epoch)?;
+    let is_its = timeline.parse() == Ok(epoch.writer.timeline);
+    Lsn::parse(place.strip_prefix('"')?.strip_suffix('"')?).filter(|_| is_its)
+}
+
+/// A write whose place nobody knew is at most where the primary of its epoch is now.
+async fn known_place(domain: &Domain, view: &View, position: Position, core: &Core) -> Option<Position> {
+    let pin = view.writer().filter(|pin| pin.epoch == position.epoch)?;
+    let shown = core.within(LOOK_WITHIN, domain.ask(&[pin])).await?.pop()?;
+    pin.still(shown.as_ref().filter(|shown| shown.is_primary))
 }
 
 enum Found {
@@ -305,11 +385,9 @@ enum Found {
 
 /// This region if it has the position; else it is waited for; else the nearest other one that has it.
 fn place(view: &View, position: Position, upstream: &Upstream, group: &Group, core: &Core, left: Duration) -> Found {
-    let now = core.edge.clock.boot();
     let here = &*core.edge.region;
-    let is_well = |cluster: &Cluster| !cluster.is_broken(upstream, now) && cluster.usable(core.edge.health.changes(), now) > 0;
     let mut found = None;
-    for cluster in group.clusters.iter().filter(|cluster| is_well(cluster)) {
+    for cluster in group.clusters.iter().filter(|cluster| is_well(cluster, upstream, core)) {
         let is_here = *cluster.region == *here;
         match view.standing(&cluster.region, position) {
             Standing::Has if is_here => return Found::Region { region: Arc::clone(&cluster.region), is_here },
@@ -319,6 +397,11 @@ fn place(view: &View, position: Position, upstream: &Upstream, group: &Group, co
         }
     }
     found.map_or(Found::Nobody, |region| Found::Region { region, is_here: false })
+}
+
+fn is_well(cluster: &Cluster, upstream: &Upstream, core: &Core) -> bool {
+    let now = core.edge.clock.boot();
+    !cluster.is_broken(upstream, now) && cluster.usable(core.edge.health.changes(), now) > 0
 }
 
 /// Tells the service what its session must have: `"shop";epoch=2;lsn="16/B374D848"` (an item of RFC 9651).
@@ -331,6 +414,19 @@ fn require(head: &mut Head, domain: &str, position: Position) {
     if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
         head.parts.headers.insert(REQUIRE, value);
     }
+}
+
+/// Counts a loss.
+///
+/// # Errors
+/// `position-lost` where the route refuses.
+fn lost(core: &Core, otherwise: ElseDoc) -> Result<(), Denial> {
+    core.edge.positions.count(Event::Lost);
+    if otherwise == ElseDoc::Refuse {
+        let detail = "what you have written or read may have been lost when another database server took over; begin again without the token";
+        return Err(Denial::new(ProblemKind::PositionLost, detail));
+    }
+    Ok(())
 }
 
 fn rejected(core: &Core, why: Rejected) -> Denial {
@@ -346,6 +442,10 @@ fn rejected(core: &Core, why: Rejected) -> Denial {
 
 fn unreached(core: &Core) -> Denial {
     core.edge.positions.count(Event::Unreached);
+    cannot_prove()
+}
+
+fn cannot_prove() -> Denial {
     let detail = "no region has, or can prove that it has, what you have written or read; try again";
     Denial::new(ProblemKind::PositionUnreached, detail).retry_after(1)
 }

@@ -129,6 +129,8 @@ pub struct Shown {
     pub is_primary: bool,
     /// What it has at least; `None` while it does not answer, or its epoch is not known.
     pub position: Option<Position>,
+    /// It may have more, of whatever epoch: it was shown before, and nobody knows what came since.
+    pub is_held: bool,
     /// Tells its connections apart; 0 while there is none.
     pub connection: u64,
 }
@@ -158,8 +160,13 @@ pub struct Pin {
 impl Pin {
     /// The position that is shown now, if it is the same server in the same epoch.
     pub fn still(&self, shown: Option<&Shown>) -> Option<Position> {
-        shown.filter(|shown| shown.connection == self.connection)?.position.filter(|position| position.epoch == self.epoch)
+        shown.filter(|shown| shown.connection == self.connection && !shown.is_held)?.position.filter(|position| position.epoch == self.epoch)
     }
+}
+
+/// Whoever answers at all, of whatever epoch.
+fn answering(server: usize, shown: &Shown) -> Option<Pin> {
+    (shown.connection != 0).then_some(Pin { server, epoch: 0, connection: shown.connection })
 }
 
 /// Whether the servers that a region reads have something.
@@ -183,6 +190,34 @@ impl View {
     pub fn writer(&self) -> Option<Pin> {
         let server = self.primary?;
         self.pin(server, self.servers.get(server)?)
+    }
+
+    /// A primary whose epoch nobody has begun yet.
+    pub fn unknown_primary(&self) -> Option<usize> {
+        self.primary.filter(|primary| self.servers.get(*primary).is_some_and(|shown| shown.is_primary && shown.position.is_none()))
+    }
+
+    /// A pin, and those of the other servers in its region that answer: one of them may be the primary by now.
+    pub fn beside(&self, pin: Pin) -> Vec<Pin> {
+        let region = self.servers.get(pin.server).map(|shown| &shown.region);
+        let others = self.servers.iter().enumerate().filter(|(index, shown)| *index != pin.server && Some(&shown.region) == region);
+        std::iter::once(pin).chain(others.filter_map(|(index, shown)| answering(index, shown))).collect()
+    }
+
+    /// A set, and those servers of its region that nobody reads as long as they stand by.
+    pub fn with_unread(&self, set: &[Pin]) -> Vec<Pin> {
+        let region = set.first().and_then(|pin| self.servers.get(pin.server)).map(|shown| &shown.region);
+        let is_in = |index: usize| set.iter().any(|pin| pin.server == index);
+        let others = self.servers.iter().enumerate().filter(|(index, shown)| !is_in(*index) && Some(&shown.region) == region);
+        set.iter().copied().chain(others.filter_map(|(index, shown)| answering(index, shown))).collect()
+    }
+
+    /// Whether these are the servers that their region reads now, in the newest epoch.
+    pub fn is_set(&self, set: &[Pin]) -> bool {
+        let region = set.first().and_then(|pin| self.servers.get(pin.server)).map(|shown| &*shown.region);
+        region.is_some_and(|region| {
+            self.set(region).count() == set.len() && self.set(region).all(|(index, _)| set.iter().any(|pin| pin.server == index && Some(pin.epoch) == self.epoch()))
+        })
     }
 
     /// The servers that services of a region read: standbys that are read, and the primary where it is.
@@ -237,9 +272,9 @@ impl View {
 
     /// How far the servers that a region reads are behind the primary, in bytes of the log.
     pub fn lag_bytes(&self, region: &str) -> Option<u64> {
-        let head = self.servers.get(self.primary?)?.position?.lsn;
-        let lowest = self.set(region).map(|(_, shown)| shown.position.map(|at| at.lsn)).min()??;
-        Some(head.0.saturating_sub(lowest.0))
+        let head = self.servers.get(self.primary?)?.position?;
+        let places = self.set(region).map(|(_, shown)| shown.position.filter(|at| at.epoch == head.epoch).map(|at| at.lsn));
+        Some(head.lsn.0.saturating_sub(places.min()??.0))
     }
 
     /// Adds a position to the one that a client has. The maximum, unless that would hide a loss: then that is told.

@@ -146,14 +146,32 @@ impl Epochs {
         self.written_by(&found.writer).filter(|epoch| found.set_back_from != Some(epoch.number))
     }
 
+    /// Whether a writer is older than one that is known: nothing newer is begun for it, whenever somebody comes to report it.
+    pub fn has_newer(&self, writer: &Writer) -> bool {
+        let is_newer = |epoch: &Epoch| epoch.writer.system_identifier == writer.system_identifier && epoch.writer.timeline > writer.timeline;
+        self.0.iter().any(is_newer)
+    }
+
+    /// These, and those of `others` that are not among them. An epoch never changes.
+    #[must_use]
+    pub fn with(&self, others: &Self) -> Self {
+        let new = others.0.iter().filter(|other| self.get(other.number).is_none());
+        Self::new(self.0.iter().chain(new).cloned().collect())
+    }
+
+    /// A number for what is written to a primary whose epoch nobody knows yet: greater than all that are known, and lower than that of the
+    /// epoch that will be begun for it.
+    pub fn provisional(&self, now: UtcMicros) -> u32 {
+        let number = u32::try_from(now.0.saturating_sub(YEAR_2025_MICROS).div_euclid(1_000_000)).unwrap_or(0);
+        number.max(self.newest().map_or(1, |newest| newest.number.saturating_add(1)))
+    }
+
     /// The epoch that a primary begins.
     ///
     /// Its number is the time in seconds since 2025, where that is greater: rows that are lost with a control database that was restored
     /// leave tokens behind, and no epoch may take their numbers.
     pub fn begin(&self, found: &Found, now: UtcMicros) -> Epoch {
-        let number = u32::try_from(now.0.saturating_sub(YEAR_2025_MICROS).div_euclid(1_000_000)).unwrap_or(0);
-        let number = number.max(self.newest().map_or(1, |newest| newest.number.saturating_add(1)));
-        Epoch { number, writer: found.writer.clone(), fork: self.fork(found) }
+        Epoch { number: self.provisional(now), writer: found.writer.clone(), fork: self.fork(found) }
     }
 
     /// Whether it can be proved what a primary has of another epoch.
@@ -167,9 +185,13 @@ impl Epochs {
             return None;
         }
         let of_system = |number: u32| self.get(number).is_some_and(|epoch| epoch.writer.system_identifier == found.writer.system_identifier);
+        // The last promotion may be one of several that nobody has seen: the earliest place on the way counts.
         let by_history = found.history.as_ref().and_then(|history| {
-            let (timeline, at) = history.last()?;
-            Some(Fork { parent: self.followed(found.writer.system_identifier, *timeline)?.number, at: *at })
+            let mut at = Lsn::END;
+            history.iter().rev().find_map(|(timeline, left_at)| {
+                at = at.min(*left_at);
+                Some(Fork { parent: self.followed(found.writer.system_identifier, *timeline)?.number, at })
+            })
         });
         let by_eye = || found.followed.filter(|position| of_system(position.epoch)).map(|position| Fork { parent: position.epoch, at: position.lsn });
         by_history.or_else(by_eye)

@@ -59,8 +59,11 @@ pub async fn barrier(primary: &Primary) -> Result<(), StoreError> {
 
 /// One for all: which call it is for is told by the thread that polls it.
 fn notices() -> &'static Dispatch {
-    static NOTICES: OnceLock<Dispatch> = OnceLock::new();
-    NOTICES.get_or_init(|| Dispatch::new(Warnings))
+    static BOTH: OnceLock<[Dispatch; 2]> = OnceLock::new();
+    // Two, and one is for nothing but the count: where a process has a single one, `tracing` asks only the thread that logs something first
+    // whether anybody wants it, and keeps the answer for good. A warning outside of such a call would silence all that come within one.
+    let [notices, _] = BOTH.get_or_init(|| [Dispatch::new(Warnings), Dispatch::new(Warnings)]);
+    notices
 }
 
 /// Takes the driver's warnings, and nothing else.

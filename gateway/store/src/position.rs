@@ -76,6 +76,10 @@ async fn settle_once(primary: &Primary, domain: &str, found: &Found, begun_by: &
         commit::barrier(primary).await?;
         return Ok(known);
     }
+    // Somebody has seen the one that replaced it since: what comes late must not become the newest.
+    if known.has_newer(&found.writer) && found.set_back_from.is_none() {
+        return Err(StoreError::conflict("domain_epoch_replaced", format!("a primary of `{domain}` that was replaced begins no epoch")));
+    }
     if epochs.len() >= EPOCHS_MAX {
         return Err(StoreError::conflict("domain_epoch_count", format!("the domain `{domain}` has {EPOCHS_MAX} epochs, and may have no more")));
     }

@@ -13,6 +13,7 @@ mod key_import;
 mod key_life;
 mod lists;
 mod notification;
+mod position;
 mod purge;
 mod revision;
 mod servers;

@@ -15,7 +15,7 @@ fn epochs() -> Arc<Epochs> {
 }
 
 fn shown(region: &str, is_read: bool, is_primary: bool, position: Option<Position>) -> Shown {
-    Shown { region: region.into(), is_read, is_primary, position, connection: 5 }
+    Shown { region: region.into(), is_read, is_primary, position, is_held: false, connection: 5 }
 }
 
 /// The primary and its idle standby in `eu`, two standbys in `us`, none in `ap`.
@@ -82,7 +82,8 @@ fn a_pin_holds_over_one_connection_and_in_one_epoch() {
     assert_eq!(pins[0].still(Some(&now)), Some(at(2, 85)));
     assert_eq!(pins[0].still(Some(&Shown { connection: 6, ..now.clone() })), None, "it was restarted (T11)");
     assert_eq!(pins[0].still(Some(&Shown { position: Some(at(3, 85)), ..now.clone() })), None, "it is of another epoch");
-    assert_eq!(pins[0].still(Some(&Shown { position: None, ..now })), None);
+    assert_eq!(pins[0].still(Some(&Shown { position: None, ..now.clone() })), None);
+    assert_eq!(pins[0].still(Some(&Shown { is_held: true, ..now.clone() })), None, "it may have shown more than it says");
     assert_eq!(pins[0].still(None), None);
     let gone = self::view(100, None, Some(at(2, 80)), None);
     assert_eq!(gone.pins("us"), None);

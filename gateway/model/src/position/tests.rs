@@ -90,6 +90,9 @@ fn an_epoch_begins_where_it_is_known_to_have_left_another_one() {
     assert_eq!(begun(&found(history(1), Some(at(1, 90)))), Some((1, 95)), "the history says it exactly");
     assert_eq!(begun(&found(history(2), Some(at(2, 90)))), Some((2, 90)), "two have that timeline");
     assert_eq!(begun(&found(history(2), None)), None, "two have that timeline");
+    let seen_late = |places: [(u32, u64); 2]| Some(places.map(|(timeline, at)| (timeline, Lsn(at))).to_vec());
+    assert_eq!(begun(&found(seen_late([(1, 95), (7, 99)]), None)), Some((1, 95)), "a promotion between them that nobody has seen");
+    assert_eq!(begun(&found(seen_late([(1, 95), (7, 80)]), None)), Some((1, 80)), "which left off earlier");
     let other = Found { writer: Writer { system_identifier: 8, ..writer(1, "p") }, ..found(history(1), Some(at(1, 90))) };
     assert_eq!(begun(&other), None, "another cluster has nothing of this one");
     assert_eq!(begun(&Found { set_back_from: Some(1), ..found(history(1), Some(at(1, 90))) }), None, "it was restored");
@@ -121,4 +124,15 @@ fn places_are_read_as_postgresql_writes_them() {
     for text in ["", "/", "1/", "/1", "1", "1/2/3", "+1/2", "1/ 2", "123456789/0", "0/123456789", "g/0", "0/-1"] {
         assert_eq!(Lsn::parse(text), None, "{text}");
     }
+}
+
+#[test]
+fn epochs_are_joined_and_a_writer_that_was_replaced_begins_none() {
+    let [first, second, third] = [epoch(1, 1, "p", None), epoch(5, 2, "a", Some((1, 60))), epoch(9, 3, "b", None)];
+    let (here, there) = (Epochs::new(vec![first.clone(), second.clone()]), Epochs::new(vec![first.clone(), third.clone()]));
+    assert_eq!(here.with(&there), Epochs::new(vec![first, second, third]));
+    assert_eq!(here.with(&Epochs::default()), here);
+    assert!(here.has_newer(&writer(1, "x")) && !here.has_newer(&writer(2, "x")) && !here.has_newer(&writer(3, "x")));
+    assert!(!here.has_newer(&Writer { system_identifier: 8, ..writer(1, "x") }));
+    assert_eq!(here.provisional(PAST), 6);
 }

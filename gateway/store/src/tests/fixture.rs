@@ -1,8 +1,8 @@
 //! One private server for the whole test process, and a fresh database for each test.
 
 use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -39,18 +39,30 @@ pub(crate) const OWNER_PASSWORD: &str = "owner of the tests";
 pub(crate) struct Server {
     pub(crate) address: String,
     pub(crate) port: u16,
-    _script: Child,
+    script: Child,
+    says: BufReader<ChildStdout>,
 }
 
 impl Server {
     pub(crate) fn start(arguments: &[&str]) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/postgres.sh");
         let mut child = Command::new("bash").arg(script).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("bash starts");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("it is piped")).read_line(&mut line).expect("the script speaks");
-        let port: u16 = line.trim().parse().expect("PostgreSQL starts; see the message above");
-        Self { address: format!("127.0.0.1:{port}"), port, _script: child }
+        let mut says = BufReader::new(child.stdout.take().expect("it is piped"));
+        let port = port(&mut says);
+        Self { address: format!("127.0.0.1:{port}"), port, script: child, says }
     }
+
+    /// Stops it and starts it again; it answers then.
+    pub(crate) fn restart(&mut self) {
+        self.script.stdin.as_mut().expect("it is piped").write_all(b"restart\n").expect("the script listens");
+        assert_eq!(port(&mut self.says), self.port);
+    }
+}
+
+fn port(says: &mut BufReader<ChildStdout>) -> u16 {
+    let mut line = String::new();
+    says.read_line(&mut line).expect("the script speaks");
+    line.trim().parse().expect("PostgreSQL starts; see the message above")
 }
 
 pub(crate) fn server() -> &'static Server {

@@ -2,7 +2,8 @@
 # A private server for the tests: postgres.sh primary | postgres.sh standby PORT
 #
 # Prints its port when it answers, then waits for the end of its standard input, which the kernel closes when the tests'
-# process ends, however it ends; then it stops the server and removes its files.
+# process ends, however it ends; then it stops the server and removes its files. A line `restart` stops the server and starts
+# it again on the same port, which is printed once more when it answers.
 set -euo pipefail
 role=$1
 follows=${2:-}
@@ -48,23 +49,39 @@ else
   "${as[@]}" "$bin/initdb" --pgdata="$dir/data" --username=postgres --pwfile="$dir/password" --auth=scram-sha-256 \
     --encoding=UTF8 --locale=C --no-sync >"$dir/log" 2>&1 || { cat "$dir/log" >&2; exit 1; }
 fi
-for ((try = 0; try < 20; try++)); do
-  port=$((20000 + RANDOM % 12000))
+launch() {
   "${as[@]}" "$bin/postgres" -D "$dir/data" -c listen_addresses=127.0.0.1 -c "port=$port" -c unix_socket_directories= \
     -c fsync=off -c full_page_writes=off -c max_connections=300 -c shared_buffers=32MB -c max_wal_senders=4 \
     -c dynamic_shared_memory_type=mmap -c jit=off </dev/null >>"$dir/log" 2>&1 &
   server=$!
+}
+# Fails when the server ends: the port is taken.
+answers() {
+  local i
   for ((i = 0; i < 300; i++)); do
     if "$bin/psql" --no-psqlrc --host=127.0.0.1 --port="$port" --username=postgres --dbname=postgres --command='select 1' >/dev/null 2>&1 &&
       kill -0 "$server" 2>/dev/null; then
       echo "$port"
-      cat >/dev/null
-      exit 0
+      return
     fi
-    # The port is taken: another one.
-    kill -0 "$server" 2>/dev/null || break
+    kill -0 "$server" 2>/dev/null || return 1
     sleep 0.1
   done
+  return 1
+}
+for ((try = 0; try < 20; try++)); do
+  port=$((20000 + RANDOM % 12000))
+  launch
+  answers || continue
+  while read -r word; do
+    if [[ $word == restart ]]; then
+      kill -INT "$server"
+      wait "$server" || true
+      launch
+      answers || { cat "$dir/log" >&2; exit 1; }
+    fi
+  done
+  exit 0
 done
 cat "$dir/log" >&2
 exit 1
