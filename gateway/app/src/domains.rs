@@ -12,6 +12,7 @@ use edge::{
 };
 use model::{
     consistency_token::DomainMark,
+    position::Epochs,
     snapshot::Snapshot,
     structure::{self, DomainServer},
 };
@@ -88,19 +89,20 @@ impl Monitor {
     /// Starts what is new and ends what is gone; what stays the same keeps its connections and all that it knows.
     fn take(&self, watched: &mut HashMap<DomainMark, Watched>, domains: &[structure::Domain]) {
         let is_same = |watched: &Watched, domain: &structure::Domain| watched.servers == domain.servers && watched.is_tracked == domain.is_tracked;
+        let known: HashMap<DomainMark, Arc<Epochs>> = watched.iter().map(|(mark, watched)| (*mark, watched.shared.epochs())).collect();
         watched.retain(|mark, watched| domains.iter().any(|domain| domain.mark == *mark && is_same(watched, domain)));
         for domain in domains {
             if !watched.contains_key(&domain.mark)
-                && let Some(started) = self.start(domain)
+                && let Some(started) = self.start(domain, known.get(&domain.mark).cloned().unwrap_or_default())
             {
                 watched.insert(domain.mark, started);
             }
         }
     }
 
-    fn start(&self, domain: &structure::Domain) -> Option<Watched> {
+    fn start(&self, domain: &structure::Domain, epochs: Arc<Epochs>) -> Option<Watched> {
         let probes = self.probes(domain)?;
-        let (shared, view) = Shared::new(domain, self.writers.clone());
+        let (shared, view) = Shared::new(domain, epochs, self.writers.clone());
         let shared = Arc::new(shared);
         let mut tasks = JoinSet::new();
         let mut questions = Vec::with_capacity(probes.len());

@@ -219,8 +219,8 @@ impl Promise {
     /// Writes go where the primary is, and to none that is older than what the client has seen.
     async fn write(&mut self, domain: &Domain, core: &Core) -> Result<Wish, Denial> {
         let mut changes = domain.changes();
-        // For a moment, as after a start: what is written to a primary whose epoch is not known counts as lost later.
-        let is_known = |view: &Arc<View>| view.writer().is_some() || view.epoch().is_some() && view.unknown_primary().is_none();
+        // For a moment, after a promotion: what is written to a primary whose epoch is not known counts as lost later.
+        let is_known = |view: &Arc<View>| view.epoch().is_none() || view.unknown_primary().is_none();
         let _known = core.within(EPOCH_WITHIN, changes.wait_for(is_known)).await;
         let view = domain.view();
         self.look_for_loss(&view, core)?;

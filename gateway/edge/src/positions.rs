@@ -216,7 +216,8 @@ impl View {
     pub fn is_set(&self, set: &[Pin]) -> bool {
         let region = set.first().and_then(|pin| self.servers.get(pin.server)).map(|shown| &*shown.region);
         region.is_some_and(|region| {
-            self.set(region).count() == set.len() && self.set(region).all(|(index, _)| set.iter().any(|pin| pin.server == index && Some(pin.epoch) == self.epoch()))
+            self.set(region).count() == set.len()
+                && self.set(region).all(|(index, _)| set.iter().any(|pin| pin.server == index && Some(pin.epoch) == self.epoch()))
         })
     }
 

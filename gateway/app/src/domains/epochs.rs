@@ -16,6 +16,8 @@ use super::state::Shared;
 const LOOK: Duration = Duration::from_millis(50);
 /// How often the epochs are read that others have begun.
 const READ: Duration = Duration::from_millis(500);
+/// The rest after one that could not be begun: each try takes a lock that revocations need, too.
+const REST: Duration = Duration::from_secs(2);
 /// How often one that cannot be begun is complained about.
 const COMPLAIN: Duration = Duration::from_secs(30);
 
@@ -43,7 +45,7 @@ impl Keeper {
 async fn run(domains: Arc<Mutex<Vec<Arc<Shared>>>>, topology: Topology, node: Arc<str>) {
     let mut ticks = interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let (mut read_at, mut complained_at) = (None::<Instant>, None::<Instant>);
+    let (mut read_at, mut complained_at, mut failed_at) = (None::<Instant>, None::<Instant>, None::<Instant>);
     loop {
         ticks.tick().await;
         let domains = domains.lock().clone();
@@ -51,11 +53,16 @@ async fn run(domains: Arc<Mutex<Vec<Arc<Shared>>>>, topology: Topology, node: Ar
             continue;
         }
         if read_at.is_none_or(|at| at.elapsed() > READ) {
-            read(&domains, &topology).await;
-            read_at = Some(Instant::now());
+            // Who has read nothing yet does not know that there are epochs.
+            read_at = read(&domains, &topology).await.then(Instant::now).or(read_at);
+        }
+        if read_at.is_none() || failed_at.is_some_and(|at| at.elapsed() < REST) {
+            continue;
         }
         let failures = join_all(domains.iter().map(|domain| settle(domain, &topology, &node))).await;
-        if let Some(error) = failures.into_iter().flatten().next()
+        let failure = failures.into_iter().flatten().next();
+        failed_at = failure.is_some().then(Instant::now);
+        if let Some(error) = failure
             && complained_at.is_none_or(|at| at.elapsed() > COMPLAIN)
         {
             tracing::warn!(
@@ -67,15 +74,16 @@ async fn run(domains: Arc<Mutex<Vec<Arc<Shared>>>>, topology: Topology, node: Ar
     }
 }
 
-async fn read(domains: &[Arc<Shared>], topology: &Topology) {
-    let Ok(replica) = topology.replica() else { return };
+async fn read(domains: &[Arc<Shared>], topology: &Topology) -> bool {
+    let Ok(replica) = topology.replica() else { return false };
     // When it fails, what is known stays known.
-    let Ok(Ok(all)) = tokio::time::timeout(READ, position::epochs(&replica)).await else { return };
+    let Ok(Ok(all)) = tokio::time::timeout(READ, position::epochs(&replica)).await else { return false };
     for domain in domains {
         if let Some(epochs) = all.get(&*domain.name) {
             domain.learn(epochs);
         }
     }
+    true
 }
 
 async fn settle(domain: &Shared, topology: &Topology, node: &str) -> Option<store::error::StoreError> {

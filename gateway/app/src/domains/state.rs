@@ -41,6 +41,8 @@ struct State {
     /// The furthest that a standby has shown in the newest epoch: its primary has as much, unless it was restored.
     replayed: Option<Position>,
     primary: Option<usize>,
+    /// The newest timeline that a primary was seen to write, and of which cluster: who writes an earlier one was replaced.
+    newest: Option<(u64, u32)>,
     /// Of a primary that writes no known epoch: its server, its timeline, what it says about those before, and since when it is waited for.
     unknown: Option<Unknown>,
 }
@@ -55,23 +57,26 @@ struct Unknown {
 }
 
 impl Shared {
-    pub(super) fn new(domain: &Domain, writers: watch::Sender<Writers>) -> (Self, watch::Receiver<Arc<View>>) {
+    /// `epochs` is what is known of the domain already.
+    pub(super) fn new(domain: &Domain, epochs: Arc<Epochs>, writers: watch::Sender<Writers>) -> (Self, watch::Receiver<Arc<View>>) {
         let shown = domain.servers.iter().map(|server| Shown {
             region: Arc::clone(&server.region),
             is_read: server.is_read,
             is_primary: false,
             position: None,
+            is_held: false,
             connection: 0,
         });
         let shown: Vec<Shown> = shown.collect();
         let state = State {
+            epochs: Arc::clone(&epochs),
             samples: vec![None; shown.len()],
             before: vec![None; shown.len()],
             followed: vec![None; shown.len()],
             shown: shown.clone(),
             ..State::default()
         };
-        let (view, seen) = watch::channel(Arc::new(View { servers: shown.into(), ..View::default() }));
+        let (view, seen) = watch::channel(Arc::new(View { epochs, servers: shown.into(), primary: None }));
         (Self { name: Arc::clone(&domain.name), servers: domain.servers.clone(), state: Mutex::new(state), view, writers }, seen)
     }
 
@@ -86,9 +91,12 @@ impl Shared {
         let mut state = self.state.lock();
         *state.samples.get_mut(index)? = sample;
         *state.before.get_mut(index)? = before;
-        state.primary = choose_primary(&state.samples, state.primary);
+        state.choose();
         state.show(index, &self.servers);
-        state.look_for_unknown(&self.servers);
+        if state.look_for_unknown(&self.servers) {
+            // What follows a timeline that two write is of neither.
+            (0..self.servers.len()).for_each(|index| state.show(index, &self.servers));
+        }
         let shown = state.shown.get(index).filter(|_| sample.is_some()).cloned();
         self.publish(&state);
         shown
@@ -138,33 +146,59 @@ impl Shared {
         (is_first || can_say || is_set_back || unknown.since.elapsed() > PATIENCE).then(|| unknown.found.clone())
     }
 
-    /// Takes the epochs that the control database has. They only grow.
+    /// All epochs that are known.
+    pub(super) fn epochs(&self) -> Arc<Epochs> {
+        Arc::clone(&self.state.lock().epochs)
+    }
+
+    /// Takes the epochs that the control database has. None is forgotten: a database that was restored has fewer.
     pub(super) fn learn(&self, epochs: &Epochs) {
         let mut state = self.state.lock();
-        if *state.epochs == *epochs || epochs.iter().count() < state.epochs.iter().count() {
+        let joined = state.epochs.with(epochs);
+        if joined == *state.epochs {
             return;
         }
-        state.epochs = Arc::new(epochs.clone());
-        for index in 0..self.servers.len() {
-            state.show(index, &self.servers);
+        state.epochs = Arc::new(joined);
+        state.unknown = None;
+        for _ in 0..2 {
+            (0..self.servers.len()).for_each(|index| state.show(index, &self.servers));
+            if !state.look_for_unknown(&self.servers) {
+                break;
+            }
         }
-        state.look_for_unknown(&self.servers);
         self.publish(&state);
     }
 }
 
 impl State {
+    /// Finds the primary. One that does not answer stays it until another one is seen, or it is seen to follow; one that writes an earlier
+    /// timeline than was seen is none.
+    fn choose(&mut self) {
+        let sample = |index: Option<usize>| index.and_then(|index| self.samples.get(index)?.as_ref());
+        let chosen = choose_primary(&self.samples, self.primary);
+        let seen = sample(chosen).and_then(|sample| Some((sample.system_identifier, sample.timeline?)));
+        let is_replaced = seen.zip(self.newest).is_some_and(|(seen, newest)| seen.0 == newest.0 && seen.1 < newest.1);
+        let is_silent = self.primary.is_some() && sample(self.primary).is_none();
+        if chosen.is_some() && !is_replaced {
+            (self.primary, self.newest) = (chosen, seen);
+        } else if !is_silent {
+            self.primary = None;
+        }
+    }
+
     /// Finds a server's position by its sample.
     fn show(&mut self, index: usize, servers: &[DomainServer]) {
         let (Some(sample), Some(server)) = (self.samples.get(index), servers.get(index)) else { return };
         let Some(shown) = self.shown.get(index) else { return };
         let next = match sample {
-            None => Shown { position: None, is_primary: false, connection: 0, ..shown.clone() },
+            None => Shown { position: None, is_primary: false, is_held: false, connection: 0, ..shown.clone() },
             Some(sample) => {
                 let held = shown.position.filter(|_| shown.connection == sample.connection && !shown.is_primary && sample.in_recovery);
+                let exact = self.position(index, sample, server);
                 Shown {
                     is_primary: !sample.in_recovery,
-                    position: self.position(index, sample, server).or(held),
+                    position: exact.or(held),
+                    is_held: exact.is_none() && held.is_some_and(|held| Some(held.lsn.0) != sample.lsn),
                     connection: sample.connection,
                     ..shown.clone()
                 }
@@ -188,7 +222,10 @@ impl State {
     fn position(&self, index: usize, sample: &Sample, server: &DomainServer) -> Option<Position> {
         let lsn = Lsn(sample.lsn?);
         let epoch = if sample.in_recovery {
-            self.epochs.followed(sample.system_identifier, sample.followed_timeline?)?
+            let timeline = sample.followed_timeline?;
+            // Another primary writes this timeline, too, and nobody knows by which epoch.
+            let is_doubtful = self.unknown.as_ref().is_some_and(|unknown| unknown.found.writer.timeline == timeline);
+            self.epochs.followed(sample.system_identifier, timeline).filter(|_| !is_doubtful)?
         } else {
             self.epochs.written_by(&writer(sample, server)?)?
         };
@@ -198,8 +235,8 @@ impl State {
         (!is_set_back).then_some(position)
     }
 
-    /// Whether the primary writes an epoch that nobody has begun.
-    fn look_for_unknown(&mut self, servers: &[DomainServer]) {
+    /// Looks whether the primary writes an epoch that nobody has begun. True when that has changed.
+    fn look_for_unknown(&mut self, servers: &[DomainServer]) -> bool {
         let looked = self.primary.and_then(|primary| {
             let (sample, server) = (self.samples.get(primary)?.as_ref()?, servers.get(primary)?);
             let is_known = self.shown.get(primary).is_some_and(|shown| shown.is_primary && shown.position.is_some());
@@ -208,12 +245,14 @@ impl State {
             let followed = self.followed.get(primary).copied().flatten().filter(|(_, connection)| *connection == sample.connection);
             Some((primary, sample.connection, Found { writer, history: None, followed: followed.map(|(position, _)| position), set_back_from }))
         });
+        let before = self.unknown.as_ref().map(|unknown| unknown.found.writer.clone());
         self.unknown = looked.map(|(server, connection, found)| match self.unknown.take() {
             Some(known) if known.server == server && known.connection == connection && known.found.writer == found.writer => {
                 Unknown { found: Found { history: known.found.history.clone(), ..found }, ..known }
             }
             _ => Unknown { server, connection, found, has_asked: false, since: Instant::now() },
         });
+        before != self.unknown.as_ref().map(|unknown| unknown.found.writer.clone())
     }
 }
 

@@ -35,10 +35,22 @@ const FRAMING: [&str; 14] = [
     "sec-websocket-key",
 ];
 /// What the gateway itself says to services.
-const OWN_REQUEST: [&str; 9] =
-    ["forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-real-ip", "x-request-id", "via", "client-cert", "client-cert-chain"];
+const OWN_REQUEST: [&str; 11] = [
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-real-ip",
+    "x-request-id",
+    "via",
+    "client-cert",
+    "client-cert-chain",
+    "consistency-token",
+    "consistency-require",
+];
 /// What the gateway itself says to clients.
-const OWN_RESPONSE: [&str; 5] = ["x-request-id", "ratelimit", "ratelimit-policy", "proxy-status", "cache-status"];
+const OWN_RESPONSE: [&str; 7] =
+    ["x-request-id", "ratelimit", "ratelimit-policy", "proxy-status", "cache-status", "consistency-token", "consistency-position"];
 /// What tells a recipient how to read the bytes that follow.
 const CODING: [&str; 2] = ["content-encoding", "content-range"];
 

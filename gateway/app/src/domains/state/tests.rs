@@ -28,7 +28,7 @@ impl Place {
             servers: vec![server("a:1", "eu"), server("b:1", "us"), server("c:1", "us")],
         };
         let (told, writers) = watch::channel(Writers::default());
-        let (shared, view) = Shared::new(&domain, told);
+        let (shared, view) = Shared::new(&domain, Arc::default(), told);
         Self { shared, view, writers }
     }
 
@@ -102,6 +102,9 @@ fn a_standby_without_a_receiver_keeps_what_it_showed_over_the_same_connection() 
     let place = Place::settled();
     place.record(1, standby(None, 99, 2));
     assert_eq!(place.positions()[1], Some((1, 90)), "and gains nothing: nobody knows of which timeline that is");
+    assert!(place.view.borrow().servers[1].is_held, "what it shows may be more");
+    place.record(1, standby(None, 90, 2));
+    assert!(!place.view.borrow().servers[1].is_held, "it is where it was");
     place.record(1, standby(None, 99, 3));
     assert_eq!(place.positions()[1], None, "another connection (T11)");
     place.record(1, standby(Some(1), 80, 3));
@@ -188,6 +191,33 @@ fn of_two_primaries_the_newest_is_the_writer() {
     let view = place.view.borrow();
     assert_eq!((view.primary, view.writer().map(|pin| pin.epoch)), (Some(1), Some(2)));
     assert_eq!(view.servers[0].position, Some(Position { epoch: 1, lsn: Lsn(500) }));
+}
+
+/// The old one answers while the new one is silent for a moment, or before its epoch is known.
+#[test]
+fn a_primary_that_was_replaced_does_not_come_back_when_the_new_one_is_silent() {
+    let place = Place::settled();
+    place.record(1, primary(2, 120, 2));
+    place.shared.record(1, None, None);
+    place.record(0, primary(1, 500, 1));
+    let view = Arc::clone(&place.view.borrow());
+    assert_eq!((view.primary, view.writer()), (Some(1), None), "nobody is asked in its place");
+    place.record(1, standby(Some(2), 120, 7));
+    assert_eq!(place.view.borrow().primary, None, "it follows now, and the old one is still none");
+}
+
+/// Two standbys were promoted apart, and write one number.
+#[test]
+fn what_follows_a_timeline_that_two_write_is_of_neither() {
+    let place = Place::settled();
+    place.record(1, primary(2, 120, 2));
+    place.settle();
+    place.shared.record(1, None, None);
+    place.shared.record(0, None, None);
+    place.record(2, primary(2, 130, 3));
+    assert_eq!(place.view.borrow().unknown_primary(), Some(2));
+    place.record(0, standby(Some(2), 125, 8));
+    assert_eq!(place.positions()[0], None);
 }
 
 /// A control database that was restored forgets rows; what a node knows stays known.
