@@ -110,6 +110,7 @@ async fn apply(context: &Context, regions: &Regions) -> Result<()> {
 
 /// Without tokens there must be stale reads: a testbed in which none can be seen shows nothing.
 fn judge_control(context: &Context, verdict: &mut Verdict, control: &Record) {
+    control.judge_answers(verdict, "without tokens");
     let broken = control.broken();
     let wanted = (context.trials / STALE_EACH).max(1);
     let stale = broken.stale.len() as u64;

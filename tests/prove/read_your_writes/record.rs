@@ -143,6 +143,13 @@ impl Record {
         violations.iter().take(TOLD_MAX).map(of).collect::<Vec<_>>().join("\n    ")
     }
 
+    /// Judges single answers, whatever was sent.
+    pub(super) fn judge_answers(&self, verdict: &mut Verdict, run: &str) {
+        let Tally { without_token, wrong, told, .. } = &self.tally;
+        verdict.trials_of(0, *without_token, || format!("{run}: {without_token} answers came without the token that they ought to bring"));
+        verdict.trials_of(0, *wrong, || format!("{run}: {wrong} answers are wrong: {}", told.join("; ")));
+    }
+
     /// Judges the run whose clients sent their tokens.
     pub(super) fn judge(&self, verdict: &mut Verdict, ground: &Ground) {
         let (tally, broken) = (&self.tally, self.broken());
@@ -152,9 +159,8 @@ impl Record {
             let back = self.sentences(ground, &broken.back);
             format!("{} stale reads:\n    {stale}\n  and {} that went back:\n    {back}", broken.stale.len(), broken.back.len())
         });
-        verdict.trials_of(0, tally.without_token, || format!("{} answers came without the token that they ought to bring", tally.without_token));
+        self.judge_answers(verdict, "with tokens");
         verdict.trials_of(0, tally.marked, || format!("{} reads are said to be stale, on routes that allow none", tally.marked));
-        verdict.trials_of(0, tally.wrong, || format!("{} answers are wrong: {}", tally.wrong, tally.told.join("; ")));
 
         // Refusing everything would keep every promise above, and so would sending everything to the primary.
         let served = self.served(|_| true);
