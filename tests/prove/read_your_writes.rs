@@ -7,6 +7,7 @@
 
 mod document;
 mod faults;
+mod judge;
 mod record;
 mod session;
 
@@ -74,7 +75,13 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let with_tokens = with_tokens?;
     let took = began.elapsed();
 
-    with_tokens.judge(verdict, &ground);
+    judge::history(&with_tokens, verdict, &ground);
+    // A mutant must be seen by the history: whatever else it upsets has caught nothing.
+    if context.mutant.is_none() {
+        judge::answers(&with_tokens, verdict, "with tokens");
+        judge::service(&with_tokens, verdict, &ground);
+        judge::answers(&control, verdict, "without tokens");
+    }
     judge_control(context, verdict, &control);
     verdict.figure("regions", ground.regions.len());
     verdict.figure("nodes", ground.doors.len());
@@ -110,11 +117,11 @@ async fn apply(context: &Context, regions: &Regions) -> Result<()> {
 
 /// Without tokens there must be stale reads: a testbed in which none can be seen shows nothing.
 fn judge_control(context: &Context, verdict: &mut Verdict, control: &Record) {
-    control.judge_answers(verdict, "without tokens");
     let broken = control.broken();
     let wanted = (context.trials / STALE_EACH).max(1);
     let stale = broken.stale.len() as u64;
-    verdict.trials_of(0, u64::from(stale < wanted), || format!("the control run shows {stale} stale reads and not {wanted}: this proves nothing"));
+    let is_lacking = stale < wanted && context.mutant.is_none();
+    verdict.trials_of(0, u64::from(is_lacking), || format!("the control run shows {stale} stale reads and not {wanted}: this proves nothing"));
     verdict.figure("control_reads", control.tally.reads);
     verdict.figure("stale_control", stale);
     verdict.figure("back_control", broken.back.len());

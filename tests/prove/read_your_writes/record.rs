@@ -1,17 +1,14 @@
-//! What sessions have seen, and what is said of it.
+//! What sessions have seen.
 
 use std::io::Write;
-use std::time::Duration;
 
 use harness::history::{self, Action, Op, Violation};
 use serde::Serialize;
 
-use super::session::Ground;
-use crate::claim::Verdict;
-use crate::figures::{Durations, share};
+use super::session::{Door, Ground};
 
 /// Sentences about single mistakes that are kept.
-const TOLD_MAX: usize = 5;
+pub(super) const TOLD_MAX: usize = 5;
 
 /// Where an operation went, and where it was answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +19,26 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// The region that answered.
+    pub(super) fn answered(self, ground: &Ground) -> Option<&'static str> {
+        ground.regions.get(usize::from(self.answered?)).copied()
+    }
+
+    /// The region that was asked.
+    pub(super) fn asked(self, ground: &Ground) -> &'static str {
+        let region = self.door(ground).and_then(|door| ground.regions.get(door.region));
+        region.copied().unwrap_or_default()
+    }
+
+    /// The node that was asked.
+    pub(super) fn node(self, ground: &Ground) -> &str {
+        self.door(ground).map_or("?", |door| &door.name)
+    }
+
+    fn door(self, ground: &Ground) -> Option<&Door> {
+        ground.doors.get(usize::from(self.node))
+    }
+
     pub(super) fn of(node: usize, answered: Option<usize>) -> Self {
         Self { node: u8::try_from(node).unwrap_or(u8::MAX), answered: answered.and_then(|region| u8::try_from(region).ok()) }
     }
@@ -41,12 +58,12 @@ pub(super) struct Tally {
     /// Reads that were answered with a warning that they may be stale.
     pub(super) marked: u64,
     /// 503 `position-unreached`.
-    unreached: u64,
+    pub(super) unreached: u64,
     /// Other answers of 500 and more: a region whose service or server is gone.
-    unavailable: u64,
+    pub(super) unavailable: u64,
     /// Answers that nothing in this run explains.
-    wrong: u64,
-    told: Vec<String>,
+    pub(super) wrong: u64,
+    pub(super) told: Vec<String>,
 }
 
 impl Tally {
@@ -122,92 +139,19 @@ impl Record {
         Broken { stale: history::read_your_writes(&self.ops), back: history::monotonic_reads(&self.ops) }
     }
 
+    /// Each operation with its place.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Op, Place)> {
+        self.ops.iter().zip(self.places.iter().copied())
+    }
+
+    /// An operation with its place, by its position in the history.
+    pub(super) fn get(&self, at: usize) -> Option<(&Op, Place)> {
+        Some((self.ops.get(at)?, *self.places.get(at)?))
+    }
+
     /// Served reads, of all those for which a place holds.
-    fn served(&self, holds: impl Fn(&Place) -> bool) -> u64 {
-        self.ops.iter().zip(&self.places).filter(|(op, place)| op.action == Action::Read && holds(place)).count() as u64
-    }
-
-    /// A sentence about each of the first violations.
-    pub(super) fn sentences(&self, ground: &Ground, violations: &[Violation]) -> String {
-        let tell = |at: usize| {
-            let (Some(op), Some(place)) = (self.ops.get(at), self.places.get(at)) else { return String::new() };
-            let node = ground.doors.get(usize::from(place.node)).map_or("?", |door| &door.name);
-            let region = region(ground, *place).unwrap_or("?");
-            format!("{:?} of version {} by {region} through {node} at {} to {} us", op.action, op.version, op.began_us, op.ended_us)
-        };
-        let of = |violation: &Violation| {
-            let op = self.ops.get(violation.broken_by);
-            let (session, item) = op.map_or((0, 0), |op| (op.session, op.item));
-            format!("session {session}, item {item}: {}; then {}", tell(violation.promised_by), tell(violation.broken_by))
-        };
-        violations.iter().take(TOLD_MAX).map(of).collect::<Vec<_>>().join("\n    ")
-    }
-
-    /// Judges single answers, whatever was sent.
-    pub(super) fn judge_answers(&self, verdict: &mut Verdict, run: &str) {
-        let Tally { without_token, wrong, told, .. } = &self.tally;
-        verdict.trials_of(0, *without_token, || format!("{run}: {without_token} answers came without the token that they ought to bring"));
-        verdict.trials_of(0, *wrong, || format!("{run}: {wrong} answers are wrong: {}", told.join("; ")));
-    }
-
-    /// Judges the run whose clients sent their tokens.
-    pub(super) fn judge(&self, verdict: &mut Verdict, ground: &Ground) {
-        let (tally, broken) = (&self.tally, self.broken());
-        let failures = (broken.stale.len() + broken.back.len()) as u64;
-        verdict.trials_of(tally.reads, failures, || {
-            let stale = self.sentences(ground, &broken.stale);
-            let back = self.sentences(ground, &broken.back);
-            format!("{} stale reads:\n    {stale}\n  and {} that went back:\n    {back}", broken.stale.len(), broken.back.len())
-        });
-        self.judge_answers(verdict, "with tokens");
-        verdict.trials_of(0, tally.marked, || format!("{} reads are said to be stale, on routes that allow none", tally.marked));
-
-        // Refusing everything would keep every promise above, and so would sending everything to the primary.
-        let served = self.served(|_| true);
-        verdict.trials_of(0, u64::from(served * 10 < tally.reads * 9), || format!("{served} of {} reads were served", tally.reads));
-        let here = |place: &Place| region(ground, *place).is_some_and(|answered| answered == asked(ground, *place));
-        let mut by_region = Vec::new();
-        for (number, name) in ground.regions.iter().enumerate() {
-            let answered = self.served(|place| place.answered.map(usize::from) == Some(number));
-            let own = self.served(|place| here(place) && place.answered.map(usize::from) == Some(number));
-            verdict.trials_of(0, u64::from(own == 0), || format!("{name} has answered none of its own clients' reads"));
-            by_region.push(format!("{name}:{answered}"));
-        }
-        let is_far = |place: &Place| asked(ground, *place) != ground.regions.first().copied().unwrap_or_default();
-        let (far, at_home) = (self.served(is_far), self.served(|place| is_far(place) && here(place)));
-        verdict
-            .trials_of(0, u64::from(at_home * 5 < far), || format!("{at_home} of {far} reads away from the primary were answered where they came"));
-
-        verdict.figure("sessions", self.sessions);
-        verdict.figure("writes", tally.writes - tally.unwritten);
-        verdict.figure("stale_with_token", broken.stale.len());
-        verdict.figure("back_with_token", broken.back.len());
-        verdict.figure("served", share(served, tally.reads));
-        verdict.figure("served_locally", share(at_home, far));
-        verdict.figure("by_region", by_region.join(","));
-        verdict.figure("unreached", tally.unreached);
-        verdict.figure("unavailable", tally.unavailable + tally.unwritten);
-        verdict.figure("unanswered", tally.unanswered);
-        verdict.figure("without_token", tally.without_token);
-        self.times(verdict, |place| is_far(place) && here(place));
-    }
-
-    fn times(&self, verdict: &mut Verdict, is_local: impl Fn(&Place) -> bool) {
-        let (mut local, mut elsewhere, mut writes) = (Durations::default(), Durations::default(), Durations::default());
-        for (op, place) in self.ops.iter().zip(&self.places) {
-            let took = Duration::from_micros(op.ended_us.saturating_sub(op.began_us));
-            match op.action {
-                Action::Write => writes.add(took),
-                Action::Read if is_local(place) => local.add(took),
-                Action::Read => elsewhere.add(took),
-            }
-        }
-        let names = [["local_p50_ms", "local_p99_ms"], ["elsewhere_p50_ms", "elsewhere_p99_ms"], ["write_p50_ms", "write_p99_ms"]];
-        for (durations, names) in [local, elsewhere, writes].iter().zip(names) {
-            for (name, percent) in names.into_iter().zip([50, 99]) {
-                verdict.figure(name, durations.percentile(percent));
-            }
-        }
+    pub(super) fn served(&self, holds: impl Fn(Place) -> bool) -> u64 {
+        self.iter().filter(|(op, place)| op.action == Action::Read && holds(*place)).count() as u64
     }
 
     /// Writes the history as JSON, one object a line.
@@ -224,21 +168,9 @@ impl Record {
             op: &'a Op,
         }
         for (op, place) in self.ops.iter().zip(&self.places) {
-            let node = ground.doors.get(usize::from(place.node)).map_or("?", |door| &door.name);
-            serde_json::to_writer(&mut *to, &Line { run, node, region: region(ground, *place), op })?;
+            serde_json::to_writer(&mut *to, &Line { run, node: place.node(ground), region: place.answered(ground), op })?;
             to.write_all(b"\n")?;
         }
         Ok(())
     }
-}
-
-/// The region that answered.
-fn region(ground: &Ground, place: Place) -> Option<&'static str> {
-    ground.regions.get(usize::from(place.answered?)).copied()
-}
-
-/// The region that was asked.
-fn asked(ground: &Ground, place: Place) -> &'static str {
-    let door = ground.doors.get(usize::from(place.node));
-    door.and_then(|door| ground.regions.get(door.region)).copied().unwrap_or_default()
 }
