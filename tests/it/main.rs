@@ -15,6 +15,7 @@ mod client_address;
 mod client_certificates;
 mod closing;
 mod command_line;
+mod consistency;
 mod credentials;
 mod curl;
 mod deployment;

@@ -293,7 +293,12 @@ pub(crate) fn watchdog(dev_pid: u32, dir: &std::path::Path) -> Child {
 
 /// Applies a gateway document to a deployment.
 pub(crate) fn apply(dev: &Dev, document: &Value, file: &std::path::Path) {
-    std::fs::write(file, document.to_string()).unwrap();
+    apply_text(dev, &document.to_string(), file);
+}
+
+/// The same as it is written.
+pub(crate) fn apply_text(dev: &Dev, text: &str, file: &std::path::Path) {
+    std::fs::write(file, text).unwrap();
     let ready = dev.ready();
     let done = Command::new(dev::binary().unwrap())
         .args(["apply", "-f"])

@@ -11,11 +11,10 @@ use model::{
 };
 
 use crate::{
-    access_tokens,
     certificates::Source,
     cli::diagnostics::Diagnostic,
     config::{NodeConfig, PepperConfig, ReporterConfig, SECRET_IN_CLEAR, SecretRef},
-    introspection, notifications, principal,
+    introspection, key_sets, notifications, principal,
 };
 
 /// Reads a node file.
@@ -47,7 +46,7 @@ pub(crate) fn check_node(file: &Path, text: &str) -> Vec<Diagnostic> {
     let mistakes = listeners.into_iter().chain(Source::identities(&config.identities)).flat_map(|source| source.mistakes());
     mistakes
         .chain(principal::mistakes(config.principal.as_ref()))
-        .chain(access_tokens::mistakes(config.secrets.access_tokens.as_ref()))
+        .chain(key_sets::mistakes(&config))
         .chain(introspection::mistakes(&config.introspection_clients))
         .chain(notifications::mistakes(config.notifications.as_deref()))
         .map(|(path, message)| Diagnostic::at(file, text, positions.find(&path), message).with_path(&path))

@@ -2,8 +2,8 @@
 //!
 //! Strict: an unknown key or value is refused with its line. Relative paths start at the file's folder.
 
-pub mod access_tokens;
 pub mod data;
+pub mod key_set;
 pub mod leaving;
 pub mod notifications;
 pub mod principal;
@@ -18,9 +18,11 @@ use std::{
 use model::duration::{Bytes, Span};
 use serde::{Deserialize, Serialize};
 
+use crate::key_sets;
+
 use self::{
-    access_tokens::AccessTokensConfig,
     data::DataConfig,
+    key_set::KeySetConfig,
     leaving::{DrainConfig, HandoverConfig},
     notifications::NotificationsConfig,
     principal::PrincipalConfig,
@@ -254,7 +256,10 @@ pub struct SecretsConfig {
     pub snapshot_key: SecretRef,
     /// What access tokens are made with; documents with a token endpoint are refused when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub access_tokens: Option<AccessTokensConfig>,
+    pub access_tokens: Option<KeySetConfig>,
+    /// What consistency tokens are made with; without, clients get none, and reads that promise them their own writes go to the writer region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency_tokens: Option<KeySetConfig>,
 }
 
 /// One pepper version.
@@ -402,7 +407,8 @@ impl NodeConfig {
         all.extend(self.domains.iter_mut().map(|domain| &mut domain.password));
         all.extend(self.notifications.iter_mut().flat_map(|notifications| notifications.secrets_mut()));
         all.extend(self.secrets.peppers.iter_mut().map(|pepper| &mut pepper.key));
-        all.extend(self.secrets.access_tokens.iter_mut().flat_map(|tokens| &mut tokens.keys).map(|key| &mut key.key));
+        let sets = self.secrets.access_tokens.iter_mut().chain(&mut self.secrets.consistency_tokens);
+        all.extend(sets.flat_map(|set| &mut set.keys).map(|key| &mut key.key));
         all
     }
 
@@ -478,8 +484,12 @@ impl NodeConfig {
         if let Some(principal) = &self.principal {
             principal.mistakes(&mut say);
         }
-        if let Some(tokens) = &self.secrets.access_tokens {
-            tokens.mistakes(&mut say);
+        for (section, set) in
+            [(key_sets::ACCESS_TOKENS, &self.secrets.access_tokens), (key_sets::CONSISTENCY_TOKENS, &self.secrets.consistency_tokens)]
+        {
+            if let Some(set) = set {
+                set.mistakes(section, &mut say);
+            }
         }
         found
     }

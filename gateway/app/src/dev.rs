@@ -158,6 +158,7 @@ impl Deployment {
         layout.secret("snapshot-key")?;
         layout.secret("pepper-1")?;
         layout.secret("access-token-1")?;
+        layout.secret("consistency-token-1")?;
         let pepper = SecretRef::File(layout.path("secrets/pepper-1"));
         let peppers = boot::peppers(&[PepperConfig { version: 1, key: pepper }])?;
         let topology = databases(layout, &primary, &standby, &superuser).await?;

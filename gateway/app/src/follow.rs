@@ -44,11 +44,10 @@ use self::{
     settling::Settling,
 };
 use crate::{
-    access_tokens,
     domains::Writers,
     facts::{Facts, Nack},
     journal::{Journal, Record},
-    principal, purge,
+    key_sets, principal, purge,
     sealed::Sealed,
 };
 
@@ -76,8 +75,6 @@ pub struct Follower {
     pub facts: Arc<Facts>,
     /// Where the primaries of the domains are.
     pub writers: watch::Receiver<Writers>,
-    /// The document in force, for the domain monitors.
-    pub document: watch::Sender<Arc<Document>>,
 }
 
 /// What is applied.
@@ -256,7 +253,7 @@ impl Follower {
         let means = Means {
             identities: &identities,
             principals: principal::signing(&self.edge.keyring),
-            tokens: access_tokens::signing(&self.edge.tokens),
+            tokens: key_sets::signing(&self.edge.tokens),
             introspection_clients: &clients,
         };
         compile::node::check(structure, means)
@@ -407,13 +404,6 @@ impl Follower {
             }
             Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a snapshot was not published"),
         }
-        self.document.send_if_modified(|current| {
-            let is_new = !Arc::ptr_eq(current, &applied.document);
-            if is_new {
-                *current = Arc::clone(&applied.document);
-            }
-            is_new
-        });
     }
 }
 

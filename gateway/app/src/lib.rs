@@ -4,7 +4,6 @@
 //! database to the data plane; [`load`] brings audit records from the data plane to the database; [`dev`] is a whole
 //! deployment on one machine.
 
-pub mod access_tokens;
 pub mod beating;
 pub mod boot;
 pub mod certificates;
@@ -20,6 +19,7 @@ pub mod follow;
 pub mod handover;
 pub mod introspection;
 pub mod journal;
+pub mod key_sets;
 pub mod load;
 pub mod node;
 pub mod notifications;

@@ -31,7 +31,7 @@ use edge::{
     runtime::{Core, Edge, Settings},
     tls::{Asking, Certificates, Identities},
 };
-use model::{access_token::TokenKeys, key::Peppers, limit::Rate};
+use model::{access_token::TokenKeys, consistency_token::ConsistencyKeys, key::Peppers, limit::Rate};
 use store::{
     pool::{Credentials, Tls},
     topology::{DatabaseConfig, Server, Topology},
@@ -43,17 +43,17 @@ use tokio::{
 
 use self::listening::Listening;
 use crate::{
-    access_tokens, beating, boot, certificates,
+    beating, boot, certificates,
     config::{
         DatabaseTls, NodeConfig,
         data::{self, ClientField, DataConfig, Network},
     },
     control_listener, domains,
-    domains::{DomainCredentials, Writers},
+    domains::{DomainCredentials, Monitor, Writers},
     facts::Facts,
     follow::{self, Follower},
     handover::{self, Predecessor},
-    introspection,
+    introspection, key_sets,
     load::{self, Loader},
     notifications,
     notify::Notify,
@@ -153,7 +153,7 @@ pub async fn run(config: NodeConfig, stop: impl Future<Output = ()>) -> Result<(
         identities: edge.identities.names().map(Into::into).collect(),
         introspection_clients: edge.issuers.introspections.names().map(Into::into).collect(),
         key_set: principal::published(&edge.keyring),
-        tokens: access_tokens::signing(&edge.tokens),
+        tokens: key_sets::signing(&edge.tokens),
         reporters: reporters.into(),
         mails: notifications::start(&tasks, config.notifications.as_deref(), &edge.peppers, &topology, &facts)?,
         topology,
@@ -277,12 +277,17 @@ fn tls(config: Option<&DatabaseTls>) -> Tls {
 struct Signers {
     keyring: Keyring,
     tokens: TokenKeys,
+    consistency: ConsistencyKeys,
 }
 
 impl Signers {
     fn load(config: &NodeConfig) -> Result<Self> {
         let keyring = principal::keyring(config.principal.as_ref())?;
-        Ok(Self { keyring, tokens: access_tokens::keys(config.secrets.access_tokens.as_ref())? })
+        Ok(Self {
+            keyring,
+            tokens: key_sets::access_tokens(config.secrets.access_tokens.as_ref())?,
+            consistency: key_sets::consistency_tokens(config.secrets.consistency_tokens.as_ref())?,
+        })
     }
 }
 
@@ -311,6 +316,8 @@ fn edge(config: &NodeConfig, clock: Clock, peppers: Peppers, identities: Identit
         identities: Arc::new(identities),
         keyring: signers.keyring,
         tokens: signers.tokens,
+        consistency_keys: signers.consistency,
+        positions: edge::positions::Positions::default(),
         websockets: Arc::default(),
         settings: Settings {
             connections_max: limits.connections,
@@ -345,14 +352,14 @@ fn follow_database(tasks: &Tasks, edge: &Arc<Edge>, topology: &Topology, sealed:
     let (seen, seen_by_follower) = mpsc::channel(64);
     let (hints, hints_seen) = mpsc::channel(64);
     let (writers, writers_seen) = watch::channel(Writers::default());
-    let (document, document_seen) = watch::channel(Arc::default());
     let (edge_seen, told, journal) = (Arc::clone(edge), Arc::clone(facts), sealed.journal());
-    let follower = Follower { edge: edge_seen, topology: topology.clone(), sealed, journal, facts: told, writers: writers_seen, document };
+    let follower = Follower { edge: edge_seen, topology: topology.clone(), sealed, journal, facts: told, writers: writers_seen };
     let watched = topology.clone();
     tasks.spawn("topology", async move { watched.watch().await });
     tasks.spawn("probe", follow::probing::probe(topology.clone(), Arc::clone(edge), seen, Arc::clone(facts)));
     tasks.spawn("hints", follow::listen(topology.clone(), hints));
-    tasks.spawn("domains", domains::watch(credentials, document_seen, writers));
+    let monitor = Monitor { credentials, edge: Arc::clone(edge), topology: topology.clone(), writers };
+    tasks.spawn("domains", domains::watch(monitor));
     tasks.spawn("follower", follower.run(seen_by_follower, hints_seen));
 }
 

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// Fields that the gateway alone may set towards services, without the `causeway-` family.
-const RESERVED: [HeaderName; 7] = [
+const RESERVED: [HeaderName; 8] = [
     HeaderName::from_static("forwarded"),
     HeaderName::from_static("x-forwarded-for"),
     HeaderName::from_static("x-forwarded-proto"),
@@ -11,6 +11,7 @@ const RESERVED: [HeaderName; 7] = [
     HeaderName::from_static("x-real-ip"),
     HeaderName::from_static("client-cert"),
     HeaderName::from_static("client-cert-chain"),
+    HeaderName::from_static("consistency-require"),
 ];
 
 /// Fields with a meaning of their own for the gateway: look-alikes of these do not travel.
@@ -62,7 +63,8 @@ fn is_suspect(name: &HeaderName) -> bool {
         | b"x-forwarded-host"
         | b"x-real-ip"
         | b"client-cert"
-        | b"client-cert-chain" => true,
+        | b"client-cert-chain"
+        | b"consistency-require" => true,
         _ => name.starts_with(b"causeway-") || name.contains(&b'_'),
     }
 }

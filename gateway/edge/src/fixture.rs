@@ -81,6 +81,8 @@ pub(crate) fn edge(snapshot: Snapshot) -> Edge {
         identities: Arc::default(),
         keyring: crate::principal::key::Keyring::default(),
         tokens: model::access_token::TokenKeys::default(),
+        consistency_keys: model::consistency_token::ConsistencyKeys::default(),
+        positions: crate::positions::Positions::default(),
         websockets: Arc::default(),
         settings: crate::runtime::Settings::default(),
     };

@@ -107,7 +107,7 @@ fn proxy_status(kind: ProblemKind) -> &'static str {
         ProblemKind::UpstreamUnreachable => "causeway; error=connection_refused",
         ProblemKind::UpstreamMalformed => "causeway; error=http_protocol_error",
         ProblemKind::UpstreamTimeout => "causeway; error=http_response_timeout",
-        ProblemKind::RegionUnavailable | ProblemKind::CircuitOpen => "causeway; error=destination_unavailable",
+        ProblemKind::RegionUnavailable | ProblemKind::PositionUnreached | ProblemKind::CircuitOpen => "causeway; error=destination_unavailable",
         ProblemKind::Overloaded => "causeway; error=connection_limit_reached",
         ProblemKind::AuthorityStale
         | ProblemKind::IssuerUnreachable

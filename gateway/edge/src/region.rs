@@ -19,11 +19,13 @@ use crate::{
         fleet::Group,
         ring,
     },
+    consistency::Wish,
     current::Held,
     head::Head,
     limit::Admitted,
     pool::TargetPool,
     runtime::{Core, Edge},
+    trail::Trail,
 };
 
 /// Where a request may go: the endpoints of a service in one region, and those of others when it may go there.
@@ -94,21 +96,32 @@ impl<'s> Target<'s> {
 ///
 /// # Errors
 /// `region-unavailable` when no region that may serve the request is known.
-pub fn choose<'s>(
+pub(crate) fn choose<'s>(
     admitted: &Admitted<'s>,
     upstream: &'s Arc<Upstream>,
     head: &Head,
-    address: IpAddr,
     core: &Core,
     snapshot: &'s Held,
-    now: BootNanos,
+    trail: &Trail,
+    wish: &Wish,
 ) -> Result<Target<'s>, Denial> {
     let route: &'s Route = admitted.permit().route();
     let edge = &*core.edge;
-    let group = core.group(snapshot, upstream).ok_or_else(|| unavailable("the service is not known"))?;
-    let hash = hash(upstream, head, address);
+    let group = core.group(snapshot, upstream).ok_or_else(unknown)?;
+    let now = trail.started().boot;
+    let hash = hash(upstream, head, trail.client_address());
     let mirror = mirror(route, core, snapshot, now);
     let target = |first, may_go_elsewhere, may_be_stale| Target { upstream, group, first, may_go_elsewhere, may_be_stale, hash, mirror };
+    match wish {
+        Wish::Usual => {}
+        Wish::Any | Wish::Stale => return nearest(upstream, group, edge, now).map(|first| target(first, true, matches!(wish, Wish::Stale))),
+        Wish::Region(region) => {
+            let found = group.clusters.iter().find(|cluster| cluster.region == *region);
+            return found
+                .map(|cluster| target(cluster, false, false))
+                .ok_or_else(|| unavailable("the service does not run in the region that it was sent to"));
+        }
+    }
     let may_stay = head.is_read() && !route.get_writes;
     if may_stay && route.reads.mode == ReadModeDoc::Eventual {
         return nearest(upstream, group, edge, now).map(|first| target(first, true, false));
@@ -163,6 +176,11 @@ fn cookie<'h>(head: &'h Head, name: &str) -> Option<&'h [u8]> {
     let fields = head.parts.headers.get_all(header::COOKIE).iter();
     let mut pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
     pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))
+}
+
+/// A service that this core does not know.
+pub(crate) fn unknown() -> Denial {
+    unavailable("the service is not known")
 }
 
 fn unavailable(detail: &'static str) -> Denial {

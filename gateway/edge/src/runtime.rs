@@ -5,7 +5,7 @@
 use std::{sync::Arc, time::Duration};
 
 use audit::spool::Lane;
-use model::{access_token::TokenKeys, key::Peppers, structure::Upstream, time::Now};
+use model::{access_token::TokenKeys, consistency_token::ConsistencyKeys, key::Peppers, structure::Upstream, time::Now};
 use uuid::Uuid;
 
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
     mirror::Mirror,
     names::Names,
     pool::Pools,
+    positions::Positions,
     principal::{Principals, key::Keyring},
     proving::Proving,
     stay::streams::Streams,
@@ -140,6 +141,10 @@ pub struct Edge {
     pub keyring: Keyring,
     /// By what it knows the access tokens that nodes of this deployment gave.
     pub tokens: TokenKeys,
+    /// By what it knows the consistency tokens that nodes of this deployment gave.
+    pub consistency_keys: ConsistencyKeys,
+    /// Where the databases of fronted services stand.
+    pub positions: Positions,
     /// Places of open WebSockets.
     pub websockets: Arc<Places>,
     /// The node's limits.

@@ -20,6 +20,7 @@ use crate::{
     body::{BodyError, ReplyBody, ReplyStream, ServiceBody},
     cache::{self, ticket::Entry},
     certificate::CLIENT_CERT,
+    consistency::{self, Wish},
     current::Held,
     divert, fields,
     filter::{self, After},
@@ -125,7 +126,8 @@ async fn respond(
 /// Sends an admitted request to the service that may answer it.
 ///
 /// # Errors
-/// `region-unavailable`, `authority-stale`, `credentials-invalid`, `audit-unavailable`, and those of [`forward::send`].
+/// `region-unavailable`, `authority-stale`, `credentials-invalid`, `audit-unavailable`, those of [`forward::send`], and where clients are
+/// promised their own writes `consistency-token-invalid`, `position-lost`, `position-unreached`.
 pub(crate) async fn fetch<'s>(
     core: &Core,
     snapshot: &'s Held,
@@ -145,8 +147,16 @@ pub(crate) async fn fetch<'s>(
     if !Arc::ptr_eq(upstream, &route.upstream) {
         trail.diverted(upstream);
     }
-    let target = region::choose(admitted, upstream, &head, trail.client_address(), core, snapshot, trail.started().boot)?;
-    if target.may_be_stale() {
+    let mut promise = consistency::take(route, upstream, &mut head, core)?;
+    let wish = match &mut promise {
+        None => Wish::Usual,
+        Some(promise) => {
+            let group = core.group(snapshot, upstream).ok_or_else(region::unknown)?;
+            Box::pin(promise.choose(upstream, group, &mut head, core, trail)).await?
+        }
+    };
+    let target = region::choose(admitted, upstream, &head, core, snapshot, trail, &wish)?;
+    if target.may_be_stale() && matches!(wish, Wish::Usual) {
         trail.consistency("writer region down, served by a replica that may be behind");
     }
 
@@ -166,6 +176,9 @@ pub(crate) async fn fetch<'s>(
     }
     if target.may_be_stale() {
         exchange.response.headers_mut().insert(refuse::STALENESS, HeaderValue::from_static("unknown"));
+    }
+    if let Some(promise) = promise {
+        Box::pin(promise.keep(upstream, exchange.response.headers_mut(), core, trail)).await?;
     }
     Ok(exchange)
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     key::KeyId,
+    key_set::{self, KeySetFault},
     secret::{SecretKey, SecretText},
     time::UtcMicros,
 };
@@ -26,17 +27,6 @@ const BYTES_MAX: usize = 8 << 10;
 const AHEAD_SECONDS_MAX: i64 = 60;
 /// Longest life of a token, in seconds.
 pub const LIFE_SECONDS_MAX: i64 = 3_600;
-
-/// What is wrong with keys together.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TokenKeysFault {
-    /// The one to sign with is not there.
-    #[error("there is no key `{0}` to sign with")]
-    Unknown(Box<str>),
-    /// Two keys have one id, or are one.
-    #[error("keys `{0}` and `{1}` are one key, or have one name")]
-    Twice(Box<str>, Box<str>),
-}
 
 /// The keys of a deployment: all are taken, one signs.
 #[derive(Default)]
@@ -120,14 +110,8 @@ impl TokenKeys {
     ///
     /// # Errors
     /// When the one to sign with is not among them, or when one is there twice.
-    pub fn new(keys: Vec<(Box<str>, SecretKey)>, signing: &str) -> Result<Self, TokenKeysFault> {
-        for (position, (id, key)) in keys.iter().enumerate() {
-            let same = keys.iter().take(position).find(|(other, secret)| other == id || secret.expose_secret() == key.expose_secret());
-            if let Some((other, _)) = same {
-                return Err(TokenKeysFault::Twice(other.clone(), id.clone()));
-            }
-        }
-        let signing = keys.iter().position(|(id, _)| **id == *signing).ok_or_else(|| TokenKeysFault::Unknown(signing.into()))?;
+    pub fn new(keys: Vec<(Box<str>, SecretKey)>, signing: &str) -> Result<Self, KeySetFault> {
+        let signing = key_set::signing(&keys, signing)?;
         let keys = keys.into_iter().map(|(id, secret)| {
             let head = format!("{}.", BASE64URL_NOPAD.encode(format!("{HEAD}{id}\"}}").as_bytes())).into();
             TokenKey { id, head, key: hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret()) }

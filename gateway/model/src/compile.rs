@@ -12,7 +12,7 @@ use std::{
 use http::Method;
 
 use crate::{
-    document::{ApiDoc, Document, DomainDoc, PlanDoc, TenantDoc, UpstreamDoc},
+    document::{ApiDoc, Document, PlanDoc, TenantDoc, UpstreamDoc},
     host::HostPattern,
     limit::Quota,
     openapi::Api,
@@ -24,6 +24,7 @@ use crate::{
 mod auth;
 mod cache;
 mod certificate;
+mod domain;
 mod fields;
 mod filter;
 mod identity;
@@ -80,7 +81,7 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
     let regions = names("regions", document.regions.iter().map(|doc| doc.name.as_str()), &mut errors);
     let tenants = tenants(&document.tenants, &mut errors);
     let plans = plans(&document.plans, &mut errors);
-    let domains = domains(&document.domains, &regions, &mut errors);
+    let domains = domain::domains(document, &regions, &mut errors);
     let apis = apis(document, &mut errors);
     let upstreams = upstreams(&document.upstreams, &regions, &domains, &mut errors);
     callers(document, &tenants, &mut errors);
@@ -187,32 +188,6 @@ fn quota(rate: crate::limit::Rate, burst: Option<u32>, path: &str, errors: &mut 
         Some(burst) => Some(Quota::new(rate, burst)),
         None => Some(Quota::new(rate, None)),
     }
-}
-
-fn domains(docs: &[DomainDoc], regions: &[Arc<str>], errors: &mut Errors) -> Vec<Domain> {
-    let names = names("domains", docs.iter().map(|doc| doc.name.as_str()), errors);
-    let mut out = Vec::new();
-    for (index, (doc, name)) in docs.iter().zip(names).enumerate() {
-        if doc.name == "control" {
-            errors.add(format!("domains[{index}].name"), "`control` is the name of Causeway's own database; choose another");
-        }
-        if doc.servers.is_empty() {
-            errors.add(format!("domains[{index}].servers"), "a domain needs at least one server");
-        }
-        let mut servers = Vec::new();
-        for (position, server) in doc.servers.iter().enumerate() {
-            let path = format!("domains[{index}].servers[{position}]");
-            if upstream::split_address(&server.address).is_none() {
-                errors.add(format!("{path}.address"), format!("`{}` is not `host:port`", server.address));
-            }
-            match regions.iter().find(|region| ***region == *server.region) {
-                Some(region) => servers.push((server.address.as_str().into(), Arc::clone(region))),
-                None => errors.unknown(format!("{path}.region"), "region", &server.region, regions.iter().map(|name| &**name)),
-            }
-        }
-        out.push(Domain { name, servers });
-    }
-    out
 }
 
 fn apis(document: &Document, errors: &mut Errors) -> HashMap<Arc<str>, Option<Arc<Api>>> {

@@ -79,7 +79,7 @@ pub struct RegionDoc {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DomainDoc {
-    /// Its name, at most four characters are carried in tokens later, so keep it short.
+    /// Its name.
     pub name: String,
     /// Its servers; which one is the primary is found, never configured.
     pub servers: Vec<ServerDoc>,
@@ -93,6 +93,18 @@ pub struct ServerDoc {
     pub address: String,
     /// The region whose services read it.
     pub region: String,
+    /// False for a standby that nobody reads until it is promoted. The primary is read in its region, whatever stands here.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub reads: bool,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_yes(value: &bool) -> bool {
+    *value
 }
 
 /// A tenant.

@@ -96,6 +96,7 @@ impl From<ProblemKind> for Code {
             | Kind::DocumentInvalid
             | Kind::GrantUnsupported
             | Kind::ScopeInvalid
+            | Kind::ConsistencyTokenInvalid
             | Kind::WebSocketInvalid => Self::InvalidArgument,
             Kind::TlsRequired => Self::FailedPrecondition,
             Kind::CredentialsMissing | Kind::CredentialsInvalid | Kind::CertificateNotAsked => Self::Unauthenticated,
@@ -111,6 +112,8 @@ impl From<ProblemKind> for Code {
             | Kind::WebSocketVersion => Self::Unimplemented,
             Kind::ResourceNotFound => Self::NotFound,
             Kind::ResourceConflict => Self::AlreadyExists,
+            // The client has to begin anew, at a higher level than this call.
+            Kind::PositionLost => Self::Aborted,
             // Libraries of gRPC say the same of messages and metadata over their own limits.
             Kind::QuotaExceeded | Kind::PeerLimited | Kind::BodyTooLarge | Kind::HeadersTooLarge => Self::ResourceExhausted,
             Kind::RequestTimeout | Kind::UpstreamTimeout => Self::DeadlineExceeded,
@@ -121,6 +124,7 @@ impl From<ProblemKind> for Code {
             | Kind::RevocationUnknown
             | Kind::AuditUnavailable
             | Kind::RegionUnavailable
+            | Kind::PositionUnreached
             | Kind::CircuitOpen
             | Kind::Overloaded
             | Kind::NotReady

@@ -74,6 +74,8 @@ problems! {
     RequestMalformed = "request-malformed", 400, Client, Never, "The request is not valid HTTP";
     /// The path holds something that two programs could read differently.
     PathInvalid = "path-invalid", 400, Client, Never, "The path is ambiguous or malformed";
+    /// The token that says what the client has written is not one of this tenant's, or was altered.
+    ConsistencyTokenInvalid = "consistency-token-invalid", 400, Client, Never, "The consistency token is not accepted";
     /// A key was sent in the query or the path.
     CredentialMisplaced = "credential-misplaced", 400, Client, Never, "A credential does not belong into a URL";
     /// Plain HTTP came to a TLS port.
@@ -110,6 +112,8 @@ problems! {
     RequestTimeout = "request-timeout", 408, Client, AfterDelay, "The request took too long to arrive";
     /// The resource already exists or is in use.
     ResourceConflict = "resource-conflict", 409, Client, Never, "The resource conflicts with an existing one";
+    /// Something that the client has written or read has not provably survived the promotion of another database server.
+    PositionLost = "position-lost", 409, Gateway, Never, "A write may have been lost in a failover";
     /// The body is larger than the route allows.
     BodyTooLarge = "body-too-large", 413, Client, Never, "The body is too large";
     /// The request target is larger than the listener allows.
@@ -152,6 +156,8 @@ problems! {
     AuditUnavailable = "audit-unavailable", 503, Gateway, AfterDelay, "The access log is not available";
     /// No region that may serve this request is available.
     RegionUnavailable = "region-unavailable", 503, Gateway, AfterDelay, "No region can serve this request now";
+    /// No region has, or can prove that it has, what the client has written.
+    PositionUnreached = "position-unreached", 503, Gateway, AfterDelay, "No region has your last write yet";
     /// The service failed too often, and its circuit breaker is open.
     CircuitOpen = "circuit-open", 503, Upstream, AfterDelay, "The service is left alone after failures";
     /// A queue or a cap is full.

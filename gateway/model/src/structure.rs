@@ -11,6 +11,7 @@ use http::Method;
 
 use crate::{
     certificate::authority::Authority,
+    consistency_token::{DomainMark, TenantMark},
     document::ByDoc,
     identity::ImportedKeysDoc,
     limit::Quota,
@@ -106,6 +107,8 @@ pub struct Route {
     pub name: Arc<str>,
     /// The owner.
     pub tenant: Arc<str>,
+    /// The owner in tokens.
+    pub tenant_mark: TenantMark,
     /// The path pattern as written.
     pub pattern: Box<str>,
     /// Methods it takes; every method when empty.
@@ -228,8 +231,23 @@ pub struct Plan {
 pub struct Domain {
     /// Its name.
     pub name: Arc<str>,
-    /// `host:port` and region of each server.
-    pub servers: Vec<(Box<str>, Arc<str>)>,
+    /// Its name in tokens.
+    pub mark: DomainMark,
+    /// Whether clients of its services are told positions: some route promises them their own writes.
+    pub is_tracked: bool,
+    /// Its servers.
+    pub servers: Vec<DomainServer>,
+}
+
+/// One server of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainServer {
+    /// `host:port`.
+    pub address: Box<str>,
+    /// The region whose services read it.
+    pub region: Arc<str>,
+    /// Whether they do while it is a standby.
+    pub is_read: bool,
 }
 
 /// A fronted service.
@@ -241,6 +259,8 @@ pub struct Upstream {
     pub index: usize,
     /// Its database, which says where writes go.
     pub domain: Option<Arc<str>>,
+    /// The same in tokens, if clients are told positions of it.
+    pub tracked: Option<DomainMark>,
     /// The region that takes writes when there is no domain.
     pub writer: Option<Arc<str>>,
     /// Where it runs, in the order of the region names.

@@ -3,11 +3,9 @@
 use futures_util::future::join_all;
 
 use crate::{
-    pool::{self, AddressError, Credentials},
-    topology::{
-        Server,
-        probe::{Probe, choose_primary},
-    },
+    pool::{AddressError, Credentials},
+    sample::{Probe, choose_primary, probe_of},
+    topology::Server,
 };
 
 /// Asks the servers of one domain which of them is the primary.
@@ -26,7 +24,7 @@ impl DomainMonitor {
     pub fn new(name: &str, servers: Vec<Server>, credentials: &Credentials) -> Result<Self, AddressError> {
         let mut probes = Vec::with_capacity(servers.len());
         for server in servers {
-            let probe = Probe::new(pool::options(&server.address, credentials)?);
+            let probe = probe_of(&server.address, credentials)?;
             probes.push((server, probe));
         }
         Ok(Self { name: name.to_owned(), servers: probes, current: None })

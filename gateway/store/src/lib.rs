@@ -5,9 +5,9 @@
 //!
 //! Reading order:
 //! 1. [`error`], [`pool`], [`page`], [`actor`]: the words of every other module;
-//! 2. [`topology`]: which server is the primary, found and never configured; [`domain`] asks the same of other databases;
+//! 2. [`sample`]: what one server says; [`topology`]: which server is the primary, found and never configured; [`domain`] asks the same of other databases;
 //! 3. [`revision`]: what nodes read: heads, whole loads, deltas, hints; `write`: how every control transaction is numbered; [`epoch`]: when it begins another epoch;
-//!    [`heartbeat`]: what confirms a read of the primary; `commit`: whether a commit waited for its standbys;
+//!    [`position`]: the epochs of other databases; [`heartbeat`]: what confirms a read of the primary; `commit`: whether a commit waited for its standbys;
 //! 4. [`apply`]: a document becomes rows; [`tenant`], [`plan`], [`consumer`], [`application`], [`key`], [`operator`],
 //!    [`account`]: the rows one by one;
 //! 5. [`notification`]: what people are told; [`purge`]: what must not be given from the nodes' caches any more; [`audit`]: the log, exactly once; [`node`]: who runs;
@@ -35,8 +35,10 @@ pub mod operator;
 pub mod page;
 pub mod plan;
 pub mod pool;
+pub mod position;
 pub mod purge;
 pub mod revision;
+pub mod sample;
 pub mod tenant;
 pub mod topology;
 pub mod usage;

@@ -1,9 +1,5 @@
 //! Which server is the primary: found by asking, never configured.
 
-pub(crate) mod probe;
-#[cfg(test)]
-mod tests;
-
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
@@ -14,11 +10,11 @@ use tokio::{
     time::{MissedTickBehavior, interval, timeout},
 };
 
-use self::probe::{Probe, Sample, choose_primary, cluster_of};
 use crate::{
     epoch::Heard,
     error::StoreError,
     pool::{self, AddressError, Credentials, Primary, Replica, Tls},
+    sample::{Probe, Sample, choose_primary, cluster_of},
 };
 
 /// How often each server is asked.
@@ -268,6 +264,7 @@ fn with_sample(view: &View, index: usize, server: &Server, sample: Option<Sample
     View { servers, primary }
 }
 
+/// What the choice of a primary asks for; the rest is not kept here.
 fn as_sample(server: &ServerView) -> Option<Sample> {
     Some(Sample {
         // A primary says its timeline; a standby has none to say.
@@ -276,5 +273,8 @@ fn as_sample(server: &ServerView) -> Option<Sample> {
         timeline: server.timeline,
         system_identifier: server.system_identifier?,
         rtt_us: server.rtt_us?,
+        followed_timeline: None,
+        started_at: 0,
+        connection: 0,
     })
 }

@@ -92,7 +92,7 @@ pub async fn run(verb: AdminVerb) -> Result<()> {
     match verb {
         AdminVerb::Init { node, name } => init(&node, &name).await,
         AdminVerb::Invite { node, email, role, url } => Box::pin(invite(&node, &email, &role, url.as_deref())).await,
-        AdminVerb::RotatePepper { node } => rotate_pepper(&node).await,
+        AdminVerb::RotatePepper { node } => Box::pin(rotate_pepper(&node)).await,
         AdminVerb::BeginEpoch { node, above } => begin_epoch(&node, above.into()).await,
     }
 }

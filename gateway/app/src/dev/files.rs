@@ -111,7 +111,7 @@ impl Layout {
              spool: {{ dir: spool, max: 1GiB, segment: 16MiB }}\n\
              state: state\n\
              principal: {{ signing: dev-1, keys: [ {{ id: dev-1, key: \"file:../certs/principal.key\" }} ] }}\n\
-             secrets:\n  peppers: [ {{ version: 1, key: \"file:../secrets/pepper-1\" }} ]\n  snapshot_key: \"file:../secrets/snapshot-key\"\n  access_tokens: {{ signing: dev-1, keys: [ {{ id: dev-1, key: \"file:../secrets/access-token-1\" }} ] }}\n\
+             secrets:\n  peppers: [ {{ version: 1, key: \"file:../secrets/pepper-1\" }} ]\n  snapshot_key: \"file:../secrets/snapshot-key\"\n  access_tokens: {{ signing: dev-1, keys: [ {{ id: dev-1, key: \"file:../secrets/access-token-1\" }} ] }}\n  consistency_tokens: {{ signing: dev-1, keys: [ {{ id: dev-1, key: \"file:../secrets/consistency-token-1\" }} ] }}\n\
              log: text\n",
             data = own.data,
             control = own.control,

@@ -146,9 +146,9 @@ fn keys_that_cannot_be_told_apart_are_refused() {
     let same_name = TokenKeys::new(vec![("a".into(), key(1)), ("a".into(), key(2))], "a");
     let same_key = TokenKeys::new(vec![("a".into(), key(1)), ("b".into(), key(1))], "a");
     let nobody = TokenKeys::new(vec![("a".into(), key(1))], "c");
-    assert_eq!(same_name.unwrap_err(), TokenKeysFault::Twice("a".into(), "a".into()));
-    assert_eq!(same_key.unwrap_err(), TokenKeysFault::Twice("a".into(), "b".into()));
-    assert_eq!(nobody.unwrap_err(), TokenKeysFault::Unknown("c".into()));
+    assert_eq!(same_name.unwrap_err(), KeySetFault::Twice("a".into(), "a".into()));
+    assert_eq!(same_key.unwrap_err(), KeySetFault::Twice("a".into(), "b".into()));
+    assert_eq!(nobody.unwrap_err(), KeySetFault::Unknown("c".into()));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use http::{HeaderName, Method};
 
 use super::{Compiled, Errors, Tenants, auth, filter, is_name, quota, token_endpoint, websocket};
 use crate::{
+    consistency_token::TenantMark,
     document::{AllowDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
     duration::Span,
     host::HostPattern,
@@ -28,6 +29,8 @@ const BODY_BYTES_DEFAULT: u64 = 10 << 20;
 const BODY_BYTES_CHECKED_MAX: u64 = 16 << 20;
 /// Limits a route may have: each costs a look-up per request and a pair of header members.
 const LIMITS_MAX: usize = 8;
+/// The longest that a read waits for a replica.
+const WAIT_MAX: Duration = Duration::from_secs(10);
 
 pub(super) struct Context<'a> {
     pub(super) proofs: auth::Known<'a>,
@@ -99,6 +102,7 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     let timeout = doc.timeout.map_or(upstream.connect_timeout + upstream.response_timeout + Duration::from_secs(5), |span| span.0);
     let route = Arc::new(Route {
         name: Arc::from(doc.name.as_str()),
+        tenant_mark: TenantMark::of(&tenant),
         tenant,
         pattern: doc.matches.path.as_str().into(),
         methods,
@@ -284,6 +288,9 @@ fn consistency(doc: &ConsistencyDoc, at: &str, errors: &mut Errors) -> (KeyFresh
     }
     if (full.reads.mode == ReadModeDoc::Bounded) != full.reads.max.is_some() {
         errors.add(format!("{at}.consistency.reads"), "`max` belongs to `mode: bounded`, and that mode needs it");
+    }
+    if full.reads.wait.is_some_and(|wait| wait.0 > WAIT_MAX) {
+        errors.add(format!("{at}.consistency.reads.wait"), "a read waits for a replica for at most 10s");
     }
     let keys =
         KeyFreshness { max_staleness_nanos: u64::try_from(full.keys.max_staleness.0.as_nanos()).unwrap_or(u64::MAX), on_stale: full.keys.on_stale };

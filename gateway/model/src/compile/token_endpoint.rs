@@ -85,6 +85,7 @@ pub(super) fn own(errors: &mut Errors) -> Arc<Upstream> {
         resilience: resilience::upstream(&doc, OWN, errors),
         principal: None,
         domain: None,
+        tracked: None,
         writer: None,
         regions: Vec::new(),
         connect_timeout: doc.timeouts.connect.0,

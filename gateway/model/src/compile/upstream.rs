@@ -20,8 +20,10 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
         if known.is_none() {
             errors.unknown(format!("{at}.domain"), "domain", wanted, domains.iter().map(|domain| &*domain.name));
         }
-        known.map(|domain| Arc::clone(&domain.name))
+        known
     });
+    let tracked = domain.filter(|domain| domain.is_tracked).map(|domain| domain.mark);
+    let domain = domain.map(|domain| Arc::clone(&domain.name));
     if doc.regions.is_empty() {
         errors.add(format!("{at}.regions"), "a service needs at least one region");
     }
@@ -79,6 +81,7 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
         resilience,
         principal,
         domain,
+        tracked,
         writer,
         regions: out,
         connect_timeout: doc.timeouts.connect.0,

@@ -148,11 +148,12 @@ async fn make_template() {
             "0016_bcrypt_keys_valid",
             "0017_key_decisions",
             "0018_epochs",
-            "0019_heartbeats"
+            "0019_heartbeats",
+            "0020_domain_epochs"
         ]
     );
     let applied = migrate::migrate(&primary).await.expect("the schema is made");
-    assert_eq!((applied.now, applied.version), (before, 19));
+    assert_eq!((applied.now, applied.version), (before, 20));
     assert!(migrate::migrate(&primary).await.expect("nothing is left to do").now.is_empty());
     // A database in use cannot be copied.
     pool.close().await;

@@ -54,6 +54,7 @@ impl Paper {
             name: "shop".into(),
             index: 0,
             domain: None,
+            tracked: None,
             writer: None,
             regions: Vec::new(),
             connect_timeout: Duration::from_secs(1),

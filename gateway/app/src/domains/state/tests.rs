@@ -1,0 +1,183 @@
+use std::sync::Arc;
+
+use edge::positions::View;
+use model::{
+    consistency_token::DomainMark,
+    position::{Epochs, Lsn, Position},
+    structure::{Domain, DomainServer},
+};
+use store::sample::Sample;
+use tokio::sync::watch;
+
+use super::{Shared, Writers};
+
+/// Servers `a` in `eu`, `b` in `us` and `c` in `us`; nothing is known.
+struct Place {
+    shared: Shared,
+    view: watch::Receiver<Arc<View>>,
+    writers: watch::Receiver<Writers>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let server = |address: &str, region: &str| DomainServer { address: address.into(), region: region.into(), is_read: true };
+        let domain = Domain {
+            name: "shop".into(),
+            mark: DomainMark::of("shop"),
+            is_tracked: true,
+            servers: vec![server("a:1", "eu"), server("b:1", "us"), server("c:1", "us")],
+        };
+        let (told, writers) = watch::channel(Writers::default());
+        let (shared, view) = Shared::new(&domain, told);
+        Self { shared, view, writers }
+    }
+
+    /// Servers `a`, the primary in its first epoch at 100, and `b`, its standby at 90.
+    fn settled() -> Self {
+        let place = Self::new();
+        place.record(0, primary(1, 100, 1));
+        place.settle();
+        place.record(1, standby(Some(1), 90, 2));
+        place
+    }
+
+    fn record(&self, index: usize, sample: Sample) {
+        self.shared.record(index, Some(sample));
+    }
+
+    /// Does what the control database would.
+    fn settle(&self) {
+        self.shared.wants_history(0).or_else(|| self.shared.wants_history(1)).or_else(|| self.shared.wants_history(2)).unwrap();
+        for index in 0..3 {
+            if let Some(timeline) = self.shared.wants_history(index) {
+                self.shared.learn_history(index, timeline, None);
+            }
+        }
+        let found = self.shared.found().unwrap();
+        let known = Arc::clone(&self.view.borrow().epochs);
+        let begun = known.begin(&found, model::time::UtcMicros(0));
+        self.shared.learn(&Epochs::new(known.iter().cloned().chain([begun]).collect()));
+    }
+
+    fn positions(&self) -> [Option<(u32, u64)>; 3] {
+        let view = self.view.borrow();
+        std::array::from_fn(|index| view.servers[index].position.map(|at| (at.epoch, at.lsn.0)))
+    }
+}
+
+fn sample(in_recovery: bool, lsn: u64, connection: u64) -> Sample {
+    Sample { in_recovery, lsn: Some(lsn), timeline: None, followed_timeline: None, system_identifier: 7, started_at: 1, rtt_us: 10, connection }
+}
+
+fn primary(timeline: u32, lsn: u64, connection: u64) -> Sample {
+    Sample { timeline: Some(timeline), ..sample(false, lsn, connection) }
+}
+
+fn standby(followed_timeline: Option<u32>, lsn: u64, connection: u64) -> Sample {
+    Sample { followed_timeline, ..sample(true, lsn, connection) }
+}
+
+#[test]
+fn a_position_is_known_once_its_epoch_is() {
+    let place = Place::new();
+    place.record(0, primary(1, 100, 1));
+    place.record(1, standby(Some(1), 90, 2));
+    assert_eq!(place.positions(), [None, None, None], "no epoch is known");
+    assert_eq!(place.writers.borrow().0.get("shop").map(|region| &**region), Some("eu"), "where writes go needs none");
+    assert_eq!(place.shared.found(), None, "its history was not asked for");
+    place.settle();
+    assert_eq!(place.positions(), [Some((1, 100)), Some((1, 90)), None]);
+    assert_eq!(place.shared.found(), None, "it is known");
+    place.shared.record(1, None);
+    assert_eq!(place.positions(), [Some((1, 100)), None, None], "who says nothing shows nothing");
+}
+
+#[test]
+fn a_standby_without_a_receiver_keeps_what_it_showed_over_the_same_connection() {
+    let place = Place::settled();
+    place.record(1, standby(None, 99, 2));
+    assert_eq!(place.positions()[1], Some((1, 90)), "and gains nothing: nobody knows of which timeline that is");
+    place.record(1, standby(None, 99, 3));
+    assert_eq!(place.positions()[1], None, "another connection (T11)");
+    place.record(1, standby(Some(1), 80, 3));
+    assert_eq!(place.positions()[1], Some((1, 80)), "below what it showed before");
+    place.record(1, standby(Some(2), 95, 3));
+    assert_eq!(place.positions()[1], Some((1, 80)), "a timeline that nobody has begun");
+}
+
+#[test]
+fn a_promotion_begins_an_epoch_where_the_standby_was_last_seen() {
+    let place = Place::settled();
+    place.record(2, standby(Some(1), 85, 3));
+    place.shared.record(0, None);
+    place.record(1, primary(2, 120, 2));
+    assert_eq!(place.positions(), [None, None, Some((1, 85))], "its own is not known before its epoch");
+    place.settle();
+    assert_eq!(place.positions(), [None, Some((2, 120)), Some((1, 85))]);
+    place.record(2, standby(Some(2), 110, 3));
+    assert_eq!(place.positions()[2], Some((2, 110)));
+    assert_eq!(place.writers.borrow().0.get("shop").map(|region| &**region), Some("us"));
+    let view = place.view.borrow();
+    let at = |lsn| Position { epoch: 1, lsn: Lsn(lsn) };
+    assert!(view.epochs.survives(at(90), 2) && view.has_lost(at(91)), "{:?}", view.epochs);
+}
+
+/// Another node may have seen what this one has not: it begins the epoch with a fork, if this one lets it.
+#[test]
+fn who_cannot_say_what_survived_waits_for_one_who_can() {
+    let place = Place::settled();
+    place.shared.record(0, None);
+    // Over a new connection: what the standby has shown before is no lower bound any more.
+    place.record(1, primary(2, 120, 9));
+    assert_eq!(place.shared.wants_history(1), Some(2));
+    place.shared.learn_history(1, 2, None);
+    assert_eq!(place.shared.found(), None, "not yet");
+    // Its history says it after all.
+    place.shared.learn_history(1, 2, Some(vec![(1, Lsn(95))]));
+    assert_eq!(place.shared.found().unwrap().history, Some(vec![(1, Lsn(95))]));
+    place.shared.learn_history(1, 3, None);
+    assert!(place.shared.found().unwrap().history.is_some(), "of another timeline");
+}
+
+/// It writes the timeline that it wrote before, and less than its standby has.
+#[test]
+fn a_primary_that_was_set_back_begins_an_epoch_that_has_nothing() {
+    let place = Place::settled();
+    place.record(0, primary(1, 89, 5));
+    assert_eq!(place.positions()[0], None, "it is not what it was");
+    place.settle();
+    let view = Arc::clone(&place.view.borrow());
+    assert_eq!(view.servers[0].position, Some(Position { epoch: 2, lsn: Lsn(89) }));
+    assert!(view.has_lost(Position { epoch: 1, lsn: Lsn(1) }));
+    place.record(1, standby(Some(1), 95, 7));
+    assert_eq!(place.positions()[1], None, "two epochs have its timeline");
+}
+
+/// A crash takes what was not on disk, and no standby had that.
+#[test]
+fn a_primary_that_lost_what_was_not_on_disk_goes_on_with_its_epoch() {
+    let place = Place::settled();
+    place.record(0, primary(1, 95, 5));
+    assert_eq!(place.positions()[0], Some((1, 95)));
+    assert_eq!(place.shared.found(), None);
+}
+
+/// The old one goes on, on its own timeline.
+#[test]
+fn of_two_primaries_the_newest_is_the_writer() {
+    let place = Place::settled();
+    place.record(1, primary(2, 120, 2));
+    place.settle();
+    place.record(0, primary(1, 500, 1));
+    let view = place.view.borrow();
+    assert_eq!((view.primary, view.writer().map(|pin| pin.epoch)), (Some(1), Some(2)));
+    assert_eq!(view.servers[0].position, Some(Position { epoch: 1, lsn: Lsn(500) }));
+}
+
+/// A control database that was restored forgets rows; what a node knows stays known.
+#[test]
+fn epochs_are_not_forgotten() {
+    let place = Place::settled();
+    place.shared.learn(&Epochs::default());
+    assert_eq!(place.positions()[0], Some((1, 100)));
+}

@@ -1,0 +1,2 @@
+-- The number of an epoch follows the time.
+select clock_timestamp() as "now!"
