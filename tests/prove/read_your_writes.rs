@@ -21,11 +21,12 @@ use tokio::time::Instant;
 use self::document::Falsehood;
 use self::record::Record;
 use self::session::{Course, Ground, Sends};
+use crate::api::Api;
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
 
-/// One session at a time for so many reads, within bounds.
-const READS_PER_WORKER: u64 = 500;
-const WORKERS: (u64, u64) = (8, 96);
+/// One session at a time for so many reads, within bounds: most of them wait, for a replica or for their person.
+const READS_PER_WORKER: u64 = 100;
+const WORKERS: (u64, u64) = (16, 320);
 /// The control run has one read for so many, and this many at least.
 const CONTROL_EACH: u64 = 10;
 const CONTROL_MIN: u64 = 500;
@@ -37,6 +38,9 @@ const TOKEN_DROPPED: &str = "token-dropped";
 const CAUGHT_UP: &str = "replica-shown-as-caught-up";
 /// The mutant: a region's service reads two standbys, and the document names one of them.
 const ONE_OF_SET: &str = "one-of-set";
+
+/// What became of reads with tokens, by the nodes' own counts.
+const EVENTS: [&str; 5] = ["local", "waited", "elsewhere", "unreached", "held_back"];
 
 /// The regions of the deployment when `--regions` is not given.
 pub(crate) const REGIONS: u32 = 3;
@@ -83,6 +87,7 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         judge::answers(&control, verdict, "without tokens");
     }
     judge_control(context, verdict, &control);
+    verdict.figure("events", events(&regions).await?);
     verdict.figure("regions", ground.regions.len());
     verdict.figure("nodes", ground.doors.len());
     verdict.figure("faults", faults?);
@@ -113,6 +118,20 @@ async fn apply(context: &Context, regions: &Regions) -> Result<()> {
         })
         .await?;
     failure.into_inner().map_or(Ok(()), Err)
+}
+
+/// What the nodes that run have counted since they were started.
+async fn events(regions: &Regions) -> Result<String> {
+    let api = Api::of(regions.dev().ready())?;
+    let mut counts = EVENTS.map(|event| (event, 0_u64));
+    for member in regions.members() {
+        let text = api.control(member.node.region(), "/metrics").await?.body;
+        for (event, count) in &mut counts {
+            let start = format!("causeway_consistency_total{{event=\"{event}\"}} ");
+            *count += text.lines().find_map(|line| line.strip_prefix(&start)?.trim().parse::<u64>().ok()).unwrap_or(0);
+        }
+    }
+    Ok(counts.map(|(event, count)| format!("{event}:{count}")).join(","))
 }
 
 /// Without tokens there must be stale reads: a testbed in which none can be seen shows nothing.

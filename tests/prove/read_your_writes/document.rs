@@ -55,15 +55,16 @@ pub(super) fn with_routes(text: &str, falsehood: Option<Falsehood>) -> Result<St
     };
     for route in Route::ALL {
         let (name, path) = (route.path().trim_start_matches('/').replace('/', "-"), route.path());
-        let otherwise = match route {
-            Route::Primary => "primary",
-            Route::Refuse => "refuse",
+        // A line takes 75 to 150 ms: one route waits for less than that now and then, the other one for more.
+        let (wait, otherwise) = match route {
+            Route::Primary => ("100ms", "primary"),
+            Route::Refuse => ("300ms", "refuse"),
         };
         // This is not about the disk, which ten servers share: a record that is late would cost its call.
         let more = format!(
             "\n- name: {name}\n  match: {{ path: \"{path}/**\" }}\n  upstream: demo\n  rewrite: {{ strip_prefix: {path}, add_prefix: /demo/v1 }}\n  \
              audit: buffered\n  consistency:\n    keys: {{ max_staleness: 300s, on_stale: allow }}\n    \
-             reads: {{ mode: read_your_writes, wait: 100ms, else: {otherwise} }}\n"
+             reads: {{ mode: read_your_writes, wait: {wait}, else: {otherwise} }}\n"
         );
         text.push_str(&more);
     }

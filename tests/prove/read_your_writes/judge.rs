@@ -94,5 +94,5 @@ fn is_far(ground: &Ground, place: Place) -> bool {
 
 /// Whether it was asked there, and answered there.
 fn is_local(ground: &Ground, place: Place) -> bool {
-    is_far(ground, place) && place.answered(ground) == Some(place.asked(ground))
+    is_far(ground, place) && !place.is_elsewhere(ground)
 }

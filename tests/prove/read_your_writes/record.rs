@@ -30,6 +30,11 @@ impl Place {
         region.copied().unwrap_or_default()
     }
 
+    /// Whether another region than the one that was asked has answered.
+    pub(super) fn is_elsewhere(self, ground: &Ground) -> bool {
+        self.answered(ground) != Some(self.asked(ground))
+    }
+
     /// The node that was asked.
     pub(super) fn node(self, ground: &Ground) -> &str {
         self.door(ground).map_or("?", |door| &door.name)

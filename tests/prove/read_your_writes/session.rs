@@ -30,10 +30,13 @@ const PAUSE: Duration = Duration::from_millis(20);
 const WRITES: u64 = 6;
 /// Reads behind each write: at least, and how many more at most. The first fall into the lag of replication, the others behind it.
 const READS: (u64, u64) = (8, 32);
-/// One session of so many refuses rather than going to the primary.
-const REFUSES_EACH: u32 = 4;
+/// One session of so many uses the route that waits longer, and refuses.
+const REFUSES_EACH: u32 = 2;
 /// One request of so many goes to a node of the writer's region.
-const TO_WRITER_EACH: u64 = 8;
+const TO_WRITER_EACH: u64 = 16;
+/// After an answer from elsewhere a client that is a person takes this time, now and then: at least, and at most. What it has just read
+/// there is as new as can be, so one that never pauses is always ahead of its own region.
+const THINKS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(400));
 /// What is written.
 const BODY: &str = r#"{"name":"mine","quantity":1}"#;
 /// The longest token that a client need keep.
@@ -308,6 +311,9 @@ impl Worker {
         // Who sends a token gets a newer one; who sends none gets none.
         if self.course.sends == Sends::Token {
             self.keep(session, &answer);
+        }
+        if place.is_elsewhere(&self.course.ground) && self.random.below(2) == 0 {
+            sleep_until(Instant::now() + self.random.between(THINKS.0, THINKS.1)).await;
         }
     }
 
