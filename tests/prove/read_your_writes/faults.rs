@@ -34,7 +34,8 @@ impl std::fmt::Display for Faults {
     }
 }
 
-/// Makes faults: each kind once, and then on until it is enough.
+/// Makes faults: each kind once, and then on until it is enough. The first two are where mutants would be seen: one standby stands still
+/// while the other one goes on, and then the other way round.
 pub(super) async fn make(regions: &mut Regions, random: &mut Random, is_enough: impl Fn() -> bool) -> Result<Faults> {
     let mut faults = Faults::default();
     let (all, nodes) = (regions.names().len(), regions.members().len());
@@ -44,9 +45,10 @@ pub(super) async fn make(regions: &mut Regions, random: &mut Random, is_enough: 
             break;
         }
         let still = random.between(STILL.0, STILL.1);
+        let is_first = number < 4;
         match number % 4 {
             0 => {
-                hold(regions, drawn(random, 1, all), still).await.context("a line that is held")?;
+                hold(regions, if is_first { all - 1 } else { drawn(random, 1, all) }, still).await.context("a line that is held")?;
                 faults.held += 1;
             }
             1 => {
@@ -54,7 +56,7 @@ pub(super) async fn make(regions: &mut Regions, random: &mut Random, is_enough: 
                 faults.nodes += 1;
             }
             2 => {
-                pause(regions, drawn(random, 1, all), still).await.context("a replay that is paused")?;
+                pause(regions, if is_first { 1 } else { drawn(random, 1, all) }, still).await.context("a replay that is paused")?;
                 faults.paused += 1;
             }
             // The second region's standby is not ours to end.
