@@ -45,46 +45,51 @@ pub struct Violation {
 }
 
 /// Reads that do not reflect an earlier write of the same session.
+///
+/// This and the two below take `n log n` steps for `n` operations, and answer in the order of the reads.
 pub fn read_your_writes(history: &[Op]) -> Vec<Violation> {
-    session_floor(history, Action::Write)
+    broken(history, |op| (op.session, op.item), Action::Write, 0)
 }
 
 /// Reads that show less than an earlier read of the same session.
 pub fn monotonic_reads(history: &[Op]) -> Vec<Violation> {
-    session_floor(history, Action::Read)
+    broken(history, |op| (op.session, op.item), Action::Read, 0)
 }
 
 /// Reads that miss a write, of any session, acknowledged more than `bound` before the read began.
 pub fn bounded_staleness(history: &[Op], bound: Duration) -> Vec<Violation> {
     let bound_us = u64::try_from(bound.as_micros()).unwrap_or(u64::MAX);
-    let floor = |read: &Op, op: &Op| op.action == Action::Write && op.ended_us.saturating_add(bound_us) < read.began_us;
-    broken(history, floor)
+    broken(history, |op| op.item, Action::Write, bound_us.saturating_add(1))
 }
 
-fn session_floor(history: &[Op], by: Action) -> Vec<Violation> {
-    broken(history, |read, op| op.action == by && op.session == read.session && op.ended_us <= read.began_us)
-}
+/// For each read, the strongest operation of the kind `by`, among those of the same `key`, that had ended `before_us` before the read began
+/// or earlier; a violation when the read shows less.
+fn broken<K: Ord>(history: &[Op], key: impl Fn(&Op) -> K, by: Action, before_us: u64) -> Vec<Violation> {
+    let of = |action: Action| history.iter().enumerate().filter(move |(_, op)| op.action == action);
+    let mut promises: Vec<(usize, &Op)> = of(by).collect();
+    promises.sort_by_key(|(_, op)| (key(op), op.ended_us));
+    let mut reads: Vec<(usize, &Op)> = of(Action::Read).collect();
+    reads.sort_by_key(|(_, op)| (key(op), op.began_us));
 
-/// For each read, the strongest operation on the same item that `floor` selects; a violation when the read shows less.
-fn broken(history: &[Op], floor: impl Fn(&Op, &Op) -> bool) -> Vec<Violation> {
-    let mut by_item: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
-    for (at, op) in history.iter().enumerate() {
-        by_item.entry(op.item).or_default().push(at);
-    }
+    let mut promises = promises.into_iter().peekable();
+    let mut strongest: Option<(usize, &Op)> = None;
     let mut violations = Vec::new();
-    for ops in by_item.values() {
-        let reads = ops.iter().filter_map(|at| Some((*at, history.get(*at)?)));
-        for (at, read) in reads.filter(|(_, op)| op.action == Action::Read) {
-            let strongest = ops
-                .iter()
-                .filter_map(|other| Some((*other, history.get(*other)?)))
-                .filter(|(other, op)| *other != at && floor(read, op))
-                .max_by_key(|(_, op)| op.version);
-            if let Some((promised_by, _)) = strongest.filter(|(_, op)| op.version > read.version) {
-                violations.push(Violation { promised_by, broken_by: at });
+    for (at, read) in reads {
+        let group = key(read);
+        strongest = strongest.filter(|(_, op)| key(op) == group);
+        // What belongs to a smaller key is passed over: nobody has read that thing since.
+        while let Some((promised_by, op)) =
+            promises.next_if(|(_, op)| key(op).cmp(&group).then_with(|| op.ended_us.saturating_add(before_us).cmp(&read.began_us)).is_le())
+        {
+            if key(op) == group && strongest.is_none_or(|(_, known)| op.version >= known.version) {
+                strongest = Some((promised_by, op));
             }
         }
+        if let Some((promised_by, _)) = strongest.filter(|(_, op)| op.version > read.version) {
+            violations.push(Violation { promised_by, broken_by: at });
+        }
     }
+    violations.sort_by_key(|violation| violation.broken_by);
     violations
 }
 

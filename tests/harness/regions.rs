@@ -1,12 +1,14 @@
 //! Several regions with two nodes each, and lines between them that are long, and can be cut.
 //!
-//! It is a `causeway dev` deployment with more beside it: a streaming standby for each further region, a standby beside the primary that
-//! commits can wait for, and more nodes. Whatever of the control database crosses from one region to another goes through a
+//! It is a `causeway dev` deployment with more beside it: a streaming standby and a demo service that reads it for each further region, a
+//! standby beside the primary that commits can wait for, and more nodes. Whatever of the control database crosses from one region to another goes through a
 //! [`crate::fault::Proxy`]: replication, and each connection of a node to a server of another region. Requests of clients, and those of
 //! nodes to services and to the services' own databases, take no such line.
 
+mod faults;
 mod files;
 mod lines;
+mod services;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,7 +18,9 @@ use app::postgres::{Binaries, Cluster, Fsync, Stop, Upstream};
 use edge::listener::{self, Reserved};
 use futures_util::future::try_join_all;
 
+use self::files::Further;
 use self::lines::Lines;
+use self::services::Services;
 use crate::client::{self, Version};
 use crate::dev::{self, Dev, RegionReady, Role};
 use crate::node::{self, Node};
@@ -87,12 +91,22 @@ struct Server {
     port: u16,
 }
 
+/// A standby that `causeway dev` does not know.
+#[derive(Debug)]
+struct Standby {
+    region: usize,
+    cluster: Cluster,
+}
+
 /// A running deployment. Everything ends with it.
 #[derive(Debug)]
 pub struct Regions {
     members: Vec<Member>,
-    standbys: Vec<Cluster>,
+    standbys: Vec<Standby>,
+    services: Services,
     lines: Lines,
+    /// The regions from the third on.
+    further: Vec<Further>,
     database: Sql,
     document: PathBuf,
     names: Vec<&'static str>,
@@ -122,9 +136,13 @@ impl Regions {
         synchronize(&database, &names, plan.quorum).await?;
 
         let mut servers = vec![Server { region: 0, port: writer.postgres_port }, Server { region: 1, port: reader.postgres_port }];
-        servers.extend(standbys.iter().map(|(region, cluster)| Server { region: *region, port: cluster.port() }));
-        let standbys = standbys.into_iter().map(|(_, cluster)| cluster).collect();
-        let mut regions = Self { members: Vec::new(), standbys, lines, database, document, names, dev };
+        servers.extend(standbys.iter().map(|standby| Server { region: standby.region, port: standby.cluster.port() }));
+        let (mut services, mut further) = (Services::none(&root)?, Vec::new());
+        for (region, name) in names.iter().copied().enumerate().skip(2) {
+            let standby = servers.iter().find(|server| server.region == region).context("a region without a server")?.port;
+            further.push(Further { name, service: services.add(name, standby).await?, standby });
+        }
+        let mut regions = Self { members: Vec::new(), standbys, services, lines, further, database, document, names, dev };
         if plan.regions > 2 {
             regions.apply(str::to_owned).await?;
         }
@@ -160,43 +178,13 @@ impl Regions {
         &self.database
     }
 
-    /// Changes how far the regions are from each other.
-    pub fn distance(&mut self, distance: Distance) {
-        self.lines.measure(distance);
-    }
-
-    /// Cuts a region off: its servers and nodes hear nothing of the other regions' servers, and those nothing of its own. Nobody is told.
-    pub fn cut_off(&self, region: usize) {
-        self.lines.of(region).for_each(|line| line.proxy.partition());
-    }
-
-    /// Ends that. What was held on the way arrives now.
-    pub fn rejoin(&self, region: usize) {
-        self.lines.of(region).for_each(|line| line.proxy.rejoin());
-    }
-
-    /// Restarts the nodes of a region with the primary's own address, past every line: the mutant that must be caught by whoever cuts
-    /// the region off.
-    ///
-    /// # Errors
-    /// When a node does not come up again.
-    pub async fn read_primary(&mut self, region: usize) -> Result<()> {
-        let (direct, line) = (self.writer()?.postgres_port, self.lines.to(region, 0).context("no line leads to the primary")?.proxy.port());
-        for member in self.members.iter_mut().filter(|member| member.region == region) {
-            member.node.kill().await?;
-            member.node.reconfigure(|text| node::with_port(text, line, direct))?;
-            member.node.start(node::Under::Bare).await?;
-        }
-        self.wait_serving().await
-    }
-
     /// Applies the demo's document for these regions, edited.
     ///
     /// # Errors
     /// When it is refused; the message says why.
     pub async fn apply(&self, edit: impl FnOnce(&str) -> String) -> Result<()> {
         let text = std::fs::read_to_string(&self.document).with_context(|| format!("cannot read {}", self.document.display()))?;
-        let text = edit(&files::document(&text, self.names.get(2..).unwrap_or_default())?);
+        let text = edit(&files::document(&text, &self.further)?);
         let file = self.document.with_file_name("gateway.regions.yaml");
         std::fs::write(&file, text)?;
         let ready = self.dev.ready();
@@ -245,8 +233,9 @@ impl Regions {
         // A primary that still waits for its partner would not let its last sessions end.
         self.database.ask("postgres", "alter system reset synchronous_standby_names").await?;
         self.database.ask("postgres", "select pg_reload_conf()").await?;
+        self.services.stop().await;
         for standby in &mut self.standbys {
-            standby.stop(Stop::Fast).await?;
+            standby.cluster.stop(Stop::Fast).await?;
         }
         self.dev.stop().await
     }
@@ -313,7 +302,7 @@ fn slot(region: &str) -> String {
 }
 
 /// The standbys that `causeway dev` has not, with their regions.
-async fn standbys(root: &Path, names: &[&str], database: &Sql, primary: u16, quorum: Quorum, lines: &mut Lines) -> Result<Vec<(usize, Cluster)>> {
+async fn standbys(root: &Path, names: &[&str], database: &Sql, primary: u16, quorum: Quorum, lines: &mut Lines) -> Result<Vec<Standby>> {
     let binaries = Binaries::find(None)?;
     let mut wanted = Vec::new();
     if quorum == Quorum::InRegion {
@@ -326,7 +315,7 @@ async fn standbys(root: &Path, names: &[&str], database: &Sql, primary: u16, quo
     let started = wanted.into_iter().map(async |(region, slot, stream_port, fsync)| {
         let upstream = Upstream { port: primary, stream_port, password: database.password().to_owned().into() };
         let cluster = Cluster::standby(&binaries, &root.join("postgres").join(&slot), 0, &upstream, &slot, fsync).await;
-        anyhow::Ok((region, cluster.with_context(|| format!("the standby {slot}"))?))
+        anyhow::Ok(Standby { region, cluster: cluster.with_context(|| format!("the standby {slot}"))? })
     });
     try_join_all(started).await
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use harness::history::{self, Action, Op, Served, Sight, Violation};
+use harness::seed::Random;
 
 fn op(session: u32, action: Action, version: u64, began_us: u64, ended_us: u64) -> Op {
     Op { session, action, item: 1, version, began_us, ended_us }
@@ -73,6 +74,61 @@ fn versions_of_different_items_are_not_compared() {
     other.item = 2;
 
     assert_eq!(history::read_your_writes(&[write(1, 5, 0, 10), other]), []);
+}
+
+/// The three promises as they are written down, read by read over all operations.
+fn by_definition(history: &[Op], promise: impl Fn(&Op, &Op) -> bool) -> Vec<usize> {
+    let is_broken = |read: &Op| history.iter().any(|op| promise(read, op) && op.version > read.version);
+    (0..history.len()).filter(|at| history[*at].action == Action::Read && is_broken(&history[*at])).collect()
+}
+
+/// A history of some sessions and items in which reads show any version, mostly a lawful one.
+fn random_history(random: &mut Random, ops: u64, sessions: u64, items: u64) -> Vec<Op> {
+    let small = |n: u64| u32::try_from(n).unwrap();
+    let mut history = Vec::new();
+    for at in 0..ops {
+        let action = if random.below(4) == 0 { Action::Write } else { Action::Read };
+        let began_us = at * 3 + random.below(20);
+        let (session, item) = (small(random.below(sessions)), small(random.below(items)));
+        history.push(Op { session, action, item, version: random.below(3), began_us, ended_us: began_us + random.below(12) });
+    }
+    history
+}
+
+#[test]
+fn checkers_find_what_the_definitions_find_in_any_history() {
+    let mut found = 0;
+    for seed in 0..300 {
+        let history = random_history(&mut Random::new(seed), 60, 3, 4);
+        let same = |read: &Op, op: &Op| op.item == read.item && op.session == read.session && op.ended_us <= read.began_us;
+        let cases = [
+            (history::read_your_writes(&history), by_definition(&history, |read, op| op.action == Action::Write && same(read, op))),
+            (history::monotonic_reads(&history), by_definition(&history, |read, op| op.action == Action::Read && same(read, op))),
+            (
+                history::bounded_staleness(&history, Duration::from_micros(25)),
+                by_definition(&history, |read, op| op.action == Action::Write && op.item == read.item && op.ended_us + 25 < read.began_us),
+            ),
+        ];
+        for (checked, expected) in cases {
+            assert_eq!(checked.iter().map(|violation| violation.broken_by).collect::<Vec<_>>(), expected, "seed {seed}");
+            assert!(checked.iter().all(|of| history[of.promised_by].version > history[of.broken_by].version), "seed {seed}");
+            found += expected.len();
+        }
+    }
+    assert!(found > 1_000, "the histories break hardly any promise: {found}");
+}
+
+/// One item that everybody reads is the worst case: pairs of a million operations would take hours.
+#[test]
+fn million_operations_on_few_items_are_judged_at_once() {
+    let history = random_history(&mut Random::new(1), 1_000_000, 2, 2);
+    let began = tokio::time::Instant::now();
+
+    let found = history::read_your_writes(&history).len() + history::monotonic_reads(&history).len();
+    let late = history::bounded_staleness(&history, Duration::from_millis(1)).len();
+
+    assert!(found > 100_000 && late > 100_000, "{found} {late}");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[test]

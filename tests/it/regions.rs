@@ -29,6 +29,8 @@ async fn three_regions_are_far_from_each_other_and_the_one_that_is_cut_off_hears
         .await
         .unwrap();
 
+    reads_its_own_standby(&regions, 2).await;
+
     regions.cut_off(2);
     for member in [4, 5] {
         wait::until("the end of what a cut-off node may trust", WITHIN, async || status(member, "finance").await == 503).await.unwrap();
@@ -43,4 +45,34 @@ async fn three_regions_are_far_from_each_other_and_the_one_that_is_cut_off_hears
     regions.rejoin(2);
     regions.wait_serving().await.unwrap();
     regions.stop().await.unwrap();
+}
+
+/// A region that `causeway dev` does not know has a service of its own, which shows what the region's standby has and nothing else.
+async fn reads_its_own_standby(regions: &Regions, region: usize) {
+    let client = client::http(&regions.dev().ready().ca, Version::Http1).unwrap();
+    let member = |region: usize| regions.members().iter().find(|member| member.region == region).unwrap().node.region();
+    let write = async || {
+        let request = client.post(format!("{}/demo/v1/items", member(region).data)).json(&serde_json::json!({ "name": "far", "quantity": 1 }));
+        let answer = request.header("x-api-key", &regions.dev().ready().api_key).send().await.unwrap();
+        assert_eq!(answer.status(), 201);
+        let item: serde_json::Value = serde_json::from_slice(&answer.bytes().await.unwrap()).unwrap();
+        item["id"].as_i64().unwrap()
+    };
+    let read = async |at: usize, item: i64| {
+        let request = client.get(format!("{}/demo/v1/eventual/items/{item}", member(at).data));
+        let answer = request.header("x-api-key", &regions.dev().ready().api_key).send().await.unwrap();
+        (answer.status().as_u16(), answer.headers().get("causeway-region").unwrap().to_str().unwrap().to_owned())
+    };
+    let own = regions.names()[region];
+
+    regions.hold_replication(region);
+    let item = write().await;
+    assert_eq!(read(0, item).await, (200, "eu-west".to_owned()));
+    wait::until("the other regions", WITHIN, async || read(1, item).await.0 == 200).await.unwrap();
+    assert_eq!(read(region, item).await, (404, own.to_owned()));
+    let has = "select pg_is_in_recovery(), count(*) from item";
+    assert_eq!(regions.server(region).unwrap().ask("demo", has).await.unwrap(), ["t|0"]);
+
+    regions.release_replication(region);
+    wait::until("what was held", WITHIN, async || read(region, item).await == (200, own.to_owned())).await.unwrap();
 }

@@ -32,6 +32,7 @@ mod outage;
 mod portal;
 mod propagation;
 mod purge;
+mod read_your_writes;
 mod reload;
 mod revocation;
 mod sign_in_timing;
@@ -87,12 +88,13 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 24] = [
+const CLAIMS: [Claim; 25] = [
     models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
     revocation::CLAIM,
+    read_your_writes::CLAIM,
     keys::CLAIM,
     key_timing::CLAIM,
     sign_in_timing::CLAIM,
@@ -115,7 +117,7 @@ const CLAIMS: [Claim; 24] = [
 ];
 
 /// Claims whose deployment can have more regions than two, with the number that it has when none is given.
-const REGIONS: [(&str, u32); 1] = [(revocation::CLAIM.slug, revocation::REGIONS)];
+const REGIONS: [(&str, u32); 2] = [(revocation::CLAIM.slug, revocation::REGIONS), (read_your_writes::CLAIM.slug, read_your_writes::REGIONS)];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -17,7 +17,7 @@ use harness::history::revocation::{Fault, History, Outcome, Receipt};
 use harness::regions::{Distance, Plan, Quorum, Regions};
 use tokio::time::Instant;
 
-use self::bench::{Asking, Bench, Gate, Numbered, Route, Seen};
+use self::bench::{Asking, Bench, Gate, Numbered, Seen};
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
 use crate::figures::{Durations, millis, share};
 
@@ -177,17 +177,17 @@ impl Proof {
         self.history.looks.extend(looks);
     }
 
-    /// Looks at every key through every node once more.
+    /// Looks at every key through every node once more. A node that cannot tell just then, on a machine that is busy, is asked until it can.
     async fn sweep(&mut self) -> Result<()> {
         let bench = &self.bench;
         let all = self.keys.iter().flat_map(|key| bench.regions.members().iter().enumerate().map(move |(node, member)| (key, node, member)));
-        let looks = stream::iter(all.map(|(key, node, member)| bench.look(key, node, member, Route::Finance))).buffer_unordered(SWEPT_AT_ONCE);
+        let looks = stream::iter(all.map(|(key, node, member)| bench.until_told(key, node, member))).buffer_unordered(SWEPT_AT_ONCE);
         let looks: Vec<_> = looks.collect().await;
-        for look in looks.iter().filter(|look| look.outcome != Outcome::Refused) {
+        for look in looks.iter().filter_map(|looks| looks.last()).filter(|look| look.outcome != Outcome::Refused) {
             let node = bench.nodes.get(usize::from(look.node)).cloned().unwrap_or_default();
             self.unsettled.push((look.key, format!("key {} was answered {} by {node} at the end", look.key, look.status)));
         }
-        self.history.looks.extend(looks);
+        self.history.looks.extend(looks.into_iter().flatten());
         Ok(())
     }
 

@@ -58,22 +58,36 @@ fn servers(servers: &[(u16, &str)]) -> Result<String> {
     Ok(text)
 }
 
-/// The demo's document with more regions, each served by the service of the second one.
-pub(super) fn document(base: &str, more: &[&str]) -> Result<String> {
+/// A region that `causeway dev` does not know.
+#[derive(Debug)]
+pub(super) struct Further {
+    pub(super) name: &'static str,
+    /// The port of its demo service.
+    pub(super) service: u16,
+    /// The port of the standby that the service reads.
+    pub(super) standby: u16,
+}
+
+/// The demo's document with more regions, each with its own service and its own server of the service's database.
+pub(super) fn document(base: &str, more: &[Further]) -> Result<String> {
     let mut text = String::new();
     let mut found = 0;
     for line in base.lines() {
         writeln!(text, "{line}")?;
         let is_region = line.starts_with("- { name: us-east, gateway:");
+        let is_server = line.starts_with("  - { address: \"127.0.0.1:") && line.ends_with("region: us-east }");
         let is_upstream = line.starts_with("    us-east: { targets:");
-        if is_region || is_upstream {
-            found += 1;
-            for name in more {
-                let made = if is_region { format!("- {{ name: {name} }}") } else { line.replace("us-east", name) };
-                writeln!(text, "{made}")?;
+        found += usize::from(is_region || is_server || is_upstream);
+        for Further { name, service, standby } in more {
+            if is_region {
+                writeln!(text, "- {{ name: {name} }}")?;
+            } else if is_server {
+                writeln!(text, "  - {{ address: \"127.0.0.1:{standby}\", region: {name} }}")?;
+            } else if is_upstream {
+                writeln!(text, "    {name}: {{ targets: [ \"http://127.0.0.1:{service}\" ] }}")?;
             }
         }
     }
-    ensure!(found == 2, "the demo's document has another form");
+    ensure!(found == 3, "the demo's document has another form: {found} of 3 lines were found");
     Ok(text)
 }

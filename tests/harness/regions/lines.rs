@@ -74,6 +74,11 @@ impl Lines {
         self.lines.iter().filter(move |line| line.from == region || line.to == region)
     }
 
+    /// The line over which a region's standby streams.
+    pub(super) fn replication_of(&self, region: usize) -> impl Iterator<Item = &Line> {
+        self.lines.iter().filter(move |line| line.carries == Use::Replication && line.from == region)
+    }
+
     /// The line of a region's nodes to the first server of another.
     pub(super) fn to(&self, from: usize, to: usize) -> Option<&Line> {
         self.lines.iter().find(|line| line.carries == Use::Nodes && (line.from, line.to) == (from, to))
