@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use model::{
     change::Revisions,
-    position::{Epochs, Fork, Found, Lsn, Position, Writer},
+    position::{Epochs, Found, Lsn, Position, Writer},
     secret::SecretText,
 };
 use sqlx::{AssertSqlSafe, raw_sql};
@@ -27,7 +27,18 @@ fn found(timeline: u32, server: &str) -> Found {
 }
 
 fn numbers(epochs: &Epochs) -> Vec<u32> {
-    epochs.iter().map(|epoch| epoch.number).collect()
+    assert!(epochs.iter().is_sorted_by(|before, after| before.number < after.number), "{epochs:?}");
+    (1..).zip(epochs.iter()).map(|(number, _)| number).collect()
+}
+
+/// The how manyth epoch it is that one left, and where. Numbers follow the time, so that no test knows them.
+fn forks(epochs: &Epochs) -> Vec<Option<(usize, Lsn)>> {
+    let place = |number| epochs.iter().position(|epoch| epoch.number == number).expect("it is known") + 1;
+    epochs.iter().map(|epoch| epoch.fork.map(|fork| (place(fork.parent), fork.at))).collect()
+}
+
+fn number_of(epochs: &Epochs, place: usize) -> u32 {
+    epochs.iter().nth(place - 1).expect("it is there").number
 }
 
 /// What eight nodes get that ask at once; they must agree. Nobody gets the lock before several wait for it.
@@ -56,13 +67,13 @@ async fn of_nodes_that_find_a_primary_at_once_one_begins_an_epoch() {
     let promoted = Found { history: Some(vec![(1, Lsn(900))]), ..found(2, "b:5432") };
     let settled = settle_at_once(&database, &promoted).await;
     assert_eq!(numbers(&settled), [1, 2]);
-    assert_eq!(settled.newest().and_then(|epoch| epoch.fork), Some(Fork { parent: 1, at: Lsn(900) }));
+    assert_eq!(forks(&settled), [None, Some((1, Lsn(900)))]);
     assert_eq!(settled.newest().map(|epoch| epoch.writer.clone()), Some(promoted.writer.clone()), "an identifier above 2^63 comes back");
 
     // Another server on the same timeline was promoted apart from it, and an old primary writes what it wrote.
-    let apart = Found { followed: Some(Position { epoch: 1, lsn: Lsn(700) }), ..found(2, "c:5432") };
+    let apart = Found { followed: Some(Position { epoch: number_of(&settled, 1), lsn: Lsn(700) }), ..found(2, "c:5432") };
     let settled = settle_at_once(&database, &apart).await;
-    assert_eq!(settled.get(3).and_then(|epoch| epoch.fork), Some(Fork { parent: 1, at: Lsn(700) }));
+    assert_eq!(forks(&settled), [None, Some((1, Lsn(900))), Some((1, Lsn(700)))]);
     assert_eq!(numbers(&settle_at_once(&database, &found(1, "a:5432")).await), [1, 2, 3]);
 
     // Other domains count for themselves.
@@ -77,14 +88,14 @@ async fn of_nodes_that_find_a_primary_at_once_one_begins_an_epoch() {
 #[tokio::test]
 async fn a_primary_that_was_set_back_begins_one_epoch_whoever_saw_it() {
     let database = Database::new().await;
-    settle_at_once(&database, &found(1, "a:5432")).await;
+    let begun = settle_at_once(&database, &found(1, "a:5432")).await;
+    let first = number_of(&begun, 1);
 
     let set_back = |from| Found { history: Some(vec![(1, Lsn(900))]), set_back_from: Some(from), ..found(1, "a:5432") };
-    let settled = settle_at_once(&database, &set_back(1)).await;
-    assert_eq!(numbers(&settled), [1, 2]);
-    assert_eq!(settled.get(2).and_then(|epoch| epoch.fork), None);
-    assert_eq!(numbers(&settle_at_once(&database, &set_back(1)).await), [1, 2], "who saw it later finds it");
-    assert_eq!(numbers(&settle_at_once(&database, &set_back(2)).await), [1, 2, 3], "once more");
+    let settled = settle_at_once(&database, &set_back(first)).await;
+    assert_eq!(forks(&settled), [None, None]);
+    assert_eq!(numbers(&settle_at_once(&database, &set_back(first)).await), [1, 2], "who saw it later finds it");
+    assert_eq!(numbers(&settle_at_once(&database, &set_back(number_of(&settled, 2))).await), [1, 2, 3], "once more");
 }
 
 #[tokio::test]
@@ -113,8 +124,8 @@ async fn what_has_no_place_is_refused_and_nothing_is_written() {
     settle(&database.primary, &long[..63], &found(1, &long[..300]), &long[..63]).await.expect("it is settled");
 
     // A place behind every place is no fork.
-    settle(&database.primary, "shop", &good, "n").await.expect("it is settled");
-    let nowhere = Found { followed: Some(Position { epoch: 1, lsn: Lsn::END }), ..found(2, "b:5432") };
+    let settled = settle(&database.primary, "shop", &good, "n").await.expect("it is settled");
+    let nowhere = Found { followed: Some(Position { epoch: number_of(&settled, 1), lsn: Lsn::END }), ..found(2, "b:5432") };
     let refused = settle(&database.primary, "shop", &nowhere, "n").await;
     assert!(matches!(refused, Err(StoreError::Invalid { .. })), "{refused:?}");
 }
@@ -127,7 +138,7 @@ async fn a_domain_whose_primary_flaps_gets_no_epochs_without_end() {
     database.run(rows).await;
 
     let last = settle(&database.primary, "shop", &found(20_000, "a:5432"), "n").await.expect("it is the last");
-    assert_eq!(last.newest().map(|epoch| epoch.number), Some(10_000));
+    assert_eq!(last.iter().count(), 10_000);
     let refused = settle(&database.primary, "shop", &found(20_001, "a:5432"), "n").await;
     assert!(matches!(&refused, Err(StoreError::Conflict { constraint, .. }) if constraint == "domain_epoch_count"), "{refused:?}");
     settle(&database.primary, "shop", &found(20_000, "a:5432"), "n").await.expect("it is known");
@@ -370,13 +381,24 @@ async fn servers_say_what_they_follow_and_positions_survive_promotions_as_far_as
     at_apart.until(|sample| sample.lsn >= Some(lost)).await;
     let diverged = at_apart.promoted(&apart).await;
     assert_eq!((chained.writer.timeline, diverged.writer.timeline), (3, 2));
-    settle(&control.primary, "demo", &chained, "n").await.expect("it is settled");
-    let epochs = settle(&control.primary, "demo", &diverged, "n").await.expect("it is settled");
-    let parents: Vec<_> = epochs.iter().map(|epoch| epoch.fork.map(|fork| fork.parent)).collect();
-    assert_eq!(parents, [None, Some(1), Some(2), Some(1)]);
-    let survives = |epoch, lsn| [2, 3, 4].map(|later| epochs.survives(Position { epoch, lsn: Lsn(lsn) }, later));
-    assert_eq!(survives(1, written), [true, true, true]);
-    assert_eq!(survives(1, lost), [false, false, true]);
-    assert_eq!(survives(2, behind), [true, true, false]);
-    assert_eq!(survives(3, behind), [false, true, false]);
+    let epochs = settle(&control.primary, "demo", &chained, "n").await.expect("it is settled");
+    let late = settle(&control.primary, "demo", &diverged, "n").await;
+    assert!(matches!(&late, Err(StoreError::Conflict { constraint, .. }) if constraint == "domain_epoch_replaced"), "{late:?}");
+    let parents: Vec<_> = forks(&epochs).into_iter().map(|fork| fork.map(|(parent, _)| parent)).collect();
+    assert_eq!(parents, [None, Some(1), Some(2)]);
+    let survives = |place, lsn| {
+        let position = Position { epoch: number_of(&epochs, place), lsn: Lsn(lsn) };
+        [2, 3].map(|later| epochs.survives(position, number_of(&epochs, later)))
+    };
+    assert_eq!(survives(1, written), [true, true]);
+    assert_eq!(survives(1, lost), [false, false]);
+    assert_eq!(survives(2, behind), [true, true]);
+    assert_eq!(survives(3, behind), [false, true]);
+
+    // Had the one that was promoted apart been seen first, nobody could say which of the two the newest one left.
+    let twins = settle(&control.primary, "apart", &Found { history: None, ..promoted.clone() }, "n").await.expect("it is settled");
+    assert_eq!(numbers(&twins), [1]);
+    settle(&control.primary, "apart", &diverged, "n").await.expect("it is settled");
+    let epochs = settle(&control.primary, "apart", &chained, "n").await.expect("it is settled");
+    assert_eq!(forks(&epochs).last(), Some(&None));
 }
