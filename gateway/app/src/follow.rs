@@ -297,7 +297,18 @@ impl Follower {
         let rtt_us = self.facts.heartbeat.borrow().as_ref().map_or(0, |pulse| pulse.rtt_us);
         let is_late = awaited.is_late(self.edge.clock.boot(), rtt_us);
         let result = match (self.topology.replica(), self.topology.primary()) {
-            (_, Ok(primary)) if is_late => self.advance_from(&primary, applied).await,
+            // A far primary takes seconds where a connection has to be made first, and all that time nothing is confirmed: the replica may
+            // have it sooner.
+            (Ok(replica), Ok(primary)) if is_late => {
+                let found = tokio::select! {
+                    delta = Self::delta(&primary, applied.revisions) => Ok(delta),
+                    () = awaited.arrives(&replica) => Err(()),
+                };
+                match found {
+                    Ok(delta) => self.take_delta(&primary, applied, delta).await,
+                    Err(()) => self.advance_from(&replica, applied).await,
+                }
+            }
             (Ok(replica), _) => self.advance_from(&replica, applied).await,
             (Err(_), Ok(primary)) => self.advance_from(&primary, applied).await,
             (Err(error), Err(_)) => Err(error),
@@ -312,9 +323,19 @@ impl Follower {
     }
 
     async fn advance_from(&self, reader: &impl Reader, applied: &mut Applied) -> Result<bool, StoreError> {
+        let delta = Self::delta(reader, applied.revisions).await;
+        self.take_delta(reader, applied, delta).await
+    }
+
+    /// What a server has beyond these revisions.
+    async fn delta(reader: &impl Reader, have: Revisions) -> Result<Delta, StoreError> {
         // A server that has vanished without a word must not hold up what the others say.
-        let delta = tokio::time::timeout(DELTA_WITHIN, revision::authority_delta(reader, &applied.revisions)).await;
-        let (revisions, changes) = match delta.map_err(|_| StoreError::silent())?? {
+        tokio::time::timeout(DELTA_WITHIN, revision::authority_delta(reader, &have)).await.map_err(|_| StoreError::silent())?
+    }
+
+    /// Applies what a server has said. True when something changed.
+    async fn take_delta(&self, reader: &impl Reader, applied: &mut Applied, delta: Result<Delta, StoreError>) -> Result<bool, StoreError> {
+        let (revisions, changes) = match delta? {
             Delta::Changes { revisions, changes } => (revisions, changes),
             // A replica that is behind what this node has from the primary already: it catches up by itself.
             Delta::Reload(ReloadReason::Regressed) => return Ok(false),

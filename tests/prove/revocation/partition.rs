@@ -56,9 +56,9 @@ impl Proof {
             gate.open();
         };
         let (seen, (), bystanders) = tokio::join!(revoking, cutting, bench.bystanders(region, is_over.subscribe()));
-        let (seen, (served, called)) = (seen?, bystanders);
+        let (seen, (served, called, others)) = (seen?, bystanders);
         verdict.trial(served == called && called > 0, || {
-            format!("{} of {called} calls with a valid key were not served while a region was cut off", called - served)
+            format!("{} of {called} calls with a valid key were not served while a region was cut off: {}", called - served, others.join(", "))
         });
         for seen in &seen {
             self.bench.knows_nothing(verdict, region, seen);
@@ -92,21 +92,29 @@ impl Bench {
     }
 
     /// Calls with a valid key until it is over: through the nodes of other regions where confirmed keys are demanded, and through those that
-    /// are cut off where they are not. Answers how many were served, and how many there were.
-    async fn bystanders(&self, region: usize, is_over: watch::Receiver<bool>) -> (u64, u64) {
+    /// are cut off where they are not. Answers how many were served, how many there were, and what became of the others.
+    async fn bystanders(&self, region: usize, is_over: watch::Receiver<bool>) -> (u64, u64, Vec<String>) {
         let calls = join_all(self.regions.members().iter().map(async |member| {
             let path = if member.region == region { Route::Social } else { Route::Finance }.path();
-            let (mut served, mut called, mut next) = (0, 0, Instant::now());
+            let (mut served, mut called, mut others) = (0, 0, Vec::new());
+            let (began, mut next) = (Instant::now(), Instant::now());
             while !*is_over.borrow() {
                 tokio::time::sleep_until(next).await;
                 next = Instant::now() + CALL_EVERY;
                 let answer = self.api.get(member.node.region(), path, self.api.first_key()).await;
-                served += u64::from(answer.is_ok_and(|answer| answer.status == 200));
                 called += 1;
+                match answer {
+                    Ok(answer) if answer.status == 200 => served += 1,
+                    Ok(answer) => others.push(format!("{} {} {} after {} ms", member.name, answer.status, answer.code(), millis(began.elapsed()))),
+                    Err(error) => others.push(format!("{} {error:#} after {} ms", member.name, millis(began.elapsed()))),
+                }
             }
-            (served, called)
+            (served, called, others)
         }));
-        calls.await.into_iter().fold((0, 0), |(served, called), of| (served + of.0, called + of.1))
+        calls.await.into_iter().fold((0, 0, Vec::new()), |(served, called, mut others), of| {
+            others.extend(of.2);
+            (served + of.0, called + of.1, others)
+        })
     }
 
     /// The control without which the rest proves nothing: a region that is cut off cannot know that the key is revoked. It says that it

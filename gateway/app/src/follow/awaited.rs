@@ -1,9 +1,16 @@
 //! What is known to exist and is not applied yet, and for how long.
 
+use std::time::Duration;
+
 use model::{change::Revisions, time::BootNanos};
+use store::{pool::Reader, revision};
+use tokio::time::{MissedTickBehavior, interval};
 
 /// How long a replica may be behind what is known before the primary is asked instead; where that takes longer to answer, for so long.
 const REPLICA_PATIENCE_NANOS: u64 = 100_000_000;
+
+/// How often the region's replica is looked at while the primary is asked.
+const LOOK: Duration = Duration::from_millis(25);
 
 /// The newest revision of the authority lane that is known to exist and has not been applied, with its epoch.
 #[derive(Debug, Default)]
@@ -30,6 +37,19 @@ impl Awaited {
     /// Something is awaited.
     pub(super) const fn is_any(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// Waits until a server has what is awaited; for good when it never does.
+    pub(super) async fn arrives(&self, reader: &impl Reader) {
+        let mut pulse = interval(LOOK);
+        pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pulse.tick().await;
+            let Some((at, _)) = self.0 else { return };
+            if revision::heads(reader).await.is_ok_and(|heads| (heads.epoch, heads.authority) >= at) {
+                return;
+            }
+        }
     }
 
     /// It has been for too long for the region's replica to be asked any more.
