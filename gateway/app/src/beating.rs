@@ -26,7 +26,6 @@ const NEARER_BY_US: u64 = 20_000;
 
 /// Writes heartbeats whenever it is this node's turn.
 pub async fn run(topology: Topology, node: Arc<str>, facts: Arc<Facts>, mut heartbeat: watch::Receiver<Option<Pulse>>) {
-    let mut servers = topology.changed();
     let mut still = Still::default();
     while heartbeat.changed().await.is_ok() {
         let Some(pulse) = heartbeat.borrow_and_update().clone() else {
@@ -37,7 +36,7 @@ pub async fn run(topology: Topology, node: Arc<str>, facts: Arc<Facts>, mut hear
             continue;
         }
         still = Still::default();
-        servers.mark_unchanged();
+        let replaced = topology.primary_replaced();
         let Ok(primary) = topology.primary() else { continue };
         let Ok(line) = Line::open(&primary).await else { continue };
         tokio::select! {
@@ -45,7 +44,7 @@ pub async fn run(topology: Topology, node: Arc<str>, facts: Arc<Facts>, mut hear
                 Ok(()) => tracing::debug!("another node writes the heartbeat"),
                 Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the heartbeat was not written"),
             },
-            _ = servers.changed() => {}
+            () = replaced => {}
         }
     }
 }

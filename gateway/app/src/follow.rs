@@ -442,17 +442,16 @@ const fn keep_structure(revisions: &mut Revisions, before: &Applied) {
 /// Passes notifications on; they only make polling earlier.
 pub async fn listen(topology: Topology, hints: mpsc::Sender<Hint>) {
     let mut pulse = tokio::time::interval(Duration::from_secs(1));
-    let mut servers = topology.changed();
     loop {
         pulse.tick().await;
-        servers.mark_unchanged();
+        let mut replaced = std::pin::pin!(topology.primary_replaced());
         let Ok(primary) = topology.primary() else { continue };
         let Ok(mut stream) = revision::listen(&primary).await else { continue };
         loop {
             let hint = tokio::select! {
                 hint = stream.next() => hint,
                 // A primary that was replaced may live, and would be listened to for good.
-                _ = servers.changed() => break,
+                () = &mut replaced => break,
             };
             let Ok(hint) = hint else { break };
             if hint.lane == model::change::Lane::Authority && hints.send(hint).await.is_err() {

@@ -35,7 +35,6 @@ const TROUBLE_CHARS_MAX: usize = 300;
 /// Reports each second.
 pub async fn run(status: Arc<NodeStatus>, floor: u64) {
     let NodeStatus { edge, facts, topology, .. } = &*status;
-    let mut servers = topology.changed();
     let mut pulse = interval(SOON);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next = Instant::now();
@@ -56,11 +55,11 @@ pub async fn run(status: Arc<NodeStatus>, floor: u64) {
         if Instant::now() < next && !is_wider {
             continue;
         }
-        servers.mark_unchanged();
+        let replaced = topology.primary_replaced();
         let reported = tokio::select! {
             reported = report(&status, floor, bound) => reported,
             // It may wait for a standby that follows another primary now.
-            _ = servers.changed() => continue,
+            () = replaced => continue,
         };
         match reported {
             Ok(true) => {
@@ -115,12 +114,11 @@ fn trouble(status: &NodeStatus) -> Option<String> {
 /// Acknowledges what a restart of this node would come to again, as soon as it is so.
 pub async fn acknowledge(topology: Topology, edge: Arc<Edge>, facts: Arc<Facts>) {
     let mut journaled = facts.journaled.subscribe();
-    let mut servers = topology.changed();
     let mut pulse = interval(SOON);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         pulse.tick().await;
-        servers.mark_unchanged();
+        let replaced = topology.primary_replaced();
         let Ok(primary) = topology.primary() else { continue };
         let Ok(line) = Line::open(&primary).await else { continue };
         let told = async {
@@ -151,7 +149,7 @@ pub async fn acknowledge(topology: Topology, edge: Arc<Edge>, facts: Arc<Facts>)
                 Ok(()) => return,
                 Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "an acknowledgement was not written, and is tried again"),
             },
-            _ = servers.changed() => {}
+            () = replaced => {}
         }
     }
 }

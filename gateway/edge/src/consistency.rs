@@ -321,6 +321,10 @@ impl Promise {
         if let Some(positions) = still.collect::<Option<Vec<Position>>>().filter(|_| is_same_set) {
             return Ok(positions.into_iter().max());
         }
+        if self.told.get(self.mark).is_none() {
+            // Nothing was promised; the token says nothing about this read.
+            return Ok(None);
+        }
         core.edge.positions.count(Event::HeldBack);
         if self.otherwise == ElseDoc::Stale {
             headers.insert(refuse::STALENESS, HeaderValue::from_static("unknown"));

@@ -1,5 +1,8 @@
 //! Which server is the primary: found by asking, never configured.
 
+#[cfg(test)]
+mod tests;
+
 use std::{sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
@@ -206,6 +209,17 @@ impl Topology {
     /// Follows the view; it is marked changed when a server's state or the primary changes, not at each poll.
     pub fn changed(&self) -> watch::Receiver<Arc<View>> {
         self.0.view.subscribe()
+    }
+
+    /// Resolves once another server than the one that is now is known to be the primary. A standby that comes or goes is nothing to what
+    /// was opened to the primary, and neither is a poll of the primary that was missed: what its connections say is judged by itself.
+    pub fn primary_replaced(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut changes = self.changed();
+        let before = changes.borrow_and_update().primary;
+        async move {
+            // It ends with the topology, too.
+            let _replaced = changes.wait_for(|view| view.primary.is_some() && view.primary != before).await.is_ok();
+        }
     }
 
     /// Waits until a primary is known. Somebody must be polling, see [`Self::watch`].

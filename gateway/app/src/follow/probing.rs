@@ -69,7 +69,6 @@ struct Asking {
 impl Asking {
     /// One line after another; the first one always, the others while answers take long.
     async fn over_and_over(&self, number: u32) {
-        let mut servers = self.topology.changed();
         let mut pulse = tokio::time::interval(PULSE);
         pulse.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while !self.seen.is_closed() {
@@ -77,7 +76,7 @@ impl Asking {
             if number > 0 && !self.is_far() {
                 continue;
             }
-            servers.mark_unchanged();
+            let replaced = self.topology.primary_replaced();
             let Ok(primary) = self.topology.primary() else { continue };
             let Ok(line) = Line::open(&primary).await else { continue };
             // What was read over one connection is confirmed over no other, so nothing is taken along.
@@ -88,7 +87,7 @@ impl Asking {
                     }
                 }
                 // Another server may be the primary now, and this one would answer for good.
-                _ = servers.changed() => {}
+                () = replaced => {}
             }
             if number == 0 {
                 self.facts.heartbeat.send_replace(None);
