@@ -1,21 +1,26 @@
-//! Writes the heartbeats of the control domain, while no nearer node does.
+//! Writes the heartbeats of a domain, while no nearer node does, and keeps what they will confirm.
 //!
 //! Every node confirms its reads by them, so they must not stop with the node that writes them: whoever sees that the row stands still takes
 //! the next step, and of two at once the database lets one through. A node that is much nearer to the primary takes over from one that is
 //! farther, because the age of every lease has three round trips of the writer in it.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use store::{error::StoreError, heartbeat::Line, topology::Topology};
+use store::{
+    error::StoreError,
+    heartbeat::{Beating, Heart, Line, Under},
+    topology::Topology,
+};
 use tokio::{
     sync::watch,
     time::{Instant, MissedTickBehavior, interval},
 };
 
-use crate::{facts::Facts, follow::probing::Pulse};
+use crate::facts::Facts;
 
 /// How long a writer rests between two heartbeats.
 const REST: Duration = Duration::from_millis(50);
@@ -23,9 +28,45 @@ const REST: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_millis(300);
 /// A node takes over from a writer whose round trip is twice its own and this much more.
 const NEARER_BY_US: u64 = 20_000;
+/// Reads that wait for their confirmation at most; beyond, the oldest is of no use any more.
+const UNCONFIRMED_MAX: usize = 64;
 
-/// Writes heartbeats whenever it is this node's turn.
-pub async fn run(topology: Topology, node: Arc<str>, facts: Arc<Facts>, mut heartbeat: watch::Receiver<Option<Pulse>>) {
+/// What is known about the heartbeat, for whoever writes it.
+#[derive(Debug, Clone)]
+pub struct Pulse {
+    /// What the last look has shown.
+    pub heart: Heart,
+    /// How long it took, microseconds.
+    pub rtt_us: u64,
+}
+
+/// Where heartbeats are written.
+pub trait Primaries: Sync {
+    /// A connection for nothing else.
+    type Line: Beating + Send;
+
+    /// Connects to the primary, if it is known and answers.
+    fn open(&self) -> impl Future<Output = Option<Self::Line>> + Send;
+
+    /// Ends when another server is the primary than when it was called.
+    fn replaced(&self) -> impl Future<Output = ()> + Send + 'static;
+}
+
+impl Primaries for Topology {
+    type Line = Line;
+
+    async fn open(&self) -> Option<Line> {
+        Line::open(&self.primary().ok()?).await.ok()
+    }
+
+    fn replaced(&self) -> impl Future<Output = ()> + Send + 'static {
+        self.primary_replaced()
+    }
+}
+
+/// Writes heartbeats whenever it is this node's turn, until nobody tells of the heartbeat any more; never while this process hands over to
+/// the next.
+pub async fn run(primaries: impl Primaries, node: Arc<str>, facts: Arc<Facts>, mut heartbeat: watch::Receiver<Option<Pulse>>) {
     let mut still = Still::default();
     while heartbeat.changed().await.is_ok() {
         let Some(pulse) = heartbeat.borrow_and_update().clone() else {
@@ -36,9 +77,8 @@ pub async fn run(topology: Topology, node: Arc<str>, facts: Arc<Facts>, mut hear
             continue;
         }
         still = Still::default();
-        let replaced = topology.primary_replaced();
-        let Ok(primary) = topology.primary() else { continue };
-        let Ok(line) = Line::open(&primary).await else { continue };
+        let replaced = primaries.replaced();
+        let Some(line) = primaries.open().await else { continue };
         tokio::select! {
             result = write(line, &pulse, &node, &facts, &heartbeat) => match result {
                 Ok(()) => tracing::debug!("another node writes the heartbeat"),
@@ -51,8 +91,14 @@ pub async fn run(topology: Topology, node: Arc<str>, facts: Arc<Facts>, mut hear
 
 /// Writes one heartbeat after another, until another node does. What was committed cleanly over one connection is known to it alone: a
 /// number means something else after a promotion.
-async fn write(mut line: Line, from: &Pulse, node: &str, facts: &Facts, heartbeat: &watch::Receiver<Option<Pulse>>) -> Result<(), StoreError> {
-    let (mut seen, mut acked) = (from.look.beat, 0);
+async fn write(
+    mut line: impl Beating,
+    from: &Pulse,
+    node: &str,
+    facts: &Facts,
+    heartbeat: &watch::Receiver<Option<Pulse>>,
+) -> Result<(), StoreError> {
+    let (mut seen, mut acked) = (from.heart.beat, 0);
     let mut pulse = interval(REST);
     pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while !facts.handing_over.load(Ordering::Relaxed) {
@@ -76,14 +122,14 @@ struct Still(Option<(u64, Instant)>);
 impl Still {
     /// Whether this node takes the next step.
     fn is_turn(&mut self, pulse: &Pulse, node: &str, now: Instant) -> bool {
-        let look = &pulse.look;
-        if look.writer != node && pulse.rtt_us.saturating_mul(2).saturating_add(NEARER_BY_US) < look.writer_rtt_us {
+        let heart = &pulse.heart;
+        if heart.writer != node && pulse.rtt_us.saturating_mul(2).saturating_add(NEARER_BY_US) < heart.writer_rtt_us {
             return true;
         }
         let since = match self.0 {
-            Some((beat, since)) if beat == look.beat => since,
+            Some((beat, since)) if beat == heart.beat => since,
             Some(_) | None => {
-                self.0 = Some((look.beat, now));
+                self.0 = Some((heart.beat, now));
                 now
             }
         };
@@ -91,5 +137,32 @@ impl Still {
         let spread = node.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))) % 100;
         let patience = PATIENCE + Duration::from_micros(pulse.rtt_us.saturating_mul(4)) + Duration::from_millis(spread);
         now.duration_since(since) >= patience
+    }
+}
+
+/// Reads over one connection that nothing has confirmed yet, the oldest first.
+#[derive(Debug)]
+pub struct Unconfirmed<T>(VecDeque<(u64, Under, T)>);
+
+impl<T> Default for Unconfirmed<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T> Unconfirmed<T> {
+    /// Keeps what was read together with a heartbeat.
+    pub fn wait(&mut self, heart: &Heart, read: T) {
+        if self.0.len() >= UNCONFIRMED_MAX {
+            self.0.pop_front();
+        }
+        self.0.push_back((heart.beat, heart.under, read));
+    }
+
+    /// Takes out what a later look over the same connection confirms, and what none will: its settings are gone.
+    pub fn confirmed_by(&mut self, heart: &Heart) -> Vec<T> {
+        self.0.retain(|(_, under, _)| *under == heart.under);
+        let count = self.0.iter().take_while(|(beat, under, _)| heart.confirms(*beat, *under)).count();
+        self.0.drain(..count).map(|(_, _, read)| read).collect()
     }
 }

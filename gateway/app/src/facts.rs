@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use store::error::StoreError;
 use tokio::sync::watch;
 
-use crate::{follow::probing::Pulse, load::Round, notifications::Tally};
+use crate::{beating::Pulse, load::Round, notifications::Tally};
 
 /// A structural revision that this node cannot serve.
 #[derive(Debug, Clone)]

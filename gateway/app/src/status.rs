@@ -309,8 +309,8 @@ impl NodeStatus {
         let view = self.topology.view();
         let detail = match &*self.facts.heartbeat.borrow() {
             None => "not known while the primary does not answer".to_owned(),
-            Some(pulse) if !pulse.look.standbys.is_empty() => {
-                format!("commits wait for {}; a server that is not among them must not be promoted", pulse.look.standbys)
+            Some(pulse) if !pulse.heart.standbys.is_empty() => {
+                format!("commits wait for {}; a server that is not among them must not be promoted", pulse.heart.standbys)
             }
             Some(_) if view.servers.len() > 1 => {
                 "commits wait for no standby (`synchronous_standby_names` is empty): a promotion can undo a revocation, and no bound on it can be proved over one"

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use model::change::Revisions;
-use sqlx::{PgConnection, query_file};
+use sqlx::{PgConnection, query_file, query_file_scalar};
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
@@ -24,6 +24,13 @@ const BEAT_WITHIN: Duration = Duration::from_secs(6);
 pub struct Look {
     /// The heads.
     pub heads: Revisions,
+    /// The heartbeat.
+    pub heart: Heart,
+}
+
+/// What a heartbeat's row says, and under what it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Heart {
     /// The newest heartbeat.
     pub beat: u64,
     /// The newest one whose commit is known to have waited to its end.
@@ -42,12 +49,12 @@ pub struct Look {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Under {
     /// When the server started.
-    started_at: OffsetDateTime,
+    pub(crate) started_at: OffsetDateTime,
     /// When its settings were loaded, by this connection: those that were changed and changed back are not the same.
-    settings_at: OffsetDateTime,
+    pub(crate) settings_at: OffsetDateTime,
 }
 
-impl Look {
+impl Heart {
     /// Whether this confirms what was seen before over the same connection.
     pub fn confirms(&self, beat: u64, under: Under) -> bool {
         self.under == under && self.acked >= beat.saturating_add(2)
@@ -87,15 +94,27 @@ impl Line {
         }
         Ok(Look {
             heads: revision::revisions(row.epoch, row.epoch_id, row.authority, row.structural)?,
-            beat: wire::count(row.beat, "heartbeat")?,
-            acked: wire::count(row.acked, "heartbeat")?,
-            writer: row.writer,
-            writer_rtt_us: wire::count(row.writer_rtt_us, "round trip")?,
-            standbys: row.standbys,
-            under: Under { started_at: row.started_at, settings_at: row.settings_at },
+            heart: Heart {
+                beat: wire::count(row.beat, "heartbeat")?,
+                acked: wire::count(row.acked, "heartbeat")?,
+                writer: row.writer,
+                writer_rtt_us: wire::count(row.writer_rtt_us, "round trip")?,
+                standbys: row.standbys,
+                under: Under { started_at: row.started_at, settings_at: row.settings_at },
+            },
         })
     }
+}
 
+impl Beating for Line {
+    async fn beat(&mut self, seen: u64, acked: u64, writer: &str, rtt_us: u64) -> Result<Option<Beat>, StoreError> {
+        let (seen, acked, rtt_us) = (wire::bigint(seen)?, wire::bigint(acked)?, wire::bigint(rtt_us)?);
+        beaten(query_file_scalar!("queries/control_heartbeat/beat.sql", acked, writer, rtt_us, seen).fetch_optional(&mut self.0)).await
+    }
+}
+
+/// A connection that can commit heartbeats.
+pub trait Beating {
     /// Commits the heartbeat after `seen`; `acked` is the newest that this line has committed cleanly. `None` when another node has.
     ///
     /// # Errors
@@ -103,13 +122,14 @@ impl Line {
     ///
     /// # Cancel
     /// It was committed or not. Drop the line.
-    pub async fn beat(&mut self, seen: u64, acked: u64, writer: &str, rtt_us: u64) -> Result<Option<Beat>, StoreError> {
-        let (seen, acked, rtt_us) = (wire::bigint(seen)?, wire::bigint(acked)?, wire::bigint(rtt_us)?);
-        let call = query_file!("queries/control_heartbeat/beat.sql", acked, writer, rtt_us, seen).fetch_optional(&mut self.0);
-        let (done, is_clean) = timeout(BEAT_WITHIN, watched(call)).await.map_err(|_| StoreError::unavailable("a heartbeat takes too long"))?;
-        let Some(row) = done? else { return Ok(None) };
-        Ok(Some(Beat { number: wire::count(row.beat, "heartbeat")?, is_clean }))
-    }
+    fn beat(&mut self, seen: u64, acked: u64, writer: &str, rtt_us: u64) -> impl Future<Output = Result<Option<Beat>, StoreError>> + Send;
+}
+
+/// Waits for a heartbeat's commit, and sees whether it has waited for its standbys.
+pub(crate) async fn beaten(call: impl Future<Output = Result<Option<i64>, sqlx::Error>>) -> Result<Option<Beat>, StoreError> {
+    let (done, is_clean) = timeout(BEAT_WITHIN, watched(call)).await.map_err(|_| StoreError::unavailable("a heartbeat takes too long"))?;
+    let Some(number) = done? else { return Ok(None) };
+    Ok(Some(Beat { number: wire::count(number, "heartbeat")?, is_clean }))
 }
 
 /// A heartbeat that was committed.

@@ -5,7 +5,7 @@
 //!
 //! Reading order:
 //! 1. [`error`], [`pool`], [`page`], [`actor`]: the words of every other module;
-//! 2. [`sample`]: what one server says; [`topology`]: which server is the primary, found and never configured; [`domain`] asks the same of other databases;
+//! 2. [`sample`]: what one server says; [`topology`]: which server is the primary, found and never configured; [`domain_heartbeat`]: what confirms a read of another database's primary;
 //! 3. [`revision`]: what nodes read: heads, whole loads, deltas, hints; `write`: how every control transaction is numbered; [`epoch`]: when it begins another epoch;
 //!    [`position`]: the epochs of other databases; [`heartbeat`]: what confirms a read of the primary; `commit`: whether a commit waited for its standbys;
 //! 4. [`apply`]: a document becomes rows; [`tenant`], [`plan`], [`consumer`], [`application`], [`key`], [`operator`],
@@ -23,7 +23,7 @@ pub mod commit;
 pub mod consumer;
 pub mod demo;
 pub mod denial;
-pub mod domain;
+pub mod domain_heartbeat;
 pub mod epoch;
 pub mod error;
 pub mod heartbeat;

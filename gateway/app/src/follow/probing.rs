@@ -3,25 +3,22 @@
 //! A read proves nothing about the moment after it: the server may have been replaced, and answer as before. So each read waits for the
 //! heartbeats that began after it ([`store::heartbeat`]). Only a confirmed read renews the lease, from the instant at which it *began*.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use edge::runtime::Edge;
 use model::{change::Revisions, time::BootNanos};
-use store::{
-    error::StoreError,
-    heartbeat::{Line, Look, Under},
-    topology::Topology,
-};
+use store::{error::StoreError, heartbeat::Line, topology::Topology};
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use crate::facts::Facts;
+use crate::{
+    beating::{Pulse, Unconfirmed},
+    facts::Facts,
+};
 
 /// How often the primary is asked; over a line that is slower, as often as it answers.
 const PULSE: Duration = Duration::from_millis(100);
 /// A primary that takes longer to answer is asked over several lines.
 const FAR_US: u64 = 80_000;
-/// Reads that wait for their confirmation at most; beyond, the oldest is of no use any more.
-const UNCONFIRMED_MAX: usize = 64;
 
 /// A read of the primary's heads, with the instant at which it began.
 #[derive(Debug, Clone, Copy)]
@@ -39,15 +36,6 @@ pub struct Seen {
     pub probe: Probe,
     /// Earlier reads that it confirms, in their order.
     pub confirmed: Vec<Probe>,
-}
-
-/// What is known about the heartbeat, for whoever writes it.
-#[derive(Debug, Clone)]
-pub struct Pulse {
-    /// The last look.
-    pub look: Look,
-    /// How long it took, microseconds.
-    pub rtt_us: u64,
 }
 
 /// Asks the primary again and again, for as long as somebody takes what it says. Over a line that takes long to answer several questions
@@ -113,10 +101,10 @@ impl Asking {
             let rtt_us = self.edge.clock.boot().nanos_since(started_at) / 1_000;
             self.topology.heard().hear(&look.heads);
             let probe = Probe { started_at, heads: look.heads };
-            let confirmed = unconfirmed.confirmed_by(&look);
-            unconfirmed.wait(look.beat, look.under, probe);
+            let confirmed = unconfirmed.confirmed_by(&look.heart);
+            unconfirmed.wait(&look.heart, probe);
             if number == 0 {
-                self.facts.heartbeat.send_replace(Some(Pulse { look, rtt_us }));
+                self.facts.heartbeat.send_replace(Some(Pulse { heart: look.heart, rtt_us }));
             }
             self.facts.asked.answered();
             // A follower that is busy for so long gets the next ones: whoever writes the heartbeat must not wait for it.
@@ -124,25 +112,5 @@ impl Asking {
                 return Ok(());
             }
         }
-    }
-}
-
-/// Reads over one connection that nothing has confirmed yet, the oldest first.
-#[derive(Debug, Default)]
-struct Unconfirmed(VecDeque<(u64, Under, Probe)>);
-
-impl Unconfirmed {
-    fn wait(&mut self, beat: u64, under: Under, probe: Probe) {
-        if self.0.len() >= UNCONFIRMED_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back((beat, under, probe));
-    }
-
-    /// Takes out what a later look confirms, and what none will: its settings are gone.
-    fn confirmed_by(&mut self, look: &Look) -> Vec<Probe> {
-        self.0.retain(|(_, under, _)| *under == look.under);
-        let count = self.0.iter().take_while(|(beat, under, _)| look.confirms(*beat, *under)).count();
-        self.0.drain(..count).map(|(_, _, probe)| probe).collect()
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     consumer::{self, NewConsumer},
     epoch::Heard,
     error::StoreError,
-    heartbeat::Line,
+    heartbeat::{Beating as _, Line},
     key::{self, NewKey, RevokedReason},
     migrate,
     node::{self, Acknowledged, NodeReport},
@@ -40,21 +40,25 @@ fn report(name: &str, incarnation: u64, deny_bound_ms: u64) -> NodeReport {
 async fn one_of_two_writers_takes_the_next_step_and_a_read_is_confirmed_by_the_second_beat_after_it() {
     let database = Database::new().await;
     let (mut near, mut far, mut reader) = (line(&database).await, line(&database).await, line(&database).await);
-    let before = reader.look().await.expect("it answers");
+    let before = reader.look().await.expect("it answers").heart;
     assert_eq!((before.beat, before.acked, before.writer.as_str()), (0, 0, ""));
 
     let first = near.beat(0, 0, "near", 100).await.expect("it is written").expect("it is the first");
     assert!(first.number == 1 && first.is_clean);
     assert_eq!(far.beat(0, 0, "far", 9_000).await.expect("an answer"), None, "the step was taken");
     near.beat(1, 1, "near", 100).await.expect("it is written").expect("it is the next");
-    let between = reader.look().await.expect("it answers");
+    let between = reader.look().await.expect("it answers").heart;
     assert_eq!((between.beat, between.acked, between.writer.as_str(), between.writer_rtt_us), (2, 1, "near", 100));
     assert!(!between.confirms(before.beat, before.under), "beat 1 may have begun before the read, and of beat 2 nothing is known");
     far.beat(2, 0, "far", 9_000).await.expect("it is written").expect("it has taken over");
-    assert_eq!(reader.look().await.expect("it answers").acked, 1, "who has taken over does not know what was clean before, and takes nothing back");
+    assert_eq!(
+        reader.look().await.expect("it answers").heart.acked,
+        1,
+        "who has taken over does not know what was clean before, and takes nothing back"
+    );
 
     far.beat(3, 3, "far", 9_000).await.expect("it is written").expect("it is the next");
-    let after = reader.look().await.expect("it answers");
+    let after = reader.look().await.expect("it answers").heart;
     assert!(after.confirms(before.beat, before.under) && after.confirms(1, before.under) && !after.confirms(2, before.under), "{after:?}");
 }
 
@@ -64,19 +68,19 @@ async fn a_read_is_not_confirmed_when_the_settings_were_loaded_in_between() {
     let server = Server::start(&["primary"]);
     let primary = migrated(&server).await;
     let mut line = Line::open(&primary).await.expect("it connects");
-    let before = line.look().await.expect("it answers");
+    let before = line.look().await.expect("it answers").heart;
     as_superuser(&server.address, "postgres", "select pg_reload_conf()").await;
 
     let after = timeout(SOON, async {
         loop {
-            let look = line.look().await.expect("it answers");
+            let look = line.look().await.expect("it answers").heart;
             if look.under != before.under {
                 break look;
             }
         }
     });
     let after = after.await.expect("the settings are loaded again");
-    let confirming = crate::heartbeat::Look { acked: 9, ..after.clone() };
+    let confirming = crate::heartbeat::Heart { acked: 9, ..after.clone() };
     assert!(!confirming.confirms(0, before.under) && confirming.confirms(0, after.under));
 }
 
@@ -113,7 +117,7 @@ async fn a_commit_that_was_cut_short_while_it_waited_for_its_standby_is_not_take
     let mut line = Line::open(&primary).await.expect("it connects");
     as_superuser(&server.address, "postgres", "alter system set synchronous_standby_names = 'nobody'").await;
     as_superuser(&server.address, "postgres", "select pg_reload_conf()").await;
-    timeout(SOON, async { while line.look().await.expect("it answers").standbys != "nobody" {} }).await.expect("the settings are loaded");
+    timeout(SOON, async { while line.look().await.expect("it answers").heart.standbys != "nobody" {} }).await.expect("the settings are loaded");
 
     // What was acknowledged waits for nobody.
     let acknowledged = Acknowledged { epoch_id: Uuid::from_u128(1), authority: 3 };

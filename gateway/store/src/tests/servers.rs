@@ -8,14 +8,23 @@ use crate::{
     bootstrap::{Which, create_if_missing},
     consumer::{self, NewConsumer},
     demo::{DemoDatabase, DemoError},
-    domain::DomainMonitor,
     error::StoreError,
     migrate, node, revision,
+    sample::{Probe, choose_primary, probe_of},
     topology::{DatabaseConfig, Server as ConfiguredServer, ServerState, Topology},
 };
 
 fn configured(servers: [(&Server, &str); 2]) -> Vec<ConfiguredServer> {
     servers.map(|(server, region)| ConfiguredServer { address: server.address.clone(), region: region.to_owned() }).to_vec()
+}
+
+/// Which of the servers of another database is its primary.
+async fn primary_of(probes: &mut [Probe]) -> Option<usize> {
+    let mut samples = Vec::new();
+    for probe in probes {
+        samples.push(probe.sample().await);
+    }
+    choose_primary(&samples, None)
 }
 
 /// One test for what needs two servers: making them is most of the time.
@@ -32,7 +41,7 @@ async fn the_primary_is_found_before_and_after_a_promotion_and_a_standby_takes_n
         name: "causeway".to_owned(),
         user: "causeway".to_owned(),
         password: password.clone(),
-        servers: servers.clone(),
+        servers,
         tls: crate::pool::Tls::Plain,
         pool_max: 4,
     };
@@ -40,7 +49,7 @@ async fn the_primary_is_found_before_and_after_a_promotion_and_a_standby_takes_n
     assert!(matches!(topology.primary(), Err(StoreError::Unavailable { .. })));
     let mut demo = owner("demo");
     "demo".clone_into(&mut demo.user);
-    let mut monitor = DomainMonitor::new("demo", servers, &demo).expect("the addresses are good");
+    let mut probes = [&old, &new].map(|server| probe_of(&server.address, &demo).expect("the address is good"));
 
     let promises = async {
         let primary = topology.wait_primary(SOON).await.expect("the primary is found");
@@ -49,7 +58,7 @@ async fn the_primary_is_found_before_and_after_a_promotion_and_a_standby_takes_n
         timeout(SOON, topology.changed().wait_for(both)).await.expect("both answer").expect("it is polled");
         let states: Vec<ServerState> = topology.view().servers.iter().map(|server| server.state).collect();
         assert_eq!(states, [ServerState::Primary, ServerState::Standby]);
-        assert_eq!(monitor.primary_region().await.as_deref(), Some("eu"));
+        assert_eq!(primary_of(&mut probes).await, Some(0));
 
         let items = DemoDatabase::connect(&old.address, &demo, 2).expect("an address");
         items.migrate().await.expect("the table is made");
@@ -77,7 +86,7 @@ async fn the_primary_is_found_before_and_after_a_promotion_and_a_standby_takes_n
         as_superuser(&new.address, "postgres", "select pg_promote()").await;
         let promoted = |view: &std::sync::Arc<crate::topology::View>| view.primary == Some(1);
         timeout(SOON, topology.changed().wait_for(promoted)).await.expect("the newer timeline wins").expect("it is polled");
-        assert_eq!(monitor.primary_region().await.as_deref(), Some("us"));
+        assert_eq!(primary_of(&mut probes).await, Some(1));
         let primary = topology.primary().expect("the promoted one");
         let made = consumer::create(&primary, NewConsumer { name: "c", tenant: None }, &operator()).await;
         assert!(matches!(made, Err(StoreError::Invalid { .. })), "it writes, but there is no tenant: {made:?}");
@@ -93,25 +102,19 @@ async fn a_server_that_is_not_there_is_unavailable_within_the_deadline() {
     // Port 1: nothing listens there.
     let servers = vec![ConfiguredServer { address: "127.0.0.1:1".to_owned(), region: "eu".to_owned() }];
     let password = SecretText::new("x".to_owned());
-    let config = DatabaseConfig {
-        name: "causeway".to_owned(),
-        user: "causeway".to_owned(),
-        password,
-        servers: servers.clone(),
-        tls: crate::pool::Tls::Plain,
-        pool_max: 1,
-    };
+    let config =
+        DatabaseConfig { name: "causeway".to_owned(), user: "causeway".to_owned(), password, servers, tls: crate::pool::Tls::Plain, pool_max: 1 };
     let topology = Topology::new(&config, "eu").expect("the address is good");
-    let mut monitor = DomainMonitor::new("demo", servers, &owner("demo")).expect("the address is good");
+    let mut probes = [probe_of("127.0.0.1:1", &owner("demo")).expect("the address is good")];
 
-    let (found, region) = tokio::select! {
+    let (found, primary) = tokio::select! {
         () = topology.watch() => unreachable!("it polls for ever"),
-        answer = async { (topology.wait_primary(Duration::from_millis(600)).await, monitor.primary_region().await) } => answer,
+        answer = async { (topology.wait_primary(Duration::from_millis(600)).await, primary_of(&mut probes).await) } => answer,
     };
 
     assert!(matches!(found, Err(StoreError::Unavailable { .. })), "{found:?}");
     assert!(matches!(topology.replica(), Err(StoreError::Unavailable { .. })));
-    assert_eq!(region, None);
+    assert_eq!(primary, None);
 }
 
 #[test]
