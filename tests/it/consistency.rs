@@ -13,6 +13,8 @@ use serde_json::{Value, json};
 
 use crate::site::apply_text;
 
+mod newness;
+
 const WITHIN: Duration = Duration::from_secs(20);
 const TOKEN: &str = "consistency-token";
 

@@ -14,6 +14,7 @@
 mod admin_api;
 mod api;
 mod audit_crash;
+mod bounded_staleness;
 mod cancel_storm;
 mod claim;
 mod conformance;
@@ -88,13 +89,14 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 25] = [
+const CLAIMS: [Claim; 26] = [
     models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
     revocation::CLAIM,
     read_your_writes::CLAIM,
+    bounded_staleness::CLAIM,
     keys::CLAIM,
     key_timing::CLAIM,
     sign_in_timing::CLAIM,
@@ -117,7 +119,11 @@ const CLAIMS: [Claim; 25] = [
 ];
 
 /// Claims whose deployment can have more regions than two, with the number that it has when none is given.
-const REGIONS: [(&str, u32); 2] = [(revocation::CLAIM.slug, revocation::REGIONS), (read_your_writes::CLAIM.slug, read_your_writes::REGIONS)];
+const REGIONS: [(&str, u32); 3] = [
+    (revocation::CLAIM.slug, revocation::REGIONS),
+    (read_your_writes::CLAIM.slug, read_your_writes::REGIONS),
+    (bounded_staleness::CLAIM.slug, bounded_staleness::REGIONS),
+];
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

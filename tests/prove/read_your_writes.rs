@@ -5,8 +5,8 @@
 //! [`harness::history`], which is tested on planted violations. The same sessions without tokens come first: they must read what is stale,
 //! or the rest proves nothing.
 
-mod document;
-mod faults;
+pub(crate) mod document;
+pub(crate) mod faults;
 mod judge;
 mod record;
 mod session;

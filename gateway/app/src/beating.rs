@@ -1,18 +1,17 @@
-//! Writes the heartbeats of a domain, while no nearer node does, and keeps what they will confirm.
+//! Writes the heartbeats of a domain, while no nearer node does.
 //!
 //! Every node confirms its reads by them, so they must not stop with the node that writes them: whoever sees that the row stands still takes
 //! the next step, and of two at once the database lets one through. A node that is much nearer to the primary takes over from one that is
 //! farther, because the age of every lease has three round trips of the writer in it.
 
 use std::{
-    collections::VecDeque,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use store::{
     error::StoreError,
-    heartbeat::{Beating, Heart, Line, Under},
+    heartbeat::{Beating, Heart, Line},
     topology::Topology,
 };
 use tokio::{
@@ -28,8 +27,6 @@ const REST: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_millis(300);
 /// A node takes over from a writer whose round trip is twice its own and this much more.
 const NEARER_BY_US: u64 = 20_000;
-/// Reads that wait for their confirmation at most; beyond, the oldest is of no use any more.
-const UNCONFIRMED_MAX: usize = 64;
 
 /// What is known about the heartbeat, for whoever writes it.
 #[derive(Debug, Clone)]
@@ -50,6 +47,18 @@ pub trait Primaries: Sync {
 
     /// Ends when another server is the primary than when it was called.
     fn replaced(&self) -> impl Future<Output = ()> + Send + 'static;
+}
+
+impl<P: Primaries> Primaries for &P {
+    type Line = P::Line;
+
+    async fn open(&self) -> Option<P::Line> {
+        P::open(self).await
+    }
+
+    fn replaced(&self) -> impl Future<Output = ()> + Send + 'static {
+        P::replaced(self)
+    }
 }
 
 impl Primaries for Topology {
@@ -137,32 +146,5 @@ impl Still {
         let spread = node.bytes().fold(0_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte))) % 100;
         let patience = PATIENCE + Duration::from_micros(pulse.rtt_us.saturating_mul(4)) + Duration::from_millis(spread);
         now.duration_since(since) >= patience
-    }
-}
-
-/// Reads over one connection that nothing has confirmed yet, the oldest first.
-#[derive(Debug)]
-pub struct Unconfirmed<T>(VecDeque<(u64, Under, T)>);
-
-impl<T> Default for Unconfirmed<T> {
-    fn default() -> Self {
-        Self(VecDeque::new())
-    }
-}
-
-impl<T> Unconfirmed<T> {
-    /// Keeps what was read together with a heartbeat.
-    pub fn wait(&mut self, heart: &Heart, read: T) {
-        if self.0.len() >= UNCONFIRMED_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back((heart.beat, heart.under, read));
-    }
-
-    /// Takes out what a later look over the same connection confirms, and what none will: its settings are gone.
-    pub fn confirmed_by(&mut self, heart: &Heart) -> Vec<T> {
-        self.0.retain(|(_, under, _)| *under == heart.under);
-        let count = self.0.iter().take_while(|(beat, under, _)| heart.confirms(*beat, *under)).count();
-        self.0.drain(..count).map(|(_, _, read)| read).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! Watches the databases of the fronted services: where their primaries are, whose regions take the writes, and how far each server is.
 
+mod confirming;
 mod epochs;
 mod server;
 mod state;
@@ -17,7 +18,8 @@ use model::{
     structure::{self, DomainServer},
 };
 use store::{
-    pool::{Credentials, Tls},
+    domain_heartbeat::{self, Place},
+    pool::{AddressError, Credentials, Tls},
     sample::{self, Probe},
     topology::Topology,
 };
@@ -26,9 +28,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use self::state::Shared;
+use self::{confirming::Confirming, state::Shared};
+use crate::facts::Facts;
 
-/// How often the servers of a domain are asked whose clients are told positions.
+/// How often the servers of a domain are asked whose positions matter.
 const POLL_TRACKED: Duration = Duration::from_millis(50);
 /// How often the others are, of which only the primary matters.
 const POLL: Duration = Duration::from_millis(250);
@@ -53,15 +56,31 @@ pub struct Monitor {
     pub topology: Topology,
     /// Who follows where writes go.
     pub writers: watch::Sender<Writers>,
+    /// Whether this process writes heartbeats.
+    pub facts: Arc<Facts>,
 }
 
 /// A domain that is watched; its tasks end with it.
 struct Watched {
     servers: Vec<DomainServer>,
-    is_tracked: bool,
+    needs: Needs,
     shared: Arc<Shared>,
     domain: Arc<Domain>,
     _tasks: JoinSet<()>,
+}
+
+/// What a domain is watched for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Needs {
+    /// Where each server is: clients are told, or it is proved how old answers are.
+    positions: bool,
+    heartbeat: bool,
+}
+
+impl Needs {
+    const fn of(domain: &structure::Domain) -> Self {
+        Self { positions: domain.is_tracked || domain.is_beating, heartbeat: domain.is_beating }
+    }
 }
 
 /// Watches every domain of the snapshot in force, for as long as the future lives; it never returns. A domain whose servers do not answer
@@ -79,7 +98,7 @@ pub async fn watch(monitor: Monitor) {
         {
             monitor.take(&mut watched, &snapshot.structure.domains);
             monitor.edge.positions.watch(watched.iter().map(|(mark, watched)| (*mark, Arc::clone(&watched.domain))).collect());
-            epochs.keep(watched.values().filter(|watched| watched.is_tracked).map(|watched| Arc::clone(&watched.shared)).collect());
+            epochs.keep(watched.values().filter(|watched| watched.needs.positions).map(|watched| Arc::clone(&watched.shared)).collect());
             seen = Some(snapshot);
         }
     }
@@ -88,7 +107,7 @@ pub async fn watch(monitor: Monitor) {
 impl Monitor {
     /// Starts what is new and ends what is gone; what stays the same keeps its connections and all that it knows.
     fn take(&self, watched: &mut HashMap<DomainMark, Watched>, domains: &[structure::Domain]) {
-        let is_same = |watched: &Watched, domain: &structure::Domain| watched.servers == domain.servers && watched.is_tracked == domain.is_tracked;
+        let is_same = |watched: &Watched, domain: &structure::Domain| watched.servers == domain.servers && watched.needs == Needs::of(domain);
         let known: HashMap<DomainMark, Arc<Epochs>> = watched.iter().map(|(mark, watched)| (*mark, watched.shared.epochs())).collect();
         watched.retain(|mark, watched| domains.iter().any(|domain| domain.mark == *mark && is_same(watched, domain)));
         for domain in domains {
@@ -101,22 +120,34 @@ impl Monitor {
     }
 
     fn start(&self, domain: &structure::Domain, epochs: Arc<Epochs>) -> Option<Watched> {
-        let probes = self.probes(domain)?;
+        let needs = Needs::of(domain);
+        let servers = self.servers(domain)?;
         let (shared, view) = Shared::new(domain, epochs, self.writers.clone());
         let shared = Arc::new(shared);
         let mut tasks = JoinSet::new();
-        let mut questions = Vec::with_capacity(probes.len());
-        let poll = if domain.is_tracked { POLL_TRACKED } else { POLL };
-        for (index, probe) in probes.into_iter().enumerate() {
+        let mut questions = Vec::with_capacity(servers.len());
+        let poll = if needs.positions { POLL_TRACKED } else { POLL };
+        let mut places = Vec::with_capacity(servers.len());
+        for (index, (probe, place)) in servers.into_iter().enumerate() {
+            places.push(place);
             let (asked, asked_here) = mpsc::channel(QUESTIONS_MAX);
             tasks.spawn(server::ask(Arc::clone(&shared), index, probe, asked_here, poll));
             questions.push(asked);
         }
         let positions = Arc::new(Domain::new(Arc::clone(&domain.name), view, questions.into()));
-        Some(Watched { servers: domain.servers.clone(), is_tracked: domain.is_tracked, shared, domain: positions, _tasks: tasks })
+        if needs.heartbeat {
+            tasks.spawn(confirming::run(Confirming {
+                places,
+                domain: Arc::clone(&positions),
+                edge: Arc::clone(&self.edge),
+                facts: Arc::clone(&self.facts),
+                pulse: watch::Sender::default(),
+            }));
+        }
+        Some(Watched { servers: domain.servers.clone(), needs, shared, domain: positions, _tasks: tasks })
     }
 
-    fn probes(&self, domain: &structure::Domain) -> Option<Vec<Probe>> {
+    fn servers(&self, domain: &structure::Domain) -> Option<Vec<(Probe, Place)>> {
         let name = &*domain.name;
         let Some(credentials) = self.credentials.get(name) else {
             tracing::error!(domain = name, "the node file has no `domains` entry with this name: writes to its services have no region");
@@ -131,7 +162,9 @@ impl Monitor {
             );
             return None;
         }
-        let probes: Result<Vec<Probe>, _> = domain.servers.iter().map(|server| sample::probe_of(&server.address, credentials)).collect();
-        probes.map_err(|error| tracing::error!(domain = name, error = &error as &dyn std::error::Error, "a domain cannot be watched")).ok()
+        let ways =
+            |server: &DomainServer| Ok((sample::probe_of(&server.address, credentials)?, domain_heartbeat::place_of(&server.address, credentials)?));
+        let servers: Result<Vec<(Probe, Place)>, AddressError> = domain.servers.iter().map(ways).collect();
+        servers.map_err(|error| tracing::error!(domain = name, error = &error as &dyn std::error::Error, "a domain cannot be watched")).ok()
     }
 }

@@ -170,7 +170,7 @@ impl Collector for Numbers {
             ConstCounter::new(*count).encode(family.encode_family(&[("problem", kind.code())])?)?;
         }
         resilience::encode(&self.edge, &mut encoder)?;
-        positions::encode(&self.edge.positions, &mut encoder)?;
+        positions::encode(&self.edge.positions, self.edge.clock.boot(), &mut encoder)?;
         identity::encode(&self.edge, &mut encoder)?;
         notifications::encode(&self.facts.notifications, &mut encoder)?;
         websocket::encode(self.edge.websockets.tally.read(), &mut encoder)?;

@@ -268,7 +268,7 @@ impl Follower {
 
     /// Takes in what a look at the primary has brought. True when the database should be asked now.
     fn note(&self, applied: &Applied, unapplied: &mut Vec<Probe>, awaited: &mut Awaited, seen: Seen) -> bool {
-        awaited.hear(&applied.revisions, (seen.probe.heads.epoch, seen.probe.heads.authority), self.edge.clock.boot());
+        awaited.hear(&applied.revisions, (seen.probe.read.epoch, seen.probe.read.authority), self.edge.clock.boot());
         unapplied.extend(seen.confirmed);
         // A node that is behind for longer than so many reads take has other troubles.
         unapplied.drain(..unapplied.len().saturating_sub(64));
@@ -281,8 +281,8 @@ impl Follower {
         let before = unapplied.len();
         unapplied.retain(|probe| {
             // Who knows of a later epoch does not believe a server of an earlier one, which may be cut off from all others.
-            let is_newest = probe.heads.epoch >= heard.epoch && !probe.heads.contradicts(&heard);
-            let is_applied = is_newest && probe.heads.are_of_one_epoch(&applied.revisions) && probe.heads.authority <= applied.revisions.authority;
+            let is_newest = probe.read.epoch >= heard.epoch && !probe.read.contradicts(&heard);
+            let is_applied = is_newest && probe.read.are_of_one_epoch(&applied.revisions) && probe.read.authority <= applied.revisions.authority;
             if is_applied {
                 self.edge.lease.confirm(probe.started_at);
                 self.facts.confirmed_after(self.edge.clock.boot().nanos_since(probe.started_at));

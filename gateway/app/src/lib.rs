@@ -27,6 +27,7 @@ pub mod notify;
 pub mod own_gateway;
 pub mod postgres;
 pub mod principal;
+pub mod probing;
 pub mod prove;
 pub mod provider;
 pub mod purge;

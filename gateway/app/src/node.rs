@@ -51,7 +51,7 @@ use crate::{
     control_listener, domains,
     domains::{DomainCredentials, Monitor, Writers},
     facts::Facts,
-    follow::{self, Follower},
+    follow::{self, Follower, probing::Control},
     handover::{self, Predecessor},
     introspection, key_sets,
     load::{self, Loader},
@@ -356,9 +356,9 @@ fn follow_database(tasks: &Tasks, edge: &Arc<Edge>, topology: &Topology, sealed:
     let follower = Follower { edge: edge_seen, topology: topology.clone(), sealed, journal, facts: told, writers: writers_seen };
     let watched = topology.clone();
     tasks.spawn("topology", async move { watched.watch().await });
-    tasks.spawn("probe", follow::probing::probe(topology.clone(), Arc::clone(edge), seen, Arc::clone(facts)));
+    tasks.spawn("probe", follow::probing::probe(Control { topology: topology.clone(), edge: Arc::clone(edge), seen, facts: Arc::clone(facts) }));
     tasks.spawn("hints", follow::listen(topology.clone(), hints));
-    let monitor = Monitor { credentials, edge: Arc::clone(edge), topology: topology.clone(), writers };
+    let monitor = Monitor { credentials, edge: Arc::clone(edge), topology: topology.clone(), writers, facts: Arc::clone(facts) };
     tasks.spawn("domains", domains::watch(monitor));
     tasks.spawn("follower", follower.run(seen_by_follower, hints_seen));
 }

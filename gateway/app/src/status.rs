@@ -318,7 +318,8 @@ impl NodeStatus {
             }
             Some(_) => "there is one server, and none that could be promoted".to_owned(),
         };
-        self.check("quorum", CheckState::Ok, detail)
+        let domains = self.edge.current.load().map(|snapshot| positions::quorums(&self.edge, &snapshot.structure)).unwrap_or_default();
+        self.check("quorum", CheckState::Ok, [detail].into_iter().chain(domains).collect::<Vec<String>>().join("; "))
     }
 
     fn spool(&self) -> Check {

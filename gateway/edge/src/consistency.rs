@@ -1,41 +1,34 @@
-//! Read your writes: what a client has written or seen is read again, in whatever region, or it is told that it may not be (ADR 0034).
+//! What a client is promised of the database behind a service: that it reads its own writes ([`own_writes`]), or how old an answer is at
+//! most ([`newness`]).
 //!
-//! [`take`] reads the client's token, [`Promise::choose`] finds the region whose servers have what it stands for, and
-//! [`Promise::keep`] puts what this exchange has added into the token of the response.
+//! [`take`] sees what is promised, [`Promise::choose`] finds the region whose servers can keep it, and [`Promise::keep`] looks once more when
+//! the answer is there.
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use model::{
-    consistency_token::{DomainMark, Positions as Told, Rejected, TenantMark},
-    policy::{ElseDoc, ReadModeDoc},
-    position::{Lsn, Position},
-    problem::{Denial, ProblemKind},
+    position::Position,
+    problem::Denial,
     structure::{Route, Upstream},
 };
 
+use self::{newness::Newness, own_writes::OwnWrites};
 use crate::{
     balance::{cluster::Cluster, fleet::Group},
     head::Head,
-    positions::{Domain, Event, Pin, Standing, View},
-    refuse,
+    positions::{Domain, Pin, Standing, View},
     runtime::Core,
     trail::Trail,
 };
 
-#[cfg(test)]
-mod tests;
+mod newness;
+pub mod own_writes;
 
 /// What a client has written or seen, both ways.
 pub const TOKEN: HeaderName = HeaderName::from_static("consistency-token");
-/// What a service's own session must have, for services that look themselves.
-pub const REQUIRE: HeaderName = HeaderName::from_static("consistency-require");
-/// Where a service says that its write is.
-pub const POSITION: HeaderName = HeaderName::from_static("consistency-position");
 /// How long a server has to say where it stands behind a response. The way to another continent and back takes a third of it.
 const LOOK_WITHIN: Duration = Duration::from_secs(1);
-/// How long a write waits for the epoch of a primary that was seen.
-const EPOCH_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where a request with a promise may go.
 #[derive(Debug)]
@@ -50,77 +43,21 @@ pub(crate) enum Wish {
     Stale,
 }
 
-/// A request to a service whose clients are told positions.
+/// What is promised about one request.
 #[derive(Debug)]
-pub(crate) struct Promise {
-    mark: DomainMark,
-    tenant: TenantMark,
-    /// `None` where this node does not watch the domain.
-    domain: Option<Arc<Domain>>,
-    told: Told,
-    kind: Kind,
-    otherwise: ElseDoc,
-    wait: Duration,
-    /// The client has sent a token.
-    has_token: bool,
-    is_lost: bool,
+pub(crate) enum Promise {
+    OwnWrites(Box<OwnWrites>),
+    Newness(Newness),
 }
 
-#[derive(Debug)]
-enum Kind {
-    /// The primary before it, if there was one.
-    /// `epoch` is what its place counts for if it cannot be had; none while nothing is known.
-    Write { before: Option<Pin>, epoch: Option<u32> },
-    /// The servers that were chosen; none for one without a token, or without a promise.
-    Read { set: Vec<Pin> },
-}
-
-/// Takes the client's token out of a request; `None` where it plays no part.
+/// Sees what is promised, and takes the client's token out of the request; `None` where nothing is.
 ///
 /// # Errors
-/// `consistency-token-invalid`.
+/// `consistency-token-invalid`; `position-lost` for a token whose key is not in use any more, where the route refuses.
 pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &Core) -> Result<Option<Promise>, Denial> {
-    let Some(mark) = upstream.tracked.filter(|_| core.edge.consistency_keys.can_sign()) else { return Ok(None) };
-    let is_read = head.is_read() && !route.get_writes;
-    let token = only(head.parts.headers.get_all(&TOKEN).iter());
-    let (has_token, mut is_lost) = (!matches!(token, Ok(None)), false);
-    let told = match token {
-        // No part of the promise, whatever it is.
-        _ if is_read && route.reads.mode != ReadModeDoc::ReadYourWrites => None,
-        Ok(None) => Some(Told::default()),
-        Ok(Some(token)) => match core.edge.consistency_keys.read(token.as_bytes(), route.tenant_mark) {
-            Ok(told) => Some(told),
-            // Of a key that was taken out of use: what it stood for is not known any more.
-            Err(Rejected::KeyUnknown) => {
-                lost(core, route.reads.otherwise)?;
-                is_lost = true;
-                Some(Told::default())
-            }
-            Err(why) => return Err(rejected(core, why)),
-        },
-        Err(TwoOfThem) => return Err(rejected(core, Rejected::Malformed)),
-    };
-    head.parts.headers.remove(&TOKEN);
-    let kind = if is_read { Kind::Read { set: Vec::new() } } else { Kind::Write { before: None, epoch: None } };
-    Ok(told.map(|told| Promise {
-        mark,
-        tenant: route.tenant_mark,
-        domain: core.edge.positions.domain(mark),
-        told,
-        kind,
-        otherwise: route.reads.otherwise,
-        wait: route.reads.wait,
-        has_token,
-        is_lost,
-    }))
-}
-
-struct TwoOfThem;
-
-fn only<'h>(mut values: impl Iterator<Item = &'h HeaderValue>) -> Result<Option<&'h HeaderValue>, TwoOfThem> {
-    match (values.next(), values.next()) {
-        (only, None) => Ok(only),
-        (_, Some(_)) => Err(TwoOfThem),
+    match newness::take(route, upstream, head, core) {
+        Some(promise) => Ok(Some(Promise::Newness(promise))),
+        None => Ok(own_writes::take(route, upstream, head, core)?.map(|promise| Promise::OwnWrites(Box::new(promise)))),
     }
 }
 
@@ -137,237 +74,32 @@ impl Promise {
         core: &Core,
         trail: &mut Trail,
     ) -> Result<Wish, Denial> {
-        let Some(domain) = self.domain.clone() else { return self.unwatched(core, trail) };
-        if let Kind::Write { .. } = self.kind {
-            return self.write(&domain, core).await;
-        }
-        let began = core.edge.clock.boot();
-        let mut changes = domain.changes();
-        let mut has_waited = false;
-        loop {
-            let view = Arc::clone(&changes.borrow_and_update());
-            self.look_for_loss(&view, core)?;
-            let Some(position) = self.told.get(self.mark) else { return Ok(self.anywhere(&view, upstream, group, core)) };
-            if position.lsn == Lsn::END
-                && let Some(position) = known_place(&domain, &view, position, core).await
-            {
-                self.put(position, core);
-                continue;
-            }
-            let left = self.wait.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(began)));
-            match place(&view, position, upstream, group, core, left) {
-                Found::Region { region, is_here } => {
-                    let Some(set) = view.pins(&region) else { return Err(unreached(core)) };
-                    let event = if !is_here {
-                        Event::Elsewhere
-                    } else if has_waited {
-                        Event::Waited
-                    } else {
-                        Event::Local
-                    };
-                    core.edge.positions.count(event);
-                    self.kind = Kind::Read { set };
-                    require(head, &domain.name, position);
-                    return Ok(Wish::Region(region));
-                }
-                Found::Nobody if left.is_zero() => return self.otherwise(core, trail),
-                Found::Later | Found::Nobody => {
-                    has_waited = true;
-                    // Whether it has changed or the time is over, it is looked at again. Nobody tells any more: the domain has other servers.
-                    if let Some(Err(_)) = core.within(left, changes.changed()).await {
-                        return self.otherwise(core, trail);
-                    }
-                }
-            }
+        match self {
+            Self::OwnWrites(promise) => promise.choose(upstream, group, head, core, trail).await,
+            Self::Newness(promise) => promise.choose(upstream, group, core, trail).await,
         }
     }
 
-    /// Nothing is promised: the nearest region. A client that keeps a token is told what it may have read there.
-    fn anywhere(&mut self, view: &View, upstream: &Upstream, group: &Group, core: &Core) -> Wish {
-        let here = &core.edge.region;
-        let is_well = group.clusters.iter().any(|cluster| cluster.region == *here && is_well(cluster, upstream, core));
-        match view.pins(here).filter(|set| self.has_token && is_well && !set.is_empty()) {
-            Some(set) => {
-                self.kind = Kind::Read { set };
-                Wish::Region(Arc::clone(here))
-            }
-            None => Wish::Any,
-        }
-    }
-
-    /// The node knows nothing about the domain: a promise cannot be kept, and a write's place not be told.
-    fn unwatched(&self, core: &Core, trail: &mut Trail) -> Result<Wish, Denial> {
-        match self.kind {
-            Kind::Write { .. } => Ok(Wish::Usual),
-            Kind::Read { .. } if self.told.get(self.mark).is_none() => Ok(Wish::Any),
-            Kind::Read { .. } => self.otherwise(core, trail),
-        }
-    }
-
-    fn otherwise(&self, core: &Core, trail: &mut Trail) -> Result<Wish, Denial> {
-        match self.otherwise {
-            ElseDoc::Stale => {
-                core.edge.positions.count(Event::Stale);
-                trail.consistency("no region had the client's last write; served by one that may be behind");
-                Ok(Wish::Stale)
-            }
-            // Where the primary is was looked at before: its region has everything, if it can be proved.
-            ElseDoc::Primary | ElseDoc::Refuse => Err(unreached(core)),
-        }
-    }
-
-    /// Writes go where the primary is, and to none that is older than what the client has seen.
-    async fn write(&mut self, domain: &Domain, core: &Core) -> Result<Wish, Denial> {
-        let mut changes = domain.changes();
-        // For a moment, after a promotion: what is written to a primary whose epoch is not known counts as lost later.
-        let is_known = |view: &Arc<View>| view.epoch().is_none() || view.unknown_primary().is_none();
-        let _known = core.within(EPOCH_WITHIN, changes.wait_for(is_known)).await;
-        let view = domain.view();
-        self.look_for_loss(&view, core)?;
-        let before = view.writer();
-        let newest = view.epoch();
-        let is_behind = before.is_some() && self.told.get(self.mark).is_some_and(|position| Some(position.epoch) > newest);
-        let is_old = before.is_none() && view.primary.and_then(|primary| view.servers.get(primary)?.position).is_some();
-        if is_behind || is_old {
-            let detail = "the database that takes this service's writes is not known to be the newest one right now";
-            return Err(Denial::new(ProblemKind::RegionUnavailable, detail).retry_after(1));
-        }
-        let epoch = match view.unknown_primary() {
-            Some(_) => newest.map(|_| view.epochs.provisional(core.edge.clock.now().wall)),
-            None => newest,
-        };
-        self.kind = Kind::Write { before, epoch };
-        // Where the primary is that the token will be of, whatever the snapshot knew when the request began.
-        let region = before.and_then(|pin| view.servers.get(pin.server)).map(|shown| Arc::clone(&shown.region));
-        Ok(region.map_or(Wish::Usual, Wish::Region))
-    }
-
-    /// A position that has not survived is told: strict routes refuse, others drop it and say so.
-    fn look_for_loss(&mut self, view: &View, core: &Core) -> Result<(), Denial> {
-        if !self.told.get(self.mark).is_some_and(|position| view.has_lost(position)) {
-            return Ok(());
-        }
-        lost(core, self.otherwise)?;
-        self.is_lost = true;
-        let _there = self.told.set(self.mark, None);
-        Ok(())
-    }
-
-    /// Puts what the exchange has added into the token, and that into the response.
+    /// Looks once more, and tells the client what there is to tell.
     ///
     /// # Errors
     /// `position-unreached` when a server of the set that was read is not the same any more: the answer may be of before.
-    pub(crate) async fn keep(mut self, upstream: &Upstream, headers: &mut HeaderMap, core: &Core, trail: &mut Trail) -> Result<(), Denial> {
-        let supplied =
-            headers.remove(&POSITION).filter(|_| upstream.regions.iter().flat_map(|region| &region.targets).all(|target| target.reach.tls.is_some()));
-        let mut is_untold = self.domain.is_none() && matches!(self.kind, Kind::Write { .. });
-        if let Some(domain) = self.domain.clone() {
-            let added = match &self.kind {
-                Kind::Write { before, epoch } => {
-                    let position = written(&domain, *before, *epoch, supplied, core).await;
-                    is_untold = position.is_none();
-                    position
-                }
-                Kind::Read { set } if set.is_empty() => None,
-                Kind::Read { set } => self.read(&domain, set, headers, core, trail).await?,
-            };
-            if let Some(added) = added {
-                let merged = domain.view().merge(self.told.get(self.mark), added);
-                if merged.is_lost {
-                    core.edge.positions.count(Event::Lost);
-                }
-                self.is_lost |= merged.is_lost;
-                self.put(merged.position, core);
-            }
+    pub(crate) async fn keep(self, upstream: &Upstream, headers: &mut HeaderMap, core: &Core, trail: &mut Trail) -> Result<(), Denial> {
+        match self {
+            Self::OwnWrites(promise) => promise.keep(upstream, headers, core, trail).await,
+            Self::Newness(promise) => promise.keep(headers, core, trail).await,
         }
-        if is_untold {
-            // The token says nothing about this write.
-            core.edge.positions.count(Event::Untold);
-            headers.insert(refuse::STALENESS, HeaderValue::from_static("unknown"));
-        }
-        headers.remove(&TOKEN);
-        if self.told.iter().next().is_some()
-            && let Some(token) = core.edge.consistency_keys.mint(self.tenant, &self.told, core.edge.clock.now().wall)
-            && let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(token))
-        {
-            headers.insert(TOKEN, value);
-        }
-        if self.is_lost {
-            headers.insert(refuse::STALENESS, HeaderValue::from_static("lost"));
-            trail.consistency("an earlier position of the client has not provably survived a promotion; it was told");
-        }
-        Ok(())
-    }
-
-    /// Takes a position into the token; where there is no room, in the place of a domain that is not watched any more. A document has no
-    /// more domains than there is room.
-    fn put(&mut self, position: Position, core: &Core) {
-        if self.told.set(self.mark, Some(position)) {
-            return;
-        }
-        let gone = self.told.iter().map(|(mark, _)| mark).find(|mark| core.edge.positions.domain(*mark).is_none());
-        if gone.is_none_or(|gone| !self.told.set(gone, None)) || !self.told.set(self.mark, Some(position)) {
-            tracing::error!("a consistency token has no room for another domain; its client may miss a write of its own");
-        }
-    }
-
-    /// Looks at the set again over the same connections: what was read is not more than it has now, and was read of those servers.
-    async fn read(&self, domain: &Domain, set: &[Pin], headers: &mut HeaderMap, core: &Core, trail: &mut Trail) -> Result<Option<Position>, Denial> {
-        let asked = domain.view().with_unread(set);
-        let shown = core.within(LOOK_WITHIN, domain.ask(&asked)).await.unwrap_or_default();
-        let still = set.iter().enumerate().map(|(index, pin)| pin.still(shown.get(index)?.as_ref()));
-        // One that stood by may have been promoted, and be read since.
-        let is_same_set = !shown.iter().skip(set.len()).flatten().any(|shown| shown.is_primary) && domain.view().is_set(set);
-        if let Some(positions) = still.collect::<Option<Vec<Position>>>().filter(|_| is_same_set) {
-            return Ok(positions.into_iter().max());
-        }
-        if self.told.get(self.mark).is_none() {
-            // Nothing was promised; the token says nothing about this read.
-            return Ok(None);
-        }
-        core.edge.positions.count(Event::HeldBack);
-        if self.otherwise == ElseDoc::Stale {
-            headers.insert(refuse::STALENESS, HeaderValue::from_static("unknown"));
-            trail.consistency("a database server changed while it was read; the answer may be behind");
-            return Ok(None);
-        }
-        Err(cannot_prove())
     }
 }
 
-/// The position of a write that has returned: the primary's that it went to, if that is the same still and the only one around; else one
-/// that nothing but its epoch's primary has. `None` while nothing is known.
-async fn written(domain: &Domain, before: Option<Pin>, epoch: Option<u32>, supplied: Option<HeaderValue>, core: &Core) -> Option<Position> {
-    let unknown = before.map(|pin| pin.epoch).or(epoch).map(|epoch| Position { epoch, lsn: Lsn::END });
-    let view = domain.view();
-    let known = if let Some(pin) = before {
-        // The service may know where its own commit is.
-        if let Some(lsn) = supplied.and_then(|value| supplied_place(&view, pin, &value)) {
-            (view.writer() == Some(pin)).then_some(Position { epoch: pin.epoch, lsn })
-        } else {
-            // Another server of the region may have been promoted, and the service have moved there before it was seen here.
-            let asked = view.beside(pin);
-            let shown = core.within(LOOK_WITHIN, domain.ask(&asked)).await.unwrap_or_default();
-            let is_alone = shown.iter().flatten().filter(|shown| shown.is_primary).count() == 1;
-            pin.still(shown.first().and_then(Option::as_ref).filter(|shown| shown.is_primary && is_alone))
-        }
-    } else {
-        None
-    };
-    if known.is_some() {
-        core.edge.positions.count(Event::Told);
-    } else if unknown.is_some() {
-        core.edge.positions.count(Event::Untold);
-    }
-    known.or(unknown)
-}
-
-/// `"16/B374D848";timeline=2`: a place in the log, and the timeline that it is of.
-fn supplied_place(view: &View, pin: Pin, value: &HeaderValue) -> Option<Lsn> {
-    let (place, timeline) = value.to_str().ok()?.split_once(";timeline=")?;
-    let epoch = view.epochs.get(pin.epoch)?;
-    let is_its = timeline.parse() == Ok(epoch.writer.timeline);
-    Lsn::parse(place.strip_prefix('"')?.strip_suffix('"')?).filter(|_| is_its)
+/// Looks at a set again over the same connections: what its servers have now, if they are the same still and their region reads no other.
+async fn look_again(domain: &Domain, set: &[Pin], core: &Core) -> Option<Vec<Position>> {
+    let asked = domain.view().with_unread(set);
+    let shown = core.within(LOOK_WITHIN, domain.ask(&asked)).await.unwrap_or_default();
+    let still = set.iter().enumerate().map(|(index, pin)| pin.still(shown.get(index)?.as_ref()));
+    // One that stood by may have been promoted, and be read since.
+    let is_same_set = !shown.iter().skip(set.len()).flatten().any(|shown| shown.is_primary) && domain.view().is_set(set);
+    still.collect::<Option<Vec<Position>>>().filter(|_| is_same_set)
 }
 
 /// A write whose place nobody knew is at most where the primary of its epoch is now.
@@ -387,15 +119,16 @@ enum Found {
     Nobody,
 }
 
-/// This region if it has the position; else it is waited for; else the nearest other one that has it.
-fn place(view: &View, position: Position, upstream: &Upstream, group: &Group, core: &Core, left: Duration) -> Found {
+/// This region if it has the position; else it is waited for; else the nearest other one that has it. With `only` that region, wherever it is.
+fn place(view: &View, position: Position, only: Option<&str>, upstream: &Upstream, group: &Group, core: &Core, left: Duration) -> Found {
     let here = &*core.edge.region;
     let mut found = None;
-    for cluster in group.clusters.iter().filter(|cluster| is_well(cluster, upstream, core)) {
+    let may = |cluster: &&Cluster| only.is_none_or(|only| *cluster.region == *only) && is_well(cluster, upstream, core);
+    for cluster in group.clusters.iter().filter(may) {
         let is_here = *cluster.region == *here;
         match view.standing(&cluster.region, position) {
             Standing::Has if is_here => return Found::Region { region: Arc::clone(&cluster.region), is_here },
-            Standing::Behind if is_here && !left.is_zero() => return Found::Later,
+            Standing::Behind if (is_here || only.is_some()) && !left.is_zero() => return Found::Later,
             Standing::Has if found.is_none() => found = Some(Arc::clone(&cluster.region)),
             Standing::Has | Standing::Behind | Standing::Unknown => {}
         }
@@ -406,50 +139,4 @@ fn place(view: &View, position: Position, upstream: &Upstream, group: &Group, co
 fn is_well(cluster: &Cluster, upstream: &Upstream, core: &Core) -> bool {
     let now = core.edge.clock.boot();
     !cluster.is_broken(upstream, now) && cluster.usable(core.edge.health.changes(), now) > 0
-}
-
-/// Tells the service what its session must have: `"shop";epoch=2;lsn="16/B374D848"` (an item of RFC 9651).
-fn require(head: &mut Head, domain: &str, position: Position) {
-    // A place that nobody knows is the primary's alone, and no number.
-    if position.lsn == Lsn::END {
-        return;
-    }
-    let text = format!("\"{domain}\";epoch={};lsn=\"{}\"", position.epoch, position.lsn);
-    if let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(text)) {
-        head.parts.headers.insert(REQUIRE, value);
-    }
-}
-
-/// Counts a loss.
-///
-/// # Errors
-/// `position-lost` where the route refuses.
-fn lost(core: &Core, otherwise: ElseDoc) -> Result<(), Denial> {
-    core.edge.positions.count(Event::Lost);
-    if otherwise == ElseDoc::Refuse {
-        let detail = "what you have written or read may have been lost when another database server took over; begin again without the token";
-        return Err(Denial::new(ProblemKind::PositionLost, detail));
-    }
-    Ok(())
-}
-
-fn rejected(core: &Core, why: Rejected) -> Denial {
-    core.edge.positions.count(Event::Rejected);
-    let detail = match why {
-        Rejected::Malformed => "Consistency-Token is not a token of this gateway; send the text of the last response, or none",
-        Rejected::KeyUnknown => "the key that the Consistency-Token was made with is not in use any more; send none",
-        Rejected::Forged => "the Consistency-Token was altered, or not made here; send the text of the last response, or none",
-        Rejected::Foreign => "the Consistency-Token belongs to another tenant; send none",
-    };
-    Denial::new(ProblemKind::ConsistencyTokenInvalid, detail)
-}
-
-fn unreached(core: &Core) -> Denial {
-    core.edge.positions.count(Event::Unreached);
-    cannot_prove()
-}
-
-fn cannot_prove() -> Denial {
-    let detail = "no region has, or can prove that it has, what you have written or read; try again";
-    Denial::new(ProblemKind::PositionUnreached, detail).retry_after(1)
 }

@@ -19,6 +19,9 @@ use model::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
+use self::heartbeat::Heartbeat;
+
+pub mod heartbeat;
 #[cfg(test)]
 mod tests;
 
@@ -227,6 +230,11 @@ impl View {
         self.servers.iter().enumerate().filter(is_member)
     }
 
+    /// Whether a primary's region reads nothing but it.
+    pub fn is_read_alone(&self, writer: Pin) -> bool {
+        self.servers.get(writer.server).is_some_and(|shown| self.set(&shown.region).count() == 1)
+    }
+
     fn pin(&self, server: usize, shown: &Shown) -> Option<Pin> {
         let epoch = shown.position.filter(|position| Some(position.epoch) == self.epoch())?.epoch;
         Some(Pin { server, epoch, connection: shown.connection })
@@ -309,12 +317,13 @@ pub struct Domain {
     pub name: Arc<str>,
     view: watch::Receiver<Arc<View>>,
     servers: Box<[mpsc::Sender<Question>]>,
+    heartbeat: ArcSwap<Heartbeat>,
 }
 
 impl Domain {
     /// Joins what the monitor writes and the ways to its servers, in the order of the view.
     pub fn new(name: Arc<str>, view: watch::Receiver<Arc<View>>, servers: Box<[mpsc::Sender<Question>]>) -> Self {
-        Self { name, view, servers }
+        Self { name, view, servers, heartbeat: ArcSwap::default() }
     }
 
     /// What is known now.
@@ -325,6 +334,16 @@ impl Domain {
     /// Follows what is known.
     pub fn changes(&self) -> watch::Receiver<Arc<View>> {
         self.view.clone()
+    }
+
+    /// What is known of its heartbeat.
+    pub fn heartbeat(&self) -> Arc<Heartbeat> {
+        self.heartbeat.load_full()
+    }
+
+    /// Puts something else in the place of what is known of its heartbeat; `next` may be called more than once.
+    pub fn beat(&self, next: impl Fn(&Heartbeat) -> Heartbeat) {
+        self.heartbeat.rcu(|known| next(known));
     }
 
     /// Asks servers, all at once; requests that ask at the same time share an exchange. `None` where there is no answer.

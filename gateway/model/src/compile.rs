@@ -24,6 +24,7 @@ use crate::{
 mod auth;
 mod cache;
 mod certificate;
+mod consistency;
 mod domain;
 mod fields;
 mod filter;

@@ -3,10 +3,13 @@
 //! Strict: an unknown key or an unknown value of an enumeration is refused. Everything here is only syntax; what it
 //! means, and whether it can be served, is decided by [`crate::compile`].
 
+pub mod domain;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use self::domain::DomainDoc;
 use crate::{
     duration::{Bytes, Span},
     filter::{CacheDoc, CompressionDoc, CorsDoc, HeadersDoc},
@@ -73,38 +76,6 @@ pub struct RegionDoc {
     /// Where the region's gateways answer, for people and for forwarding between regions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<url::Url>,
-}
-
-/// A fronted service's database cluster.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DomainDoc {
-    /// Its name.
-    pub name: String,
-    /// Its servers; which one is the primary is found, never configured.
-    pub servers: Vec<ServerDoc>,
-}
-
-/// One database server of a domain.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ServerDoc {
-    /// `host:port`.
-    pub address: String,
-    /// The region whose services read it.
-    pub region: String,
-    /// False for a standby that nobody reads until it is promoted. The primary is read in its region, whatever stands here.
-    #[serde(default = "yes", skip_serializing_if = "is_yes")]
-    pub reads: bool,
-}
-
-const fn yes() -> bool {
-    true
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-const fn is_yes(value: &bool) -> bool {
-    *value
 }
 
 /// A tenant.

@@ -213,6 +213,8 @@ pub struct KeyFreshness {
 pub struct Reads {
     /// The promise.
     pub mode: ReadModeDoc,
+    /// For `bounded`: how old an answer may be.
+    pub max: Duration,
     /// How long to wait.
     pub wait: Duration,
     /// What happens when waiting did not help.
@@ -235,6 +237,8 @@ pub struct Domain {
     pub mark: DomainMark,
     /// Whether clients of its services are told positions: some route promises them their own writes.
     pub is_tracked: bool,
+    /// Whether nodes write heartbeats into it, which prove how old an answer is.
+    pub is_beating: bool,
     /// Its servers.
     pub servers: Vec<DomainServer>,
 }
@@ -261,6 +265,8 @@ pub struct Upstream {
     pub domain: Option<Arc<str>>,
     /// The same in tokens, if clients are told positions of it.
     pub tracked: Option<DomainMark>,
+    /// The same, if it can be proved how old its answers are.
+    pub beating: Option<DomainMark>,
     /// The region that takes writes when there is no domain.
     pub writer: Option<Arc<str>>,
     /// Where it runs, in the order of the region names.

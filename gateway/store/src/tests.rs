@@ -3,6 +3,7 @@
 mod account;
 mod apply;
 mod audit;
+mod domain_heartbeat;
 mod epoch;
 mod fixture;
 mod foreign;

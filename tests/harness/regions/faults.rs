@@ -1,11 +1,12 @@
 //! What can be done to a deployment: lines that are cut or held, standbys that stand still or end, nodes that die.
 
 use anyhow::{Context, Result};
-use app::postgres::Stop;
+use app::postgres::{Cluster, Stop};
 
 use super::{Distance, Regions, WITHIN};
 use crate::node::{self, Under};
 use crate::sql::Sql;
+use crate::wait;
 
 impl Regions {
     /// Changes how far the regions are from each other.
@@ -61,6 +62,41 @@ impl Regions {
     /// The port of the standby beside the primary, which is in nobody's document; `None` where commits wait for no such one.
     pub fn partner(&self) -> Option<u16> {
         self.standbys.iter().find(|standby| standby.region == 0).map(|standby| standby.cluster.port())
+    }
+
+    /// Stops the standby beside the primary as a crash would: commits wait until it is there again.
+    ///
+    /// # Errors
+    /// When there is none, or it does not end.
+    pub async fn stop_partner(&mut self) -> Result<()> {
+        self.partner_cluster()?.stop(Stop::Immediate).await
+    }
+
+    /// Starts it again, and waits until it streams.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub async fn start_partner(&mut self) -> Result<()> {
+        self.partner_cluster()?.start().await?;
+        let streams = "select count(*) from pg_stat_replication where application_name = 'eu_west_2' and state = 'streaming'";
+        let is_back = async || self.database.ask("postgres", streams).await.is_ok_and(|rows| rows == ["1"]);
+        wait::until("the standby beside the primary", WITHIN, is_back).await?;
+        Ok(())
+    }
+
+    fn partner_cluster(&mut self) -> Result<&mut Cluster> {
+        let partner = self.standbys.iter_mut().find(|standby| standby.region == 0);
+        Ok(&mut partner.context("no standby stands beside the primary")?.cluster)
+    }
+
+    /// Lets commits of the primary wait for nobody from now on.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn wait_for_nobody(&self) -> Result<()> {
+        self.database.ask("postgres", "alter system set synchronous_standby_names = ''").await?;
+        self.database.ask("postgres", "select pg_reload_conf()").await?;
+        Ok(())
     }
 
     /// Stops a further region's standby as a crash would, and starts it again.

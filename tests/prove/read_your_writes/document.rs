@@ -72,7 +72,10 @@ pub(super) fn with_routes(text: &str, falsehood: Option<Falsehood>) -> Result<St
 }
 
 /// The text with each line that has a part changed, where there is a change for it.
-fn edited(text: &str, part: &str, change: impl Fn(&str) -> Option<String>) -> Result<String> {
+///
+/// # Errors
+/// When not exactly one line was changed.
+pub(crate) fn edited(text: &str, part: &str, change: impl Fn(&str) -> Option<String>) -> Result<String> {
     let lines: Vec<String> =
         text.lines().map(|line| line.contains(part).then(|| change(line)).flatten().unwrap_or_else(|| line.to_owned())).collect();
     let changed = lines.iter().zip(text.lines()).filter(|(after, before)| after != before).count();

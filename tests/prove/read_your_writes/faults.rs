@@ -20,7 +20,7 @@ const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// How many there were.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     held: u32,
     paused: u32,
     standbys: u32,
@@ -36,7 +36,7 @@ impl std::fmt::Display for Faults {
 
 /// Makes faults: each kind once, and then on until it is enough. The first two are where mutants would be seen: one standby stands still
 /// while the other one goes on, and then the other way round.
-pub(super) async fn make(regions: &mut Regions, random: &mut Random, is_enough: impl Fn() -> bool) -> Result<Faults> {
+pub(crate) async fn make(regions: &mut Regions, random: &mut Random, is_enough: impl Fn() -> bool) -> Result<Faults> {
     let mut faults = Faults::default();
     let (all, nodes) = (regions.names().len(), regions.members().len());
     let drawn = |random: &mut Random, from: usize, until: usize| from + usize::try_from(random.below(until.saturating_sub(from) as u64)).unwrap_or(0);

@@ -1,8 +1,9 @@
-//! Numbers about reads that were promised what their clients have written.
+//! Numbers about reads that were promised something of the database behind a service.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use edge::positions::Positions;
+use model::time::BootNanos;
 use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
     metrics::{counter::ConstCounter, gauge::ConstGauge},
@@ -12,7 +13,7 @@ use prometheus_client::{
 ///
 /// # Errors
 /// When the text cannot be written.
-pub(super) fn encode(positions: &Positions, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+pub(super) fn encode(positions: &Positions, now: BootNanos, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
     let kind = ConstCounter::new(0_u64).metric_type();
     let mut family = encoder.encode_descriptor("causeway_consistency", "What came of consistency tokens, reads with them and writes", None, kind)?;
     for (event, count) in positions.counts() {
@@ -29,6 +30,14 @@ pub(super) fn encode(positions: &Positions, encoder: &mut DescriptorEncoder<'_>)
             ConstGauge::new(i64::try_from(lag).unwrap_or(i64::MAX))
                 .encode(family.encode_family(&[("domain", &*domain.name), ("region", region)])?)?;
         }
+    }
+    let kind = ConstGauge::new(0.0).metric_type();
+    let help = "Age of the newest read of the domain's primary that its heartbeats have confirmed: no bound below it can be kept";
+    let mut family = encoder.encode_descriptor("causeway_domain_confirmed_age_seconds", help, None, kind)?;
+    for domain in positions.all().values() {
+        let Some(newest) = domain.heartbeat().newest() else { continue };
+        ConstGauge::new(Duration::from_nanos(now.nanos_since(newest.at)).as_secs_f64())
+            .encode(family.encode_family(&[("domain", &*domain.name)])?)?;
     }
     Ok(())
 }

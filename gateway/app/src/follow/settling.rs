@@ -44,7 +44,7 @@ impl Settling {
                 now
             }
         };
-        if !is_lost(applied, &probe.heads) {
+        if !is_lost(applied, &probe.read) {
             self.since = None;
             return;
         }
@@ -55,7 +55,7 @@ impl Settling {
         while self.asked.try_join_next().is_some() {}
         if self.asked.is_empty() && probe.started_at.nanos_since(since) >= SHOWN_NANOS {
             self.since = None;
-            self.asked.spawn(settle(topology.clone(), *applied, probe.heads));
+            self.asked.spawn(settle(topology.clone(), *applied, probe.read));
         }
     }
 }

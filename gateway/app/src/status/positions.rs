@@ -1,8 +1,19 @@
 //! Where the databases of fronted services stand, and whether the promise to read one's own writes can be kept here.
 
+use std::time::Duration;
+
 use control::port::DomainServer;
-use edge::{positions::View, runtime::Edge};
-use model::structure::{Domain, Structure};
+use edge::{
+    positions::{View, heartbeat::Heartbeat},
+    runtime::Edge,
+};
+use model::{
+    structure::{Domain, Structure},
+    time::BootNanos,
+};
+
+/// A primary that has shown nothing for longer is a trouble.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(5);
 
 /// All servers of all domains, in the order of the document.
 pub(super) fn servers(edge: &Edge, structure: &Structure) -> Vec<DomainServer> {
@@ -39,14 +50,31 @@ fn of(domain: &Domain, view: &View) -> Vec<DomainServer> {
 
 /// What stands against it, a sentence for each domain; nothing when nobody is promised anything.
 pub(super) fn troubles(edge: &Edge, structure: &Structure) -> Vec<String> {
-    let tracked: Vec<&Domain> = structure.domains.iter().filter(|domain| domain.is_tracked).collect();
-    if !tracked.is_empty() && !edge.consistency_keys.can_sign() {
+    if structure.domains.iter().any(|domain| domain.is_tracked) && !edge.consistency_keys.can_sign() {
         return vec![
             "routes promise clients their own writes, and this node has no keys under `secrets.consistency_tokens`: it gives no tokens, and such reads go to the writer region"
                 .to_owned(),
         ];
     }
-    tracked.into_iter().filter_map(|domain| trouble(edge, domain)).collect()
+    structure.domains.iter().filter(|domain| domain.is_tracked || domain.is_beating).filter_map(|domain| trouble(edge, domain)).collect()
+}
+
+/// What commits of the primaries wait for where it is proved how old answers are: a sentence for each domain.
+pub(super) fn quorums(edge: &Edge, structure: &Structure) -> Vec<String> {
+    let beating = structure.domains.iter().filter(|domain| domain.is_beating && domain.servers.len() > 1);
+    let sentence = |domain: &Domain| {
+        let heartbeat = edge.positions.domain(domain.mark)?.heartbeat();
+        // Nothing was read yet.
+        heartbeat.newest()?;
+        Some(match &*heartbeat.standbys {
+            "" => format!(
+                "commits of `{}` wait for no standby (`synchronous_standby_names` is empty): how old its answers are cannot be proved over a promotion",
+                domain.name
+            ),
+            standbys => format!("commits of `{}` wait for {standbys}", domain.name),
+        })
+    };
+    beating.filter_map(sentence).collect()
 }
 
 fn trouble(edge: &Edge, domain: &Domain) -> Option<String> {
@@ -54,7 +82,22 @@ fn trouble(edge: &Edge, domain: &Domain) -> Option<String> {
     let Some(watched) = edge.positions.domain(domain.mark) else {
         return Some(format!("`{name}` is not watched; the node file needs an entry for it under `domains`"));
     };
-    unknown(&watched.view(), domain).map(|what| format!("`{name}`: {what}"))
+    let unknown = unknown(&watched.view(), domain).or_else(|| unconfirmed(&watched.heartbeat(), domain, edge.clock.boot()));
+    unknown.map(|what| format!("`{name}`: {what}"))
+}
+
+/// What is wrong with a domain's heartbeat.
+fn unconfirmed(heartbeat: &Heartbeat, domain: &Domain, now: BootNanos) -> Option<String> {
+    if !domain.is_beating {
+        return None;
+    }
+    let age = heartbeat.newest().map(|newest| Duration::from_nanos(now.nanos_since(newest.at)));
+    if age.is_some_and(|age| age <= CONFIRMED_WITHIN) {
+        return None;
+    }
+    let why = heartbeat.trouble.as_deref().unwrap_or("no heartbeat of its primary was committed: it waits for a standby, or was replaced");
+    let since = age.map_or_else(|| "since the start".to_owned(), |age| format!("for {} s", age.as_secs()));
+    Some(format!("how old its answers are cannot be proved {since}: {why}"))
 }
 
 /// What is not known of a domain's servers.
@@ -66,7 +109,7 @@ fn unknown(view: &View, domain: &Domain) -> Option<String> {
     let blind: Vec<&str> = domain.servers.iter().enumerate().filter(|(index, _)| is_blind(*index)).map(|(_, server)| &*server.address).collect();
     (!blind.is_empty()).then(|| {
         format!(
-            "the position of {} is not known, so its region is not read for tokens: it does not answer, follows nobody, or the role is no member of `pg_monitor`",
+            "the position of {} is not known, so its region is not read where something is promised: it does not answer, follows nobody, or the role is no member of `pg_monitor`",
             blind.join(", ")
         )
     })

@@ -48,7 +48,7 @@ pub(super) fn domains(document: &Document, regions: &[Arc<str>], errors: &mut Er
                 None => errors.unknown(format!("{path}.region"), "region", &server.region, regions.iter().map(|name| &**name)),
             }
         }
-        out.push(Domain { is_tracked: tracked.contains(&*name), name, mark, servers });
+        out.push(Domain { is_tracked: tracked.contains(&*name), is_beating: doc.heartbeat, name, mark, servers });
     }
     if out.iter().filter(|domain| domain.is_tracked).count() > DOMAINS_MAX {
         errors.add("domains", format!("routes promise their own writes to clients of more than {DOMAINS_MAX} domains: a token has no room for more"));

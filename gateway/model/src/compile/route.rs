@@ -9,17 +9,16 @@ use std::{
 
 use http::{HeaderName, Method};
 
-use super::{Compiled, Errors, Tenants, auth, filter, is_name, quota, token_endpoint, websocket};
+use super::{Compiled, Errors, Tenants, auth, consistency, filter, is_name, quota, token_endpoint, websocket};
 use crate::{
     consistency_token::TenantMark,
     document::{AllowDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
-    duration::Span,
     host::HostPattern,
     identity::{ClientCertificateDoc, ImportedKeysDoc},
     openapi::Api,
-    policy::{AuditDoc, ConsistencyDoc, ConsistencyFullDoc, ElseDoc, KeysDoc, OnStaleDoc, PresetDoc, ReadModeDoc, ReadsDoc},
+    policy::AuditDoc,
     rewrite::Rewrite,
-    structure::{Allow, KeyFreshness, LimitSource, Plan, Reads, Route, RouteLimit, Upstream, identity::Auth},
+    structure::{Allow, LimitSource, Plan, Route, RouteLimit, Upstream, identity::Auth},
     trie::Pattern,
 };
 
@@ -29,8 +28,6 @@ const BODY_BYTES_DEFAULT: u64 = 10 << 20;
 const BODY_BYTES_CHECKED_MAX: u64 = 16 << 20;
 /// Limits a route may have: each costs a look-up per request and a pair of header members.
 const LIMITS_MAX: usize = 8;
-/// The longest that a read waits for a replica.
-const WAIT_MAX: Duration = Duration::from_secs(10);
 
 pub(super) struct Context<'a> {
     pub(super) proofs: auth::Known<'a>,
@@ -67,7 +64,8 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     let token_endpoint = token_endpoint::compile(doc, &at, &auth, errors);
     let upstream = if token_endpoint.is_some() { Some(&context.own) } else { service(doc, &at, context, errors) };
     let limits = limits(doc, &at, &auth, context, errors);
-    let (keys, reads, get_writes) = consistency(&doc.consistency, &at, errors);
+    let (keys, reads, get_writes) = consistency::policy(&doc.consistency, &at, errors);
+    consistency::bounded(doc, reads.mode, &at, context, errors);
     let retries = super::resilience::retries(&doc.retries, &at, errors);
     let diversions = super::resilience::diversions(doc, &at, context, errors);
     unsupported(doc, &at, errors);
@@ -271,48 +269,6 @@ fn limit_source(limit: &LimitDoc, path: &str, plans: &HashMap<Arc<str>, Plan>, e
             errors.add(path, "a limit has either a `rate` or a `from`");
             None
         }
-    }
-}
-
-fn consistency(doc: &ConsistencyDoc, at: &str, errors: &mut Errors) -> (KeyFreshness, Reads, bool) {
-    let full = match doc {
-        ConsistencyDoc::Preset(preset) => preset_policy(*preset),
-        ConsistencyDoc::Full(full) => full.clone(),
-    };
-    if full.keys.max_staleness.0 < Duration::from_millis(500) {
-        errors.add_with_help(
-            format!("{at}.consistency.keys.max_staleness"),
-            "a bound below 500ms cannot be confirmed often enough",
-            Some("write at least 500ms; 2s holds across continents".to_owned()),
-        );
-    }
-    if (full.reads.mode == ReadModeDoc::Bounded) != full.reads.max.is_some() {
-        errors.add(format!("{at}.consistency.reads"), "`max` belongs to `mode: bounded`, and that mode needs it");
-    }
-    if full.reads.wait.is_some_and(|wait| wait.0 > WAIT_MAX) {
-        errors.add(format!("{at}.consistency.reads.wait"), "a read waits for a replica for at most 10s");
-    }
-    let keys =
-        KeyFreshness { max_staleness_nanos: u64::try_from(full.keys.max_staleness.0.as_nanos()).unwrap_or(u64::MAX), on_stale: full.keys.on_stale };
-    let reads = Reads {
-        mode: full.reads.mode,
-        wait: full.reads.wait.map_or(Duration::from_millis(100), |span| span.0),
-        otherwise: full.reads.otherwise.unwrap_or(ElseDoc::Primary),
-    };
-    (keys, reads, full.get_writes)
-}
-
-fn preset_policy(preset: PresetDoc) -> ConsistencyFullDoc {
-    let seconds = |n| Span(Duration::from_secs(n));
-    let (keys, on_stale, mode, max, otherwise) = match preset {
-        PresetDoc::Finance => (2, OnStaleDoc::Deny, ReadModeDoc::Strong, None, ElseDoc::Refuse),
-        PresetDoc::Health => (10, OnStaleDoc::Deny, ReadModeDoc::Bounded, Some(seconds(10)), ElseDoc::Refuse),
-        PresetDoc::Social => (300, OnStaleDoc::Allow, ReadModeDoc::ReadYourWrites, None, ElseDoc::Stale),
-    };
-    ConsistencyFullDoc {
-        keys: KeysDoc { max_staleness: seconds(keys), on_stale },
-        reads: ReadsDoc { mode, max, wait: None, otherwise: Some(otherwise) },
-        get_writes: false,
     }
 }
 

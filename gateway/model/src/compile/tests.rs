@@ -44,11 +44,41 @@ fn each_kind_of_mistake_is_named_with_its_place() {
     check("- { name: a, match: { path: /a }, auth: none, limits: [ { name: d, rate: 1/s } ], upstream: shop }", "can only count addresses");
     check("- { name: a, match: { path: /a }, consistency: { keys: { max_staleness: 1ms } }, upstream: shop }", "below 500ms");
     check("- { name: a, match: { path: /a }, consistency: { reads: { mode: bounded } }, upstream: shop }", "`max` belongs to");
+    check("- { name: a, match: { path: /a }, consistency: { reads: { mode: bounded, max: 200ms } }, upstream: shop }", "at least 250ms");
+    check("- { name: a, match: { path: /a }, consistency: { reads: { mode: bounded, max: 2h } }, upstream: shop }", "at most 1h");
+    check("- { name: a, match: { path: /a }, consistency: health, upstream: shop }", "nobody writes heartbeats into its domain `shop`");
     check("- { name: a, match: { path: /a }, allow: {}, upstream: shop }", "would refuse everybody");
     check("- { name: a, match: { path: /a/b }, rewrite: { strip_prefix: /x }, upstream: shop }", "does not start with this prefix");
     check("- { name: a, match: { path: /abc }, rewrite: { strip_prefix: /a }, upstream: shop }", "whole segments");
     check("- { name: a, match: { path: /a }, upstream: shop, consistency: finanze }", "syntax");
     check("- { name: a, match: { path: /a }, upstream: shop }\n- { name: a, match: { path: /b }, upstream: shop }", "used twice");
+}
+
+#[test]
+fn how_old_an_answer_may_be_is_promised_where_it_can_be_proved() {
+    let of = |base: &str, more: &str| {
+        let route = "- { name: a, match: { path: /a }, upstream: shop, consistency: health }";
+        let (document, _) = source::read::<Document>(&format!("{base}{route}{more}")).unwrap();
+        compile(&document).map_err(|errors| errors.into_iter().map(|error| error.message).collect::<Vec<String>>())
+    };
+    let beating = BASE.replace("name: shop, servers", "name: shop, heartbeat: true, servers");
+    let structure = of(&beating, "").unwrap();
+    let upstream = &structure.upstreams[0];
+    assert!(structure.domains[0].is_beating && !structure.domains[0].is_tracked);
+    assert_eq!((upstream.beating, upstream.tracked), (Some(structure.domains[0].mark), None), "clients are told no positions for it");
+
+    // Without a domain: in two regions nobody can tell; in one there is nothing to choose from.
+    let two = BASE.replace("domain: shop, regions: { eu: { targets", "regions: { eu: { role: writer, targets");
+    assert!(of(&two, "").unwrap_err().concat().contains("it has no `domain`"));
+    let one = two.replace(", us: { targets: [ \"http://10.1.0.1:8080\" ] }", "");
+    assert!(of(&one, "").is_ok());
+    // Whoever may answer beside it is looked at, too.
+    let more = "\n  split: [ { upstream: shop, weight: 1 }, { upstream: other, weight: 1 } ]";
+    let other = beating.replace("routes:", "- { name: other, regions: { eu: { role: writer, targets: [ \"http://10.0.0.2:1\" ] }, us: { targets: [ \"http://10.1.0.2:1\" ] } } }\nroutes:");
+    let route = "- { name: a, match: { path: /a }, upstream: shop, consistency: health,";
+    let (document, _) = source::read::<Document>(&format!("{other}{route} {} }}", more.trim())).unwrap();
+    let errors = compile(&document).unwrap_err();
+    assert!(errors.iter().any(|error| error.message.contains("`other`")), "{errors:?}");
 }
 
 #[test]

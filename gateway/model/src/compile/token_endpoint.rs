@@ -86,6 +86,7 @@ pub(super) fn own(errors: &mut Errors) -> Arc<Upstream> {
         principal: None,
         domain: None,
         tracked: None,
+        beating: None,
         writer: None,
         regions: Vec::new(),
         connect_timeout: doc.timeouts.connect.0,

@@ -23,6 +23,7 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
         known
     });
     let tracked = domain.filter(|domain| domain.is_tracked).map(|domain| domain.mark);
+    let beating = domain.filter(|domain| domain.is_beating).map(|domain| domain.mark);
     let domain = domain.map(|domain| Arc::clone(&domain.name));
     if doc.regions.is_empty() {
         errors.add(format!("{at}.regions"), "a service needs at least one region");
@@ -82,6 +83,7 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
         principal,
         domain,
         tracked,
+        beating,
         writer,
         regions: out,
         connect_timeout: doc.timeouts.connect.0,

@@ -25,6 +25,7 @@ impl Place {
             name: "shop".into(),
             mark: DomainMark::of("shop"),
             is_tracked: true,
+            is_beating: false,
             servers: vec![server("a:1", "eu"), server("b:1", "us"), server("c:1", "us")],
         };
         let (told, writers) = watch::channel(Writers::default());

@@ -55,6 +55,7 @@ impl Paper {
             index: 0,
             domain: None,
             tracked: None,
+            beating: None,
             writer: None,
             regions: Vec::new(),
             connect_timeout: Duration::from_secs(1),
