@@ -264,7 +264,8 @@ async fn what_a_client_may_not_say_is_not_said_in_headers_or_trailers() {
     assert!(!seen.trailers.join(" ").contains("evil"), "{:?}", seen.trailers);
     assert_eq!((seen.header("x-kept"), seen.header("x_kept")), (vec!["1"], vec!["2"]));
     assert_eq!((seen.header("x-forwarded-for"), seen.header("x-forwarded-proto")), (vec!["127.0.0.1"], vec!["https"]));
-    assert_eq!(seen.header("via").join(", "), "1.0 before, 1.1 causeway");
+    let via = seen.header("via").join(", ");
+    assert!(via.starts_with("1.0 before, 1.1 causeway-eu-west-"), "{via}");
     assert_eq!(seen.header("x-forwarded-host"), ["127.0.0.1"]);
 }
 
@@ -406,7 +407,7 @@ async fn cookies_of_an_http2_request_arrive_as_one_field() {
 
     assert!(answer.iter().all(|frame| frame.kind != RST_STREAM), "{answer:?}");
     assert_eq!(service.seen()[0].header("cookie"), ["a=1; b=2; c=3"]);
-    assert_eq!(service.seen()[0].header("via"), ["2 causeway"]);
+    assert!(service.seen()[0].header("via")[0].starts_with("2 causeway-eu-west-"));
 }
 
 #[tokio::test]

@@ -28,7 +28,7 @@ use crate::read_your_writes::faults;
 const READS_PER_WORKER: u64 = 200;
 const WORKERS: (u64, u64) = (12, 64);
 /// For so long commits wait for nobody that is there, and how often in a run of so many reads.
-const ALONE: Duration = Duration::from_secs(4);
+const ALONE: Duration = Duration::from_millis(6_500);
 const ALONE_EACH: u64 = 100_000;
 /// What a request that was sent a moment before may take to be seen by a node.
 const SLACK: Duration = Duration::from_millis(50);

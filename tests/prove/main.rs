@@ -20,6 +20,7 @@ mod claim;
 mod conformance;
 mod figures;
 mod ground;
+mod hop_guard;
 mod jwks_rotation;
 mod jwt;
 mod key_timing;
@@ -35,6 +36,7 @@ mod propagation;
 mod purge;
 mod read_your_writes;
 mod reload;
+mod residency;
 mod revocation;
 mod sign_in_timing;
 mod sloppy;
@@ -89,7 +91,7 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 26] = [
+const CLAIMS: [Claim; 28] = [
     models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
@@ -97,6 +99,8 @@ const CLAIMS: [Claim; 26] = [
     revocation::CLAIM,
     read_your_writes::CLAIM,
     bounded_staleness::CLAIM,
+    residency::CLAIM,
+    hop_guard::CLAIM,
     keys::CLAIM,
     key_timing::CLAIM,
     sign_in_timing::CLAIM,

@@ -42,6 +42,9 @@ pub trait Primaries: Sync {
     /// A connection for nothing else.
     type Line: Beating + Send;
 
+    /// The name of the domain.
+    fn name(&self) -> &str;
+
     /// Connects to the primary, if it is known and answers.
     fn open(&self) -> impl Future<Output = Option<Self::Line>> + Send;
 
@@ -51,6 +54,10 @@ pub trait Primaries: Sync {
 
 impl<P: Primaries> Primaries for &P {
     type Line = P::Line;
+
+    fn name(&self) -> &str {
+        P::name(self)
+    }
 
     async fn open(&self) -> Option<P::Line> {
         P::open(self).await
@@ -63,6 +70,10 @@ impl<P: Primaries> Primaries for &P {
 
 impl Primaries for Topology {
     type Line = Line;
+
+    fn name(&self) -> &'static str {
+        "control"
+    }
 
     async fn open(&self) -> Option<Line> {
         Line::open(&self.primary().ok()?).await.ok()
@@ -89,7 +100,7 @@ pub async fn run(primaries: impl Primaries, node: Arc<str>, facts: Arc<Facts>, m
         let replaced = primaries.replaced();
         let Some(line) = primaries.open().await else { continue };
         tokio::select! {
-            result = write(line, &pulse, &node, &facts, &heartbeat) => match result {
+            result = write(line, primaries.name(), &pulse, &node, &facts, &heartbeat) => match result {
                 Ok(()) => tracing::debug!("another node writes the heartbeat"),
                 Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "the heartbeat was not written"),
             },
@@ -102,6 +113,7 @@ pub async fn run(primaries: impl Primaries, node: Arc<str>, facts: Arc<Facts>, m
 /// number means something else after a promotion.
 async fn write(
     mut line: impl Beating,
+    domain: &str,
     from: &Pulse,
     node: &str,
     facts: &Facts,
@@ -117,7 +129,7 @@ async fn write(
         if beat.is_clean {
             acked = beat.number;
         } else {
-            tracing::warn!(beat = beat.number, "a heartbeat did not wait for its standby, and confirms nothing");
+            tracing::warn!(domain, beat = beat.number, "a heartbeat did not wait for its standby, and confirms nothing");
         }
         seen = beat.number;
     }

@@ -8,7 +8,7 @@ mod state;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use edge::{
-    positions::{Domain, QUESTIONS_MAX},
+    positions::{Domain, QUESTIONS_MAX, heartbeat::Heartbeat},
     runtime::Edge,
 };
 use model::{
@@ -104,11 +104,22 @@ pub async fn watch(monitor: Monitor) {
     }
 }
 
+/// Whether it is known of each domain with a heartbeat how old its answers are, or why it cannot be known.
+pub fn are_proved(edge: &Edge, structure: &structure::Structure) -> bool {
+    let beating = structure.domains.iter().filter(|domain| domain.is_beating);
+    beating.filter_map(|domain| edge.positions.domain(domain.mark)).all(|domain| {
+        let heartbeat = domain.heartbeat();
+        heartbeat.newest().is_some() || heartbeat.trouble.is_some()
+    })
+}
+
 impl Monitor {
     /// Starts what is new and ends what is gone; what stays the same keeps its connections and all that it knows.
     fn take(&self, watched: &mut HashMap<DomainMark, Watched>, domains: &[structure::Domain]) {
         let is_same = |watched: &Watched, domain: &structure::Domain| watched.servers == domain.servers && watched.needs == Needs::of(domain);
-        let known: HashMap<DomainMark, Arc<Epochs>> = watched.iter().map(|(mark, watched)| (*mark, watched.shared.epochs())).collect();
+        // What is true of a domain is so whichever of its servers are watched.
+        let known = watched.iter().map(|(mark, watched)| (*mark, (watched.shared.epochs(), watched.domain.heartbeat())));
+        let known: HashMap<DomainMark, (Arc<Epochs>, Arc<Heartbeat>)> = known.collect();
         watched.retain(|mark, watched| domains.iter().any(|domain| domain.mark == *mark && is_same(watched, domain)));
         for domain in domains {
             if !watched.contains_key(&domain.mark)
@@ -119,7 +130,7 @@ impl Monitor {
         }
     }
 
-    fn start(&self, domain: &structure::Domain, epochs: Arc<Epochs>) -> Option<Watched> {
+    fn start(&self, domain: &structure::Domain, (epochs, heartbeat): (Arc<Epochs>, Arc<Heartbeat>)) -> Option<Watched> {
         let needs = Needs::of(domain);
         let servers = self.servers(domain)?;
         let (shared, view) = Shared::new(domain, epochs, self.writers.clone());
@@ -136,6 +147,7 @@ impl Monitor {
         }
         let positions = Arc::new(Domain::new(Arc::clone(&domain.name), view, questions.into()));
         if needs.heartbeat {
+            positions.beat(|_| Heartbeat::clone(&heartbeat));
             tasks.spawn(confirming::run(Confirming {
                 places,
                 domain: Arc::clone(&positions),

@@ -399,6 +399,14 @@ async fn first_snapshot(edge: &Edge) {
     if tokio::time::timeout(Duration::from_secs(3), confirmed).await.is_err() {
         tracing::warn!("the primary has not confirmed the keys yet; routes that demand it answer 503 until it does");
     }
+    let mut pulse = tokio::time::interval(Duration::from_millis(5));
+    let proved = async {
+        while !domains::are_proved(edge, &snapshot.structure) {
+            pulse.tick().await;
+        }
+    };
+    // Reads that need it would be refused. What is wrong with a domain stands in the readiness.
+    let _in_time = tokio::time::timeout(Duration::from_secs(3), proved).await.is_ok();
 }
 
 fn core_thread(

@@ -49,8 +49,8 @@ pub trait Probed: Primaries {
     /// Takes what was read; false when nobody wants it any more.
     fn seen(&self, seen: Seen<Self::Read>) -> bool;
 
-    /// Takes note that the primary was not read.
-    fn failed(&self, error: &Self::Error);
+    /// Takes note that the primary was not read, and says for how long it is left alone.
+    fn failed(&self, error: &Self::Error) -> Duration;
 
     /// Whoever writes the heartbeat looks there.
     fn pulse(&self) -> &watch::Sender<Option<Pulse>>;
@@ -79,11 +79,12 @@ async fn over_and_over(probed: &impl Probed, number: u32) {
         }
         let replaced = probed.replaced();
         let Some(line) = probed.open().await else { continue };
+        let mut rest = Duration::ZERO;
         // What was read over one connection is confirmed over no other, so nothing is taken along.
         tokio::select! {
             result = ask(probed, line, number) => {
                 if let Err(error) = result {
-                    probed.failed(&error);
+                    rest = probed.failed(&error);
                 }
             }
             // Another server may be the primary now, and this one would answer for good.
@@ -92,6 +93,7 @@ async fn over_and_over(probed: &impl Probed, number: u32) {
         if number == 0 {
             probed.pulse().send_replace(None);
         }
+        tokio::time::sleep(rest).await;
     }
 }
 

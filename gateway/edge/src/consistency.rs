@@ -18,6 +18,7 @@ use crate::{
     balance::{cluster::Cluster, fleet::Group},
     head::Head,
     positions::{Domain, Pin, Standing, View},
+    region::Lawful,
     runtime::Core,
     trail::Trail,
 };
@@ -50,6 +51,14 @@ pub(crate) enum Promise {
     Newness(Newness),
 }
 
+/// Where a service runs, and where it may.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Places<'s> {
+    pub(crate) upstream: &'s Upstream,
+    pub(crate) group: &'s Group,
+    pub(crate) lawful: Lawful<'s>,
+}
+
 /// Sees what is promised, and takes the client's token out of the request; `None` where nothing is.
 ///
 /// # Errors
@@ -66,17 +75,10 @@ impl Promise {
     ///
     /// # Errors
     /// `position-lost`, `position-unreached`; `region-unavailable` for a write while the newest primary is not known to be one.
-    pub(crate) async fn choose(
-        &mut self,
-        upstream: &Upstream,
-        group: &Group,
-        head: &mut Head,
-        core: &Core,
-        trail: &mut Trail,
-    ) -> Result<Wish, Denial> {
+    pub(crate) async fn choose(&mut self, places: Places<'_>, head: &mut Head, core: &Core, trail: &mut Trail) -> Result<Wish, Denial> {
         match self {
-            Self::OwnWrites(promise) => promise.choose(upstream, group, head, core, trail).await,
-            Self::Newness(promise) => promise.choose(upstream, group, core, trail).await,
+            Self::OwnWrites(promise) => promise.choose(places, head, core, trail).await,
+            Self::Newness(promise) => promise.choose(places, core, trail).await,
         }
     }
 
@@ -120,11 +122,11 @@ enum Found {
 }
 
 /// This region if it has the position; else it is waited for; else the nearest other one that has it. With `only` that region, wherever it is.
-fn place(view: &View, position: Position, only: Option<&str>, upstream: &Upstream, group: &Group, core: &Core, left: Duration) -> Found {
+fn place(view: &View, position: Position, only: Option<&str>, places: Places<'_>, core: &Core, left: Duration) -> Found {
     let here = &*core.edge.region;
     let mut found = None;
-    let may = |cluster: &&Cluster| only.is_none_or(|only| *cluster.region == *only) && is_well(cluster, upstream, core);
-    for cluster in group.clusters.iter().filter(may) {
+    let may = |cluster: &&Cluster| only.is_none_or(|only| *cluster.region == *only) && places.may(cluster, core);
+    for cluster in places.group.clusters.iter().filter(may) {
         let is_here = *cluster.region == *here;
         match view.standing(&cluster.region, position) {
             Standing::Has if is_here => return Found::Region { region: Arc::clone(&cluster.region), is_here },
@@ -136,7 +138,10 @@ fn place(view: &View, position: Position, only: Option<&str>, upstream: &Upstrea
     found.map_or(Found::Nobody, |region| Found::Region { region, is_here: false })
 }
 
-fn is_well(cluster: &Cluster, upstream: &Upstream, core: &Core) -> bool {
-    let now = core.edge.clock.boot();
-    !cluster.is_broken(upstream, now) && cluster.usable(core.edge.health.changes(), now) > 0
+impl Places<'_> {
+    /// Whether a region may serve, and is well.
+    fn may(self, cluster: &Cluster, core: &Core) -> bool {
+        let now = core.edge.clock.boot();
+        self.lawful.allows(&cluster.region) && !cluster.is_broken(self.upstream, now) && cluster.usable(core.edge.health.changes(), now) > 0
+    }
 }

@@ -91,7 +91,7 @@ async fn exchange(
     if !is_streaming {
         meter.complete_at_once(body.whole_len());
     }
-    let mut message = Message::new(route, head, body, trail)?;
+    let mut message = Message::new(route, head, body, &target.group().via, trail)?;
     let mut deadline = BootNanos(trail.started().boot.0.saturating_add(u64::try_from(route.timeout.as_nanos()).unwrap_or(u64::MAX)));
     if let Some(ends) = message.ends() {
         if ends <= core.edge.clock.boot() {

@@ -35,6 +35,7 @@ pub mod gate;
 pub mod grpc;
 pub mod head;
 pub mod health;
+pub mod hops;
 pub mod http1;
 pub mod http2;
 #[cfg(feature = "http3")]

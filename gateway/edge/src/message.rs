@@ -11,7 +11,7 @@ use model::{
     time::BootNanos,
 };
 
-use crate::{body::RequestBody, clock::Clock, fields, grpc, head::Head, principal::PRINCIPAL, refuse, tls::Peer, trail::Trail, transform};
+use crate::{body::RequestBody, clock::Clock, fields, grpc, head::Head, hops::Via, principal::PRINCIPAL, refuse, tls::Peer, trail::Trail, transform};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const DPOP: HeaderName = HeaderName::from_static("dpop");
@@ -30,6 +30,8 @@ pub struct Message {
     /// ... except the token and its proof, where its issuer's tokens are for the services, too.
     forwards_token: bool,
     cookie: Option<HeaderValue>,
+    /// A gateway says towards the service that the request came by, and in which version.
+    via: HeaderValue,
     /// What `Host` says, unless it is the target's own name.
     host: Option<HeaderValue>,
     /// When the client of a call stops waiting, if it has said so.
@@ -47,7 +49,7 @@ impl Message {
     ///
     /// # Errors
     /// `internal`, when the rewritten path is not valid.
-    pub fn new(route: &Route, head: Head, body: RequestBody, trail: &Trail) -> Result<Self, Denial> {
+    pub fn new(route: &Route, head: Head, body: RequestBody, via: &Via, trail: &Trail) -> Result<Self, Denial> {
         let path = transform::path_and_query(route, &head)?;
         let host = transform::upstream_host(route, &head);
         let cookie = joined_cookies(&head.parts.headers);
@@ -63,6 +65,7 @@ impl Message {
             hides_signatures: route.auth.takes_signature(),
             forwards_token: trail.forwards_token(),
             cookie,
+            via: via.of(head.parts.version).clone(),
             host,
             head,
             body,
@@ -108,6 +111,7 @@ impl Message {
             request_id: Arc::clone(&self.request_id),
             client: Arc::clone(&self.client),
             cookie: self.cookie.clone(),
+            via: self.via.clone(),
             host: self.host.clone(),
             timeout: self.timeout.clone(),
             principal: None,
@@ -158,13 +162,7 @@ impl Message {
             put(&[b"causeway-principal: ", principal.as_bytes(), b"\r\n"]);
         }
         put(&[b"x-request-id: ", self.request_id.as_bytes(), b"\r\nx-forwarded-host: ", self.head.host.as_bytes()]);
-        put(&[
-            b"\r\nx-forwarded-proto: https\r\nvia: ",
-            self.via().as_bytes(),
-            b"\r\nx-forwarded-for: ",
-            self.client.address_text.as_bytes(),
-            b"\r\n",
-        ]);
+        put(&[b"\r\nx-forwarded-proto: https\r\nvia: ", self.via.as_bytes(), b"\r\nx-forwarded-for: ", self.client.address_text.as_bytes(), b"\r\n"]);
         // Writing into a vector cannot fail.
         let written = self.write_framing(&mut out);
         debug_assert!(written.is_ok(), "a vector takes everything");
@@ -199,7 +197,7 @@ impl Message {
         headers.extend(self.cookie.clone().map(|cookie| (header::COOKIE, cookie)));
         headers.extend(self.timeout.clone().map(|timeout| (grpc::TIMEOUT, timeout)));
         headers.extend(self.principal.clone().map(|principal| (PRINCIPAL, principal)));
-        headers.append(header::VIA, HeaderValue::from_static(self.via()));
+        headers.append(header::VIA, self.via.clone());
         if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !body.is_end_stream()) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
@@ -231,16 +229,6 @@ impl Message {
         let is_hidden = is_signed || self.hides_credentials && (is_tokens && !self.forwards_token || *name == X_API_KEY);
         let is_replaced = self.cookie.is_some() && *name == header::COOKIE || self.timeout.is_some() && *name == grpc::TIMEOUT;
         !(is_made_anew || is_hidden || is_replaced)
-    }
-
-    /// RFC 9110 section 7.6.3: a gateway says towards the service in which version it got the request.
-    const fn via(&self) -> &'static str {
-        match self.head.parts.version {
-            Version::HTTP_2 => "2 causeway",
-            Version::HTTP_3 => "3 causeway",
-            Version::HTTP_10 => "1.0 causeway",
-            _ => "1.1 causeway",
-        }
     }
 }
 

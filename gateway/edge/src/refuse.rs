@@ -107,13 +107,16 @@ fn proxy_status(kind: ProblemKind) -> &'static str {
         ProblemKind::UpstreamUnreachable => "causeway; error=connection_refused",
         ProblemKind::UpstreamMalformed => "causeway; error=http_protocol_error",
         ProblemKind::UpstreamTimeout => "causeway; error=http_response_timeout",
-        ProblemKind::RegionUnavailable | ProblemKind::PositionUnreached | ProblemKind::CircuitOpen => "causeway; error=destination_unavailable",
+        ProblemKind::RegionUnavailable | ProblemKind::ResidencyMismatch | ProblemKind::PositionUnreached | ProblemKind::CircuitOpen => {
+            "causeway; error=destination_unavailable"
+        }
         ProblemKind::Overloaded => "causeway; error=connection_limit_reached",
         ProblemKind::AuthorityStale
         | ProblemKind::IssuerUnreachable
         | ProblemKind::RevocationUnknown
         | ProblemKind::AuditUnavailable
         | ProblemKind::NotReady => "causeway; error=proxy_configuration_error",
+        ProblemKind::LoopDetected => "causeway; error=proxy_loop_detected",
         ProblemKind::HostUnknown | ProblemKind::RouteNotFound => "causeway; error=destination_not_found",
         other if other.blame() == Blame::Client => "causeway; error=http_request_denied",
         _other => "causeway; error=proxy_internal_error",

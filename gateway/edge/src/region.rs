@@ -6,6 +6,7 @@ use http::header;
 use model::{
     policy::{ElseDoc, ReadModeDoc},
     problem::{Denial, ProblemKind},
+    residency::Residency,
     structure::{
         Route, Upstream,
         resilience::{Balance, HashOn},
@@ -38,6 +39,29 @@ pub struct Target<'s> {
     may_be_stale: bool,
     hash: Option<u64>,
     mirror: Option<(&'s Arc<Upstream>, &'s Cluster)>,
+    lawful: Lawful<'s>,
+}
+
+/// The regions in which the data of a request may lie.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lawful<'s> {
+    route: &'s Residency,
+    upstream: &'s Residency,
+}
+
+impl<'s> Lawful<'s> {
+    pub(crate) const fn of(route: &'s Route, upstream: &'s Upstream) -> Self {
+        Self { route: &route.residency, upstream: &upstream.residency }
+    }
+
+    /// Whether a region may serve.
+    pub(crate) fn allows(self, region: &str) -> bool {
+        self.route.allows(region) && self.upstream.allows(region)
+    }
+
+    const fn is_any(self) -> bool {
+        self.route.is_any() && self.upstream.is_any()
+    }
 }
 
 /// One endpoint that serves the request.
@@ -81,8 +105,9 @@ impl<'s> Target<'s> {
 
     /// The regions that may serve the request, best first.
     pub fn clusters(&self) -> impl Iterator<Item = &'s Cluster> + use<'s> {
-        let (first, elsewhere) = (self.first, self.may_go_elsewhere);
-        let others = self.group.clusters.iter().filter(move |cluster| elsewhere && !std::ptr::eq(*cluster, first));
+        let (first, elsewhere, lawful) = (self.first, self.may_go_elsewhere, self.lawful);
+        let may = move |cluster: &&Cluster| elsewhere && !std::ptr::eq(*cluster, first) && lawful.allows(&cluster.region);
+        let others = self.group.clusters.iter().filter(may);
         std::iter::once(first).chain(others)
     }
 
@@ -92,10 +117,12 @@ impl<'s> Target<'s> {
     }
 }
 
-/// Reads go to this region if it is healthy, else to another; writes, and reads with a promise, to the writer region.
+/// Reads go to this region if it is healthy, else to another; writes, and reads with a promise, to the writer region. A region in which the
+/// data may not lie is none of them.
 ///
 /// # Errors
-/// `region-unavailable` when no region that may serve the request is known.
+/// `region-unavailable` when no region that may serve the request is known; `residency-mismatch` when only one could in which its data may
+/// not lie.
 pub(crate) fn choose<'s>(
     admitted: &Admitted<'s>,
     upstream: &'s Arc<Upstream>,
@@ -111,49 +138,70 @@ pub(crate) fn choose<'s>(
     let now = trail.started().boot;
     let hash = hash(upstream, head, trail.client_address());
     let mirror = mirror(route, core, snapshot, now);
-    let target = |first, may_go_elsewhere, may_be_stale| Target { upstream, group, first, may_go_elsewhere, may_be_stale, hash, mirror };
+    let lawful = Lawful::of(route, upstream);
+    let target = |first, may_go_elsewhere, may_be_stale| Target { upstream, group, first, may_go_elsewhere, may_be_stale, hash, mirror, lawful };
+    let nearest = || nearest(upstream, group, lawful, edge, now);
     match wish {
         Wish::Usual => {}
-        Wish::Any | Wish::Stale => return nearest(upstream, group, edge, now).map(|first| target(first, true, matches!(wish, Wish::Stale))),
+        Wish::Any | Wish::Stale => return nearest().map(|first| target(first, true, matches!(wish, Wish::Stale))),
         Wish::Region(region) => {
             let found = group.clusters.iter().find(|cluster| cluster.region == *region);
-            return found
-                .map(|cluster| target(cluster, false, false))
-                .ok_or_else(|| unavailable("the service does not run in the region that it was sent to"));
+            let found = found.ok_or_else(|| unavailable("the service does not run in the region that it was sent to"))?;
+            return checked(found, lawful).map(|cluster| target(cluster, false, false));
         }
     }
     let may_stay = head.is_read() && !route.get_writes;
     if may_stay && route.reads.mode == ReadModeDoc::Eventual {
-        return nearest(upstream, group, edge, now).map(|first| target(first, true, false));
+        return nearest().map(|first| target(first, true, false));
     }
     let writer = admitted.permit().snapshot().writer_region(upstream);
     let at_writer = writer.and_then(|writer| group.clusters.iter().find(|cluster| cluster.region == *writer));
     let writer_is_up = at_writer.is_some_and(|cluster| cluster.usable(edge.health.changes(), now) > 0 && !cluster.is_broken(upstream, now));
     // The route says that a late answer is better than none; it is marked as such.
     if !writer_is_up && may_stay && route.reads.otherwise == ElseDoc::Stale {
-        return nearest(upstream, group, edge, now).map(|first| target(first, true, true));
+        return nearest().map(|first| target(first, true, true));
     }
     match at_writer {
-        Some(cluster) => Ok(target(cluster, false, false)),
+        Some(cluster) => checked(cluster, lawful).map(|cluster| target(cluster, false, false)),
         None => Err(unavailable("the region that takes this service's writes is not known right now")),
     }
 }
 
+/// A region that something else has chosen.
+fn checked<'s>(cluster: &'s Cluster, lawful: Lawful<'_>) -> Result<&'s Cluster, Denial> {
+    if lawful.allows(&cluster.region) {
+        Ok(cluster)
+    } else {
+        Err(mismatch("the region that takes this service's writes is none in which these data may lie"))
+    }
+}
+
 /// The first region that is well enough: this one, then the others. When none is, this one is asked all the same.
-fn nearest<'s>(upstream: &Upstream, group: &'s Group, edge: &Edge, now: BootNanos) -> Result<&'s Cluster, Denial> {
-    if let [only] = &*group.clusters {
+fn nearest<'s>(upstream: &Upstream, group: &'s Group, lawful: Lawful<'_>, edge: &Edge, now: BootNanos) -> Result<&'s Cluster, Denial> {
+    if let [only] = &*group.clusters
+        && lawful.is_any()
+    {
         return Ok(only);
     }
     let changes = edge.health.changes();
     let is_well = |cluster: &&Cluster| !cluster.is_broken(upstream, now) && !cluster.is_in_panic(upstream, changes, now);
-    let found = group.clusters.iter().find(is_well).or_else(|| group.clusters.iter().find(|cluster| !cluster.is_broken(upstream, now)));
-    found.or_else(|| group.clusters.first()).ok_or_else(|| unavailable("the service runs in no region"))
+    let clusters = || group.clusters.iter().filter(|cluster| lawful.allows(&cluster.region));
+    if let Some(well) = clusters().find(is_well) {
+        return Ok(well);
+    }
+    // The operator must learn that it is the rule that keeps the request from being served.
+    if !lawful.is_any() && group.clusters.iter().any(|cluster| is_well(&cluster)) {
+        return Err(mismatch("the regions in which these data may lie cannot serve them right now"));
+    }
+    let found = clusters().find(|cluster| !cluster.is_broken(upstream, now)).or_else(|| clusters().next());
+    found.ok_or_else(|| unavailable("the service runs in no region"))
 }
 
 /// Where a copy of the request goes, if the route has a mirror and this request is one of its share.
 fn mirror<'s>(route: &'s Route, core: &Core, held: &'s Held, now: BootNanos) -> Option<(&'s Arc<Upstream>, &'s Cluster)> {
     let mirror = route.diversions.as_ref()?.mirror.as_ref().filter(|mirror| core.dice.hits(mirror.of_ten_thousand))?;
-    let cluster = nearest(&mirror.upstream, core.group(held, &mirror.upstream)?, &core.edge, now).ok()?;
+    let group = core.group(held, &mirror.upstream)?;
+    let cluster = nearest(&mirror.upstream, group, Lawful::of(route, &mirror.upstream), &core.edge, now).ok()?;
     Some((&mirror.upstream, cluster))
 }
 
@@ -181,6 +229,10 @@ fn cookie<'h>(head: &'h Head, name: &str) -> Option<&'h [u8]> {
 /// A service that this core does not know.
 pub(crate) fn unknown() -> Denial {
     unavailable("the service is not known")
+}
+
+fn mismatch(detail: &'static str) -> Denial {
+    Denial::new(ProblemKind::ResidencyMismatch, detail).retry_after(2)
 }
 
 fn unavailable(detail: &'static str) -> Denial {

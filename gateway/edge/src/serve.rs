@@ -20,16 +20,19 @@ use crate::{
     body::{BodyError, ReplyBody, ReplyStream, ServiceBody},
     cache::{self, ticket::Entry},
     certificate::CLIENT_CERT,
-    consistency::{self, Wish},
+    consistency::{self, Places, Wish},
     current::Held,
     divert, fields,
     filter::{self, After},
     forward::{self, Exchange},
     grpc::Form,
     head::{self, Head},
+    hops,
     intake::Intake,
     limit::{self, Admitted, LimitFacts},
-    refuse, region, route,
+    refuse,
+    region::{self, Lawful},
+    route,
     runtime::Core,
     stay::{Source, Stay, streams},
     tls::Peer,
@@ -53,6 +56,7 @@ async fn respond(
     let now = trail.started();
     let is_read = head.is_read();
 
+    hops::check(&head, &snapshot.structure, &edge.region)?;
     if *head.method() == Method::OPTIONS
         && let Some(answer) = filter::preflight(snapshot, &head, trail)
     {
@@ -102,7 +106,9 @@ async fn respond(
         return Box::pin(websocket::open(core, snapshot, &admitted, handshake, head, trail)).await;
     }
     let route = admitted.permit().route();
-    let Some(rules) = route.filters.as_ref().and_then(|filters| filters.cache) else {
+    // A copy lies where the node is.
+    let may_keep = route.may_lie_in(&edge.region);
+    let Some(rules) = route.filters.as_ref().and_then(|filters| filters.cache).filter(|_| may_keep) else {
         let place = if is_read { None } else { edge.cache.place(&head) };
         let exchange = fetch(core, snapshot, &admitted, head, body, trail).await?;
         edge.cache.answered(place, exchange.response.status(), edge.clock.boot());
@@ -152,7 +158,8 @@ pub(crate) async fn fetch<'s>(
         None => Wish::Usual,
         Some(promise) => {
             let group = core.group(snapshot, upstream).ok_or_else(region::unknown)?;
-            Box::pin(promise.choose(upstream, group, &mut head, core, trail)).await?
+            let places = Places { upstream, group, lawful: Lawful::of(route, upstream) };
+            Box::pin(promise.choose(places, &mut head, core, trail)).await?
         }
     };
     let target = region::choose(admitted, upstream, &head, core, snapshot, trail, &wish)?;

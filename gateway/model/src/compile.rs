@@ -12,7 +12,7 @@ use std::{
 use http::Method;
 
 use crate::{
-    document::{ApiDoc, Document, PlanDoc, TenantDoc, UpstreamDoc},
+    document::{ApiDoc, Document, PlanDoc, TenantDoc},
     host::HostPattern,
     limit::Quota,
     openapi::Api,
@@ -32,6 +32,7 @@ mod identity;
 pub mod node;
 mod portal;
 mod principal;
+mod residency;
 mod resilience;
 mod route;
 mod signer;
@@ -84,7 +85,8 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
     let plans = plans(&document.plans, &mut errors);
     let domains = domain::domains(document, &regions, &mut errors);
     let apis = apis(document, &mut errors);
-    let upstreams = upstreams(&document.upstreams, &regions, &domains, &mut errors);
+    residency::regions(document, &mut errors);
+    let upstreams = upstreams(document, &regions, &domains, &mut errors);
     callers(document, &tenants, &mut errors);
     portal::check(document, &mut errors);
     let issuers = identity::issuers(&document.issuers, &mut errors);
@@ -97,6 +99,8 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
         apis: &apis,
         upstreams: &upstreams,
         upstream_docs: &document.upstreams,
+        region_docs: &document.regions,
+        domains: &domains,
         own: token_endpoint::own(&mut errors),
     };
     names("routes", document.routes.iter().map(|doc| doc.name.as_str()), &mut errors);
@@ -116,6 +120,8 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
         issuers: issuers.all(),
         authorities: authorities.all(),
         signers: signers.all(),
+        failover: failover(document, &regions),
+        deployment: crate::hops::deployment(document),
         regions,
         domains,
     })
@@ -222,13 +228,26 @@ fn api(doc: &ApiDoc, index: usize, errors: &mut Errors) -> Option<Arc<Api>> {
     }
 }
 
-fn upstreams(docs: &[UpstreamDoc], regions: &[Arc<str>], domains: &[Domain], errors: &mut Errors) -> HashMap<Arc<str>, Arc<Upstream>> {
+fn upstreams(document: &Document, regions: &[Arc<str>], domains: &[Domain], errors: &mut Errors) -> HashMap<Arc<str>, Arc<Upstream>> {
+    let docs = &document.upstreams;
     let names = names("upstreams", docs.iter().map(|doc| doc.name.as_str()), errors);
     docs.iter()
         .zip(names)
         .enumerate()
-        .map(|(index, (doc, name))| (Arc::clone(&name), Arc::new(upstream::compile(doc, name, index, regions, domains, errors))))
+        .map(|(index, (doc, name))| {
+            (
+                Arc::clone(&name),
+                Arc::new(upstream::compile(doc, name, index, &upstream::Places { names: regions, docs: &document.regions, domains }, errors)),
+            )
+        })
         .collect()
+}
+
+/// The regions in whose place others serve.
+fn failover(document: &Document, regions: &[Arc<str>]) -> HashMap<Arc<str>, Vec<Arc<str>>> {
+    let known = |name: &str| regions.iter().find(|known| ***known == *name).cloned();
+    let listed = document.regions.iter().filter(|doc| !doc.failover.is_empty());
+    listed.filter_map(|doc| Some((known(&doc.name)?, doc.failover.iter().filter_map(|name| known(name)).collect()))).collect()
 }
 
 /// Checks the references of consumers and applications that stand in the document.

@@ -76,6 +76,12 @@ pub struct RegionDoc {
     /// Where the region's gateways answer, for people and for forwarding between regions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<url::Url>,
+    /// Labels of where it lies, that routes and services may ask for: `eu`, `hipaa`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub residency: Vec<String>,
+    /// The regions that serve in its place, best first; those that are not named come behind, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failover: Vec<String>,
 }
 
 /// A tenant.
@@ -162,6 +168,9 @@ pub struct UpstreamDoc {
     pub domain: Option<String>,
     /// Where it runs.
     pub regions: BTreeMap<String, UpstreamRegionDoc>,
+    /// Labels of the regions that may serve it, one of them at least; any region when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<Vec<String>>,
     /// Deadlines of one exchange.
     #[serde(default)]
     pub timeouts: TimeoutsDoc,
@@ -293,6 +302,9 @@ pub struct RouteDoc {
     /// Comes with the idempotency feature; refused until then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<serde_json::Value>,
+    /// Labels of the regions that may serve it, one of them at least; any region when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<Vec<String>>,
     /// What must be on disk before a response is released.
     #[serde(default)]
     pub audit: AuditDoc,

@@ -117,7 +117,7 @@ impl From<ProblemKind> for Code {
             // Libraries of gRPC say the same of messages and metadata over their own limits.
             Kind::QuotaExceeded | Kind::PeerLimited | Kind::BodyTooLarge | Kind::HeadersTooLarge => Self::ResourceExhausted,
             Kind::RequestTimeout | Kind::UpstreamTimeout => Self::DeadlineExceeded,
-            Kind::Internal | Kind::UpstreamMalformed => Self::Internal,
+            Kind::Internal | Kind::UpstreamMalformed | Kind::LoopDetected => Self::Internal,
             Kind::UpstreamUnreachable
             | Kind::AuthorityStale
             | Kind::IssuerUnreachable
@@ -125,6 +125,7 @@ impl From<ProblemKind> for Code {
             | Kind::AuditUnavailable
             | Kind::RegionUnavailable
             | Kind::PositionUnreached
+            | Kind::ResidencyMismatch
             | Kind::CircuitOpen
             | Kind::Overloaded
             | Kind::NotReady

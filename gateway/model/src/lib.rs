@@ -22,6 +22,7 @@ pub mod filter;
 #[cfg(test)]
 mod fixture;
 pub mod grpc;
+pub mod hops;
 pub mod host;
 pub mod id;
 pub mod identity;
@@ -38,6 +39,7 @@ pub mod portal;
 pub mod position;
 pub mod problem;
 pub mod purge;
+pub mod residency;
 pub mod resilience;
 pub mod restriction;
 pub mod rewrite;

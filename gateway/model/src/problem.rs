@@ -156,6 +156,8 @@ problems! {
     AuditUnavailable = "audit-unavailable", 503, Gateway, AfterDelay, "The access log is not available";
     /// No region that may serve this request is available.
     RegionUnavailable = "region-unavailable", 503, Gateway, AfterDelay, "No region can serve this request now";
+    /// The regions in which these data may lie cannot serve, though others could.
+    ResidencyMismatch = "residency-mismatch", 503, Gateway, AfterDelay, "No region in which these data may lie can serve them now";
     /// No region has, or can prove that it has, what the client has written.
     PositionUnreached = "position-unreached", 503, Gateway, AfterDelay, "No region has your last write yet";
     /// The service failed too often, and its circuit breaker is open.
@@ -166,6 +168,8 @@ problems! {
     NotReady = "not-ready", 503, Gateway, AfterDelay, "The gateway is not ready";
     /// The control database's primary cannot be reached.
     DatabaseUnavailable = "database-unavailable", 503, Gateway, AfterDelay, "The control database is not available";
+    /// The request has been in this region before: gateways send it round in a circle.
+    LoopDetected = "loop-detected", 508, Gateway, Never, "Gateways send this request round in a circle";
     /// The service did not answer in time.
     UpstreamTimeout = "upstream-timeout", 504, Upstream, AfterDelay, "The service did not answer in time";
 }

@@ -17,6 +17,7 @@ use crate::{
     limit::Quota,
     openapi::Api,
     policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
+    residency::Residency,
     rewrite::Rewrite,
     signature::key::Signer,
     structure::{
@@ -53,6 +54,10 @@ pub struct Structure {
     pub signers: HashMap<Arc<str>, Arc<Signer>>,
     /// Names of the regions, in document order.
     pub regions: Vec<Arc<str>>,
+    /// The regions that serve in the place of another, best first; those without a list are left out.
+    pub failover: HashMap<Arc<str>, Vec<Arc<str>>>,
+    /// What tells its gateways apart from those of others, in `Via`.
+    pub deployment: Box<str>,
     /// Domains by name, for the monitors.
     pub domains: Vec<Domain>,
 }
@@ -131,6 +136,8 @@ pub struct Route {
     pub keys: KeyFreshness,
     /// Which replica may answer a read.
     pub reads: Reads,
+    /// The regions that may serve it.
+    pub residency: Residency,
     /// Reads go to the writer region too.
     pub get_writes: bool,
     /// What must be on disk before a response is released.
@@ -208,6 +215,14 @@ pub struct KeyFreshness {
     pub on_stale: OnStaleDoc,
 }
 
+impl Route {
+    /// Whether responses of this route may be kept in a region, whichever of its services they come from.
+    pub fn may_lie_in(&self, region: &str) -> bool {
+        let mut services = std::iter::once(&self.upstream).chain(self.diversions.iter().flat_map(|diversions| diversions.services()));
+        self.residency.allows(region) && services.all(|service| service.residency.allows(region))
+    }
+}
+
 /// Which replica may answer a read.
 #[derive(Debug, Clone, Copy)]
 pub struct Reads {
@@ -271,6 +286,8 @@ pub struct Upstream {
     pub writer: Option<Arc<str>>,
     /// Where it runs, in the order of the region names.
     pub regions: Vec<UpstreamRegion>,
+    /// Which of them may serve.
+    pub residency: Residency,
     /// To open a connection.
     pub connect_timeout: Duration,
     /// From the end of the request to the head of the response.

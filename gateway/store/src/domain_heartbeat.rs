@@ -39,8 +39,8 @@ pub struct Look {
 /// There is no look.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
-    /// The operator has not made the table yet.
-    #[error("there is no table `causeway.heartbeat` with one row in it")]
+    /// The operator has not made the table yet, or somebody has altered what is in it.
+    #[error("there is no table `causeway.heartbeat` with one row in it, as it was made")]
     Missing,
     /// The role may not read or write it.
     #[error("the role may not read and update `causeway.heartbeat`")]
@@ -97,6 +97,13 @@ impl Line {
         let asked = timeout(WITHIN, query_file!("queries/domain_heartbeat/look.sql").fetch_optional(&mut self.connection));
         let asked = asked.await.map_err(|_| StoreError::unavailable("a service's primary does not answer"))?;
         let row = asked.map_err(refused)?.ok_or(LookError::Missing)?;
+        if !row.may_beat {
+            return Err(LookError::Denied);
+        }
+        // Somebody has set it back: as it stands, it would confirm everything.
+        if row.acked > row.beat {
+            return Err(LookError::Missing);
+        }
         let (Some(lsn), Some(timeline)) = (row.lsn, row.timeline) else { return Err(LookError::Standby) };
         let timeline = u32::try_from(timeline).map_err(|_| wire::corrupt("timeline", "a negative number"))?;
         Ok(Look {

@@ -44,7 +44,7 @@ async fn a_bounded_read_goes_elsewhere_once_its_own_region_is_too_old_and_is_ref
         let refused = async || place.read(region, first, None).await.body["code"] == "position-unreached";
         wait::until("a strong read without a lease to be refused", WITHIN, refused).await.unwrap();
     }
-    let told = async || readiness(&place).await.contains("there is no table `causeway.heartbeat`");
+    let told = async || readiness(&place).await.contains("there is no table `causeway.heartbeat` with one row");
     wait::until("the reason", WITHIN, told).await.unwrap();
     place.policy("{ mode: bounded, max: 500ms, else: refuse }").await;
     assert_eq!(place.read(reader, first, None).await.body["code"], "position-unreached");
@@ -55,6 +55,36 @@ async fn a_bounded_read_goes_elsewhere_once_its_own_region_is_too_old_and_is_ref
     wait::until("an answer of this region", WITHIN, at_home).await.unwrap();
     // Writes and their tokens are as before: another route of the service may promise clients their own.
     assert_eq!(place.create(reader, None).await.told(), (201, "eu-west", ""));
+    place.dev.stop().await.unwrap();
+}
+
+/// The document says that the standby is read beside the primary: a strong read is answered when it has what the primary had when the
+/// request came.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strong_read_waits_for_the_standbys_that_are_read_beside_the_primary() {
+    let mut place = Place::start(START).await;
+    let standby = place.reader().postgres_port;
+    let line = format!("\"127.0.0.1:{standby}\", region: us-east }}");
+    assert!(place.text.contains(&line));
+    place.text = place.text.replace(&line, &line.replace("us-east", "eu-west"));
+    place.policy("{ mode: strong, wait: 2s, else: refuse }").await;
+    let at_writer = async |id| place.read(place.writer(), id, None).await.told() == (200, "eu-west", "");
+    let (first, _) = place.item(place.writer()).await;
+    wait::until("a strong read", WITHIN, async || at_writer(first).await).await.unwrap();
+    for region in [place.writer(), place.reader()] {
+        for _ in 0..10 {
+            let (id, _) = place.item(place.writer()).await;
+            assert_eq!(place.read(region, id, None).await.told(), (200, "eu-west", ""));
+        }
+    }
+    place.policy("{ mode: strong, wait: 100ms, else: refuse }").await;
+    place.pause().await;
+    let (late, _) = place.item(place.writer()).await;
+    for region in [place.writer(), place.reader()] {
+        assert_eq!(place.read(region, late, None).await.body["code"], "position-unreached", "one of those that are read lacks it");
+    }
+    place.resume().await;
+    wait::until("the standby", WITHIN, async || at_writer(late).await).await.unwrap();
     place.dev.stop().await.unwrap();
 }
 

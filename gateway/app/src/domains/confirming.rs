@@ -1,6 +1,6 @@
 //! How old the answers of a domain's servers are: its primary's log is read again and again, and its heartbeats confirm what was read.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use edge::{
     positions::{Domain, heartbeat::Confirmed},
@@ -21,6 +21,9 @@ use crate::{
     facts::Facts,
     probing::{self, Probe, Probed, Seen},
 };
+
+/// Until a heartbeat is looked for again that cannot be read.
+const AWAITS_OPERATOR: Duration = Duration::from_secs(2);
 
 /// A domain with a heartbeat.
 #[derive(Debug)]
@@ -51,12 +54,16 @@ pub(super) async fn run(confirming: Confirming) {
 impl Primaries for Confirming {
     type Line = Line;
 
+    fn name(&self) -> &str {
+        &self.domain.name
+    }
+
     async fn open(&self) -> Option<Line> {
         let primary = self.domain.view().primary?;
         match Line::open(self.places.get(primary)?).await {
             Ok(line) => Some(line),
             Err(error) => {
-                self.failed(&error.into());
+                let _at_once = self.failed(&error.into());
                 None
             }
         }
@@ -96,11 +103,16 @@ impl Probed for Confirming {
         true
     }
 
-    fn failed(&self, error: &LookError) {
+    fn failed(&self, error: &LookError) -> Duration {
         tracing::debug!(domain = &*self.domain.name, error = error as &dyn std::error::Error, "a service's primary shows no heartbeat");
         let trouble: Box<str> = error.to_string().into();
         if self.domain.heartbeat().trouble.as_ref() != Some(&trouble) {
             self.domain.beat(|known| known.failed(trouble.clone()));
+        }
+        match error {
+            // The operator has to do something first, and each look is an error in the server's log.
+            LookError::Missing | LookError::Denied => AWAITS_OPERATOR,
+            LookError::Standby | LookError::Store(_) => Duration::ZERO,
         }
     }
 

@@ -1,6 +1,6 @@
 //! Reads of the control domain's primary: a confirmed one renews the lease, from the instant at which it began.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use edge::runtime::Edge;
 use model::{change::Revisions, time::BootNanos};
@@ -46,6 +46,10 @@ pub async fn probe(control: Control) {
 impl Primaries for Control {
     type Line = Line;
 
+    fn name(&self) -> &'static str {
+        "control"
+    }
+
     async fn open(&self) -> Option<Line> {
         self.topology.open().await
     }
@@ -71,8 +75,9 @@ impl Probed for Control {
         !matches!(self.seen.try_send(seen), Err(TrySendError::Closed(_)))
     }
 
-    fn failed(&self, error: &StoreError) {
+    fn failed(&self, error: &StoreError) -> Duration {
         self.facts.asked.failed(error, "the primary does not say what confirms keys; routes with `on_stale: deny` answer 503 soon");
+        Duration::ZERO
     }
 
     fn pulse(&self) -> &watch::Sender<Option<Pulse>> {

@@ -50,13 +50,15 @@ fn of(domain: &Domain, view: &View) -> Vec<DomainServer> {
 
 /// What stands against it, a sentence for each domain; nothing when nobody is promised anything.
 pub(super) fn troubles(edge: &Edge, structure: &Structure) -> Vec<String> {
+    let mut troubles = Vec::new();
     if structure.domains.iter().any(|domain| domain.is_tracked) && !edge.consistency_keys.can_sign() {
-        return vec![
+        troubles.push(
             "routes promise clients their own writes, and this node has no keys under `secrets.consistency_tokens`: it gives no tokens, and such reads go to the writer region"
                 .to_owned(),
-        ];
+        );
     }
-    structure.domains.iter().filter(|domain| domain.is_tracked || domain.is_beating).filter_map(|domain| trouble(edge, domain)).collect()
+    troubles.extend(structure.domains.iter().filter(|domain| domain.is_tracked || domain.is_beating).filter_map(|domain| trouble(edge, domain)));
+    troubles
 }
 
 /// What commits of the primaries wait for where it is proved how old answers are: a sentence for each domain.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use model::{
-    structure::{Structure, Upstream},
+    structure::{Structure, Upstream, UpstreamRegion},
     time::BootNanos,
 };
 use parking_lot::Mutex;
@@ -18,7 +18,7 @@ use super::{
     load::Load,
     window::Window,
 };
-use crate::{pool::Pools, runtime::Edge};
+use crate::{hops::Via, pool::Pools, runtime::Edge};
 
 /// The endpoints of all services, by the services' positions.
 #[derive(Debug)]
@@ -31,10 +31,12 @@ pub struct Fleet {
 /// The endpoints of one service.
 #[derive(Debug)]
 pub struct Group {
-    /// By region: this node's first, then the others in the order of their names.
+    /// By region: this node's first, then the others in the order of this region's `failover`, and of their names.
     pub clusters: Box<[Cluster]>,
     /// What retries may cost.
     pub budget: Arc<Budget>,
+    /// What `Via` says to it.
+    pub via: Via,
 }
 
 /// What a core keeps of services and endpoints while structures come and go.
@@ -94,14 +96,18 @@ impl Fleet {
     /// The endpoints of a service of this structure; `None` for one of another.
     pub fn group(&self, upstream: &Upstream, edge: &Edge, pools: &Pools, kept: &Kept) -> Option<&Group> {
         let group = self.groups.get(upstream.index)?;
-        Some(group.get_or_init(|| make(upstream, edge, pools, kept)))
+        Some(group.get_or_init(|| make(upstream, &self.structure, edge, pools, kept)))
     }
 }
 
-fn make(upstream: &Upstream, edge: &Edge, pools: &Pools, kept: &Kept) -> Group {
+fn make(upstream: &Upstream, structure: &Structure, edge: &Edge, pools: &Pools, kept: &Kept) -> Group {
     let now = edge.clock.boot();
     let here = upstream.regions.iter().filter(|region| region.region == edge.region);
-    let elsewhere = upstream.regions.iter().filter(|region| region.region != edge.region);
+    let mut elsewhere: Vec<&UpstreamRegion> = upstream.regions.iter().filter(|region| region.region != edge.region).collect();
+    // Behind those that the operator has named stay the others, by name.
+    if let Some(order) = structure.failover.get(&edge.region) {
+        elsewhere.sort_by_key(|region| order.iter().position(|name| *name == region.region).unwrap_or(usize::MAX));
+    }
     let clusters = here.chain(elsewhere).map(|region| {
         let peers = edge.names.expand(&region.targets).into_iter().map(|target| {
             let kept = kept.peer(&upstream.name, &target.address, edge, now);
@@ -110,5 +116,5 @@ fn make(upstream: &Upstream, edge: &Edge, pools: &Pools, kept: &Kept) -> Group {
         let breaker = upstream.resilience.breaker.map(|_| edge.breakers.of(&upstream.name, &region.region));
         Cluster::new(Arc::clone(&region.region), peers.collect(), breaker, &upstream.resilience.balance)
     });
-    Group { clusters: clusters.collect(), budget: kept.budget(&upstream.name) }
+    Group { clusters: clusters.collect(), budget: kept.budget(&upstream.name), via: Via::new(&edge.region, &structure.deployment) }
 }

@@ -11,14 +11,14 @@ use model::{
     policy::{ElseDoc, ReadModeDoc},
     position::{Lsn, Position},
     problem::{Denial, ProblemKind},
-    structure::{Route, Upstream},
+    structure::{Reads, Route, Upstream},
     time::BootNanos,
 };
 
-use super::{Found, TOKEN, Wish, known_place, look_again, place};
+use super::{Found, LOOK_WITHIN, Places, TOKEN, Wish, known_place, look_again, place};
 use crate::{
-    balance::fleet::Group,
     head::Head,
+    lease::DRIFT,
     positions::{Domain, Event, Pin, View},
     refuse,
     runtime::Core,
@@ -36,6 +36,8 @@ pub(crate) struct Newness {
     bound: Bound,
     otherwise: ElseDoc,
     wait: Duration,
+    /// Only the region that takes the writes may answer.
+    goes_to_writer: bool,
     /// The servers that were chosen; none where nothing is promised after all.
     set: Vec<Pin>,
 }
@@ -50,7 +52,7 @@ enum Bound {
 
 /// A read that is promised something; it needs no token.
 pub(super) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &Core) -> Option<Newness> {
-    let mark = upstream.beating.filter(|_| head.is_read() && !route.get_writes)?;
+    let mark = upstream.beating.filter(|_| head.is_read())?;
     let bound = match route.reads.mode {
         ReadModeDoc::Bounded => Bound::Within(route.reads.max),
         ReadModeDoc::Strong => Bound::Strong { place: None },
@@ -58,7 +60,8 @@ pub(super) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
     };
     head.parts.headers.remove(&TOKEN);
     let domain = core.edge.positions.domain(mark);
-    Some(Newness { domain, bound, otherwise: route.reads.otherwise, wait: route.reads.wait, set: Vec::new() })
+    let Reads { otherwise, wait, .. } = route.reads;
+    Some(Newness { domain, bound, otherwise, wait, goes_to_writer: route.get_writes, set: Vec::new() })
 }
 
 impl Newness {
@@ -66,17 +69,22 @@ impl Newness {
     ///
     /// # Errors
     /// `position-unreached`.
-    pub(super) async fn choose(&mut self, upstream: &Upstream, group: &Group, core: &Core, trail: &mut Trail) -> Result<Wish, Denial> {
+    pub(super) async fn choose(&mut self, places: Places<'_>, core: &Core, trail: &mut Trail) -> Result<Wish, Denial> {
         let Some(domain) = self.domain.clone() else { return self.otherwise(core, trail) };
         let came = trail.started().boot;
-        let began = core.edge.clock.boot();
+        let mut began = core.edge.clock.boot();
         let mut changes = domain.changes();
         let mut has_waited = false;
         loop {
             let view = Arc::clone(&changes.borrow_and_update());
+            if self.learn_place(&domain, &view, core).await {
+                // What was seen before is older than the place.
+                began = core.edge.clock.boot();
+                continue;
+            }
             let left = self.wait.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(began)));
-            let found = match self.needed(&domain, &view, came, core).await {
-                Some((position, only)) => place(&view, position, only.as_deref(), upstream, group, core, left),
+            let found = match self.needed(&domain, &view, came, core) {
+                Some((position, only)) => place(&view, position, only.as_deref(), places, core, left),
                 None => Found::Nobody,
             };
             match found {
@@ -102,24 +110,36 @@ impl Newness {
         }
     }
 
+    /// Asks for the primary's place where a strong read needs one: standbys are read beside it. True when it was found; then those standbys
+    /// were asked, too, because what they have shown before may be less.
+    async fn learn_place(&mut self, domain: &Domain, view: &View, core: &Core) -> bool {
+        let Bound::Strong { place } = &mut self.bound else { return false };
+        let Some((writer, region)) = leased(domain, view, core).filter(|(writer, _)| !view.is_read_alone(*writer)) else { return false };
+        if place.is_some_and(|place| place.epoch == writer.epoch) {
+            return false;
+        }
+        *place = known_place(domain, view, Position { epoch: writer.epoch, lsn: Lsn(0) }, core).await;
+        if place.is_some()
+            && let Some(set) = view.pins(&region)
+        {
+            let _shown = core.within(LOOK_WITHIN, domain.ask(&set)).await;
+        }
+        place.is_some()
+    }
+
     /// What servers must have, and the region that they must be of if only one may answer; `None` while that cannot be said.
-    async fn needed(&mut self, domain: &Domain, view: &View, came: BootNanos, core: &Core) -> Option<(Position, Option<Arc<str>>)> {
-        match &mut self.bound {
+    fn needed(&self, domain: &Domain, view: &View, came: BootNanos, core: &Core) -> Option<(Position, Option<Arc<str>>)> {
+        match self.bound {
             Bound::Within(bound) => {
-                let from = BootNanos(came.0.saturating_sub(u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX)));
-                let position = domain.heartbeat().since(from, |position| view.has_lost(position))?;
-                Some((position, None))
+                let position = domain.heartbeat().since(oldest(came, bound), |position| view.has_lost(position))?;
+                let only = if self.goes_to_writer { Some(region_of(view, view.writer()?)?) } else { None };
+                Some((position, only))
             }
             Bound::Strong { place } => {
                 let (writer, region) = leased(domain, view, core)?;
-                let start = Position { epoch: writer.epoch, lsn: Lsn(0) };
-                if view.is_read_alone(writer) {
-                    return Some((start, Some(region)));
-                }
-                if place.is_none_or(|place| place.epoch != writer.epoch) {
-                    *place = known_place(domain, view, start, core).await;
-                }
-                Some(((*place)?, Some(region)))
+                let is_enough = |place: &Position| place.epoch == writer.epoch;
+                let start = view.is_read_alone(writer).then_some(Position { epoch: writer.epoch, lsn: Lsn(0) });
+                Some((start.or(place.filter(is_enough))?, Some(region)))
             }
         }
     }
@@ -163,16 +183,40 @@ impl Newness {
     }
 }
 
+/// When a confirmed read must have begun at the earliest. This node's clock may lose a thousandth: so much of the bound is given away.
+fn oldest(came: BootNanos, bound: Duration) -> BootNanos {
+    let bound = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX);
+    BootNanos(came.0.saturating_sub(bound - bound / DRIFT))
+}
+
+fn region_of(view: &View, pin: Pin) -> Option<Arc<str>> {
+    view.servers.get(pin.server).map(|shown| Arc::clone(&shown.region))
+}
+
 /// The primary and its region, while a confirmed read says that it is one.
 fn leased(domain: &Domain, view: &View, core: &Core) -> Option<(Pin, Arc<str>)> {
     let writer = view.writer()?;
     let newest = domain.heartbeat().newest().filter(|newest| newest.position.epoch == writer.epoch)?;
     let age = Duration::from_nanos(core.edge.clock.boot().nanos_since(newest.at));
-    let region = Arc::clone(&view.servers.get(writer.server)?.region);
+    let region = region_of(view, writer)?;
     (age <= LEASE).then_some((writer, region))
 }
 
 fn cannot_prove() -> Denial {
     let detail = "no region can prove right now that its answer is as new as this route promises; try again";
     Denial::new(ProblemKind::PositionUnreached, detail).retry_after(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_loses_a_thousandth_makes_no_answer_older_than_its_bound() {
+        let (came, bound) = (BootNanos(5_000_000_000_000), Duration::from_hours(1));
+        let by_this_clock = came.0 - oldest(came, bound).0;
+        // In truth so much more may have gone by.
+        assert!(by_this_clock + by_this_clock / DRIFT <= 3_600_000_000_000 && by_this_clock > 3_590_000_000_000);
+        assert_eq!(oldest(BootNanos(10), bound), BootNanos(0), "the machine has just started");
+    }
 }

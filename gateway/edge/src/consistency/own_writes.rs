@@ -14,9 +14,8 @@ use model::{
     structure::{Route, Upstream},
 };
 
-use super::{Found, LOOK_WITHIN, TOKEN, Wish, is_well, known_place, look_again, place};
+use super::{Found, LOOK_WITHIN, Places, TOKEN, Wish, known_place, look_again, place};
 use crate::{
-    balance::fleet::Group,
     head::Head,
     positions::{Domain, Event, Pin, View},
     refuse,
@@ -110,14 +109,7 @@ impl OwnWrites {
     ///
     /// # Errors
     /// `position-lost`, `position-unreached`; `region-unavailable` for a write while the newest primary is not known to be one.
-    pub(crate) async fn choose(
-        &mut self,
-        upstream: &Upstream,
-        group: &Group,
-        head: &mut Head,
-        core: &Core,
-        trail: &mut Trail,
-    ) -> Result<Wish, Denial> {
+    pub(crate) async fn choose(&mut self, places: Places<'_>, head: &mut Head, core: &Core, trail: &mut Trail) -> Result<Wish, Denial> {
         let Some(domain) = self.domain.clone() else { return self.unwatched(core, trail) };
         if let Kind::Write { .. } = self.kind {
             return self.write(&domain, core).await;
@@ -128,7 +120,7 @@ impl OwnWrites {
         loop {
             let view = Arc::clone(&changes.borrow_and_update());
             self.look_for_loss(&view, core)?;
-            let Some(position) = self.told.get(self.mark) else { return Ok(self.anywhere(&view, upstream, group, core)) };
+            let Some(position) = self.told.get(self.mark) else { return Ok(self.anywhere(&view, places, core)) };
             if position.lsn == Lsn::END
                 && let Some(position) = known_place(&domain, &view, position, core).await
             {
@@ -136,7 +128,7 @@ impl OwnWrites {
                 continue;
             }
             let left = self.wait.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(began)));
-            match place(&view, position, None, upstream, group, core, left) {
+            match place(&view, position, None, places, core, left) {
                 Found::Region { region, is_here } => {
                     let Some(set) = view.pins(&region) else { return Err(unreached(core)) };
                     let event = if !is_here {
@@ -164,9 +156,9 @@ impl OwnWrites {
     }
 
     /// Nothing is promised: the nearest region. A client that keeps a token is told what it may have read there.
-    fn anywhere(&mut self, view: &View, upstream: &Upstream, group: &Group, core: &Core) -> Wish {
+    fn anywhere(&mut self, view: &View, places: Places<'_>, core: &Core) -> Wish {
         let here = &core.edge.region;
-        let is_well = group.clusters.iter().any(|cluster| cluster.region == *here && is_well(cluster, upstream, core));
+        let is_well = places.group.clusters.iter().any(|cluster| cluster.region == *here && places.may(cluster, core));
         match view.pins(here).filter(|set| self.has_token && is_well && !set.is_empty()) {
             Some(set) => {
                 self.kind = Kind::Read { set };

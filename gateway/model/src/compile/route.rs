@@ -12,13 +12,13 @@ use http::{HeaderName, Method};
 use super::{Compiled, Errors, Tenants, auth, consistency, filter, is_name, quota, token_endpoint, websocket};
 use crate::{
     consistency_token::TenantMark,
-    document::{AllowDoc, LimitDoc, RouteDoc, UpstreamDoc, ValidationDoc},
+    document::{AllowDoc, LimitDoc, RegionDoc, RouteDoc, UpstreamDoc, ValidationDoc},
     host::HostPattern,
     identity::{ClientCertificateDoc, ImportedKeysDoc},
     openapi::Api,
     policy::AuditDoc,
     rewrite::Rewrite,
-    structure::{Allow, LimitSource, Plan, Route, RouteLimit, Upstream, identity::Auth},
+    structure::{Allow, Domain, LimitSource, Plan, Route, RouteLimit, Upstream, identity::Auth},
     trie::Pattern,
 };
 
@@ -36,6 +36,8 @@ pub(super) struct Context<'a> {
     pub(super) apis: &'a HashMap<Arc<str>, Option<Arc<Api>>>,
     pub(super) upstreams: &'a HashMap<Arc<str>, Arc<Upstream>>,
     pub(super) upstream_docs: &'a [UpstreamDoc],
+    pub(super) region_docs: &'a [RegionDoc],
+    pub(super) domains: &'a [Domain],
     /// What stands for a service where the gateway answers itself.
     pub(super) own: Arc<Upstream>,
 }
@@ -68,6 +70,10 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
     consistency::bounded(doc, reads.mode, &at, context, errors);
     let retries = super::resilience::retries(&doc.retries, &at, errors);
     let diversions = super::resilience::diversions(doc, &at, context, errors);
+    let residency = super::residency::lawful(doc.residency.as_deref(), &at, context.region_docs, errors);
+    for service in upstream.into_iter().chain(diversions.services()) {
+        super::residency::served(&residency, service, may_write(doc, get_writes), context.domains, &at, errors);
+    }
     unsupported(doc, &at, errors);
     access(doc, &at, &auth, errors);
     let rewrite = rewrite(doc, &at, errors);
@@ -113,6 +119,7 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
         limits,
         keys,
         reads,
+        residency,
         get_writes,
         audit: doc.audit,
         api,
@@ -129,6 +136,11 @@ pub(super) fn compile(doc: &RouteDoc, index: usize, context: &Context<'_>, error
         timeout,
     });
     Some(Compiled { index, hosts, pattern: pattern?, route })
+}
+
+/// Whether requests may have to go where writes go.
+fn may_write(doc: &RouteDoc, get_writes: bool) -> bool {
+    get_writes || doc.matches.methods.is_empty() || doc.matches.methods.iter().any(|method| !matches!(method.as_str(), "GET" | "HEAD" | "OPTIONS"))
 }
 
 fn service<'c>(doc: &RouteDoc, at: &str, context: &'c Context<'_>, errors: &mut Errors) -> Option<&'c Arc<Upstream>> {

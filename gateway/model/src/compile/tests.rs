@@ -56,27 +56,26 @@ fn each_kind_of_mistake_is_named_with_its_place() {
 
 #[test]
 fn how_old_an_answer_may_be_is_promised_where_it_can_be_proved() {
-    let of = |base: &str, more: &str| {
+    let of = |base: &str| {
         let route = "- { name: a, match: { path: /a }, upstream: shop, consistency: health }";
-        let (document, _) = source::read::<Document>(&format!("{base}{route}{more}")).unwrap();
+        let (document, _) = source::read::<Document>(&format!("{base}{route}")).unwrap();
         compile(&document).map_err(|errors| errors.into_iter().map(|error| error.message).collect::<Vec<String>>())
     };
     let beating = BASE.replace("name: shop, servers", "name: shop, heartbeat: true, servers");
-    let structure = of(&beating, "").unwrap();
+    let structure = of(&beating).unwrap();
     let upstream = &structure.upstreams[0];
     assert!(structure.domains[0].is_beating && !structure.domains[0].is_tracked);
     assert_eq!((upstream.beating, upstream.tracked), (Some(structure.domains[0].mark), None), "clients are told no positions for it");
 
     // Without a domain: in two regions nobody can tell; in one there is nothing to choose from.
     let two = BASE.replace("domain: shop, regions: { eu: { targets", "regions: { eu: { role: writer, targets");
-    assert!(of(&two, "").unwrap_err().concat().contains("it has no `domain`"));
+    assert!(of(&two).unwrap_err().concat().contains("it has no `domain`"));
     let one = two.replace(", us: { targets: [ \"http://10.1.0.1:8080\" ] }", "");
-    assert!(of(&one, "").is_ok());
+    assert!(of(&one).is_ok());
     // Whoever may answer beside it is looked at, too.
-    let more = "\n  split: [ { upstream: shop, weight: 1 }, { upstream: other, weight: 1 } ]";
-    let other = beating.replace("routes:", "- { name: other, regions: { eu: { role: writer, targets: [ \"http://10.0.0.2:1\" ] }, us: { targets: [ \"http://10.1.0.2:1\" ] } } }\nroutes:");
-    let route = "- { name: a, match: { path: /a }, upstream: shop, consistency: health,";
-    let (document, _) = source::read::<Document>(&format!("{other}{route} {} }}", more.trim())).unwrap();
+    let other = "- { name: other, regions: { eu: { role: writer, targets: [ \"http://10.0.0.2:1\" ] }, us: { targets: [ \"http://10.1.0.2:1\" ] } } }\nroutes:";
+    let route = "- { name: a, match: { path: /a }, upstream: shop, consistency: health, split: [ { upstream: other, percent: 1 } ] }";
+    let (document, _) = source::read::<Document>(&format!("{}{route}", beating.replace("routes:", other))).unwrap();
     let errors = compile(&document).unwrap_err();
     assert!(errors.iter().any(|error| error.message.contains("`other`")), "{errors:?}");
 }

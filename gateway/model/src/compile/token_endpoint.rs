@@ -61,6 +61,7 @@ fn meaningless(doc: &RouteDoc) -> [(&'static str, bool); 12] {
 /// What stands for a service: it has no region, so nothing can be sent to it.
 pub(super) fn own(errors: &mut Errors) -> Arc<Upstream> {
     let doc = UpstreamDoc {
+        residency: None,
         name: OWN.to_owned(),
         domain: None,
         regions: BTreeMap::new(),
@@ -89,6 +90,7 @@ pub(super) fn own(errors: &mut Errors) -> Arc<Upstream> {
         beating: None,
         writer: None,
         regions: Vec::new(),
+        residency: crate::residency::Residency::default(),
         connect_timeout: doc.timeouts.connect.0,
         response_timeout: doc.timeouts.response.0,
         idle_timeout: doc.timeouts.idle.0,

@@ -6,14 +6,22 @@ use rustls_pki_types::CertificateDer;
 
 use super::Errors;
 use crate::{
-    document::{RoleDoc, UpstreamDoc},
+    document::{RegionDoc, RoleDoc, UpstreamDoc},
     structure::{
         Domain, Target, Upstream, UpstreamRegion,
         reach::{self, HttpVersion, ProtocolDoc, Reach, ReachTls},
     },
 };
 
-pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: &[Arc<str>], domains: &[Domain], errors: &mut Errors) -> Upstream {
+/// Where services may run, and their databases.
+pub(super) struct Places<'d> {
+    pub(super) names: &'d [Arc<str>],
+    pub(super) docs: &'d [RegionDoc],
+    pub(super) domains: &'d [Domain],
+}
+
+pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, places: &Places<'_>, errors: &mut Errors) -> Upstream {
+    let Places { names: regions, docs, domains } = *places;
     let at = format!("upstreams[{index}]");
     let domain = doc.domain.as_ref().and_then(|wanted| {
         let known = domains.iter().find(|domain| *domain.name == **wanted);
@@ -74,6 +82,7 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
         );
     }
     let writer = writers.pop().or_else(|| out.first().filter(|_| out.len() == 1).map(|only| Arc::clone(&only.region)));
+    let residency = super::residency::lawful(doc.residency.as_deref(), &at, docs, errors);
     let resilience = super::resilience::upstream(doc, &at, errors);
     let principal = super::principal::audience(doc, &name, &at, errors);
     Upstream {
@@ -86,6 +95,7 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, regions: 
         beating,
         writer,
         regions: out,
+        residency,
         connect_timeout: doc.timeouts.connect.0,
         response_timeout: doc.timeouts.response.0,
         idle_timeout: doc.timeouts.idle.0,

@@ -175,6 +175,14 @@ pub struct Diversions {
     pub mirror: Option<Share>,
 }
 
+impl Diversions {
+    /// Every service that takes requests beside the route's own, or copies of them.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        let canaries = self.canaries.iter().map(|canary| &canary.upstream);
+        canaries.chain(self.shares.iter().chain(&self.mirror).map(|share| &share.upstream))
+    }
+}
+
 /// Requests that another service takes because of a header.
 #[derive(Debug)]
 pub struct Canary {

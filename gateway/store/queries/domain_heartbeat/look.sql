@@ -12,6 +12,7 @@ select
     (select system_identifier from pg_control_system()) as "system_identifier!",
     pg_postmaster_start_time() as "started_at!",
     pg_conf_load_time() as "settings_at!",
-    current_setting('synchronous_standby_names') as "standbys!"
+    current_setting('synchronous_standby_names') as "standbys!",
+    has_table_privilege('causeway.heartbeat', 'update') as "may_beat!"
 from causeway.heartbeat as heartbeat
 cross join (select pg_is_in_recovery() as in_recovery offset 0) as server

@@ -28,7 +28,9 @@ async fn a_read_of_a_services_primary_is_confirmed_by_its_own_heartbeats_and_wha
         .await;
     let watcher = Credentials { user: "watcher".to_owned(), ..demo.clone() };
     assert!(matches!(look(&old.address, &watcher).await, Err(LookError::Denied)));
-    as_superuser(&old.address, "demo", "grant usage on schema causeway to watcher; grant select, update on causeway.heartbeat to watcher").await;
+    as_superuser(&old.address, "demo", "grant usage on schema causeway to watcher; grant select on causeway.heartbeat to watcher").await;
+    assert!(matches!(look(&old.address, &watcher).await, Err(LookError::Denied)), "who may only read writes none");
+    as_superuser(&old.address, "demo", "grant update on causeway.heartbeat to watcher").await;
 
     let place = place_of(&old.address, &watcher).expect("an address");
     let mut reader = Line::open(&place).await.expect("it connects");
@@ -51,6 +53,14 @@ async fn a_read_of_a_services_primary_is_confirmed_by_its_own_heartbeats_and_wha
     as_superuser(&old.address, "demo", "delete from causeway.heartbeat").await;
     assert!(matches!(reader.look().await, Err(LookError::Missing)));
     as_superuser(&old.address, "demo", "insert into causeway.heartbeat default values").await;
+    as_superuser(
+        &old.address,
+        "demo",
+        "alter table causeway.heartbeat drop constraint heartbeat_acked_check; update causeway.heartbeat set acked = 9",
+    )
+    .await;
+    assert!(matches!(reader.look().await, Err(LookError::Missing)), "that would confirm everything");
+    as_superuser(&old.address, "demo", "update causeway.heartbeat set acked = 0").await;
 
     let new = Server::start(&["standby", &old.port.to_string()]);
     let is_standby = async || matches!(look(&new.address, &watcher).await, Err(LookError::Standby));

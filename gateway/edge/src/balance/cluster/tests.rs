@@ -56,6 +56,7 @@ impl Paper {
             domain: None,
             tracked: None,
             beating: None,
+            residency: model::residency::Residency::default(),
             writer: None,
             regions: Vec::new(),
             connect_timeout: Duration::from_secs(1),
