@@ -207,3 +207,49 @@ fn what_is_written_about_endpoints_is_what_is_compiled() {
         assert_eq!(names, [Some(("shop.internal".into(), 80)), None]);
     }
 }
+
+#[test]
+fn where_data_may_lie_is_a_matter_of_labels_and_a_document_that_could_not_be_served_is_refused() {
+    let base = BASE
+        .replace("regions: [ { name: eu }, { name: us } ]", "regions: [ { name: eu, residency: [ eu, west ], failover: [ us ] }, { name: us, residency: [ us, west ] } ]")
+        .replace("- { name: shop, domain: shop,", "- { name: western, residency: [ eu ], regions: { eu: { role: writer, targets: [ \"http://10.0.0.2:1\" ] } } }\n- { name: shop, domain: shop,");
+    let of = |base: &str, route: &str| {
+        let (document, _) = source::read::<Document>(&format!("{base}- {{ name: a, match: {{ path: /a }}, {route} }}")).unwrap();
+        compile(&document)
+            .map_err(|errors| errors.into_iter().map(|error| format!("{}: {}", error.path, error.message)).collect::<Vec<String>>().join("\n"))
+    };
+    let allows = |structure: &Structure| ["eu", "us"].map(|region| structure.routes[0].may_lie_in(region));
+    assert_eq!(allows(&of(&base, "upstream: shop").unwrap()), [true, true]);
+    assert_eq!(allows(&of(&base, "upstream: shop, residency: [ eu ]").unwrap()), [true, false]);
+    assert_eq!(allows(&of(&base, "upstream: shop, residency: [ us, eu ]").unwrap()), [true, true], "one of them is enough");
+    assert_eq!(allows(&of(&base, "upstream: western, residency: [ west ]").unwrap()), [true, false], "of each list one");
+    let split = "upstream: shop, split: [ { upstream: western, percent: 1 } ]";
+    assert_eq!(allows(&of(&base, split).unwrap()), [true, false], "a response may come of either");
+    assert_eq!(of(&base, "upstream: shop").unwrap().failover["eu"].as_slice(), ["us".into()]);
+
+    for (route, expected) in [
+        ("upstream: shop, residency: [ ue ]", "routes[0].residency[0]: there is no label of a region named `ue`"),
+        ("upstream: shop, residency: []", "routes[0].residency: an empty list lets no region serve"),
+        ("upstream: western, residency: [ us ]", "`western` runs in no region in which these data may lie"),
+        ("upstream: shop, mirror: { upstream: western, percent: 1 }, residency: [ us ]", "`western` runs in no region"),
+        ("upstream: shop, residency: [ us ]", "the domain `shop` of `shop` has no server in a region in which these data may lie"),
+    ] {
+        let errors = of(&base, route).unwrap_err();
+        assert!(errors.contains(expected), "{route}: {errors}");
+    }
+    // Whoever only reads may be served where nothing is written.
+    let (document, _) =
+        source::read::<Document>(&format!("{base}- {{ name: a, match: {{ path: /a, methods: [ GET ] }}, upstream: shop, residency: [ us ] }}"))
+            .unwrap();
+    assert_eq!(allows(&compile(&document).unwrap()), [false, true]);
+    for (regions, expected) in [
+        ("failover: [ mars ]", "regions[0].failover[0]: there is no region named `mars`"),
+        ("failover: [ eu ]", "or is the region itself"),
+        ("failover: [ us, us ]", "regions[0].failover[1]: `us` stands there already"),
+    ] {
+        let errors = of(&base.replace("failover: [ us ]", regions), "upstream: shop").unwrap_err();
+        assert!(errors.contains(expected), "{regions}: {errors}");
+    }
+    let errors = of(&base.replace("[ eu, west ]", "[ EU ]"), "upstream: shop").unwrap_err();
+    assert!(errors.contains("regions[0].residency[0]: `EU` is not a label"), "{errors}");
+}
