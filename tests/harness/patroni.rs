@@ -8,7 +8,7 @@ mod files;
 mod parts;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -84,8 +84,7 @@ pub fn obstacle() -> Option<String> {
     let all = || {
         let version = version()?;
         ensure!(version[0] >= MAJOR_MIN, "Patroni {} is older than {MAJOR_MIN}", text(version));
-        let etcd = Command::new("etcd").arg("--version").stdin(Stdio::null()).output();
-        ensure!(etcd.is_ok_and(|output| output.status.success()), "there is no etcd");
+        parts::said_of("etcd")?;
         Runner::find()?;
         Binaries::find(None)?;
         Ok(())
@@ -95,9 +94,7 @@ pub fn obstacle() -> Option<String> {
 
 /// The installed Patroni's.
 fn version() -> Result<[u32; 3]> {
-    let output = Command::new("patroni").arg("--version").stdin(Stdio::null()).output().context("there is no Patroni")?;
-    ensure!(output.status.success(), "`patroni --version` fails: {}", String::from_utf8_lossy(&output.stderr).trim());
-    let said = String::from_utf8_lossy(&output.stdout);
+    let said = parts::said_of("patroni")?;
     let digits = said.trim().rsplit(' ').next().unwrap_or_default();
     let mut parts = digits.split('.').map(|part| part.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap_or(0));
     Ok([parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0)])

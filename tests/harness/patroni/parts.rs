@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use edge::listener::{self, Reserved};
 use rustix::process::Signal;
 
@@ -14,10 +14,20 @@ use super::tail;
 use crate::process::Process;
 use crate::wait;
 
+/// Where packages put programs. The caller's own may hold others, which the servers' user cannot reach.
+const PATH: &str = "/usr/local/bin:/usr/bin:/bin";
 /// How long etcd may take to answer.
 const ETCD_WITHIN: Duration = Duration::from_secs(20);
 /// How long a killed process may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a program says of its version.
+pub(super) fn said_of(program: &str) -> Result<String> {
+    let output = Command::new(program).arg("--version").env("PATH", PATH).stdin(Stdio::null()).output();
+    let output = output.with_context(|| format!("there is no {program}"))?;
+    ensure!(output.status.success(), "`{program} --version` fails: {}", String::from_utf8_lossy(&output.stderr).trim());
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
 
 /// As whom programs run: `PostgreSQL` refuses root.
 #[derive(Debug, Clone)]
@@ -30,8 +40,7 @@ impl Runner {
     /// # Errors
     /// When there is no `setpriv`, or nobody to run a server as.
     pub(super) fn find() -> Result<Self> {
-        let setpriv = Command::new("setpriv").arg("--version").stdin(Stdio::null()).output();
-        setpriv.context("there is no setpriv")?;
+        said_of("setpriv")?;
         if !rustix::process::geteuid().is_root() {
             return Ok(Self { user: None });
         }
@@ -63,7 +72,7 @@ impl Runner {
             command.args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".to_owned()]);
         }
         command.arg(format!("--pdeathsig={last}")).arg("--").arg(program).args(arguments);
-        command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
+        command.env_clear().env("PATH", PATH).env("LC_ALL", "C.UTF-8").env("TZ", "UTC");
         command.current_dir("/").stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         Ok(Daemon { child: command.spawn().with_context(|| format!("cannot start {program}"))? })
     }
