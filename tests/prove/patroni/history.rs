@@ -5,8 +5,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
+use super::load::{FINANCE, HEALTH, SOCIAL};
 use crate::claim::Verdict;
-use crate::figures::share;
+use crate::figures::{Durations, share};
 
 /// The number of a change, as its answer named it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,6 +70,10 @@ pub(super) struct History {
     heads: BTreeMap<usize, Revision>,
     /// Changes that were not acknowledged, by what was said.
     refused: BTreeMap<String, u64>,
+    /// Since when changes are made again, and the nodes that have not served a strict route since.
+    calm: Option<(Instant, BTreeSet<usize>)>,
+    /// How long that took, after each blow and through each node.
+    strict_after: Durations,
     /// Looks at revoked keys at the end of the bound.
     pub(super) bounds: u64,
     /// By route, while the load is steady and from a blow until changes are made again.
@@ -93,10 +98,24 @@ impl History {
     }
 
     /// A call of a valid key that began while a leader was missing, or did not.
-    pub(super) fn call(&mut self, route: &'static str, in_failover: bool, served: bool) {
+    pub(super) fn call(&mut self, node: usize, route: &'static str, in_failover: bool, served: bool) {
         let calls = self.calls.entry((route, in_failover)).or_default();
         calls.all += 1;
         calls.served += u64::from(served);
+        if let Some((since, nodes)) = &mut self.calm
+            && route == FINANCE
+            && served
+            && !in_failover
+            && nodes.remove(&node)
+        {
+            self.strict_after.add(since.elapsed());
+        }
+    }
+
+    /// Changes are made again through each of `nodes`.
+    pub(super) fn calm(&mut self, nodes: usize) {
+        self.struck = None;
+        self.calm = Some((Instant::now(), (0..nodes).collect()));
     }
 
     /// The newest epoch in which anybody was told that a change is made.
@@ -152,12 +171,14 @@ impl History {
             eprintln!("  not acknowledged {times} times: {what}");
         }
         verdict.figure("revoked_at_bound", self.bounds);
+        verdict.figure("strict_after_p50_ms", self.strict_after.percentile(50));
+        verdict.figure("strict_after_max_ms", self.strict_after.percentile(100));
         for (name, route, in_failover) in [
-            ("share_social", super::load::SOCIAL, true),
-            ("share_health", super::load::HEALTH, true),
-            ("share_finance", super::load::FINANCE, true),
-            ("steady_share_social", super::load::SOCIAL, false),
-            ("steady_share_finance", super::load::FINANCE, false),
+            ("share_social", SOCIAL, true),
+            ("share_health", HEALTH, true),
+            ("share_finance", FINANCE, true),
+            ("steady_share_social", SOCIAL, false),
+            ("steady_share_finance", FINANCE, false),
         ] {
             let calls = self.calls.get(&(route, in_failover)).copied().unwrap_or_default();
             verdict.figure(name, format!("{}({})", share(calls.served, calls.all), calls.all));

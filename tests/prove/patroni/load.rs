@@ -66,7 +66,7 @@ impl Load {
     }
 
     pub(super) fn calm(&self) {
-        lock(&self.shared.history).struck = None;
+        lock(&self.shared.history).calm(self.shared.regions.len());
     }
 
     /// When a change had been made through each node in a later epoch than `epoch`; none when that has not come about by `deadline`.
@@ -206,7 +206,7 @@ async fn calls(shared: Arc<Shared>, node: usize, over: CancellationToken) {
             continue;
         }
         let served = answer.as_ref().is_ok_and(|answer| answer.status == 200);
-        history.call(route, in_failover, served);
+        history.call(node, route, in_failover, served);
         // Who demands confirmed keys may be refused, in these words; nobody else.
         let is_stale = answer.as_ref().is_ok_and(|answer| answer.status == 503 && answer.code() == "authority-stale");
         let may_be_refused = is_stale && *route != SOCIAL;
