@@ -1,7 +1,7 @@
 //! The test harness: real `PostgreSQL`, real nodes, clients, upstreams that misbehave, and the faults between them.
 //!
 //! Reading order: [`wait`] (how tests wait), [`seed`] (where chance comes from), [`fault`] (what lies between regions),
-//! [`upstream`] (what lies behind a node), [`client`] (what lies before it), [`dev`], [`node`] and [`regions`] (whole deployments and
+//! [`upstream`] (what lies behind a node), [`client`] (what lies before it), [`dev`], [`node`], [`regions`] and [`patroni`] (whole deployments and
 //! the faults in them), [`frames`] and [`conformance`] (what any HTTP server must do),
 //! [`issuer`] (who issues tokens), [`smtp`] and [`hook`] (who is told things), [`power`] (what a power loss would have kept), [`history`] (what a recorded run proves),
 //! [`browser`] (a person with a browser).
@@ -22,6 +22,7 @@ pub mod introspector;
 pub mod issuer;
 pub mod listening;
 pub mod node;
+pub mod patroni;
 pub mod power;
 pub mod process;
 pub mod provider;

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use harness::dev::{Dev, RegionReady};
+use harness::process::Process;
 use harness::sql::Sql;
 use harness::wait;
+use rustix::process::Signal;
 
 use crate::calls::{Calls, Issued};
 
@@ -119,5 +121,34 @@ async fn nodes_go_on_with_a_primary_that_lost_revisions_without_taking_its_next_
     assert_eq!(place.calls.change(&format!("/v1/keys/{}/revoke", kept.id), None).await.unwrap().status / 100, 2);
     place.everywhere(&kept, 401).await;
     place.everywhere(&next, 200).await;
+    place.dev.stop().await.unwrap();
+}
+
+/// The region's own server is there and says nothing: whoever asks it would wait for seconds, and a key that was revoked meanwhile be served.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_region_whose_server_stands_still_goes_by_what_the_primary_has() {
+    let place = Place::start().await;
+    let ended = place.calls.issue("ended").await.unwrap();
+    place.everywhere(&ended, 200).await;
+    let reader = place.dev.reader().unwrap();
+    let first = Process::of(reader.postgres_pid).unwrap();
+    let server: Vec<Process> = std::iter::once(first).chain(first.descendants()).collect();
+
+    let all = |signal| {
+        for process in &server {
+            process.signal(signal);
+        }
+    };
+    all(Signal::STOP);
+    let fresh = place.calls.issue("fresh").await.unwrap();
+    let shown = wait::until("a key that the primary has", WITHIN, async || place.status(reader, &fresh).await == 200).await;
+    assert_eq!(place.calls.change(&format!("/v1/keys/{}/revoke", ended.id), None).await.unwrap().status / 100, 2);
+    let refused = wait::until("a revocation that the primary has", WITHIN, async || place.status(reader, &ended).await == 401).await;
+    all(Signal::CONT);
+
+    // A second is the promise; five seconds is how long the server is given to answer.
+    for took in [shown.unwrap(), refused.unwrap()] {
+        assert!(took < Duration::from_secs(3), "{took:?}");
+    }
     place.dev.stop().await.unwrap();
 }

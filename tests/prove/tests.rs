@@ -5,8 +5,10 @@ use super::figures::{Durations, millis, share};
 use super::{CLAIMS, choose};
 
 fn slugs(names: &[&str], mutant: Option<&str>) -> Result<Vec<&'static str>, String> {
-    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-    let chosen = choose(&names, mutant).map_err(|error| error.to_string())?;
+    let (names, except): (Vec<&str>, Vec<&str>) = names.iter().partition(|name| !name.starts_with('!'));
+    let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+    let except: Vec<String> = except.iter().map(|name| name.trim_start_matches('!').to_owned()).collect();
+    let chosen = choose(&names, &except, mutant).map_err(|error| error.to_string())?;
     Ok(chosen.iter().map(|claim| claim.slug).collect())
 }
 
@@ -14,11 +16,14 @@ fn slugs(names: &[&str], mutant: Option<&str>) -> Result<Vec<&'static str>, Stri
 fn all_claims_run_when_none_is_named() {
     assert_eq!(slugs(&[], None).unwrap().len(), CLAIMS.len());
     assert_eq!(slugs(&["validation", "audit-crash"], None).unwrap(), ["validation", "audit-crash"]);
+    let others = slugs(&["!validation"], None).unwrap();
+    assert!(others.len() == CLAIMS.len() - 1 && !others.contains(&"validation"));
 }
 
 #[test]
 fn unknown_claim_or_mutant_is_an_error_and_never_an_empty_success() {
     assert!(slugs(&["nothing"], None).unwrap_err().contains("no claim nothing"));
+    assert!(slugs(&["!nothing"], None).unwrap_err().contains("no claim nothing"));
     assert!(slugs(&[], Some("nothing")).unwrap_err().contains("no claim has a mutant"));
     assert!(slugs(&["validation"], Some("read-primary")).unwrap_err().contains("has no mutant"));
 }

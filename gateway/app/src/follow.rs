@@ -292,7 +292,7 @@ impl Follower {
         unapplied.len() < before && applied.booted_from.take().is_some()
     }
 
-    /// Brings what is applied up to the replica's heads, or the primary's when the replica is late. True when it changed.
+    /// Brings what is applied up to the replica's heads, or the primary's when the replica is late or says nothing. True when it changed.
     async fn advance(&self, applied: &mut Applied, awaited: &Awaited) -> bool {
         let rtt_us = self.facts.heartbeat.borrow().as_ref().map_or(0, |pulse| pulse.rtt_us);
         let is_late = awaited.is_late(self.edge.clock.boot(), rtt_us);
@@ -309,7 +309,23 @@ impl Follower {
                     Err(()) => self.advance_from(&replica, applied).await,
                 }
             }
-            (Ok(replica), _) => self.advance_from(&replica, applied).await,
+            (Ok(replica), Ok(primary)) => {
+                let have = applied.revisions;
+                // A server that is restarted, or has vanished, keeps whoever asks it waiting: nothing would be applied or confirmed meanwhile.
+                let otherwise = async {
+                    tokio::time::sleep(awaited::patience(rtt_us)).await;
+                    Self::delta(&primary, have).await
+                };
+                let found = tokio::select! {
+                    Ok(delta) = Self::delta(&replica, have) => Ok(delta),
+                    delta = otherwise => Err(delta),
+                };
+                match found {
+                    Ok(delta) => self.take_delta(&replica, applied, Ok(delta)).await,
+                    Err(delta) => self.take_delta(&primary, applied, delta).await,
+                }
+            }
+            (Ok(replica), Err(_)) => self.advance_from(&replica, applied).await,
             (Err(_), Ok(primary)) => self.advance_from(&primary, applied).await,
             (Err(error), Err(_)) => Err(error),
         };

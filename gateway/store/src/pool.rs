@@ -1,6 +1,6 @@
 //! Connections: the wrong pool is a type error.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use model::secret::SecretText;
 use sqlx::{
@@ -8,7 +8,12 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions, PgSslMode},
 };
 
-use crate::epoch::Heard;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use crate::{epoch::Heard, error::StoreError};
 
 /// How long a caller waits for a connection.
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(2);
@@ -20,6 +25,8 @@ const IDLE_MAX: Duration = Duration::from_mins(5);
 pub struct Primary {
     pool: PgPool,
     heard: Heard,
+    /// Places of changes that are under way.
+    turns: Arc<Semaphore>,
 }
 
 /// A server that may be behind.
@@ -28,8 +35,19 @@ pub struct Replica(PgPool);
 
 impl Primary {
     /// With what its process has heard of other servers of the cluster.
-    pub(crate) const fn new(pool: PgPool, heard: Heard) -> Self {
-        Self { pool, heard }
+    pub(crate) fn new(pool: PgPool, heard: Heard) -> Self {
+        let turns = pool.options().get_max_connections().div_ceil(2).max(1);
+        Self { pool, heard, turns: Arc::new(Semaphore::new(usize::try_from(turns).unwrap_or(1))) }
+    }
+
+    /// Waits until a change may be begun. All of them wait for one lock, each with a connection: while commits there stand still, as after a
+    /// failover before a standby streams, they may take half of the pool and no more, or nobody could follow the database or confirm keys.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it has not come to that in time.
+    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, StoreError> {
+        let turn = timeout(ACQUIRE_WITHIN, Arc::clone(&self.turns).acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| StoreError::unavailable("changes before this one are not done"))
     }
 
     pub(crate) const fn pool(&self) -> &PgPool {

@@ -108,6 +108,8 @@ struct Known {
     server: Server,
     options: PgConnectOptions,
     pool: PgPool,
+    /// The same server for writes, when it is the primary.
+    primary: Primary,
 }
 
 impl Topology {
@@ -118,15 +120,17 @@ impl Topology {
     pub fn new(config: &DatabaseConfig, here_region: &str) -> Result<Self, AddressError> {
         let credentials =
             Credentials { name: config.name.clone(), user: config.user.clone(), password: config.password.clone(), tls: config.tls.clone() };
+        let heard = Heard::default();
         let mut servers = Vec::with_capacity(config.servers.len());
         for server in &config.servers {
             let options = pool::options(&server.address, &credentials)?;
             let pool = pool::lazy(options.clone(), config.pool_max);
-            servers.push(Known { server: server.clone(), options, pool });
+            let primary = Primary::new(pool.clone(), heard.clone());
+            servers.push(Known { server: server.clone(), options, pool, primary });
         }
         let unknown = servers.iter().map(|known| unreachable(&known.server)).collect();
         let view = watch::Sender::new(Arc::new(View { servers: unknown, primary: None }));
-        Ok(Self(Arc::new(Shared { here_region: here_region.to_owned(), servers, view, heard: Heard::default() })))
+        Ok(Self(Arc::new(Shared { here_region: here_region.to_owned(), servers, view, heard })))
     }
 
     /// Polls every server each 250 ms, for as long as the future lives; it never returns.
@@ -171,7 +175,7 @@ impl Topology {
         let index = self.0.view.borrow().primary;
         index
             .and_then(|index| self.0.servers.get(index))
-            .map(|known| Primary::new(known.pool.clone(), self.0.heard.clone()))
+            .map(|known| known.primary.clone())
             .ok_or_else(|| StoreError::unavailable("no primary is known"))
     }
 

@@ -11,6 +11,7 @@ use model::{
     key::KeyId,
 };
 use sqlx::{PgTransaction, query_file, query_file_scalar};
+use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
 
 use crate::{
@@ -95,11 +96,14 @@ pub(crate) struct ControlWrite {
     primary: Primary,
     actor: String,
     entries: Vec<Entry>,
+    /// Until the commit has returned.
+    _turn: OwnedSemaphorePermit,
 }
 
 impl ControlWrite {
     /// Begins, and takes the locks of the lanes.
     pub(crate) async fn begin(primary: &Primary, lanes: Lanes, actor: &Actor) -> Result<Self, StoreError> {
+        let turn = primary.turn().await?;
         let mut tx = primary.pool().begin().await?;
         let both = [Lane::Authority.as_str().to_owned(), Lane::Structural.as_str().to_owned()];
         let (wanted, rest) = match lanes {
@@ -125,18 +129,19 @@ impl ControlWrite {
             // Once in the life of a primary: its state is not carried by every write.
             Box::pin(enter(&mut tx, rest, standing, (timeline, system_identifier), known)).await?;
         }
-        Ok(Self { tx, primary: primary.clone(), actor: actor.to_string(), entries: Vec::new() })
+        Ok(Self { tx, primary: primary.clone(), actor: actor.to_string(), entries: Vec::new(), _turn: turn })
     }
 
     /// Begins with an epoch above `above`, and above that of the database.
     pub(crate) async fn begin_epoch(primary: &Primary, above: u64, actor: &Actor) -> Result<Self, StoreError> {
+        let turn = primary.turn().await?;
         let mut tx = primary.pool().begin().await?;
         let both = [Lane::Authority.as_str().to_owned(), Lane::Structural.as_str().to_owned()];
         let heads = query_file!("queries/control_head/lock.sql", &both).fetch_all(&mut *tx).await?;
         let here = heads.first().ok_or_else(|| wire::corrupt("control_head", "the lane has no row"))?;
         let place = (here.timeline_now, here.system_identifier_now);
         enter(&mut tx, &[], Standing::Begins, place, wire::bigint(above)?).await?;
-        Ok(Self { tx, primary: primary.clone(), actor: actor.to_string(), entries: Vec::new() })
+        Ok(Self { tx, primary: primary.clone(), actor: actor.to_string(), entries: Vec::new(), _turn: turn })
     }
 
     /// Notes a change of the authority lane.

@@ -9,6 +9,16 @@ use tokio::time::{MissedTickBehavior, interval};
 /// How long a replica may be behind what is known before the primary is asked instead; where that takes longer to answer, for so long.
 const REPLICA_PATIENCE_NANOS: u64 = 100_000_000;
 
+/// The same as a duration, for a primary whose answers take `rtt_us`.
+pub(super) const fn patience(rtt_us: u64) -> Duration {
+    Duration::from_nanos(patience_nanos(rtt_us))
+}
+
+const fn patience_nanos(rtt_us: u64) -> u64 {
+    let rtt = rtt_us.saturating_mul(1_000);
+    if rtt > REPLICA_PATIENCE_NANOS { rtt } else { REPLICA_PATIENCE_NANOS }
+}
+
 /// How often the region's replica is looked at while the primary is asked.
 const LOOK: Duration = Duration::from_millis(25);
 
@@ -54,8 +64,7 @@ impl Awaited {
 
     /// It has been for too long for the region's replica to be asked any more.
     pub(super) fn is_late(&self, now: BootNanos, rtt_us: u64) -> bool {
-        let patience = REPLICA_PATIENCE_NANOS.max(rtt_us.saturating_mul(1_000));
-        self.0.is_some_and(|(_, since)| now.nanos_since(since) > patience)
+        self.0.is_some_and(|(_, since)| now.nanos_since(since) > patience_nanos(rtt_us))
     }
 }
 

@@ -1,6 +1,11 @@
 //! When the control database begins another epoch, and when it must not be written to.
 
+use std::time::Duration;
+
+use futures_util::future::join_all;
 use model::change::Revisions;
+use sqlx::raw_sql;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use super::fixture::{Database, document, operator};
@@ -126,4 +131,29 @@ async fn an_epoch_begins_when_it_is_asked_for_above_what_is_said() {
 
     assert_eq!((next.epoch, far.epoch, far.authority), (2, 10, first.authority));
     assert_eq!(write(&database.primary, "two").await.expect("it is written").epoch, 10);
+}
+
+/// Each of them waits for the lock with a connection; who follows the database, or asks it what confirms keys, must find one all the same.
+#[tokio::test]
+async fn changes_that_wait_leave_connections_to_whoever_reads() {
+    let database = with_tenant().await;
+    let mut before = database.pool().begin().await.expect("a transaction begins");
+    raw_sql("select from control_head for update").execute(&mut *before).await.expect("it is locked");
+
+    let names: Vec<String> = (0..40).map(|number| format!("waiting-{number}")).collect();
+    let writes = join_all(names.iter().map(|name| write(&database.primary, name)));
+    let reads = async {
+        let waiting = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+        // As many as may wait do: half of the twenty.
+        while database.number(waiting).await < 10 {}
+        for _ in 0..20 {
+            let read = timeout(Duration::from_millis(500), at(&database)).await;
+            assert!(read.is_ok(), "a read waits for changes");
+        }
+    };
+    tokio::select! {
+        _ = writes => unreachable!("they end before they have the lock"),
+        done = timeout(Duration::from_secs(3), reads) => done.expect("as many changes wait as may"),
+    }
+    assert_eq!(database.number("select count(*) from consumer where name like 'waiting-%'").await, 0);
 }
