@@ -17,6 +17,7 @@ mod audit_crash;
 mod cancel_storm;
 mod claim;
 mod conformance;
+mod failover;
 mod figures;
 mod ground;
 mod jwks_rotation;
@@ -88,13 +89,14 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 25] = [
+const CLAIMS: [Claim; 26] = [
     models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
     revocation::CLAIM,
     read_your_writes::CLAIM,
+    failover::CLAIM,
     keys::CLAIM,
     key_timing::CLAIM,
     sign_in_timing::CLAIM,
