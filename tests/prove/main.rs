@@ -18,6 +18,7 @@ mod bounded_staleness;
 mod cancel_storm;
 mod claim;
 mod conformance;
+mod failover;
 mod figures;
 mod ground;
 mod hop_guard;
@@ -95,7 +96,7 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 29] = [
+const CLAIMS: [Claim; 30] = [
     models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
@@ -105,6 +106,7 @@ const CLAIMS: [Claim; 29] = [
     bounded_staleness::CLAIM,
     residency::CLAIM,
     hop_guard::CLAIM,
+    failover::CLAIM,
     keys::CLAIM,
     key_timing::CLAIM,
     sign_in_timing::CLAIM,

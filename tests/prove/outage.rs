@@ -1,18 +1,26 @@
 //! `database-outage`: with every database server gone, running nodes serve known keys where the route allows it; restarted nodes
 //! do so from their sealed snapshot, and answer 503 `authority-stale` where the route demands confirmed keys.
 
+//!
+//! What each kind of route answers in each phase is printed as a table, and held against what is written ([`table`]). `--seconds` says how
+//! long the outage lasts at least.
+
+mod ground;
+mod table;
+
 use std::time::Duration;
 
-use anyhow::Result;
-use harness::dev::{Dev, RegionReady};
-use harness::node::{Node, Under};
-use harness::process::Process;
+use anyhow::{Context as _, Result};
+use harness::dev::RegionReady;
+use harness::node::Under;
 use harness::wait;
-use rustix::process::Signal;
+use tokio::time::{Instant, sleep_until};
 
+use self::ground::{Given, Ground};
+use self::table::{Phase, Table};
 use crate::api::Api;
 use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
-use crate::figures::share;
+use crate::figures::{millis, share};
 
 /// Routes by their preset, and how long the authority of a running node stays good on each.
 const STRICT: [(&str, Duration); 2] = [("/demo/v1/finance/echo", Duration::from_secs(2)), ("/demo/v1/health/echo", Duration::from_secs(10))];
@@ -22,6 +30,8 @@ const SLACK: Duration = Duration::from_secs(3);
 /// A node seals its last good snapshot within this time of a change.
 const SEALED_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long nodes may take to serve on every route once the database is there.
+const WELL_WITHIN: Duration = Duration::from_mins(1);
 /// A restarted node gives the database a moment before it takes what lies on disk.
 const READY_WITHIN: Duration = Duration::from_secs(10);
 
@@ -35,26 +45,21 @@ pub(crate) const CLAIM: Claim = Claim {
 };
 
 async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
-    let dev = Dev::start().await?;
-    let api = Api::of(dev.ready())?;
-    let regions = dev.ready().regions.clone();
-    let mut nodes = regions.iter().map(|region| Node::adopt(&dev, region)).collect::<Result<Vec<_>>>()?;
+    let mut ground = Box::pin(Ground::start()).await?;
+    let api = Api::of(ground.dev.ready())?;
+    let regions = ground.dev.ready().regions.clone();
+    let mut table = Table::of(&ground)?;
+    well(&mut table, &regions, "before").await?;
     for region in &regions {
         for path in [LENIENT, STRICT[0].0, STRICT[1].0] {
             expect(&api, verdict, region, path, 200, "before").await;
         }
+        table.look(region, Phase::Before, verdict).await;
         sealed(region).await?;
     }
 
-    // The standby first: a primary waits for what its standby has not received.
-    let mut servers: Vec<&RegionReady> = regions.iter().collect();
-    servers.sort_by_key(|region| region.role == harness::dev::Role::Writer);
-    for region in servers {
-        let postmaster = Process::of(region.postgres_pid)?;
-        postmaster.signal(Signal::INT);
-        postmaster.wait_gone(Duration::from_secs(30)).await?;
-    }
-
+    ground.stop_servers().await?;
+    let began = Instant::now();
     let mut served = serve(&api, verdict, &regions, context.trials, "running").await;
     for (path, bound) in STRICT {
         for region in &regions {
@@ -66,8 +71,11 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         }
     }
     degraded(&api, verdict, &regions, "running").await;
+    for region in &regions {
+        table.look(region, Phase::Down, verdict).await;
+    }
 
-    for node in &mut nodes {
+    for node in &mut ground.nodes {
         node.kill().await?;
         if context.is_mutant("snapshot-removed") {
             remove_snapshots(node.region())?;
@@ -83,12 +91,57 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         }
     }
     degraded(&api, verdict, &regions, "restarted").await;
-    verdict.figure("share_served", share(served, 2 * 2 * context.trials));
-
-    for node in &mut nodes {
-        node.stop().await?;
+    if context.mutant.is_none() {
+        for region in &regions {
+            table.settled(region).await?;
+            table.look(region, Phase::Restarted, verdict).await;
+        }
     }
-    dev.stop().await
+    verdict.figure("share_served", share(served, 2 * 2 * context.trials));
+    if context.mutant.is_none() {
+        Box::pin(add_and_return(context, verdict, &mut ground, &mut table, began)).await?;
+    }
+    verdict.figure("down_s", began.elapsed().as_secs());
+    eprintln!("{}", table.text());
+    ground.stop().await
+}
+
+/// Nodes are added while the outage lasts, and then the servers come back.
+async fn add_and_return(context: &Context, verdict: &mut Verdict, ground: &mut Ground, table: &mut Table, began: Instant) -> Result<()> {
+    for (name, given, phase) in [("added-1", Given::Nothing, Phase::Added), ("added-2", Given::Copy, Phase::AddedWithCopy)] {
+        ground.add(name, given).await?;
+        let node = ground.nodes.last().context("no node was added")?;
+        if given == Given::Copy {
+            let ready = node.wait_ready(READY_WITHIN).await;
+            verdict.trial(ready.is_ok(), || "the added node does not get ready with a copy of a sealed snapshot".to_owned());
+            table.settled(node.region()).await?;
+        }
+        table.look(node.region(), phase, verdict).await;
+    }
+    sleep_until(began + Duration::from_secs(context.seconds)).await;
+    let places: Vec<RegionReady> = ground.nodes.iter().map(|node| node.region().clone()).collect();
+    for place in places.iter().take(2) {
+        table.look(place, Phase::AtEnd, verdict).await;
+    }
+    if let Some(empty) = places.get(2) {
+        table.look(empty, Phase::Added, verdict).await;
+    }
+    ground.start_servers().await?;
+    let back = Instant::now();
+    well(table, &places, "after the outage").await?;
+    verdict.figure("well_again_ms", millis(back.elapsed()));
+    for place in &places {
+        table.look(place, Phase::Returned, verdict).await;
+    }
+    Ok(())
+}
+
+/// Waits until every node serves on every route.
+async fn well(table: &mut Table, places: &[RegionReady], when: &str) -> Result<()> {
+    for place in places {
+        wait::until(&format!("{} to serve {when}", place.name), WELL_WITHIN, async || table.is_well(place).await).await?;
+    }
+    Ok(())
 }
 
 /// Known keys on the route that allows it; answers how many were served.

@@ -195,6 +195,13 @@ impl View {
         self.pin(server, self.servers.get(server)?)
     }
 
+    /// Whether writes have nowhere to go: an epoch is known, and what answers as a primary writes an earlier one, or none is known that has
+    /// not been replaced. One that writes the newest epoch and does not answer for the moment is not meant.
+    pub fn lacks_writer(&self) -> bool {
+        let shown = self.primary.and_then(|primary| self.servers.get(primary));
+        self.epoch().is_some() && self.writer().is_none() && shown.is_none_or(|shown| shown.position.is_some())
+    }
+
     /// A primary whose epoch nobody has begun yet.
     pub fn unknown_primary(&self) -> Option<usize> {
         self.primary.filter(|primary| self.servers.get(*primary).is_some_and(|shown| shown.is_primary && shown.position.is_none()))

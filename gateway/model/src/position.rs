@@ -107,7 +107,7 @@ impl Epochs {
 
     /// One by its number.
     pub fn get(&self, number: u32) -> Option<&Epoch> {
-        self.0.iter().find(|epoch| epoch.number == number)
+        self.0.get(self.0.binary_search_by_key(&number, |epoch| epoch.number).ok()?)
     }
 
     /// All, by number.

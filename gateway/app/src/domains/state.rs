@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use edge::positions::{Shown, View};
 use model::{
-    position::{Epochs, Found, Lsn, Position, Writer},
+    position::{Epoch, Epochs, Found, Lsn, Position, Writer},
     structure::{Domain, DomainServer},
 };
 use parking_lot::Mutex;
@@ -92,6 +92,7 @@ impl Shared {
         *state.samples.get_mut(index)? = sample;
         *state.before.get_mut(index)? = before;
         state.choose();
+        state.forget_replaced(&self.servers);
         state.show(index, &self.servers);
         if state.look_for_unknown(&self.servers) {
             // What follows a timeline that two write is of neither.
@@ -159,6 +160,7 @@ impl Shared {
             return;
         }
         state.epochs = Arc::new(joined);
+        state.forget_replaced(&self.servers);
         state.unknown = None;
         for _ in 0..2 {
             (0..self.servers.len()).for_each(|index| state.show(index, &self.servers));
@@ -182,6 +184,20 @@ impl State {
         if chosen.is_some() && !is_replaced {
             (self.primary, self.newest) = (chosen, seen);
         } else if !is_silent {
+            self.primary = None;
+        }
+    }
+
+    /// A primary that does not answer stays it until another node has begun an epoch for another server: that one has replaced it, though
+    /// it was not seen here. What is written to the silent one would be told to be of the new epoch, which never has it.
+    fn forget_replaced(&mut self, servers: &[DomainServer]) {
+        let Some(primary) = self.primary else { return };
+        let is_silent = self.samples.get(primary).is_none_or(Option::is_none);
+        let address = servers.get(primary).map(|server| &*server.address);
+        // One that was seen on a later timeline is newer than what anybody has begun.
+        let is_older = |(system, timeline), epoch: &Epoch| epoch.writer.system_identifier != system || epoch.writer.timeline >= timeline;
+        let is_replaced = |epoch: &Epoch| Some(&*epoch.writer.server) != address && self.newest.is_none_or(|seen| is_older(seen, epoch));
+        if is_silent && self.epochs.newest().is_some_and(is_replaced) {
             self.primary = None;
         }
     }

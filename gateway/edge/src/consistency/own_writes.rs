@@ -193,15 +193,14 @@ impl OwnWrites {
     async fn write(&mut self, domain: &Domain, core: &Core) -> Result<Wish, Denial> {
         let mut changes = domain.changes();
         // For a moment, after a promotion: what is written to a primary whose epoch is not known counts as lost later.
-        let is_known = |view: &Arc<View>| view.epoch().is_none() || view.unknown_primary().is_none();
+        let is_known = |view: &Arc<View>| view.epoch().is_none() || (view.unknown_primary().is_none() && !view.lacks_writer());
         let _known = core.within(EPOCH_WITHIN, changes.wait_for(is_known)).await;
         let view = domain.view();
         self.look_for_loss(&view, core)?;
         let before = view.writer();
         let newest = view.epoch();
         let is_behind = before.is_some() && self.told.get(self.mark).is_some_and(|position| Some(position.epoch) > newest);
-        let is_old = before.is_none() && view.primary.and_then(|primary| view.servers.get(primary)?.position).is_some();
-        if is_behind || is_old {
+        if is_behind || view.lacks_writer() {
             let detail = "the database that takes this service's writes is not known to be the newest one right now";
             return Err(Denial::new(ProblemKind::RegionUnavailable, detail).retry_after(1));
         }

@@ -98,6 +98,21 @@ fn an_epoch_begins_where_it_is_known_to_have_left_another_one() {
     assert_eq!(begun(&Found { set_back_from: Some(1), ..found(history(1), Some(at(1, 90))) }), None, "it was restored");
 }
 
+/// A domain may have 10,000 epochs, and every request with an old token goes back through them: with a search through all of them for each
+/// step, one answer here took 50 million comparisons.
+#[test]
+fn a_position_is_followed_through_as_many_epochs_as_there_may_be() {
+    let later = |number| epoch(number, number, if number % 2 == 0 { "a" } else { "b" }, Some((number - 1, u64::from(number) * 10)));
+    let epochs = Epochs::new(std::iter::once(epoch(1, 1, "b", None)).chain((2..=10_000).map(later)).collect());
+
+    for number in 1..500 {
+        let fork = u64::from(number + 1) * 10;
+        assert!(epochs.survives(at(number, fork), 10_000) && !epochs.survives(at(number, fork + 1), 10_000), "{number}");
+    }
+    assert_eq!(epochs.with(&epochs), epochs);
+    assert!(epochs.get(0).is_none() && epochs.get(10_001).is_none());
+}
+
 #[test]
 fn a_primary_that_was_set_back_begins_one_epoch_whoever_saw_it() {
     let mut epochs = Epochs::new(vec![epoch(1, 1, "p", None), epoch(2, 2, "a", Some((1, 60)))]);

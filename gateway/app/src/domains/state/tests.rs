@@ -228,3 +228,28 @@ fn epochs_are_not_forgotten() {
     place.shared.learn(&Epochs::default());
     assert_eq!(place.positions()[0], Some((1, 100)));
 }
+
+/// The old primary is cut off from this node, which has not seen the new one either; another node has begun that one's epoch.
+#[test]
+fn a_silent_primary_is_none_once_another_servers_epoch_is_known() {
+    let place = Place::settled();
+    let other = Place::settled();
+    other.shared.record(0, None, None);
+    other.record(1, primary(2, 95, 2));
+    other.settle();
+
+    place.shared.record(0, None, None);
+    place.shared.record(1, None, None);
+    assert_eq!(place.view.borrow().primary, Some(0), "it stays for as long as nobody knows better");
+    assert!(!place.view.borrow().lacks_writer());
+    place.shared.learn(&other.shared.epochs());
+    assert!(place.view.borrow().primary.is_none() && place.view.borrow().lacks_writer(), "what is written there is not of the newest epoch");
+    place.record(1, primary(2, 99, 3));
+    assert_eq!(place.view.borrow().primary, Some(1));
+    assert!(!place.view.borrow().lacks_writer());
+
+    // Whoever writes the newest epoch stays its primary while it is silent.
+    place.shared.record(1, None, None);
+    assert_eq!(place.view.borrow().primary, Some(1));
+    assert!(!place.view.borrow().lacks_writer());
+}
