@@ -11,14 +11,12 @@ use harness::seed::Random;
 use tokio::time::{Instant, sleep_until};
 
 use super::gate::{Gate, Heard};
-use super::record::{Act, Entry, Mode, NODES, Said, Stake, Way};
+use super::record::{Entry, Mode, NODES, Said, Stake, Way};
 
 /// How long a promotion may take to be told, and a write to be acknowledged.
 const TOLD_WITHIN: Duration = Duration::from_secs(30);
 /// How long what has survived may take to be served.
 const SERVED_WITHIN: Duration = Duration::from_secs(45);
-/// A node waits a second for the place of a write. One that took less has it in its token.
-const SURE_WITHIN_US: u64 = 900_000;
 /// Between two requests of one client.
 const PAUSE: Duration = Duration::from_millis(20);
 /// Between two clients that write through the same node while the promotion comes.
@@ -82,11 +80,6 @@ impl<'a> Clients<'a> {
     /// The same stake, with a token that says where the write is: one that was told without its place stands for all of its epoch, and is
     /// lost with the next promotion whether it has survived or not. The first read finds the place.
     pub(super) async fn placed(&self, stake: Stake) -> Result<Stake> {
-        let is_its = |entry: &&Entry| matches!(&entry.act, Act::Write(name) if *name == stake.name);
-        let took_us = self.entries.borrow().iter().find(is_its).map_or(0, |entry| entry.ended_us - entry.began_us);
-        if took_us < SURE_WITHIN_US {
-            return Ok(stake);
-        }
         let until = Instant::now() + SERVED_WITHIN;
         while Instant::now() < until {
             if let Heard { entry, stake: Some(read) } = self.read(self.way(), &stake).await

@@ -194,7 +194,9 @@ impl OwnWrites {
         let mut changes = domain.changes();
         // For a moment, after a promotion: what is written to a primary whose epoch is not known counts as lost later.
         let is_known = |view: &Arc<View>| view.epoch().is_none() || (view.unknown_primary().is_none() && !view.lacks_writer());
-        let _known = core.within(EPOCH_WITHIN, changes.wait_for(is_known)).await;
+        // What it answers is a guard that holds the view's lock. It must end here: the view is read again below, and whoever reads twice
+        // while the monitor waits to write stops this core for good.
+        let _is_known = core.within(EPOCH_WITHIN, changes.wait_for(is_known)).await.is_some();
         let view = domain.view();
         self.look_for_loss(&view, core)?;
         let before = view.writer();
