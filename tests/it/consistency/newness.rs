@@ -70,11 +70,16 @@ async fn a_strong_read_waits_for_the_standbys_that_are_read_beside_the_primary()
     place.policy("{ mode: strong, wait: 2s, else: refuse }").await;
     let at_writer = async |id| place.read(place.writer(), id, None).await.told() == (200, "eu-west", "");
     let (first, _) = place.item(place.writer()).await;
-    wait::until("a strong read", WITHIN, async || at_writer(first).await).await.unwrap();
+    // Each node has begun to watch the domain anew.
+    for region in [place.writer(), place.reader()] {
+        let served = async || place.read(region, first, None).await.told() == (200, "eu-west", "");
+        wait::until("a strong read", WITHIN, served).await.unwrap();
+    }
     for region in [place.writer(), place.reader()] {
         for _ in 0..10 {
             let (id, _) = place.item(place.writer()).await;
-            assert_eq!(place.read(region, id, None).await.told(), (200, "eu-west", ""));
+            let read = place.read(region, id, None).await;
+            assert_eq!(read.told(), (200, "eu-west", ""), "{read:?}, lease: {}", readiness(&place).await);
         }
     }
     place.policy("{ mode: strong, wait: 100ms, else: refuse }").await;
