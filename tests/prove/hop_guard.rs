@@ -27,6 +27,8 @@ use crate::claim::{Claim, Context, Run, Verdict, no_obstacle};
 use crate::figures::share;
 use crate::residency::apply;
 
+/// Fewer would not hold each kind.
+const TRIALS_MIN: u64 = 16;
 /// Requests at the same time.
 const PARALLEL: usize = 8;
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -89,13 +91,14 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let name = names(&service)?;
 
     let mut asked = Vec::new();
-    let mut left = context.trials;
+    let mut left = context.trials.max(TRIALS_MIN);
     while left > 0 {
         let batch = left.min(PARALLEL as u64);
         left -= batch;
-        let drawn: Vec<(Kind, String)> = (0..batch).filter_map(|_| draw(&mut context.random)).collect();
+        let drawn: Vec<(Kind, String)> = (0..batch).filter_map(|index| draw(&mut context.random, index)).collect();
         let answers = drawn.into_iter().enumerate().map(async |(index, (kind, id))| {
-            let http = if index % 2 == 0 { &http1 } else { &http2 };
+            // Each kind over each version.
+            let http = if (index / Kind::ALL.len()).is_multiple_of(2) { &http1 } else { &http2 };
             ask(http, &first, kind, id, &name).await
         });
         asked.extend(join_all(answers).await);
@@ -105,8 +108,9 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     dev.stop().await
 }
 
-fn draw(random: &mut Random) -> Option<(Kind, String)> {
-    let kind = *Kind::ALL.get(usize::try_from(random.below(4)).ok()?)?;
+/// One of each kind in turn.
+fn draw(random: &mut Random, index: u64) -> Option<(Kind, String)> {
+    let kind = *Kind::ALL.get(usize::try_from(index % Kind::ALL.len() as u64).ok()?)?;
     Some((kind, format!("{:016x}", random.next_u64())))
 }
 

@@ -25,6 +25,8 @@ use crate::figures::share;
 const REGIONS: [(&str, &[&str]); 3] = [("eu-west", &["eu", "west"]), ("us-east", &["us", "west"]), ("ap-south", &["ap"])];
 /// Requests at the same time.
 const PARALLEL: usize = 16;
+/// Requests for each set of services that is down, at least: every route has some among them.
+const REQUESTS_MIN: u64 = 50;
 /// The longest that one request may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 const SERVED_WITHIN: Duration = Duration::from_secs(20);
@@ -120,7 +122,7 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
                 wait::until(&url, SERVED_WITHIN, async || http.get(&url).send().await.is_ok_and(|answer| answer.status() == 200)).await?;
             }
         }
-        let requests = context.trials / phases + 1;
+        let requests = (context.trials / phases).max(REQUESTS_MIN);
         asked.extend(ask(&http, &doors, &mut context.random, requests, up).await);
     }
     judge(context, verdict, &asked, &places);
