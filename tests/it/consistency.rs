@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::site::apply_text;
 
 mod newness;
+mod servers;
 
 const WITHIN: Duration = Duration::from_secs(20);
 const TOKEN: &str = "consistency-token";
@@ -72,11 +73,16 @@ impl Place {
 
     /// Puts another policy on the routes of items.
     async fn policy(&self, reads: &str) {
+        self.apply(&self.text, reads).await;
+    }
+
+    /// Applies a document with a policy on the routes of items.
+    async fn apply(&self, text: &str, reads: &str) {
         let wanted =
             format!("upstream: demo\n  audit: buffered\n  consistency: {{ keys: {{ on_stale: allow }}, reads: {reads} }}\n  scopes: [ \"items:");
-        let text = self.text.replace("upstream: demo\n  consistency: social\n  scopes: [ \"items:", &wanted);
-        assert_ne!(text, self.text);
-        apply_text(&self.dev, &text, &self.root.join("consistency.yaml"));
+        let with_policy = text.replace("upstream: demo\n  consistency: social\n  scopes: [ \"items:", &wanted);
+        assert_ne!(with_policy, text);
+        apply_text(&self.dev, &with_policy, &self.root.join("consistency.yaml"));
         for region in &self.dev.ready().regions {
             let revision = async || {
                 let status =

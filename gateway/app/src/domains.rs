@@ -4,37 +4,21 @@ mod confirming;
 mod epochs;
 mod server;
 mod state;
+mod watched;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use edge::{
-    positions::{Domain, QUESTIONS_MAX, heartbeat::Heartbeat},
-    runtime::Edge,
-};
-use model::{
-    consistency_token::DomainMark,
-    position::Epochs,
-    snapshot::Snapshot,
-    structure::{self, DomainServer},
-};
+use edge::runtime::Edge;
+use model::{consistency_token::DomainMark, snapshot::Snapshot, structure};
 use store::{
-    domain_heartbeat::{self, Place},
-    pool::{AddressError, Credentials, Tls},
-    sample::{self, Probe},
+    pool::{Credentials, Tls},
     topology::Topology,
 };
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
-};
+use tokio::sync::watch;
 
-use self::{confirming::Confirming, state::Shared};
+use self::watched::Watched;
 use crate::facts::Facts;
 
-/// How often the servers of a domain are asked whose positions matter.
-const POLL_TRACKED: Duration = Duration::from_millis(50);
-/// How often the others are, of which only the primary matters.
-const POLL: Duration = Duration::from_millis(250);
 /// How often it is looked whether the document has other domains.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -60,29 +44,6 @@ pub struct Monitor {
     pub facts: Arc<Facts>,
 }
 
-/// A domain that is watched; its tasks end with it.
-struct Watched {
-    servers: Vec<DomainServer>,
-    needs: Needs,
-    shared: Arc<Shared>,
-    domain: Arc<Domain>,
-    _tasks: JoinSet<()>,
-}
-
-/// What a domain is watched for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Needs {
-    /// Where each server is: clients are told, or it is proved how old answers are.
-    positions: bool,
-    heartbeat: bool,
-}
-
-impl Needs {
-    const fn of(domain: &structure::Domain) -> Self {
-        Self { positions: domain.is_tracked || domain.is_beating, heartbeat: domain.is_beating }
-    }
-}
-
 /// Watches every domain of the snapshot in force, for as long as the future lives; it never returns. A domain whose servers do not answer
 /// keeps its last known writer.
 pub async fn watch(monitor: Monitor) {
@@ -97,8 +58,8 @@ pub async fn watch(monitor: Monitor) {
             && seen.as_ref().is_none_or(|seen| !Arc::ptr_eq(&seen.structure, &snapshot.structure))
         {
             monitor.take(&mut watched, &snapshot.structure.domains);
-            monitor.edge.positions.watch(watched.iter().map(|(mark, watched)| (*mark, Arc::clone(&watched.domain))).collect());
-            epochs.keep(watched.values().filter(|watched| watched.needs.positions).map(|watched| Arc::clone(&watched.shared)).collect());
+            monitor.edge.positions.watch(watched.iter().map(|(mark, watched)| (*mark, watched.domain())).collect());
+            epochs.keep(watched.values().filter_map(Watched::with_epochs).collect());
             seen = Some(snapshot);
         }
     }
@@ -114,52 +75,24 @@ pub fn are_proved(edge: &Edge, structure: &structure::Structure) -> bool {
 }
 
 impl Monitor {
-    /// Starts what is new and ends what is gone; what stays the same keeps its connections and all that it knows.
+    /// Starts what is new and ends what is gone; what stays keeps its connections and all that it knows, whichever of its servers change.
     fn take(&self, watched: &mut HashMap<DomainMark, Watched>, domains: &[structure::Domain]) {
-        let is_same = |watched: &Watched, domain: &structure::Domain| watched.servers == domain.servers && watched.needs == Needs::of(domain);
-        // What is true of a domain is so whichever of its servers are watched.
-        let known = watched.iter().map(|(mark, watched)| (*mark, (watched.shared.epochs(), watched.domain.heartbeat())));
-        let known: HashMap<DomainMark, (Arc<Epochs>, Arc<Heartbeat>)> = known.collect();
-        watched.retain(|mark, watched| domains.iter().any(|domain| domain.mark == *mark && is_same(watched, domain)));
+        let is_known = |name: &str, mark| domains.iter().any(|domain| domain.mark == mark && *domain.name == *name);
+        watched.retain(|mark, watched| is_known(watched.name(), *mark));
         for domain in domains {
-            if !watched.contains_key(&domain.mark)
-                && let Some(started) = self.start(domain, known.get(&domain.mark).cloned().unwrap_or_default())
-            {
-                watched.insert(domain.mark, started);
+            let Some(credentials) = self.credentials_of(domain) else {
+                watched.remove(&domain.mark);
+                continue;
+            };
+            let entry = watched.entry(domain.mark).or_insert_with(|| Watched::new(Arc::clone(&domain.name), self));
+            if let Err(error) = entry.follow(domain, credentials) {
+                tracing::error!(domain = &*domain.name, error = &error as &dyn std::error::Error, "a domain cannot be watched");
+                watched.remove(&domain.mark);
             }
         }
     }
 
-    fn start(&self, domain: &structure::Domain, (epochs, heartbeat): (Arc<Epochs>, Arc<Heartbeat>)) -> Option<Watched> {
-        let needs = Needs::of(domain);
-        let servers = self.servers(domain)?;
-        let (shared, view) = Shared::new(domain, epochs, self.writers.clone());
-        let shared = Arc::new(shared);
-        let mut tasks = JoinSet::new();
-        let mut questions = Vec::with_capacity(servers.len());
-        let poll = if needs.positions { POLL_TRACKED } else { POLL };
-        let mut places = Vec::with_capacity(servers.len());
-        for (index, (probe, place)) in servers.into_iter().enumerate() {
-            places.push(place);
-            let (asked, asked_here) = mpsc::channel(QUESTIONS_MAX);
-            tasks.spawn(server::ask(Arc::clone(&shared), index, probe, asked_here, poll));
-            questions.push(asked);
-        }
-        let positions = Arc::new(Domain::new(Arc::clone(&domain.name), view, questions.into()));
-        if needs.heartbeat {
-            positions.beat(|_| Heartbeat::clone(&heartbeat));
-            tasks.spawn(confirming::run(Confirming {
-                places,
-                domain: Arc::clone(&positions),
-                edge: Arc::clone(&self.edge),
-                facts: Arc::clone(&self.facts),
-                pulse: watch::Sender::default(),
-            }));
-        }
-        Some(Watched { servers: domain.servers.clone(), needs, shared, domain: positions, _tasks: tasks })
-    }
-
-    fn servers(&self, domain: &structure::Domain) -> Option<Vec<(Probe, Place)>> {
+    fn credentials_of(&self, domain: &structure::Domain) -> Option<&Credentials> {
         let name = &*domain.name;
         let Some(credentials) = self.credentials.get(name) else {
             tracing::error!(domain = name, "the node file has no `domains` entry with this name: writes to its services have no region");
@@ -174,9 +107,6 @@ impl Monitor {
             );
             return None;
         }
-        let ways =
-            |server: &DomainServer| Ok((sample::probe_of(&server.address, credentials)?, domain_heartbeat::place_of(&server.address, credentials)?));
-        let servers: Result<Vec<(Probe, Place)>, AddressError> = domain.servers.iter().map(ways).collect();
-        servers.map_err(|error| tracing::error!(domain = name, error = &error as &dyn std::error::Error, "a domain cannot be watched")).ok()
+        Some(credentials)
     }
 }

@@ -70,7 +70,7 @@ async fn a_strong_read_waits_for_the_standbys_that_are_read_beside_the_primary()
     place.policy("{ mode: strong, wait: 2s, else: refuse }").await;
     let at_writer = async |id| place.read(place.writer(), id, None).await.told() == (200, "eu-west", "");
     let (first, _) = place.item(place.writer()).await;
-    // Each node has begun to watch the domain anew.
+    // The standby has come to the set that is read at the primary.
     for region in [place.writer(), place.reader()] {
         let served = async || place.read(region, first, None).await.told() == (200, "eu-west", "");
         wait::until("a strong read", WITHIN, served).await.unwrap();

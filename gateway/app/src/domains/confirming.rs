@@ -1,15 +1,16 @@
 //! How old the answers of a domain's servers are: its primary's log is read again and again, and its heartbeats confirm what was read.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use edge::{
-    positions::{Domain, heartbeat::Confirmed},
+    positions::{Domain, ServerId, heartbeat::Confirmed},
     runtime::Edge,
 };
 use model::{
     position::{Lsn, Position, Writer},
     time::BootNanos,
 };
+use parking_lot::Mutex;
 use store::{
     domain_heartbeat::{Line, LookError, Place},
     heartbeat::Heart,
@@ -25,11 +26,13 @@ use crate::{
 /// Until a heartbeat is looked for again that cannot be read.
 const AWAITS_OPERATOR: Duration = Duration::from_secs(2);
 
+/// How to look at each server; others come and go while the domain is watched.
+pub(super) type Places = Arc<Mutex<HashMap<ServerId, Place>>>;
+
 /// A domain with a heartbeat.
 #[derive(Debug)]
 pub(super) struct Confirming {
-    /// Its servers, in the order of the document.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Places,
     /// What is known of it.
     pub(super) domain: Arc<Domain>,
     pub(super) edge: Arc<Edge>,
@@ -60,7 +63,8 @@ impl Primaries for Confirming {
 
     async fn open(&self) -> Option<Line> {
         let primary = self.domain.view().primary?;
-        match Line::open(self.places.get(primary)?).await {
+        let place = self.places.lock().get(&primary).cloned()?;
+        match Line::open(&place).await {
             Ok(line) => Some(line),
             Err(error) => {
                 let _at_once = self.failed(&error.into());

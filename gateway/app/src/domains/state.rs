@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use edge::positions::{Shown, View};
+use edge::positions::{ServerId, Shown, View};
 use model::{
     position::{Epoch, Epochs, Found, Lsn, Position, Writer},
-    structure::{Domain, DomainServer},
+    structure::DomainServer,
 };
 use parking_lot::Mutex;
 use store::sample::{Sample, choose_primary};
@@ -23,7 +23,6 @@ const PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
-    servers: Vec<DomainServer>,
     state: Mutex<State>,
     view: watch::Sender<Arc<View>>,
     writers: watch::Sender<Writers>,
@@ -32,24 +31,32 @@ pub(super) struct Shared {
 #[derive(Debug, Default)]
 struct State {
     epochs: Arc<Epochs>,
-    samples: Vec<Option<Sample>>,
-    /// What standbys had shown before each of these was asked for.
-    before: Vec<Option<Position>>,
-    shown: Vec<Shown>,
-    /// The last position of each server as a standby, and the connection that it was shown over.
-    followed: Vec<Option<(Position, u64)>>,
+    /// In the order of the document.
+    servers: Vec<Server>,
     /// The furthest that a standby has shown in the newest epoch: its primary has as much, unless it was restored.
     replayed: Option<Position>,
-    primary: Option<usize>,
+    primary: Option<ServerId>,
     /// The newest timeline that a primary was seen to write, and of which cluster: who writes an earlier one was replaced.
     newest: Option<(u64, u32)>,
     /// Of a primary that writes no known epoch: its server, its timeline, what it says about those before, and since when it is waited for.
     unknown: Option<Unknown>,
 }
 
+/// What is known of a server.
+#[derive(Debug)]
+struct Server {
+    /// What it said last; `None` while it does not answer.
+    sample: Option<Sample>,
+    /// What standbys had shown before that was asked for.
+    before: Option<Position>,
+    /// Its last position as a standby, and the connection that it was shown over.
+    followed: Option<(Position, u64)>,
+    shown: Shown,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Unknown {
-    server: usize,
+    server: ServerId,
     connection: u64,
     found: Found,
     has_asked: bool,
@@ -57,27 +64,38 @@ struct Unknown {
 }
 
 impl Shared {
-    /// `epochs` is what is known of the domain already.
-    pub(super) fn new(domain: &Domain, epochs: Arc<Epochs>, writers: watch::Sender<Writers>) -> (Self, watch::Receiver<Arc<View>>) {
-        let shown = domain.servers.iter().map(|server| Shown {
-            region: Arc::clone(&server.region),
-            is_read: server.is_read,
-            is_primary: false,
-            position: None,
-            is_held: false,
-            connection: 0,
-        });
-        let shown: Vec<Shown> = shown.collect();
-        let state = State {
-            epochs: Arc::clone(&epochs),
-            samples: vec![None; shown.len()],
-            before: vec![None; shown.len()],
-            followed: vec![None; shown.len()],
-            shown: shown.clone(),
-            ..State::default()
-        };
-        let (view, seen) = watch::channel(Arc::new(View { epochs, servers: shown.into(), primary: None }));
-        (Self { name: Arc::clone(&domain.name), servers: domain.servers.clone(), state: Mutex::new(state), view, writers }, seen)
+    /// A domain without servers.
+    pub(super) fn new(name: Arc<str>, writers: watch::Sender<Writers>) -> (Self, watch::Receiver<Arc<View>>) {
+        let (view, seen) = watch::channel(Arc::default());
+        (Self { name, state: Mutex::default(), view, writers }, seen)
+    }
+
+    /// From now on these are its servers; whatever is known of those that stay is known still.
+    pub(super) fn change(&self, servers: &[(ServerId, DomainServer)]) {
+        let mut state = self.state.lock();
+        let mut before = std::mem::take(&mut state.servers);
+        state.servers = servers
+            .iter()
+            .map(|(id, written)| {
+                let known = before.iter().position(|server| server.shown.id == *id).map(|index| before.swap_remove(index));
+                let mut server = known.unwrap_or_else(|| Server::new(*id, written));
+                (server.shown.region, server.shown.is_read) = (Arc::clone(&written.region), written.is_read);
+                server
+            })
+            .collect();
+        let is_gone = |id: ServerId| state.server(id).is_none();
+        let (no_primary, no_unknown) = (state.primary.is_some_and(is_gone), state.unknown.as_ref().is_some_and(|unknown| is_gone(unknown.server)));
+        if no_primary {
+            // Whoever is left may be what the operator has gone back to.
+            (state.primary, state.newest) = (None, None);
+        }
+        if no_unknown {
+            state.unknown = None;
+        }
+        state.choose();
+        state.forget_replaced();
+        state.show_all();
+        self.publish(&state);
     }
 
     /// The furthest that a standby has shown: to be noted before a server is asked. A far primary's answer may be older than what a near
@@ -87,24 +105,26 @@ impl Shared {
     }
 
     /// Takes what a server said, or that it said nothing, and what standbys had shown before it was asked; what it shows by that.
-    pub(super) fn record(&self, index: usize, sample: Option<Sample>, before: Option<Position>) -> Option<Shown> {
+    pub(super) fn record(&self, id: ServerId, sample: Option<Sample>, before: Option<Position>) -> Option<Shown> {
         let mut state = self.state.lock();
-        *state.samples.get_mut(index)? = sample;
-        *state.before.get_mut(index)? = before;
+        let server = state.server_mut(id)?;
+        (server.sample, server.before) = (sample, before);
         state.choose();
-        state.forget_replaced(&self.servers);
-        state.show(index, &self.servers);
-        if state.look_for_unknown(&self.servers) {
+        state.forget_replaced();
+        state.show(id);
+        if state.look_for_unknown() {
             // What follows a timeline that two write is of neither.
-            (0..self.servers.len()).for_each(|index| state.show(index, &self.servers));
+            state.show_all();
         }
-        let shown = state.shown.get(index).filter(|_| sample.is_some()).cloned();
+        let shown = state.server(id).filter(|_| sample.is_some()).map(|server| server.shown.clone());
         self.publish(&state);
         shown
     }
 
     fn publish(&self, state: &State) {
-        let view = View { epochs: Arc::clone(&state.epochs), primary: state.primary, servers: state.shown.as_slice().into() };
+        let servers = state.servers.iter().map(|server| server.shown.clone()).collect();
+        let view = View { epochs: Arc::clone(&state.epochs), primary: state.primary, servers };
+        let primary = state.primary.and_then(|primary| view.server(primary)).map(|shown| Arc::clone(&shown.region));
         self.view.send_if_modified(|known| {
             let is_new = **known != view;
             if is_new {
@@ -112,23 +132,24 @@ impl Shared {
             }
             is_new
         });
-        if let Some(server) = state.primary.and_then(|primary| self.servers.get(primary)) {
+        if let Some(region) = primary {
             self.writers.send_if_modified(|known| {
-                known.0.insert(Arc::clone(&self.name), Arc::clone(&server.region)).is_none_or(|before| before != server.region)
+                let before = known.0.insert(Arc::clone(&self.name), Arc::clone(&region));
+                before.is_none_or(|before| before != region)
             });
         }
     }
 
     /// The timeline whose history would say what this server has of the epochs before.
-    pub(super) fn wants_history(&self, index: usize) -> Option<u32> {
+    pub(super) fn wants_history(&self, id: ServerId) -> Option<u32> {
         let state = self.state.lock();
-        state.unknown.as_ref().filter(|unknown| unknown.server == index && !unknown.has_asked).map(|unknown| unknown.found.writer.timeline)
+        state.unknown.as_ref().filter(|unknown| unknown.server == id && !unknown.has_asked).map(|unknown| unknown.found.writer.timeline)
     }
 
-    pub(super) fn learn_history(&self, index: usize, timeline: u32, history: Option<Vec<(u32, Lsn)>>) {
+    pub(super) fn learn_history(&self, id: ServerId, timeline: u32, history: Option<Vec<(u32, Lsn)>>) {
         let mut state = self.state.lock();
         if let Some(unknown) = &mut state.unknown
-            && unknown.server == index
+            && unknown.server == id
             && unknown.found.writer.timeline == timeline
         {
             unknown.has_asked = true;
@@ -147,11 +168,6 @@ impl Shared {
         (is_first || can_say || is_set_back || unknown.since.elapsed() > PATIENCE).then(|| unknown.found.clone())
     }
 
-    /// All epochs that are known.
-    pub(super) fn epochs(&self) -> Arc<Epochs> {
-        Arc::clone(&self.state.lock().epochs)
-    }
-
     /// Takes the epochs that the control database has. None is forgotten: a database that was restored has fewer.
     pub(super) fn learn(&self, epochs: &Epochs) {
         let mut state = self.state.lock();
@@ -160,11 +176,11 @@ impl Shared {
             return;
         }
         state.epochs = Arc::new(joined);
-        state.forget_replaced(&self.servers);
+        state.forget_replaced();
         state.unknown = None;
         for _ in 0..2 {
-            (0..self.servers.len()).for_each(|index| state.show(index, &self.servers));
-            if !state.look_for_unknown(&self.servers) {
+            state.show_all();
+            if !state.look_for_unknown() {
                 break;
             }
         }
@@ -172,17 +188,48 @@ impl Shared {
     }
 }
 
+impl Server {
+    fn new(id: ServerId, written: &DomainServer) -> Self {
+        let shown = Shown {
+            id,
+            address: (&*written.address).into(),
+            region: Arc::clone(&written.region),
+            is_read: written.is_read,
+            is_primary: false,
+            position: None,
+            is_held: false,
+            connection: 0,
+        };
+        Self { sample: None, before: None, followed: None, shown }
+    }
+
+    /// The epoch that it writes.
+    fn writer(&self) -> Option<Writer> {
+        let sample = self.sample.filter(|sample| !sample.in_recovery)?;
+        Some(Writer { system_identifier: sample.system_identifier, timeline: sample.timeline?, server: (&*self.shown.address).into() })
+    }
+}
+
 impl State {
+    fn server(&self, id: ServerId) -> Option<&Server> {
+        self.servers.iter().find(|server| server.shown.id == id)
+    }
+
+    fn server_mut(&mut self, id: ServerId) -> Option<&mut Server> {
+        self.servers.iter_mut().find(|server| server.shown.id == id)
+    }
+
     /// Finds the primary. One that does not answer stays it until another one is seen, or it is seen to follow; one that writes an earlier
     /// timeline than was seen is none.
     fn choose(&mut self) {
-        let sample = |index: Option<usize>| index.and_then(|index| self.samples.get(index)?.as_ref());
-        let chosen = choose_primary(&self.samples, self.primary);
-        let seen = sample(chosen).and_then(|sample| Some((sample.system_identifier, sample.timeline?)));
+        let samples: Vec<Option<Sample>> = self.servers.iter().map(|server| server.sample).collect();
+        let current = self.servers.iter().position(|server| Some(server.shown.id) == self.primary);
+        let chosen = choose_primary(&samples, current).and_then(|index| self.servers.get(index));
+        let seen = chosen.and_then(|server| server.sample).and_then(|sample| Some((sample.system_identifier, sample.timeline?)));
         let is_replaced = seen.zip(self.newest).is_some_and(|(seen, newest)| seen.0 == newest.0 && seen.1 < newest.1);
-        let is_silent = self.primary.is_some() && sample(self.primary).is_none();
-        if chosen.is_some() && !is_replaced {
-            (self.primary, self.newest) = (chosen, seen);
+        let is_silent = current.and_then(|current| self.servers.get(current)).is_some_and(|server| server.sample.is_none());
+        if let Some(chosen) = chosen.filter(|_| !is_replaced) {
+            (self.primary, self.newest) = (Some(chosen.shown.id), seen);
         } else if !is_silent {
             self.primary = None;
         }
@@ -190,27 +237,32 @@ impl State {
 
     /// A primary that does not answer stays it until another node has begun an epoch for another server: that one has replaced it, though
     /// it was not seen here. What is written to the silent one would be told to be of the new epoch, which never has it.
-    fn forget_replaced(&mut self, servers: &[DomainServer]) {
-        let Some(primary) = self.primary else { return };
-        let is_silent = self.samples.get(primary).is_none_or(Option::is_none);
-        let address = servers.get(primary).map(|server| &*server.address);
+    fn forget_replaced(&mut self) {
+        let Some(primary) = self.primary.and_then(|primary| self.server(primary)) else { return };
         // One that was seen on a later timeline is newer than what anybody has begun.
         let is_older = |(system, timeline), epoch: &Epoch| epoch.writer.system_identifier != system || epoch.writer.timeline >= timeline;
-        let is_replaced = |epoch: &Epoch| Some(&*epoch.writer.server) != address && self.newest.is_none_or(|seen| is_older(seen, epoch));
-        if is_silent && self.epochs.newest().is_some_and(is_replaced) {
+        let is_replaced = |epoch: &Epoch| *epoch.writer.server != *primary.shown.address && self.newest.is_none_or(|seen| is_older(seen, epoch));
+        if primary.sample.is_none() && self.epochs.newest().is_some_and(is_replaced) {
             self.primary = None;
         }
     }
 
+    fn show_all(&mut self) {
+        let all: Vec<ServerId> = self.servers.iter().map(|server| server.shown.id).collect();
+        for id in all {
+            self.show(id);
+        }
+    }
+
     /// Finds a server's position by its sample.
-    fn show(&mut self, index: usize, servers: &[DomainServer]) {
-        let (Some(sample), Some(server)) = (self.samples.get(index), servers.get(index)) else { return };
-        let Some(shown) = self.shown.get(index) else { return };
-        let next = match sample {
+    fn show(&mut self, id: ServerId) {
+        let Some(server) = self.server(id) else { return };
+        let shown = &server.shown;
+        let next = match &server.sample {
             None => Shown { position: None, is_primary: false, is_held: false, connection: 0, ..shown.clone() },
             Some(sample) => {
                 let held = shown.position.filter(|_| shown.connection == sample.connection && !shown.is_primary && sample.in_recovery);
-                let exact = self.position(index, sample, server);
+                let exact = self.position(server, sample);
                 Shown {
                     is_primary: !sample.in_recovery,
                     position: exact.or(held),
@@ -220,22 +272,19 @@ impl State {
                 }
             }
         };
-        if let (Some(position), Some(sample)) = (next.position.filter(|_| !next.is_primary), sample) {
-            if self.replayed.is_none_or(|known| known < position) {
-                self.replayed = Some(position);
-            }
-            if let Some(followed) = self.followed.get_mut(index) {
-                *followed = Some((position, sample.connection));
-            }
+        let followed = next.position.filter(|_| !next.is_primary);
+        if followed.is_some_and(|position| self.replayed.is_none_or(|known| known < position)) {
+            self.replayed = followed;
         }
-        if let Some(shown) = self.shown.get_mut(index) {
-            *shown = next;
+        if let Some(server) = self.server_mut(id) {
+            server.followed = followed.map(|position| (position, next.connection)).or(server.followed);
+            server.shown = next;
         }
     }
 
     /// Where a sample stands; `None` where its epoch is not known. A standby whose receiver is away says nothing new: what it showed before
     /// over the same connection is still so.
-    fn position(&self, index: usize, sample: &Sample, server: &DomainServer) -> Option<Position> {
+    fn position(&self, server: &Server, sample: &Sample) -> Option<Position> {
         let lsn = Lsn(sample.lsn?);
         let epoch = if sample.in_recovery {
             let timeline = sample.followed_timeline?;
@@ -243,22 +292,21 @@ impl State {
             let is_doubtful = self.unknown.as_ref().is_some_and(|unknown| unknown.found.writer.timeline == timeline);
             self.epochs.followed(sample.system_identifier, timeline).filter(|_| !is_doubtful)?
         } else {
-            self.epochs.written_by(&writer(sample, server)?)?
+            self.epochs.written_by(&server.writer()?)?
         };
         let position = Position { epoch: epoch.number, lsn };
-        let before = self.before.get(index).copied().flatten();
-        let is_set_back = !sample.in_recovery && before.is_some_and(|before| is_set_back(position, before));
+        let is_set_back = !sample.in_recovery && server.before.is_some_and(|before| is_set_back(position, before));
         (!is_set_back).then_some(position)
     }
 
     /// Looks whether the primary writes an epoch that nobody has begun. True when that has changed.
-    fn look_for_unknown(&mut self, servers: &[DomainServer]) -> bool {
+    fn look_for_unknown(&mut self) -> bool {
         let looked = self.primary.and_then(|primary| {
-            let (sample, server) = (self.samples.get(primary)?.as_ref()?, servers.get(primary)?);
-            let is_known = self.shown.get(primary).is_some_and(|shown| shown.is_primary && shown.position.is_some());
-            let writer = writer(sample, server).filter(|_| !is_known && !sample.in_recovery)?;
+            let server = self.server(primary)?;
+            let is_known = server.shown.is_primary && server.shown.position.is_some();
+            let (writer, sample) = (server.writer().filter(|_| !is_known)?, server.sample?);
             let set_back_from = self.epochs.written_by(&writer).map(|epoch| epoch.number);
-            let followed = self.followed.get(primary).copied().flatten().filter(|(_, connection)| *connection == sample.connection);
+            let followed = server.followed.filter(|(_, connection)| *connection == sample.connection);
             Some((primary, sample.connection, Found { writer, history: None, followed: followed.map(|(position, _)| position), set_back_from }))
         });
         let before = self.unknown.as_ref().map(|unknown| unknown.found.writer.clone());
@@ -276,8 +324,4 @@ impl State {
 /// disk.
 fn is_set_back(primary: Position, replayed: Position) -> bool {
     replayed.epoch == primary.epoch && replayed.lsn > primary.lsn
-}
-
-fn writer(sample: &Sample, server: &DomainServer) -> Option<Writer> {
-    Some(Writer { system_identifier: sample.system_identifier, timeline: sample.timeline?, server: server.address.clone() })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use control::port::DomainServer;
 use edge::{
-    positions::{View, heartbeat::Heartbeat},
+    positions::{Shown, View, heartbeat::Heartbeat},
     runtime::Edge,
 };
 use model::{
@@ -26,13 +26,13 @@ pub(super) fn servers(edge: &Edge, structure: &Structure) -> Vec<DomainServer> {
 }
 
 fn of(domain: &Domain, view: &View) -> Vec<DomainServer> {
-    let head = view.primary.and_then(|primary| view.servers.get(primary)?.position);
-    let server = |(index, (written, shown)): (usize, (&model::structure::DomainServer, &edge::positions::Shown))| {
-        let is_writer = view.primary == Some(index);
+    let head = view.primary.and_then(|primary| view.server(primary)?.position);
+    let server = |shown: &Shown| {
+        let is_writer = view.primary == Some(shown.id);
         DomainServer {
             domain: domain.name.to_string(),
-            address: written.address.to_string(),
-            region: written.region.to_string(),
+            address: shown.address.to_string(),
+            region: shown.region.to_string(),
             state: match shown {
                 _ if is_writer => "primary",
                 shown if shown.connection == 0 => "unreachable",
@@ -45,7 +45,7 @@ fn of(domain: &Domain, view: &View) -> Vec<DomainServer> {
             lag_bytes: head.zip(shown.position).filter(|(head, at)| head.epoch == at.epoch).map(|(head, at)| head.lsn.0.saturating_sub(at.lsn.0)),
         }
     };
-    domain.servers.iter().zip(&view.servers).enumerate().map(server).collect()
+    view.servers.iter().map(server).collect()
 }
 
 /// What stands against it, a sentence for each domain; nothing when nobody is promised anything.
@@ -84,7 +84,7 @@ fn trouble(edge: &Edge, domain: &Domain) -> Option<String> {
     let Some(watched) = edge.positions.domain(domain.mark) else {
         return Some(format!("`{name}` is not watched; the node file needs an entry for it under `domains`"));
     };
-    let unknown = unknown(&watched.view(), domain).or_else(|| unconfirmed(&watched.heartbeat(), domain, edge.clock.boot()));
+    let unknown = unknown(&watched.view()).or_else(|| unconfirmed(&watched.heartbeat(), domain, edge.clock.boot()));
     unknown.map(|what| format!("`{name}`: {what}"))
 }
 
@@ -103,12 +103,12 @@ fn unconfirmed(heartbeat: &Heartbeat, domain: &Domain, now: BootNanos) -> Option
 }
 
 /// What is not known of a domain's servers.
-fn unknown(view: &View, domain: &Domain) -> Option<String> {
+fn unknown(view: &View) -> Option<String> {
     if view.writer().is_none() {
         return Some("the epoch of its primary is not known: it does not answer, or the control database has not taken the epoch yet".to_owned());
     }
-    let is_blind = |index: usize| view.servers.get(index).is_some_and(|shown| shown.is_read && shown.position.is_none());
-    let blind: Vec<&str> = domain.servers.iter().enumerate().filter(|(index, _)| is_blind(*index)).map(|(_, server)| &*server.address).collect();
+    let is_blind = |shown: &&Shown| shown.is_read && shown.position.is_none();
+    let blind: Vec<&str> = view.servers.iter().filter(is_blind).map(|shown| &*shown.address).collect();
     (!blind.is_empty()).then(|| {
         format!(
             "the position of {} is not known, so its region is not read where something is promised: it does not answer, follows nobody, or the role is no member of `pg_monitor`",

@@ -101,7 +101,7 @@ impl Newness {
                 Found::Nobody if left.is_zero() => return self.otherwise(core, trail),
                 Found::Later | Found::Nobody => {
                     has_waited = true;
-                    // Whether it has changed or the time is over, it is looked at again. Nobody tells any more: the domain has other servers.
+                    // Whether it has changed or the time is over, it is looked at again. Nobody tells any more: the domain is not watched now.
                     if let Some(Err(_)) = core.within(left, changes.changed()).await {
                         return self.otherwise(core, trail);
                     }
@@ -190,7 +190,7 @@ fn oldest(came: BootNanos, bound: Duration) -> BootNanos {
 }
 
 fn region_of(view: &View, pin: Pin) -> Option<Arc<str>> {
-    view.servers.get(pin.server).map(|shown| Arc::clone(&shown.region))
+    view.server(pin.server).map(|shown| Arc::clone(&shown.region))
 }
 
 /// The primary and its region, while a confirmed read says that it is one.

@@ -146,7 +146,7 @@ impl OwnWrites {
                 Found::Nobody if left.is_zero() => return self.otherwise(core, trail),
                 Found::Later | Found::Nobody => {
                     has_waited = true;
-                    // Whether it has changed or the time is over, it is looked at again. Nobody tells any more: the domain has other servers.
+                    // Whether it has changed or the time is over, it is looked at again. Nobody tells any more: the domain is not watched now.
                     if let Some(Err(_)) = core.within(left, changes.changed()).await {
                         return self.otherwise(core, trail);
                     }
@@ -212,7 +212,7 @@ impl OwnWrites {
         };
         self.kind = Kind::Write { before, epoch };
         // Where the primary is that the token will be of, whatever the snapshot knew when the request began.
-        let region = before.and_then(|pin| view.servers.get(pin.server)).map(|shown| Arc::clone(&shown.region));
+        let region = before.and_then(|pin| view.server(pin.server)).map(|shown| Arc::clone(&shown.region));
         Ok(region.map_or(Wish::Usual, Wish::Region))
     }
 
@@ -315,7 +315,7 @@ async fn written(domain: &Domain, before: Option<Pin>, epoch: Option<u32>, suppl
             (view.writer() == Some(pin)).then_some(Position { epoch: pin.epoch, lsn })
         } else {
             // Another server of the region may have been promoted, and the service have moved there before it was seen here.
-            let asked = view.beside(pin);
+            let asked = view.with_others(&[pin]);
             let shown = core.within(LOOK_WITHIN, domain.ask(&asked)).await.unwrap_or_default();
             let is_alone = shown.iter().flatten().filter(|shown| shown.is_primary).count() == 1;
             pin.still(shown.first().and_then(Option::as_ref).filter(|shown| shown.is_primary && is_alone))

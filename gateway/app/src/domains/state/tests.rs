@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
-use edge::positions::View;
+use edge::positions::{ServerId, View};
 use model::{
-    consistency_token::DomainMark,
     position::{Epochs, Lsn, Position},
-    structure::{Domain, DomainServer},
+    structure::DomainServer,
 };
 use store::sample::Sample;
 use tokio::sync::watch;
@@ -20,16 +19,9 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let server = |address: &str, region: &str| DomainServer { address: address.into(), region: region.into(), is_read: true };
-        let domain = Domain {
-            name: "shop".into(),
-            mark: DomainMark::of("shop"),
-            is_tracked: true,
-            is_beating: false,
-            servers: vec![server("a:1", "eu"), server("b:1", "us"), server("c:1", "us")],
-        };
         let (told, writers) = watch::channel(Writers::default());
-        let (shared, view) = Shared::new(&domain, Arc::default(), told);
+        let (shared, view) = Shared::new("shop".into(), told);
+        shared.change(&[server(0, "a:1", "eu"), server(1, "b:1", "us"), server(2, "c:1", "us")]);
         Self { shared, view, writers }
     }
 
@@ -42,18 +34,18 @@ impl Place {
         place
     }
 
-    fn record(&self, index: usize, sample: Sample) {
-        self.shared.record(index, Some(sample), self.shared.replayed());
+    fn record(&self, id: u32, sample: Sample) {
+        self.shared.record(ServerId(id), Some(sample), self.shared.replayed());
+    }
+
+    fn silent(&self, id: u32) {
+        self.shared.record(ServerId(id), None, None);
     }
 
     /// Does what the control database would.
     fn settle(&self) {
-        self.shared.wants_history(0).or_else(|| self.shared.wants_history(1)).or_else(|| self.shared.wants_history(2)).unwrap();
-        for index in 0..3 {
-            if let Some(timeline) = self.shared.wants_history(index) {
-                self.shared.learn_history(index, timeline, None);
-            }
-        }
+        let (id, timeline) = (0..4).find_map(|id| Some((ServerId(id), self.shared.wants_history(ServerId(id))?))).unwrap();
+        self.shared.learn_history(id, timeline, None);
         let found = self.shared.found().unwrap();
         let known = Arc::clone(&self.view.borrow().epochs);
         let begun = known.begin(&found, model::time::UtcMicros(0));
@@ -69,6 +61,10 @@ impl Place {
         let view = self.view.borrow();
         std::array::from_fn(|index| view.servers[index].position.map(|at| (at.epoch, at.lsn.0)))
     }
+}
+
+fn server(id: u32, address: &str, region: &str) -> (ServerId, DomainServer) {
+    (ServerId(id), DomainServer { address: address.into(), region: region.into(), is_read: true })
 }
 
 fn sample(in_recovery: bool, lsn: u64, connection: u64) -> Sample {
@@ -94,7 +90,7 @@ fn a_position_is_known_once_its_epoch_is() {
     place.settle();
     assert_eq!(place.positions(), [Some((1, 100)), Some((1, 90)), None]);
     assert_eq!(place.shared.found(), None, "it is known");
-    place.shared.record(1, None, None);
+    place.silent(1);
     assert_eq!(place.positions(), [Some((1, 100)), None, None], "who says nothing shows nothing");
 }
 
@@ -118,7 +114,7 @@ fn a_standby_without_a_receiver_keeps_what_it_showed_over_the_same_connection() 
 fn a_promotion_begins_an_epoch_where_the_standby_was_last_seen() {
     let place = Place::settled();
     place.record(2, standby(Some(1), 85, 3));
-    place.shared.record(0, None, None);
+    place.silent(0);
     place.record(1, primary(2, 120, 2));
     assert_eq!(place.positions(), [None, None, Some((1, 85))], "its own is not known before its epoch");
     place.settle();
@@ -135,16 +131,16 @@ fn a_promotion_begins_an_epoch_where_the_standby_was_last_seen() {
 #[test]
 fn who_cannot_say_what_survived_waits_for_one_who_can() {
     let place = Place::settled();
-    place.shared.record(0, None, None);
+    place.silent(0);
     // Over a new connection: what the standby has shown before is no lower bound any more.
     place.record(1, primary(2, 120, 9));
-    assert_eq!(place.shared.wants_history(1), Some(2));
-    place.shared.learn_history(1, 2, None);
+    assert_eq!(place.shared.wants_history(ServerId(1)), Some(2));
+    place.shared.learn_history(ServerId(1), 2, None);
     assert_eq!(place.shared.found(), None, "not yet");
     // Its history says it after all.
-    place.shared.learn_history(1, 2, Some(vec![(1, Lsn(95))]));
+    place.shared.learn_history(ServerId(1), 2, Some(vec![(1, Lsn(95))]));
     assert_eq!(place.shared.found().unwrap().history, Some(vec![(1, Lsn(95))]));
-    place.shared.learn_history(1, 3, None);
+    place.shared.learn_history(ServerId(1), 3, None);
     assert!(place.shared.found().unwrap().history.is_some(), "of another timeline");
 }
 
@@ -177,7 +173,7 @@ fn a_far_primary_whose_answer_is_old_was_not_set_back() {
     let place = Place::settled();
     let before = place.shared.replayed();
     place.record(1, standby(Some(1), 180, 2));
-    place.shared.record(0, Some(primary(1, 120, 1)), before);
+    place.shared.record(ServerId(0), Some(primary(1, 120, 1)), before);
     assert_eq!(place.positions(), [Some((1, 120)), Some((1, 180)), None]);
     place.settled_epochs(1);
 }
@@ -190,7 +186,7 @@ fn of_two_primaries_the_newest_is_the_writer() {
     place.settle();
     place.record(0, primary(1, 500, 1));
     let view = place.view.borrow();
-    assert_eq!((view.primary, view.writer().map(|pin| pin.epoch)), (Some(1), Some(2)));
+    assert_eq!((view.primary, view.writer().map(|pin| pin.epoch)), (Some(ServerId(1)), Some(2)));
     assert_eq!(view.servers[0].position, Some(Position { epoch: 1, lsn: Lsn(500) }));
 }
 
@@ -199,10 +195,10 @@ fn of_two_primaries_the_newest_is_the_writer() {
 fn a_primary_that_was_replaced_does_not_come_back_when_the_new_one_is_silent() {
     let place = Place::settled();
     place.record(1, primary(2, 120, 2));
-    place.shared.record(1, None, None);
+    place.silent(1);
     place.record(0, primary(1, 500, 1));
     let view = Arc::clone(&place.view.borrow());
-    assert_eq!((view.primary, view.writer()), (Some(1), None), "nobody is asked in its place");
+    assert_eq!((view.primary, view.writer()), (Some(ServerId(1)), None), "nobody is asked in its place");
     place.record(1, standby(Some(2), 120, 7));
     assert_eq!(place.view.borrow().primary, None, "it follows now, and the old one is still none");
 }
@@ -213,10 +209,10 @@ fn what_follows_a_timeline_that_two_write_is_of_neither() {
     let place = Place::settled();
     place.record(1, primary(2, 120, 2));
     place.settle();
-    place.shared.record(1, None, None);
-    place.shared.record(0, None, None);
+    place.silent(1);
+    place.silent(0);
     place.record(2, primary(2, 130, 3));
-    assert_eq!(place.view.borrow().unknown_primary(), Some(2));
+    assert_eq!(place.view.borrow().unknown_primary(), Some(ServerId(2)));
     place.record(0, standby(Some(2), 125, 8));
     assert_eq!(place.positions()[0], None);
 }
@@ -234,22 +230,69 @@ fn epochs_are_not_forgotten() {
 fn a_silent_primary_is_none_once_another_servers_epoch_is_known() {
     let place = Place::settled();
     let other = Place::settled();
-    other.shared.record(0, None, None);
+    other.silent(0);
     other.record(1, primary(2, 95, 2));
     other.settle();
 
-    place.shared.record(0, None, None);
-    place.shared.record(1, None, None);
-    assert_eq!(place.view.borrow().primary, Some(0), "it stays for as long as nobody knows better");
+    place.silent(0);
+    place.silent(1);
+    assert_eq!(place.view.borrow().primary, Some(ServerId(0)), "it stays for as long as nobody knows better");
     assert!(!place.view.borrow().lacks_writer());
-    place.shared.learn(&other.shared.epochs());
+    place.shared.learn(&other.view.borrow().epochs);
     assert!(place.view.borrow().primary.is_none() && place.view.borrow().lacks_writer(), "what is written there is not of the newest epoch");
     place.record(1, primary(2, 99, 3));
-    assert_eq!(place.view.borrow().primary, Some(1));
+    assert_eq!(place.view.borrow().primary, Some(ServerId(1)));
     assert!(!place.view.borrow().lacks_writer());
 
     // Whoever writes the newest epoch stays its primary while it is silent.
-    place.shared.record(1, None, None);
-    assert_eq!(place.view.borrow().primary, Some(1));
+    place.silent(1);
+    assert_eq!(place.view.borrow().primary, Some(ServerId(1)));
     assert!(!place.view.borrow().lacks_writer());
+}
+
+#[test]
+fn servers_come_and_go_and_what_is_known_of_the_others_stays() {
+    let place = Place::settled();
+    let before = Arc::clone(&place.view.borrow());
+    let set = before.pins("eu").unwrap();
+    let [a, _, c] = [server(0, "a:1", "eu"), server(1, "b:1", "us"), server(2, "c:1", "us")];
+    place.shared.change(&[server(3, "d:1", "ap"), c, a.clone()]);
+    let view = Arc::clone(&place.view.borrow());
+    assert_eq!(view.servers.iter().map(|shown| &*shown.address).collect::<Vec<_>>(), ["d:1", "c:1", "a:1"], "in the order of the document");
+    assert_eq!((view.writer(), view.pins("eu")), (before.writer(), Some(set)), "over the same connection");
+    assert_eq!(place.positions(), [None, None, Some((1, 100))]);
+
+    place.record(1, standby(Some(1), 99, 2));
+    assert_eq!(*place.view.borrow(), view, "what one says that is gone counts for nothing");
+    place.record(3, standby(Some(1), 95, 4));
+    assert_eq!(place.positions(), [Some((1, 95)), None, Some((1, 100))]);
+
+    // The primary moved to another region's services, and is not read by them.
+    let mut moved = server(0, "a:1", "us");
+    moved.1.is_read = false;
+    place.shared.change(&[moved, server(3, "d:1", "ap")]);
+    let view = Arc::clone(&place.view.borrow());
+    assert_eq!((view.servers[0].region.as_ref(), view.servers[0].is_read), ("us", false));
+    assert_eq!(view.writer(), before.writer());
+    assert_eq!(place.writers.borrow().0.get("shop").map(|region| &**region), Some("us"));
+}
+
+#[test]
+fn a_primary_that_the_document_takes_away_is_none_and_its_epoch_is_not_forgotten() {
+    let place = Place::settled();
+    place.shared.change(&[server(1, "b:1", "us")]);
+    let view = Arc::clone(&place.view.borrow());
+    assert!(view.primary.is_none() && view.lacks_writer() && view.epochs.iter().count() == 1, "{view:?}");
+    assert_eq!(place.writers.borrow().0.get("shop").map(|region| &**region), Some("eu"), "until another one is seen");
+    // It comes back under another name: as a server that nobody has asked yet.
+    place.shared.change(&[server(4, "a:1", "eu"), server(1, "b:1", "us")]);
+    assert_eq!(place.view.borrow().writer(), None);
+    place.record(4, primary(1, 120, 8));
+    assert_eq!(place.view.borrow().writer().map(|pin| (pin.server, pin.epoch)), Some((ServerId(4), 1)), "and writes the epoch that it wrote");
+    // One that was promoted and is taken away before its epoch is begun is waited for no more.
+    place.record(1, primary(2, 130, 2));
+    assert_eq!(place.view.borrow().unknown_primary(), Some(ServerId(1)));
+    place.shared.change(&[server(4, "a:1", "eu")]);
+    assert_eq!((place.shared.wants_history(ServerId(1)), place.shared.found()), (None, None));
+    assert_eq!(place.view.borrow().writer().map(|pin| pin.server), Some(ServerId(4)), "the operator has gone back to it");
 }

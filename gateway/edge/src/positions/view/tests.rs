@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use model::position::{Epoch, Epochs, Fork, Lsn, Position, Writer};
 
-use super::{Merged, Pin, Shown, Standing, View};
+use super::{Merged, Pin, ServerId, Shown, Standing, View};
 
 fn at(epoch: u32, lsn: u64) -> Position {
     Position { epoch, lsn: Lsn(lsn) }
@@ -14,20 +14,21 @@ fn epochs() -> Arc<Epochs> {
     Arc::new(Epochs::new(vec![epoch(1, "a", None), epoch(2, "b", Some(Fork { parent: 1, at: Lsn(60) }))]))
 }
 
-fn shown(region: &str, is_read: bool, is_primary: bool, position: Option<Position>) -> Shown {
-    Shown { region: region.into(), is_read, is_primary, position, is_held: false, connection: 5 }
+fn shown(id: u32, region: &str, is_read: bool, position: Option<Position>) -> Shown {
+    let address = format!("{id}:5432").into();
+    Shown { id: ServerId(id), address, region: region.into(), is_read, is_primary: id == 0, position, is_held: false, connection: 5 }
 }
 
 /// The primary and its idle standby in `eu`, two standbys in `us`, none in `ap`.
 fn view(primary: u64, idle: Option<Position>, first: Option<Position>, second: Option<Position>) -> View {
     View {
         epochs: epochs(),
-        primary: Some(0),
+        primary: Some(ServerId(0)),
         servers: [
-            shown("eu", false, true, Some(at(2, primary))),
-            shown("eu", false, false, idle),
-            shown("us", true, false, first),
-            shown("us", true, false, second),
+            shown(0, "eu", false, Some(at(2, primary))),
+            shown(1, "eu", false, idle),
+            shown(2, "us", true, first),
+            shown(3, "us", true, second),
         ]
         .into(),
     }
@@ -62,10 +63,10 @@ fn a_region_has_what_all_servers_have_that_it_reads() {
 #[test]
 fn a_primary_that_was_replaced_counts_for_nothing() {
     let mut view = view(100, None, Some(at(2, 90)), Some(at(2, 90)));
-    view.servers[1] = shown("eu", true, true, Some(at(1, 500)));
+    view.servers[1] = Shown { is_primary: true, ..shown(1, "eu", true, Some(at(1, 500))) };
     assert_eq!(view.standing("eu", at(2, 80)), Standing::Unknown, "it is read, and of an epoch that is over");
-    assert_eq!(view.writer(), Some(Pin { server: 0, epoch: 2, connection: 5 }));
-    view.primary = Some(1);
+    assert_eq!(view.writer(), Some(Pin { server: ServerId(0), epoch: 2, connection: 5 }));
+    view.primary = Some(ServerId(1));
     assert_eq!(view.writer(), None, "no writer of the newest epoch is known");
     view.servers[1].is_read = false;
     view.primary = None;
@@ -77,8 +78,8 @@ fn a_primary_that_was_replaced_counts_for_nothing() {
 fn a_pin_holds_over_one_connection_and_in_one_epoch() {
     let view = view(100, None, Some(at(2, 80)), Some(at(2, 90)));
     let pins = view.pins("us").unwrap();
-    assert_eq!(pins.iter().map(|pin| pin.server).collect::<Vec<_>>(), [2, 3]);
-    let now = shown("us", true, false, Some(at(2, 85)));
+    assert_eq!(pins.iter().map(|pin| pin.server).collect::<Vec<_>>(), [ServerId(2), ServerId(3)]);
+    let now = shown(2, "us", true, Some(at(2, 85)));
     assert_eq!(pins[0].still(Some(&now)), Some(at(2, 85)));
     assert_eq!(pins[0].still(Some(&Shown { connection: 6, ..now.clone() })), None, "it was restarted (T11)");
     assert_eq!(pins[0].still(Some(&Shown { position: Some(at(3, 85)), ..now.clone() })), None, "it is of another epoch");
@@ -116,4 +117,32 @@ fn how_far_a_region_is_behind_is_what_its_last_server_is() {
     assert_eq!(view(100, None, Some(at(2, 80)), None).lag_bytes("us"), None);
     assert_eq!(view(100, None, None, None).lag_bytes("eu"), Some(0));
     assert_eq!(view(100, None, None, None).lag_bytes("ap"), None);
+}
+
+#[test]
+fn a_set_stays_one_while_others_come_and_go_and_none_joins_it() {
+    let up = |lsn| Some(at(2, lsn));
+    let chosen = view(100, None, up(80), up(90));
+    let set = chosen.pins("us").unwrap();
+    let with = |change: &dyn Fn(&mut Vec<Shown>)| {
+        let mut servers = chosen.servers.to_vec();
+        change(&mut servers);
+        View { servers: servers.into(), ..chosen.clone() }
+    };
+    for (what, view, is_set) in [
+        ("as it was", chosen.clone(), true),
+        ("one of another region came first", with(&|servers| servers.insert(0, shown(9, "eu", true, None))), true),
+        ("one of another region is gone", with(&|servers| drop(servers.remove(1))), true),
+        ("one came that nobody reads", with(&|servers| servers.insert(0, shown(9, "us", false, None))), true),
+        ("the first is not read any more", with(&|servers| servers[2].is_read = false), true),
+        ("the first is gone", with(&|servers| drop(servers.remove(2))), true),
+        ("one came that is read: the answer may be its", with(&|servers| servers.push(shown(9, "us", true, up(100)))), false),
+        ("none of them is read any more", with(&|servers| servers.iter_mut().for_each(|shown| shown.is_read = false)), true),
+        ("all of them are gone", with(&|servers| servers.retain(|shown| *shown.region == *"eu")), false),
+        ("an epoch began", View { epochs: Arc::new(Epochs::new(epochs().iter().take(1).cloned().collect())), ..chosen.clone() }, false),
+    ] {
+        assert_eq!(view.is_set(&set), is_set, "{what}");
+    }
+    let unread = with(&|servers| servers.insert(0, shown(9, "us", false, None))).with_others(&set);
+    assert_eq!(unread.iter().map(|pin| pin.server.0).collect::<Vec<_>>(), [2, 3, 9], "it is asked, too: it may have been promoted");
 }
