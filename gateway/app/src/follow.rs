@@ -116,7 +116,7 @@ impl Follower {
                     settling.look(&self.topology, &applied.seen(), &seen.probe, self.edge.clock.boot());
                     is_due = self.note(&applied, &mut unapplied, &mut awaited, seen);
                 }
-                Some(hint) = hints.recv() => awaited.hear(&applied.revisions, (hint.epoch, hint.rev), self.edge.clock.boot()),
+                Some(hint) = hints.recv() => awaited.hear_of(&applied.seen(), &hint, self.edge.clock.boot()),
                 Ok(()) = writers.changed() => {
                     self.publish(&applied, &writers.borrow_and_update().clone());
                     is_due = false;
@@ -126,7 +126,7 @@ impl Follower {
                 self.publish(&applied, &self.writers.borrow().clone());
                 sealing.changed();
             }
-            awaited.reached(&applied.revisions);
+            awaited.reached(&applied.seen());
             if self.confirm(&mut applied, &mut unapplied) {
                 self.publish(&applied, &self.writers.borrow().clone());
                 sealing.changed();
@@ -268,7 +268,7 @@ impl Follower {
 
     /// Takes in what a look at the primary has brought. True when the database should be asked now.
     fn note(&self, applied: &Applied, unapplied: &mut Vec<Probe>, awaited: &mut Awaited, seen: Seen) -> bool {
-        awaited.hear(&applied.revisions, (seen.probe.read.epoch, seen.probe.read.authority), self.edge.clock.boot());
+        awaited.hear(&applied.seen(), &seen.probe.read, self.edge.clock.boot());
         unapplied.extend(seen.confirmed);
         // A node that is behind for longer than so many reads take has other troubles.
         unapplied.drain(..unapplied.len().saturating_sub(64));
@@ -470,7 +470,7 @@ pub async fn listen(topology: Topology, hints: mpsc::Sender<Hint>) {
                 () = &mut replaced => break,
             };
             let Ok(hint) = hint else { break };
-            if hint.lane == model::change::Lane::Authority && hints.send(hint).await.is_err() {
+            if hints.send(hint).await.is_err() {
                 return;
             }
         }
