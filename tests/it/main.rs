@@ -27,6 +27,7 @@ mod endpoints;
 mod epochs;
 mod fault;
 mod filters;
+mod forwarding;
 mod framing;
 mod grpc;
 mod held_bodies;

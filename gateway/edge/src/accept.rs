@@ -284,12 +284,17 @@ async fn open(core: &Core, mut stream: TcpStream, arrival: Arrival, acceptors: &
 /// is not known yet, and addresses may be hosts.
 fn asks(core: &Core, name: Asked<'_>) -> bool {
     let Some(snapshot) = core.snapshot() else { return false };
-    let hosts = &snapshot.structure.hosts;
-    hosts.asks_certificate
-        && match name {
-            Asked::Anybody => true,
-            Asked::Host(name) => hosts.find(&name.to_ascii_lowercase()).is_some_and(|table| table.asks_certificate),
+    let (hosts, forwarding) = (&snapshot.structure.hosts, snapshot.structure.forwarding.get(&core.edge.region));
+    match name {
+        Asked::Anybody => hosts.asks_certificate || forwarding.is_some(),
+        Asked::Unnamed => hosts.asks_certificate,
+        Asked::Host(name) => {
+            let name = name.to_ascii_lowercase();
+            // Gateways of other regions call this one by that name, and nobody else does.
+            let is_gateways = forwarding.is_some_and(|forwarding| forwarding.server_names.iter().any(|own| **own == *name));
+            is_gateways || hosts.find(&name).is_some_and(|table| table.asks_certificate)
         }
+    }
 }
 
 /// Lets a connection in that a balancer passed on, or counts it as refused.

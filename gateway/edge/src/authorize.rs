@@ -1,7 +1,8 @@
-//! Decides whether the caller may use the route; the only constructor of [`Permit`].
+//! Decides whether the caller may use the route; the only constructors of [`Permit`].
 
 use std::{net::IpAddr, sync::Arc};
 
+use http::HeaderValue;
 use model::{
     certificate::ClientCertificate,
     policy::OnStaleDoc,
@@ -25,9 +26,29 @@ use crate::{
 pub struct Permit<'s> {
     matched: Matched<'s>,
     principal: Option<Principal>,
+    crossed: Option<Box<Vouched>>,
 }
 
+/// What another region's gateway says about the caller that it knows.
+#[derive(Debug)]
+struct Vouched(Option<HeaderValue>);
+
 impl<'s> Permit<'s> {
+    /// The right to use a route that another region's gateway has granted; `principal` is what it tells the service about the caller.
+    pub(crate) fn crossed(matched: Matched<'s>, principal: Option<HeaderValue>) -> Self {
+        Self { matched, principal: None, crossed: Some(Box::new(Vouched(principal))) }
+    }
+
+    /// Whether another region's gateway has granted it.
+    pub(crate) const fn is_crossed(&self) -> bool {
+        self.crossed.is_some()
+    }
+
+    /// What the gateway that has granted it tells the service about the caller.
+    pub(crate) fn vouched(&self) -> Option<&HeaderValue> {
+        self.crossed.as_ref()?.0.as_ref()
+    }
+
     /// The route.
     pub const fn route(&self) -> &'s Arc<Route> {
         self.matched.route()
@@ -73,7 +94,7 @@ pub fn check<'s>(authenticated: Authenticated<'s>, usage: Use<'_>) -> Result<Per
     if let Some(principal) = &principal {
         may_use(route, principal, usage)?;
     }
-    Ok(Permit { matched, principal })
+    Ok(Permit { matched, principal, crossed: None })
 }
 
 /// Checks what the key is bound to, who may use the route, then scopes.

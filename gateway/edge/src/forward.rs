@@ -13,6 +13,7 @@ use crate::{
     authorize::Permit,
     body::{BodyError, Meter, Progress, RequestBody, ServiceBody, Source},
     connect::Opened,
+    crossing,
     deadline::Within,
     fields,
     head::Head,
@@ -92,6 +93,9 @@ async fn exchange(
         meter.complete_at_once(body.whole_len());
     }
     let mut message = Message::new(route, head, body, &target.group().via, trail)?;
+    if permit.is_crossed() {
+        message.hide_nothing();
+    }
     let mut deadline = BootNanos(trail.started().boot.0.saturating_add(u64::try_from(route.timeout.as_nanos()).unwrap_or(u64::MAX)));
     if let Some(ends) = message.ends() {
         if ends <= core.edge.clock.boot() {
@@ -108,6 +112,9 @@ async fn exchange(
         let turn = tries.next(trail).await?;
         // For each try, because one may come long after another.
         message.vouch(principal::field(core, permit, target.upstream())?);
+        let candidate = turn.candidate();
+        let crossing = candidate.target.is_gateway.then(|| crossing::field(&core.edge, trail.peer(), route, candidate.upstream)).flatten();
+        message.cross(crossing);
         let spare = tries.copy(&message);
         let replay = tries.keep(&mut message);
         let result = tries.within(&turn, attempt(route, turn.candidate(), &mut message, core, trail, meter)).await;
@@ -134,6 +141,9 @@ async fn attempt(
     trail: &mut Trail,
     meter: &Arc<Meter>,
 ) -> Result<Exchange, Attempt> {
+    if candidate.target.is_gateway && message.is_handshake() {
+        return Err(Attempt::Failed(crossing::no_websocket()));
+    }
     let slot = candidate.pool.enter(core.edge.settings.in_flight_max).map_err(|error| Attempt::Failed(connect_denial(&error)))?;
     // A connection that is going to be a WebSocket begins as one: with HTTP/1.1, and with nothing before it.
     let mut may_reuse = !message.is_handshake();
@@ -152,6 +162,9 @@ async fn attempt(
             Some(Ok(mut answered)) => {
                 let took = core.edge.clock.boot().nanos_since(now) / 1_000;
                 trail.upstream_answered(answered.status().as_u16(), took);
+                if candidate.target.is_gateway {
+                    crossing::read(answered.headers_mut()).map_err(Attempt::Failed)?;
+                }
                 if answered.version() == Version::HTTP_2 {
                     fields::strip_from_response(answered.headers_mut());
                 }

@@ -22,6 +22,7 @@ pub mod compress;
 pub mod connect;
 pub mod consistency;
 pub mod cors;
+mod crossing;
 pub mod current;
 pub mod deadline;
 pub mod divert;

@@ -1,6 +1,6 @@
 //! The request as the service gets it.
 
-use std::{io::Write, sync::Arc};
+use std::{borrow::Cow, io::Write, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, uri::PathAndQuery};
 use hyper::body::Body;
@@ -11,7 +11,10 @@ use model::{
     time::BootNanos,
 };
 
-use crate::{body::RequestBody, clock::Clock, fields, grpc, head::Head, hops::Via, principal::PRINCIPAL, refuse, tls::Peer, trail::Trail, transform};
+use crate::{
+    body::RequestBody, clock::Clock, crossing::CROSSING, fields, grpc, head::Head, hops::Via, principal::PRINCIPAL, refuse, tls::Peer, trail::Trail,
+    transform,
+};
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
 const DPOP: HeaderName = HeaderName::from_static("dpop");
@@ -40,6 +43,8 @@ pub struct Message {
     timeout: Option<HeaderValue>,
     /// Who calls, for a service that asks: beside the head, where no rule about fields can reach it.
     principal: Option<HeaderValue>,
+    /// What another region's gateway is told, where one is asked: then the request goes as the client has sent it.
+    crossing: Option<HeaderValue>,
     /// The body; taken while an attempt runs.
     pub body: RequestBody,
 }
@@ -57,6 +62,7 @@ impl Message {
             ends: head.call.and_then(|call| call.ends(trail.started().boot)),
             timeout: None,
             principal: None,
+            crossing: None,
             path,
             request_id: Arc::clone(trail.request_id()),
             client: Arc::clone(trail.peer()),
@@ -94,6 +100,16 @@ impl Message {
         self.principal = principal;
     }
 
+    /// Hides no field: what has to be hidden the gateway has taken out that the client called.
+    pub const fn hide_nothing(&mut self) {
+        (self.hides_credentials, self.hides_signatures) = (false, false);
+    }
+
+    /// Says whether the next try is made by way of another region's gateway, and what that one is told.
+    pub fn cross(&mut self, crossing: Option<HeaderValue>) {
+        self.crossing = crossing;
+    }
+
     /// Takes the body for an attempt.
     pub fn take_body(&mut self) -> RequestBody {
         std::mem::replace(&mut self.body, RequestBody::Empty)
@@ -115,6 +131,7 @@ impl Message {
             host: self.host.clone(),
             timeout: self.timeout.clone(),
             principal: None,
+            crossing: None,
             body,
             hides_credentials: self.hides_credentials,
             hides_signatures: self.hides_signatures,
@@ -142,8 +159,8 @@ impl Message {
     pub fn http1_head(&self, target: &Target) -> Vec<u8> {
         let mut out = Vec::with_capacity(1_024 + self.principal.as_ref().map_or(0, HeaderValue::len));
         let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| out.extend_from_slice(part));
-        put(&[self.method().as_str().as_bytes(), b" ", target.base_path.as_bytes(), self.path.as_str().as_bytes(), b" HTTP/1.1\r\nhost: "]);
-        put(&[self.host.as_ref().map_or(target.authority.as_bytes(), HeaderValue::as_bytes), b"\r\n"]);
+        put(&[self.method().as_str().as_bytes(), b" ", target.base_path.as_bytes(), self.target_path().as_bytes(), b" HTTP/1.1\r\nhost: "]);
+        put(&[self.authority(target), b"\r\n"]);
         for (name, value) in &self.head.parts.headers {
             if self.travels(name) {
                 put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
@@ -161,6 +178,9 @@ impl Message {
         if let Some(principal) = &self.principal {
             put(&[b"causeway-principal: ", principal.as_bytes(), b"\r\n"]);
         }
+        if let Some(crossing) = &self.crossing {
+            put(&[b"causeway-crossing: ", crossing.as_bytes(), b"\r\n"]);
+        }
         put(&[b"x-request-id: ", self.request_id.as_bytes(), b"\r\nx-forwarded-host: ", self.head.host.as_bytes()]);
         put(&[b"\r\nx-forwarded-proto: https\r\nvia: ", self.via.as_bytes(), b"\r\nx-forwarded-for: ", self.client.address_text.as_bytes(), b"\r\n"]);
         // Writing into a vector cannot fail.
@@ -173,12 +193,9 @@ impl Message {
     /// The request in the form of HTTP/2, for one target.
     pub fn http2_request(&self, target: &Target, body: RequestBody) -> Request<RequestBody> {
         let scheme = if target.reach.tls.is_some() { "https" } else { "http" };
-        let path = if target.base_path.is_empty() { self.path.as_str().to_owned() } else { format!("{}{}", target.base_path, self.path) };
-        let uri = Uri::builder()
-            .scheme(scheme)
-            .authority(self.host.as_ref().map_or(target.authority.as_bytes(), HeaderValue::as_bytes))
-            .path_and_query(path)
-            .build();
+        let path = self.target_path();
+        let path = if target.base_path.is_empty() { path.into_owned() } else { format!("{}{path}", target.base_path) };
+        let uri = Uri::builder().scheme(scheme).authority(self.authority(target)).path_and_query(path).build();
         let mut headers = HeaderMap::with_capacity(self.head.parts.headers.len() + 6);
         for (name, value) in &self.head.parts.headers {
             if self.travels(name) {
@@ -197,6 +214,7 @@ impl Message {
         headers.extend(self.cookie.clone().map(|cookie| (header::COOKIE, cookie)));
         headers.extend(self.timeout.clone().map(|timeout| (grpc::TIMEOUT, timeout)));
         headers.extend(self.principal.clone().map(|principal| (PRINCIPAL, principal)));
+        headers.extend(self.crossing.clone().map(|crossing| (CROSSING, crossing)));
         headers.append(header::VIA, self.via.clone());
         if let Some(length) = body.size_hint().exact().filter(|length| *length > 0 || !body.is_end_stream()) {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -209,6 +227,23 @@ impl Message {
         *request.uri_mut() = uri.unwrap_or_default();
         *request.headers_mut() = headers;
         request
+    }
+
+    /// Path and query. Another gateway changes them itself.
+    fn target_path(&self) -> Cow<'_, str> {
+        match (&self.crossing, self.head.query()) {
+            (None, _) => self.path.as_str().into(),
+            (Some(_), None) => self.head.path().into(),
+            (Some(_), Some(query)) => format!("{}?{query}", self.head.path()).into(),
+        }
+    }
+
+    fn authority<'m>(&'m self, target: &'m Target) -> &'m [u8] {
+        match (&self.crossing, &self.host) {
+            (Some(_), _) => self.head.host.as_bytes(),
+            (None, Some(host)) => host.as_bytes(),
+            (None, None) => target.authority.as_bytes(),
+        }
     }
 
     fn write_framing(&self, out: &mut Vec<u8>) -> std::io::Result<()> {

@@ -58,6 +58,7 @@ impl Names {
                     base_path: target.base_path.clone(),
                     name: None,
                     reach: Arc::clone(&target.reach),
+                    is_gateway: target.is_gateway,
                 })
             }));
         }
@@ -151,7 +152,7 @@ fn names(edge: &Edge) -> HashMap<Box<str>, Duration> {
     let Some(snapshot) = edge.current.load() else { return out };
     for upstream in &snapshot.structure.upstreams {
         let every = upstream.resilience.resolve_every;
-        for (name, _) in upstream.regions.iter().flat_map(|region| &region.targets).filter_map(|target| target.name.as_ref()) {
+        for (name, _) in upstream.regions.iter().flat_map(|region| region.targets_from(&edge.region)).filter_map(|target| target.name.as_ref()) {
             out.entry(name.clone()).and_modify(|known| *known = every.min(*known)).or_insert(every);
         }
     }

@@ -167,6 +167,27 @@ pub(crate) fn choose<'s>(
     }
 }
 
+/// This region's own endpoints, for a request that another region's gateway has decided over.
+///
+/// # Errors
+/// `region-unavailable` when the service is not here; `residency-mismatch`.
+pub(crate) fn here<'s>(
+    route: &'s Route,
+    upstream: &'s Arc<Upstream>,
+    head: &Head,
+    core: &Core,
+    snapshot: &'s Held,
+    trail: &Trail,
+) -> Result<Target<'s>, Denial> {
+    let group = core.group(snapshot, upstream).ok_or_else(unknown)?;
+    let own = group.clusters.iter().find(|cluster| cluster.region == core.edge.region);
+    let first = own.ok_or_else(|| unavailable("the service does not run in the region of the gateway that was asked"))?;
+    let lawful = Lawful::of(route, upstream);
+    let first = checked(first, lawful)?;
+    let hash = hash(upstream, head, trail.client_address());
+    Ok(Target { upstream, group, first, may_go_elsewhere: false, may_be_stale: false, hash, mirror: None, lawful })
+}
+
 /// A region that something else has chosen.
 fn checked<'s>(cluster: &'s Cluster, lawful: Lawful<'_>) -> Result<&'s Cluster, Denial> {
     if lawful.allows(&cluster.region) {
@@ -202,7 +223,8 @@ fn mirror<'s>(route: &'s Route, core: &Core, held: &'s Held, now: BootNanos) -> 
     let mirror = route.diversions.as_ref()?.mirror.as_ref().filter(|mirror| core.dice.hits(mirror.of_ten_thousand))?;
     let group = core.group(held, &mirror.upstream)?;
     let cluster = nearest(&mirror.upstream, group, Lawful::of(route, &mirror.upstream), &core.edge, now).ok()?;
-    Some((&mirror.upstream, cluster))
+    // A copy is not worth a way round.
+    Some((&mirror.upstream, cluster)).filter(|_| !cluster.is_behind_gateway())
 }
 
 /// What decides between endpoints, for services that hash.

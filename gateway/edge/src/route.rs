@@ -1,4 +1,4 @@
-//! Finds the route of a request; the only constructor of [`Matched`].
+//! Finds the route of a request; the only constructors of [`Matched`].
 
 use std::sync::Arc;
 
@@ -19,6 +19,11 @@ pub struct Matched<'s> {
 }
 
 impl<'s> Matched<'s> {
+    /// The route that another region's gateway has matched, by its name.
+    pub(crate) fn named(snapshot: &'s Snapshot, name: &str) -> Option<Self> {
+        snapshot.structure.routes.iter().find(|route| *route.name == *name).map(|route| Self { snapshot, route })
+    }
+
     /// The snapshot that the whole request is decided over.
     pub const fn snapshot(&self) -> &'s Snapshot {
         self.snapshot

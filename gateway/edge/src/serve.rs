@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use http::{HeaderValue, Method, Response, request::Parts};
 use hyper::body::{Body, Frame};
 use model::{
-    policy::AuditDoc,
+    policy::{AuditDoc, ReadModeDoc},
     problem::{Denial, ProblemKind},
     signature::rule::Content,
 };
@@ -21,6 +21,7 @@ use crate::{
     cache::{self, ticket::Entry},
     certificate::CLIENT_CERT,
     consistency::{self, Places, Wish},
+    crossing,
     current::Held,
     divert, fields,
     filter::{self, After},
@@ -143,11 +144,51 @@ pub(crate) async fn fetch<'s>(
     trail: &mut Trail,
 ) -> Result<Exchange, Denial> {
     let edge = &*core.edge;
-    let is_read = head.is_read();
     filter::request(admitted, edge, trail, &mut head);
     if let Some(field) = trail.client_cert() {
         head.parts.headers.insert(CLIENT_CERT, field);
     }
+    // A read may be sent twice; where its intent is recorded, it is not.
+    let route = admitted.permit().route();
+    let may_repeat = route.reads.mode != ReadModeDoc::Eventual && head.is_read() && matches!(body, ValidBody::Empty);
+    let spare = (may_repeat && trail.durability() != AuditDoc::Strict).then(|| head.clone());
+    match (fetch_once(core, snapshot, admitted, head, body, trail).await, spare) {
+        (Err(Unfetched::HeldBack(_)), Some(head)) => Ok(Box::pin(fetch_once(core, snapshot, admitted, head, ValidBody::Empty, trail)).await?),
+        (fetched, _) => Ok(fetched?),
+    }
+}
+
+/// Why there is no answer.
+enum Unfetched {
+    Denied(Denial),
+    /// There was one, and a database server has changed while it was read: what is asked again is read of those that are there now.
+    HeldBack(Denial),
+}
+
+impl From<Denial> for Unfetched {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<Unfetched> for Denial {
+    fn from(unfetched: Unfetched) -> Self {
+        match unfetched {
+            Unfetched::Denied(denial) | Unfetched::HeldBack(denial) => denial,
+        }
+    }
+}
+
+async fn fetch_once<'s>(
+    core: &Core,
+    snapshot: &'s Held,
+    admitted: &Admitted<'s>,
+    mut head: Head,
+    body: ValidBody,
+    trail: &mut Trail,
+) -> Result<Exchange, Unfetched> {
+    let edge = &*core.edge;
+    let is_read = head.is_read();
     let route = admitted.permit().route();
     let upstream = divert::choose(route, &head, &core.dice);
     if !Arc::ptr_eq(upstream, &route.upstream) {
@@ -185,7 +226,8 @@ pub(crate) async fn fetch<'s>(
         exchange.response.headers_mut().insert(refuse::STALENESS, HeaderValue::from_static("unknown"));
     }
     if let Some(promise) = promise {
-        Box::pin(promise.keep(upstream, exchange.response.headers_mut(), core, trail)).await?;
+        let kept = Box::pin(promise.keep(upstream, exchange.response.headers_mut(), core, trail)).await;
+        kept.map_err(Unfetched::HeldBack)?;
     }
     Ok(exchange)
 }
@@ -208,39 +250,50 @@ pub(crate) enum Answer {
 ///
 /// # Cancel
 /// Dropping the future (the client hung up) records an abort.
-pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: Intake) -> Result<Response<ReplyBody>, Infallible> {
+pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, mut parts: Box<Parts>, body: Intake) -> Result<Response<ReplyBody>, Infallible> {
     let now = core.edge.clock.now();
     let form = Form::of(&parts);
-    if let Err(denial) = core.edge.gate.check(peer.address, now.boot) {
+    let snapshot = core.snapshot();
+    let crossed = crossing::take(&core.edge, snapshot.as_deref(), &peer, &mut parts);
+    let is_crossed = !matches!(crossed, Ok(None));
+    let peer = crossed.as_ref().ok().and_then(Option::as_ref).map_or(peer, |crossed| Arc::clone(&crossed.client));
+    // The gateway that the client has called has its own.
+    let gate = if is_crossed { Ok(()) } else { core.edge.gate.check(peer.address, now.boot) };
+    if let Err(denial) = gate {
         // The one exception to "each request makes a record": a flood is recorded as a number (see `accept::sweep`).
         core.counters.refused(denial.kind);
         return Ok(refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
     }
-    let snapshot = core.snapshot();
     let revisions = snapshot.as_ref().map(|snapshot| snapshot.revisions).unwrap_or_default();
     let is_head = parts.method == Method::HEAD;
     let mut trail = match Trail::start(&core, &peer, &parts, revisions, now) {
         Ok(trail) => trail,
         Err(denial) => {
             core.counters.refused(denial.kind);
-            return Ok(refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
+            return Ok(refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |headers| {
+                if is_crossed {
+                    crossing::mark(headers, denial.kind, denial.is_retryable);
+                }
+            }));
         }
     };
     trail.in_form(form);
     let mut limits = LimitFacts::default();
     let mut after = None;
     let head = head::check(parts, core.edge.settings.headers_max).and_then(|head| head.in_form(form));
-    let outcome = match (head, snapshot) {
-        (Err(denial), _) => Err(denial),
-        (Ok(_), None) => Err(Denial::new(ProblemKind::NotReady, "this node has no configuration yet").retry_after(2)),
-        (Ok(head), Some(snapshot)) => {
+    let outcome = match (head, crossed, snapshot) {
+        (Err(denial), _, _) | (_, Err(denial), _) => Err(denial),
+        (Ok(_), _, None) => Err(Denial::new(ProblemKind::NotReady, "this node has no configuration yet").retry_after(2)),
+        (Ok(head), Ok(None), Some(snapshot)) => {
             let stages = respond(&core, &snapshot, head, body, &mut trail, &mut limits, &mut after);
-            AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| {
-                tracing::error!(request.id = &**trail.request_id(), "a stage panicked; the request is answered with 500");
-                Err(Denial::new(ProblemKind::Internal, "the gateway failed; the request may have been processed").maybe_processed())
-            })
+            AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked(&trail)))
+        }
+        (Ok(head), Ok(Some(crossed)), Some(snapshot)) => {
+            let stages = Box::pin(crossing::respond(&core, &snapshot, head, body, crossed, &mut trail));
+            AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked(&trail)))
         }
     };
+    let refused = outcome.as_ref().map_or_else(|denial| (denial.kind, denial.is_retryable), |_| (ProblemKind::AuditUnavailable, false));
     let mut response = match outcome {
         Ok(Answer::Service(exchange, prefix)) => release(&core, exchange, prefix, trail, &limits, after.as_deref_mut()).await,
         Ok(Answer::Switched(opening)) => Box::pin(websocket::release(&core, *opening, trail, &limits, after.take())).await,
@@ -250,11 +303,19 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
     if let Some(after) = after {
         response = after.finish(response);
     }
+    if is_crossed {
+        crossing::mark(response.headers_mut(), refused.0, refused.1);
+    }
     if is_head {
         // HTTP/2 would send the bytes of a problem, and clients take that for a broken stream (RFC 9110 section 9.3.2).
         *response.body_mut() = ReplyBody::Whole(None);
     }
     Ok(response)
+}
+
+fn panicked(trail: &Trail) -> Denial {
+    tracing::error!(request.id = &**trail.request_id(), "a stage panicked; the request is answered with 500");
+    Denial::new(ProblemKind::Internal, "the gateway failed; the request may have been processed").maybe_processed()
 }
 
 /// Releases a service's response once its record is on disk.

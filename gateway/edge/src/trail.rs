@@ -68,6 +68,7 @@ struct Facts {
     key_seen: Option<KeyId>,
     operation: Option<String>,
     note: Option<&'static str>,
+    is_crossed: bool,
     limiter: Option<Arc<str>>,
     target: Option<(Arc<str>, Arc<Target>)>,
     upstream: Option<Arc<Upstream>>,
@@ -131,6 +132,7 @@ impl Trail {
                 key_seen: None,
                 operation: None,
                 note: None,
+                is_crossed: false,
                 limiter: None,
                 target: None,
                 upstream: None,
@@ -226,7 +228,7 @@ impl Trail {
 
     /// What must be on disk before a response is released.
     pub fn durability(&self) -> AuditDoc {
-        self.facts.route.as_ref().map_or(AuditDoc::Durable, |route| route.audit)
+        if self.facts.is_crossed { AuditDoc::Buffered } else { self.facts.route.as_ref().map_or(AuditDoc::Durable, |route| route.audit) }
     }
 
     /// Notes the route, and reserves what its durability class needs.
@@ -235,7 +237,7 @@ impl Trail {
     /// `audit-unavailable`.
     pub fn matched(&mut self, matched: &Matched<'_>) -> Result<(), Denial> {
         self.facts.route = Some(Arc::clone(matched.route()));
-        let again = match matched.route().audit {
+        let again = match self.durability() {
             AuditDoc::Durable => return Ok(()),
             AuditDoc::Buffered => self.core.lane.reserve(Durability::Buffered, 2),
             AuditDoc::Strict | AuditDoc::Replicated => self.core.lane.reserve(Durability::Strict, 3),
@@ -296,6 +298,12 @@ impl Trail {
     /// Notes that the route's consistency promise could not be kept, and what was done instead.
     pub const fn consistency(&mut self, note: &'static str) {
         self.facts.note = Some(note);
+    }
+
+    /// Notes that another gateway has decided over it. That one's record is what its client's answer waits for; this one need not be on
+    /// disk first.
+    pub(crate) const fn crossed(&mut self, note: &'static str) {
+        (self.facts.is_crossed, self.facts.note) = (true, Some(note));
     }
 
     /// Notes what the service answered.

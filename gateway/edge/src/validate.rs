@@ -69,6 +69,18 @@ pub async fn request(admitted: &Admitted<'_>, head: &Head, mut body: Intake, edg
     checked_body(&room, rule, head, body, findings).await
 }
 
+/// A body that the gateway has checked which the client called: it streams.
+///
+/// # Errors
+/// `body-too-large`, `request-malformed`, `request-timeout`.
+pub(crate) async fn unchecked(route: &Route, mut body: Intake, stall: std::time::Duration) -> Result<ValidBody, Denial> {
+    if body.size_hint().lower() > route.body_bytes_max {
+        return Err(too_large(route));
+    }
+    body.settle(stall).await.map_err(|error| if error == BodyError::Stalled { stalled() } else { broken() })?;
+    Ok(Arrival::Coming(body).valid())
+}
+
 async fn checked_body(room: &Holding<'_>, rule: &BodyRule, head: &Head, body: Arrival, findings: &mut Findings) -> Result<ValidBody, Denial> {
     if body.is_empty() {
         if rule.required() {

@@ -17,7 +17,7 @@ use crate::{
     limit::Quota,
     openapi::Api,
     source::nearest,
-    structure::{Domain, HostTable, Plan, Route, RouteTable, Structure, Upstream},
+    structure::{HostTable, Plan, Route, RouteTable, Structure, Upstream},
     trie::{Pattern, Trie},
 };
 
@@ -28,6 +28,7 @@ mod consistency;
 mod domain;
 mod fields;
 mod filter;
+mod forwarding;
 mod identity;
 pub mod node;
 mod portal;
@@ -86,7 +87,9 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
     let domains = domain::domains(document, &regions, &mut errors);
     let apis = apis(document, &mut errors);
     residency::regions(document, &mut errors);
-    let upstreams = upstreams(document, &regions, &domains, &mut errors);
+    let forwarding = forwarding::forwarding(&document.regions, &regions, &tenants, &mut errors);
+    let places = upstream::Places { names: &regions, docs: &document.regions, domains: &domains, forwarding: &forwarding };
+    let upstreams = upstreams(document, &places, &mut errors);
     callers(document, &tenants, &mut errors);
     portal::check(document, &mut errors);
     let issuers = identity::issuers(&document.issuers, &mut errors);
@@ -121,6 +124,7 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
         authorities: authorities.all(),
         signers: signers.all(),
         failover: failover(document, &regions),
+        forwarding,
         deployment: crate::hops::deployment(document),
         regions,
         domains,
@@ -228,18 +232,13 @@ fn api(doc: &ApiDoc, index: usize, errors: &mut Errors) -> Option<Arc<Api>> {
     }
 }
 
-fn upstreams(document: &Document, regions: &[Arc<str>], domains: &[Domain], errors: &mut Errors) -> HashMap<Arc<str>, Arc<Upstream>> {
+fn upstreams(document: &Document, places: &upstream::Places<'_>, errors: &mut Errors) -> HashMap<Arc<str>, Arc<Upstream>> {
     let docs = &document.upstreams;
     let names = names("upstreams", docs.iter().map(|doc| doc.name.as_str()), errors);
     docs.iter()
         .zip(names)
         .enumerate()
-        .map(|(index, (doc, name))| {
-            (
-                Arc::clone(&name),
-                Arc::new(upstream::compile(doc, name, index, &upstream::Places { names: regions, docs: &document.regions, domains }, errors)),
-            )
-        })
+        .map(|(index, (doc, name))| (Arc::clone(&name), Arc::new(upstream::compile(doc, name, index, places, errors))))
         .collect()
 }
 

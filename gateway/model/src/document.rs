@@ -4,12 +4,16 @@
 //! means, and whether it can be served, is decided by [`crate::compile`].
 
 pub mod domain;
+pub mod forwarding;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use self::domain::DomainDoc;
+use self::{
+    domain::DomainDoc,
+    forwarding::{ForwardingDoc, RegionReachDoc},
+};
 use crate::{
     duration::{Bytes, Span},
     filter::{CacheDoc, CompressionDoc, CorsDoc, HeadersDoc},
@@ -73,7 +77,7 @@ pub struct Document {
 pub struct RegionDoc {
     /// Its name: lower-case letters, digits and hyphens.
     pub name: String,
-    /// Where the region's gateways answer, for people and for forwarding between regions.
+    /// Where the region's gateways answer, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<url::Url>,
     /// Labels of where it lies, that routes and services may ask for: `eu`, `hipaa`.
@@ -82,6 +86,9 @@ pub struct RegionDoc {
     /// The regions that serve in its place, best first; those that are not named come behind, by name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failover: Vec<String>,
+    /// How nodes of other regions hand requests to this one's; they do not when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forwarding: Option<ForwardingDoc>,
 }
 
 /// A tenant.
@@ -231,6 +238,9 @@ pub struct UpstreamRegionDoc {
     /// Only for services without a `domain`: which region takes the writes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub role: Option<RoleDoc>,
+    /// How nodes of other regions reach it.
+    #[serde(default, skip_serializing_if = "RegionReachDoc::is_direct")]
+    pub reach: RegionReachDoc,
 }
 
 /// Whether a region takes writes.

@@ -22,6 +22,7 @@ use crate::{
     signature::key::Signer,
     structure::{
         filter::{Filters, UpstreamHost},
+        forwarding::Forwarding,
         identity::{Auth, Issuer},
         resilience::{Diversions, Resilience, Retries},
         websocket::WebSocketRules,
@@ -30,6 +31,7 @@ use crate::{
 };
 
 pub mod filter;
+pub mod forwarding;
 pub mod identity;
 pub mod reach;
 pub mod resilience;
@@ -56,6 +58,8 @@ pub struct Structure {
     pub regions: Vec<Arc<str>>,
     /// The regions that serve in the place of another, best first; those without a list are left out.
     pub failover: HashMap<Arc<str>, Vec<Arc<str>>>,
+    /// The regions whose gateways take requests from those of others.
+    pub forwarding: HashMap<Arc<str>, Arc<Forwarding>>,
     /// What tells its gateways apart from those of others, in `Via`.
     pub deployment: Box<str>,
     /// Domains by name, for the monitors.
@@ -218,8 +222,12 @@ pub struct KeyFreshness {
 impl Route {
     /// Whether responses of this route may be kept in a region, whichever of its services they come from.
     pub fn may_lie_in(&self, region: &str) -> bool {
-        let mut services = std::iter::once(&self.upstream).chain(self.diversions.iter().flat_map(|diversions| diversions.services()));
-        self.residency.allows(region) && services.all(|service| service.residency.allows(region))
+        self.residency.allows(region) && self.services().all(|service| service.residency.allows(region))
+    }
+
+    /// Every service that takes its requests, or copies of them.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        std::iter::once(&self.upstream).chain(self.diversions.iter().flat_map(|diversions| diversions.services()))
     }
 }
 
@@ -234,6 +242,8 @@ pub struct Reads {
     pub wait: Duration,
     /// What happens when waiting did not help.
     pub otherwise: ElseDoc,
+    /// Browsers keep the token in a cookie.
+    pub cookie: bool,
 }
 
 /// A plan.
@@ -307,6 +317,20 @@ pub struct UpstreamRegion {
     pub region: Arc<str>,
     /// Its endpoints.
     pub targets: Vec<Arc<Target>>,
+    /// The gateways by which nodes of other regions reach them; none where they are reached directly.
+    pub gateways: Vec<Arc<Target>>,
+}
+
+impl UpstreamRegion {
+    /// Whether a node reaches it by way of another region's gateway.
+    pub fn is_behind_gateway(&self, here: &str) -> bool {
+        !self.gateways.is_empty() && *self.region != *here
+    }
+
+    /// Where a node of a region sends requests for it.
+    pub fn targets_from(&self, here: &str) -> &[Arc<Target>] {
+        if self.is_behind_gateway(here) { &self.gateways } else { &self.targets }
+    }
 }
 
 /// One endpoint.
@@ -322,4 +346,6 @@ pub struct Target {
     pub reach: Arc<reach::Reach>,
     /// The name to look up and the port, unless the host is an address.
     pub name: Option<(Box<str>, u16)>,
+    /// It is a gateway of another region, which gets the request as it came and sends it to the service.
+    pub is_gateway: bool,
 }

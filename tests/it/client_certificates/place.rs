@@ -97,6 +97,11 @@ impl Holder {
         self
     }
 
+    /// Chain and key, as files have them.
+    pub(crate) fn pem(&self) -> [&str; 2] {
+        [&self.chain, &self.key]
+    }
+
     /// Certificate and key, for a client.
     pub(crate) fn identity(&self) -> reqwest::Identity {
         reqwest::Identity::from_pem(format!("{}{}", self.key, self.chain).as_bytes()).unwrap()

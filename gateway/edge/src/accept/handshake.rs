@@ -24,8 +24,10 @@ pub struct Accepted {
 /// For whom a client might have to show a certificate.
 #[derive(Debug, Clone, Copy)]
 pub enum Asked<'n> {
-    /// It does not say for whom it comes; or nobody has looked yet.
+    /// Nobody has looked yet: for any host at all.
     Anybody,
+    /// It does not say for whom it comes.
+    Unnamed,
     /// The host that it named (RFC 6066 section 3).
     Host(&'n str),
 }
@@ -76,7 +78,7 @@ async fn by_name(stream: Corked, tls: &Handshakes, asks: impl Fn(Asked<'_>) -> b
         }
         return None;
     };
-    let is_asked = asks(start.client_hello().server_name().map_or(Asked::Anybody, Asked::Host));
+    let is_asked = asks(start.client_hello().server_name().map_or(Asked::Unnamed, Asked::Host));
     let config = if is_asked { &tls.asking } else { &tls.usual };
     let stream = finish(start.into_stream(Arc::clone(config))).await?;
     let shown = if is_asked { Shown::of(stream.get_ref().1.peer_certificates()) } else { Shown::NotAsked };

@@ -108,6 +108,11 @@ impl Cluster {
         Self { region, peers, breaker, window: Arc::default(), ring, turn: AtomicUsize::new(0), count }
     }
 
+    /// Whether requests for it go by way of another region's gateway.
+    pub fn is_behind_gateway(&self) -> bool {
+        self.peers.first().is_some_and(|peer| peer.target.is_gateway)
+    }
+
     /// How many endpoints are usable. `changes` tells whether anything but time has passed since they were counted.
     pub fn usable(&self, changes: u64, now: BootNanos) -> usize {
         let count = &self.count;

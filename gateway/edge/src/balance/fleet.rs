@@ -33,6 +33,8 @@ pub struct Fleet {
 pub struct Group {
     /// By region: this node's first, then the others in the order of this region's `failover`, and of their names.
     pub clusters: Box<[Cluster]>,
+    /// The operator has said in which order other regions come.
+    pub is_ordered: bool,
     /// What retries may cost.
     pub budget: Arc<Budget>,
     /// What `Via` says to it.
@@ -109,12 +111,13 @@ fn make(upstream: &Upstream, structure: &Structure, edge: &Edge, pools: &Pools, 
         elsewhere.sort_by_key(|region| order.iter().position(|name| *name == region.region).unwrap_or(usize::MAX));
     }
     let clusters = here.chain(elsewhere).map(|region| {
-        let peers = edge.names.expand(&region.targets).into_iter().map(|target| {
+        let peers = edge.names.expand(region.targets_from(&edge.region)).into_iter().map(|target| {
             let kept = kept.peer(&upstream.name, &target.address, edge, now);
             Peer { pool: pools.of(&target), target, kept }
         });
         let breaker = upstream.resilience.breaker.map(|_| edge.breakers.of(&upstream.name, &region.region));
         Cluster::new(Arc::clone(&region.region), peers.collect(), breaker, &upstream.resilience.balance)
     });
-    Group { clusters: clusters.collect(), budget: kept.budget(&upstream.name), via: Via::new(&edge.region, &structure.deployment) }
+    let is_ordered = structure.failover.contains_key(&edge.region);
+    Group { clusters: clusters.collect(), is_ordered, budget: kept.budget(&upstream.name), via: Via::new(&edge.region, &structure.deployment) }
 }

@@ -65,8 +65,12 @@ pub async fn run(edge: Arc<Edge>) {
 fn wanted(edge: &Edge) -> HashMap<Box<str>, (Arc<Target>, Arc<Upstream>)> {
     let Some(snapshot) = edge.current.load() else { return HashMap::new() };
     let checked = snapshot.structure.upstreams.iter().filter(|upstream| upstream.resilience.check.is_some());
-    let targets = checked
-        .flat_map(|upstream| upstream.regions.iter().flat_map(|region| edge.names.expand(&region.targets)).map(move |target| (target, upstream)));
+    // Those behind another region's gateway are checked there; the gateway is judged by its answers.
+    let direct = |upstream: &Arc<Upstream>| {
+        let regions = upstream.regions.iter().filter(|region| !region.is_behind_gateway(&edge.region));
+        regions.flat_map(|region| edge.names.expand(&region.targets)).collect::<Vec<_>>()
+    };
+    let targets = checked.flat_map(|upstream| direct(upstream).into_iter().map(move |target| (target, upstream)));
     targets.map(|(target, upstream)| (format!("{} {}", upstream.name, target.address).into(), (target, Arc::clone(upstream)))).collect()
 }
 

@@ -7,6 +7,7 @@ fn target(name: &str) -> Arc<Target> {
         base_path: "/v1".into(),
         name: Some((name.into(), 80)),
         reach: Arc::default(),
+        is_gateway: false,
     })
 }
 

@@ -53,7 +53,8 @@ pub(super) fn authorities<'d>(docs: &'d [CertificateAuthorityDoc], errors: &mut 
 
 fn authority(doc: &CertificateAuthorityDoc, name: Arc<str>, at: &str, errors: &mut Errors) -> Option<Arc<Authority>> {
     let before = errors.0.len();
-    let roots = anchors(doc, at, errors);
+    let help = "trust a single client by its `thumbprint` in `clients`";
+    let roots = anchors(doc.ca.as_deref(), Some(help), at, errors);
     let (crls, crls_end) = crls(doc, at, errors);
     let holders = holders(doc, at, errors);
     if errors.0.len() > before {
@@ -71,8 +72,12 @@ fn authority(doc: &CertificateAuthorityDoc, name: Arc<str>, at: &str, errors: &m
     Some(Arc::new(Authority { name, roots, crls, crl_depth, expired_crls, crls_end, holders, forward: doc.forward, digest }))
 }
 
-fn anchors(doc: &CertificateAuthorityDoc, at: &str, errors: &mut Errors) -> Box<[TrustAnchor<'static>]> {
-    let certificates = roots(doc.ca.as_deref()).unwrap_or_else(|message| {
+/// The roots of a set.
+pub(super) type Anchors = Box<[TrustAnchor<'static>]>;
+
+/// The roots of a PEM text; `help` is for whoever names what is no root.
+pub(super) fn anchors(ca: Option<&str>, help: Option<&str>, at: &str, errors: &mut Errors) -> Anchors {
+    let certificates = roots(ca).unwrap_or_else(|message| {
         errors.add(format!("{at}.ca"), message);
         None
     });
@@ -84,7 +89,7 @@ fn anchors(doc: &CertificateAuthorityDoc, at: &str, errors: &mut Errors) -> Box<
             (Ok(_), Some(_)) => errors.add_with_help(
                 format!("{at}.ca"),
                 format!("certificate {} of the text is no authority's: whoever holds its key could make certificates for every name", position + 1),
-                Some("trust a single client by its `thumbprint` in `clients`".to_owned()),
+                help.map(ToOwned::to_owned),
             ),
             _ => errors.add(format!("{at}.ca"), format!("certificate {} of the text cannot be read", position + 1)),
         }

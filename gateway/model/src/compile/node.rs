@@ -66,6 +66,19 @@ pub fn check(structure: &Structure, means: Means<'_>) -> Result<(), Vec<ConfigEr
             help,
         );
     }
+    for (index, region) in structure.regions.iter().enumerate() {
+        // None but those that a service is behind are called.
+        let mut behind = structure.upstreams.iter().flat_map(|upstream| &upstream.regions).filter(|behind| behind.region == *region);
+        let Some(gateway) = behind.find_map(|behind| behind.gateways.first()) else { continue };
+        let (known, tls) = (means.identities, gateway.reach.tls.as_ref());
+        let Some(name) = tls.and_then(|tls| tls.identity.as_deref()).filter(|name| !known.contains(name)) else { continue };
+        let help = nearest(name, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+        errors.add_with_help(
+            format!("regions[{index}].forwarding.client_certificate"),
+            format!("this node has no identity named `{name}`; write it under `identities` in every node file, restart the nodes, then apply"),
+            help,
+        );
+    }
     for (index, route) in structure.routes.iter().enumerate() {
         if route.token_endpoint.is_some() && means.tokens == Signing::Keyless {
             errors.add(

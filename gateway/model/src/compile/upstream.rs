@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 
-use super::Errors;
+use super::{Errors, forwarding};
 use crate::{
-    document::{RegionDoc, RoleDoc, UpstreamDoc},
+    document::{RegionDoc, RoleDoc, UpstreamDoc, forwarding::RegionReachDoc},
     structure::{
         Domain, Target, Upstream, UpstreamRegion,
         reach::{self, HttpVersion, ProtocolDoc, Reach, ReachTls},
@@ -18,10 +18,11 @@ pub(super) struct Places<'d> {
     pub(super) names: &'d [Arc<str>],
     pub(super) docs: &'d [RegionDoc],
     pub(super) domains: &'d [Domain],
+    pub(super) forwarding: &'d forwarding::Known,
 }
 
 pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, places: &Places<'_>, errors: &mut Errors) -> Upstream {
-    let Places { names: regions, docs, domains } = *places;
+    let Places { names: regions, docs, domains, forwarding } = *places;
     let at = format!("upstreams[{index}]");
     let domain = doc.domain.as_ref().and_then(|wanted| {
         let known = domains.iter().find(|domain| *domain.name == **wanted);
@@ -56,9 +57,21 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, places: &
         if spec.targets.is_empty() {
             errors.add(format!("{path}.targets"), "a region needs at least one target");
         }
+        let gateways = match (spec.reach, forwarding.get(region)) {
+            (RegionReachDoc::Direct, _) => Vec::new(),
+            (RegionReachDoc::Gateway, Some(known)) => known.targets.clone(),
+            (RegionReachDoc::Gateway, None) => {
+                errors.add(
+                    format!("{path}.reach"),
+                    format!("it is not said how the gateways of {region} are reached: write `forwarding` of that region"),
+                );
+                Vec::new()
+            }
+        };
+        let wanted = Spec::of(doc, roots.as_deref());
         let mut targets = Vec::new();
         for (position, url) in spec.targets.iter().enumerate() {
-            match target(url, doc, roots.as_deref()) {
+            match target(url, &wanted) {
                 Ok(target) => {
                     is_any_tls |= target.reach.tls.is_some();
                     targets.push(Arc::new(target));
@@ -66,7 +79,7 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, places: &
                 Err(message) => errors.add(format!("{path}.targets[{position}]"), message),
             }
         }
-        out.push(UpstreamRegion { region: Arc::clone(region), targets });
+        out.push(UpstreamRegion { region: Arc::clone(region), targets, gateways });
     }
     if doc.tls.is_some() && !is_any_tls {
         errors.add(format!("{at}.tls"), "no target of this service is `https://`; write `https://host:port`, or remove `tls`");
@@ -120,7 +133,29 @@ fn roots(doc: &UpstreamDoc, at: &str, errors: &mut Errors) -> Option<Box<[Certif
     })
 }
 
-fn target(text: &str, doc: &UpstreamDoc, roots: Option<&[CertificateDer<'static>]>) -> Result<Target, String> {
+/// What is said of all targets of a service, or of a region's gateways.
+pub(super) struct Spec<'d> {
+    pub(super) protocol: Option<ProtocolDoc>,
+    pub(super) server_name: Option<&'d str>,
+    pub(super) identity: Option<&'d str>,
+    pub(super) roots: Option<&'d [CertificateDer<'static>]>,
+    pub(super) is_gateway: bool,
+}
+
+impl<'d> Spec<'d> {
+    fn of(doc: &'d UpstreamDoc, roots: Option<&'d [CertificateDer<'static>]>) -> Self {
+        let tls = doc.tls.as_ref();
+        Self {
+            protocol: doc.protocol,
+            server_name: tls.and_then(|tls| tls.server_name.as_deref()),
+            identity: tls.and_then(|tls| tls.client_certificate.as_deref()),
+            roots,
+            is_gateway: false,
+        }
+    }
+}
+
+pub(super) fn target(text: &str, spec: &Spec<'_>) -> Result<Target, String> {
     let url = url::Url::parse(text).map_err(|error| format!("`{text}` is not a URL ({error}); write `http://host:port`"))?;
     let is_tls = match url.scheme() {
         "http" => false,
@@ -131,7 +166,7 @@ fn target(text: &str, doc: &UpstreamDoc, roots: Option<&[CertificateDer<'static>
         return Err(format!("`{text}`: a target has no credentials, query or fragment"));
     }
     let host = url.host_str().ok_or_else(|| format!("`{text}` has no host"))?;
-    let version = match doc.protocol {
+    let version = match spec.protocol {
         Some(ProtocolDoc::Http1) => HttpVersion::Http1,
         Some(ProtocolDoc::Http2) => HttpVersion::Http2,
         Some(ProtocolDoc::Auto) if !is_tls => return Err(format!("`{text}`: `protocol: auto` needs TLS; say `http1` or `http2`, or use `https://`")),
@@ -139,11 +174,9 @@ fn target(text: &str, doc: &UpstreamDoc, roots: Option<&[CertificateDer<'static>
         Some(ProtocolDoc::Auto) | None => HttpVersion::Negotiated,
     };
     let tls = is_tls.then(|| {
-        let named = doc.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
         // A URL writes IPv6 addresses in brackets, certificates do not.
-        let server_name = named.unwrap_or_else(|| host.trim_start_matches('[').trim_end_matches(']'));
-        let identity = doc.tls.as_ref().and_then(|tls| tls.client_certificate.as_deref()).map(Into::into);
-        ReachTls { ca: roots.map(Into::into), server_name: server_name.into(), identity }
+        let server_name = spec.server_name.unwrap_or_else(|| host.trim_start_matches('[').trim_end_matches(']'));
+        ReachTls { ca: spec.roots.map(Into::into), server_name: server_name.into(), identity: spec.identity.map(Into::into) }
     });
     let usual_port = if is_tls { 443 } else { 80 };
     let port = url.port_or_known_default().unwrap_or(usual_port);
@@ -154,6 +187,7 @@ fn target(text: &str, doc: &UpstreamDoc, roots: Option<&[CertificateDer<'static>
         base_path: url.path().trim_end_matches('/').into(),
         name: matches!(url.host(), Some(url::Host::Domain(_))).then(|| (host.into(), port)),
         reach: Arc::new(Reach { version, tls }),
+        is_gateway: spec.is_gateway,
     })
 }
 

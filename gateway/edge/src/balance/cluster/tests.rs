@@ -46,7 +46,7 @@ impl Paper {
         let peers = (0..n).map(|n| {
             let address: Box<str> = format!("10.0.0.{n}:80").into();
             let kept = KeptPeer { endpoint: health.of("shop", &address, now), load: Load::default(), window: Window::default() };
-            let target = Target { address, authority: "shop".into(), base_path: "".into(), name: None, reach: Arc::default() };
+            let target = Target { address, authority: "shop".into(), base_path: "".into(), name: None, reach: Arc::default(), is_gateway: false };
             Peer { pool: pools.of(&target), target: Arc::new(target), kept: Arc::new(kept) }
         });
         let cluster = Cluster::new("eu".into(), peers.collect(), None, &balance);

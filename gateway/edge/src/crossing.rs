@@ -1,0 +1,227 @@
+//! Requests between regions: a node that cannot reach a service hands the request to a gateway of the service's region (ADR 0038).
+//!
+//! The node that the client has called decides everything: who calls, limits, validation, which region. The other one, over a connection on
+//! which both have proved who they are, sends the request to its own region's service and records that it did. It takes such requests from
+//! gateways of other regions alone, and hands none on: a request crosses once.
+
+use std::{net::IpAddr, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use model::{
+    problem::{Denial, ProblemKind},
+    structure::{Route, Upstream},
+};
+
+use crate::{
+    authorize::Permit,
+    certificate::CLIENT_CERT,
+    consistency::own_writes::REQUIRE,
+    current::Held,
+    forward,
+    head::Head,
+    hops,
+    intake::Intake,
+    limit,
+    principal::PRINCIPAL,
+    region,
+    route::Matched,
+    runtime::{Core, Edge},
+    serve::Answer,
+    tls::Peer,
+    trail::Trail,
+    validate,
+};
+
+/// To the other gateway: what it cannot see in the request. From it: that the answer is the service's, or why there is none.
+pub(crate) const CROSSING: HeaderName = HeaderName::from_static("causeway-crossing");
+/// The answer is the service's.
+const SERVED: HeaderValue = HeaderValue::from_static("served");
+/// What only a gateway may set towards a service, and the first one has set.
+const KEPT: [HeaderName; 3] = [CLIENT_CERT, REQUIRE, PRINCIPAL];
+
+/// What the gateway that the client has called says about a request.
+#[derive(Debug, PartialEq, Eq)]
+struct Said<'h> {
+    /// Its region.
+    from: &'h str,
+    client: IpAddr,
+    route: &'h str,
+    service: &'h str,
+}
+
+impl<'h> Said<'h> {
+    /// Reads what [`field`] has written. Names have nothing that would need quoting.
+    fn parse(text: &'h str) -> Option<Self> {
+        let mut members = text.split(", ");
+        let mut next = |name: &str| members.next()?.strip_prefix(name)?.strip_prefix("=\"")?.strip_suffix('"');
+        let said = Self { from: next("from")?, client: next("client")?.parse().ok()?, route: next("route")?, service: next("service")? };
+        members.next().is_none().then_some(said)
+    }
+}
+
+/// The field for the other gateway (a dictionary of RFC 9651).
+pub(crate) fn field(edge: &Edge, client: &Peer, route: &Route, upstream: &Upstream) -> Option<HeaderValue> {
+    let text = format!("from=\"{}\", client=\"{}\", route=\"{}\", service=\"{}\"", edge.region, client.address_text, route.name, upstream.name);
+    HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
+}
+
+/// A request that another region's gateway has decided over.
+#[derive(Debug)]
+pub(crate) struct Crossed {
+    route: Box<str>,
+    service: Box<str>,
+    /// Who called the other gateway.
+    pub(crate) client: Arc<Peer>,
+    kept: HeaderMap,
+}
+
+/// Sees whether a request comes from another region's gateway: its certificate says so, and it says what it is about.
+///
+/// # Errors
+/// `loop-detected`, where it says that it comes from this region.
+pub(crate) fn take(edge: &Edge, snapshot: Option<&Held>, peer: &Peer, parts: &mut Parts) -> Result<Option<Crossed>, Denial> {
+    // Nearly everybody has shown none. What others say about themselves goes with the fields that clients may not send.
+    let Some(certificate) = peer.shown.certificate() else { return Ok(None) };
+    let (Some(value), Some(snapshot)) = (parts.headers.get(CROSSING), snapshot) else { return Ok(None) };
+    let Some(said) = value.to_str().ok().and_then(Said::parse) else { return Ok(None) };
+    let Some(forwarding) = snapshot.structure.forwarding.get(said.from) else { return Ok(None) };
+    let is_gateways = certificate.judge(&forwarding.authority, edge.clock.now()).is_ok_and(|holder| *holder.application == *said.from);
+    if !is_gateways {
+        return Ok(None);
+    }
+    if *said.from == *edge.region {
+        let detail = "this region's gateways send requests for other regions to themselves; see `forwarding` of the regions";
+        return Err(Denial::new(ProblemKind::LoopDetected, detail));
+    }
+    let crossed = Crossed { route: said.route.into(), service: said.service.into(), client: Arc::new(peer.at(said.client)), kept: HeaderMap::new() };
+    let kept = KEPT.into_iter().filter_map(|name| Some((name.clone(), parts.headers.get(name)?.clone()))).collect();
+    Ok(Some(Crossed { kept, ..crossed }))
+}
+
+/// Sends a request that was decided over elsewhere to this region's service.
+///
+/// # Errors
+/// `region-unavailable` when this node does not know the route or the service, or the service is not here; `residency-mismatch`,
+/// `loop-detected`, and those of [`forward::send`].
+pub(crate) async fn respond(
+    core: &Core,
+    snapshot: &Held,
+    mut head: Head,
+    body: Intake,
+    crossed: Crossed,
+    trail: &mut Trail,
+) -> Result<Answer, Denial> {
+    let edge = &*core.edge;
+    if head.wish.is_some() {
+        return Err(no_websocket());
+    }
+    hops::check(&head, &snapshot.structure, &edge.region)?;
+    trail.crossed("a gateway of another region has decided over this request, and handed it over");
+    let matched = Matched::named(snapshot, &crossed.route).ok_or_else(|| unknown("route"))?;
+    trail.matched(&matched)?;
+    let route = matched.route();
+    let upstream = route.services().find(|upstream| *upstream.name == *crossed.service).ok_or_else(|| unknown("service"))?;
+    let target = region::here(route, upstream, &head, core, snapshot, trail)?;
+    let body = validate::unchecked(route, body, edge.settings.stall_timeout).await?;
+    let vouched = crossed.kept.get(PRINCIPAL).cloned();
+    let travels = crossed.kept.into_iter().filter_map(|(name, value)| Some((name.filter(|name| *name != PRINCIPAL)?, value)));
+    head.parts.headers.extend(travels);
+    let admitted = limit::readmit(Permit::crossed(matched, vouched));
+    let mut exchange = forward::send(&admitted, &target, head, body, core, trail).await?;
+    exchange.response.headers_mut().insert(CROSSING, SERVED);
+    Ok(Answer::Service(exchange, Bytes::new()))
+}
+
+/// A WebSocket is one connection from end to end; it does not go by way of another gateway.
+pub(crate) fn no_websocket() -> Denial {
+    Denial::new(ProblemKind::RegionUnavailable, "the service runs in other regions alone, and WebSockets do not go there by way of their gateways")
+}
+
+fn unknown(what: &str) -> Denial {
+    Denial::new(ProblemKind::RegionUnavailable, format!("the gateway of the service's region does not know the {what} yet")).retry_after(1)
+}
+
+/// Tells the other gateway that an answer is not the service's, unless it is marked as that, and whether the request may be sent again.
+pub(crate) fn mark(headers: &mut HeaderMap, kind: ProblemKind, is_retryable: bool) {
+    if headers.contains_key(CROSSING) {
+        return;
+    }
+    let sent = if is_retryable { "" } else { ";sent" };
+    let value = HeaderValue::from_maybe_shared(Bytes::from(format!("refused=\"{}\"{sent}", kind.code())));
+    headers.extend(value.ok().map(|value| (CROSSING, value)));
+}
+
+/// What an answer of another gateway is: the service's, or a refusal.
+///
+/// # Errors
+/// What it refused by; `upstream-malformed` where the answer does not say what it is: whoever answered is no gateway of this deployment.
+pub(crate) fn read(headers: &mut HeaderMap) -> Result<(), Denial> {
+    match headers.remove(CROSSING) {
+        Some(value) if value == SERVED => Ok(()),
+        Some(value) => Err(value.to_str().ok().and_then(refusal).unwrap_or_else(strange)),
+        None => Err(strange()),
+    }
+}
+
+fn refusal(text: &str) -> Option<Denial> {
+    let (code, is_sent) = match text.strip_prefix("refused=\"")?.split_once('"')? {
+        (code, "") => (code, false),
+        (code, ";sent") => (code, true),
+        _ => return None,
+    };
+    let kind = *ProblemKind::ALL.iter().find(|kind| kind.code() == code)?;
+    let denial = Denial::new(kind, "the gateway of the service's region did not get an answer from it");
+    Some(if is_sent { denial.maybe_processed() } else { denial.retry_after(1) })
+}
+
+fn strange() -> Denial {
+    Denial::new(ProblemKind::UpstreamMalformed, "what answered in the service's region is not a gateway of this deployment").maybe_processed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_gateway_says_is_read_as_it_was_written_and_nothing_else_is() {
+        let said = Said::parse(r#"from="us-east", client="2001:db8::1", route="items-list", service="demo""#).unwrap();
+        assert_eq!(said, Said { from: "us-east", client: "2001:db8::1".parse().unwrap(), route: "items-list", service: "demo" });
+        for wrong in [
+            "",
+            r#"from="us-east", client="2001:db8::1", route="items-list""#,
+            r#"from="us-east", client="nobody", route="items-list", service="demo""#,
+            r#"client="2001:db8::1", from="us-east", route="items-list", service="demo""#,
+            r#"from="us-east", client="2001:db8::1", route="items-list", service="demo", service="other""#,
+            r#"from="us-east", client="2001:db8::1", route="items-list", service=demo"#,
+        ] {
+            assert_eq!(Said::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_does_not_say_what_it_is_is_no_answer() {
+        let read_of = |value: Option<&'static str>| {
+            let mut headers: HeaderMap = value.into_iter().map(|value| (CROSSING, HeaderValue::from_static(value))).collect();
+            let read = read(&mut headers);
+            assert!(headers.is_empty());
+            read.map_err(|denial| (denial.kind, denial.is_retryable))
+        };
+        assert_eq!(read_of(Some("served")), Ok(()));
+        for strange in [None, Some("refused"), Some("refused=\"no-such-problem\""), Some("refused=\"overloaded\";other")] {
+            assert_eq!(read_of(strange), Err((ProblemKind::UpstreamMalformed, false)), "{strange:?}");
+        }
+        for (denial, expected) in [
+            (unknown("route"), (ProblemKind::RegionUnavailable, true)),
+            (Denial::new(ProblemKind::UpstreamTimeout, "").maybe_processed(), (ProblemKind::UpstreamTimeout, false)),
+        ] {
+            let mut headers = HeaderMap::new();
+            mark(&mut headers, denial.kind, denial.is_retryable);
+            assert_eq!(read(&mut headers).map_err(|denial| (denial.kind, denial.is_retryable)), Err(expected));
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert(CROSSING, SERVED);
+        mark(&mut headers, ProblemKind::AuditUnavailable, false);
+        assert_eq!(read(&mut headers).map_err(|denial| denial.kind), Ok(()));
+    }
+}

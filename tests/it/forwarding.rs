@@ -1,0 +1,244 @@
+//! A service that only its own region's gateways can reach: those of other regions hand requests to them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use harness::client::{self, Version};
+use harness::dev::{Dev, RegionReady};
+use harness::node::{Node, Under};
+use harness::sql::Sql;
+use harness::upstream::{Behavior, Recorder, Seen};
+use harness::wait;
+use rcgen::ExtendedKeyUsagePurpose;
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+
+use crate::calls::Calls;
+use crate::client_certificates::place::{Ca, Holder};
+
+const WITHIN: Duration = Duration::from_secs(20);
+/// What differs from exchange to exchange.
+const OWN: [&str; 2] = ["via", "x-request-id"];
+
+fn name_of(region: &str) -> String {
+    format!("gateway.{region}.internal")
+}
+
+/// Who serves as a gateway under a name, and calls as one.
+fn gateway(ca: &Ca, name: &str) -> Holder {
+    ca.holder_with(name, &|params| params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth))
+}
+
+/// Two regions, and a service `far` in `eu-west` that nodes of `us-east` cannot reach; `near` runs in both.
+struct Place {
+    dev: Dev,
+    nodes: BTreeMap<String, Node>,
+    ca: Ca,
+    calls: Calls,
+    client: Client,
+    far: Recorder,
+    near: Recorder,
+}
+
+impl Place {
+    async fn start() -> Self {
+        let dev = Dev::start().await.unwrap();
+        let (calls, client) = (Calls::of(dev.ready()).unwrap(), client::http(&dev.ready().ca, Version::Http2).unwrap());
+        let ca = Ca::root("gateways");
+        let mut nodes = BTreeMap::new();
+        for region in dev.ready().regions.clone() {
+            let mut node = Node::adopt(&dev, &region).unwrap();
+            node.kill().await.unwrap();
+            let holder = gateway(&ca, &name_of(&region.name));
+            for (end, text) in ["pem", "key"].into_iter().zip(holder.pem()) {
+                std::fs::write(region.node_config.with_file_name(format!("gateway.{end}")), text).unwrap();
+            }
+            let pair = "certificate: gateway.pem, key: \"file:gateway.key\"";
+            let chain = format!("server.key\", certificates: [ {{ hosts: [ {} ], {pair} }} ] }}\ncontrol", name_of(&region.name));
+            let identity = format!("identities: {{ gateway: {{ {pair} }} }}\nlimits: {{ failures_per_prefix: 100000 }}\n");
+            node.reconfigure(|text| format!("{}{identity}", text.replacen("server.key\" }\ncontrol", &chain, 1))).unwrap();
+            node.start(Under::Bare).await.unwrap();
+            node.wait_ready(WITHIN).await.unwrap();
+            nodes.insert(region.name, node);
+        }
+        let [far, near] = [Recorder::start(Behavior::ok("far")).await.unwrap(), Recorder::start(Behavior::ok("near")).await.unwrap()];
+        let place = Self { dev, nodes, ca, calls, client, far, near };
+        assert_eq!(place.calls.change("/v1/apply", Some(&place.document())).await.unwrap().status, 200);
+        for region in &place.dev.ready().regions {
+            let served = wait::until("the route", WITHIN, async || place.get(region, "/far/").await.status() == StatusCode::OK).await;
+            assert!(served.is_ok(), "{}: {}", region.name, place.get(region, "/far/").await.text().await.unwrap());
+        }
+        place
+    }
+
+    fn document(&self) -> Value {
+        let region = |region: &RegionReady| {
+            json!({ "name": region.name, "forwarding": {
+                "targets": [region.data], "server_name": name_of(&region.name), "client_certificate": "gateway", "ca": self.ca.pem(),
+            } })
+        };
+        let (far, near) = (format!("http://{}/base", self.far.address()), format!("http://{}", self.near.address()));
+        let at_home = json!({ "targets": [far], "reach": "gateway", "role": "writer" });
+        json!({
+            "version": 1,
+            "regions": self.dev.ready().regions.iter().map(region).collect::<Vec<_>>(),
+            "tenants": [{ "name": "demo", "hosts": ["127.0.0.1", "localhost"] }],
+            "consumers": [{ "name": "demo" }],
+            "applications": [{ "name": "default", "consumer": "demo", "scopes": ["items:read", "items:write"] }],
+            "upstreams": [
+                { "name": "far", "principal": {}, "regions": { "eu-west": at_home } },
+                { "name": "either", "regions": { "eu-west": at_home, "us-east": { "targets": [near] } } },
+            ],
+            "routes": [
+                { "name": "far", "match": { "path": "/far/**" }, "auth": "none", "upstream": "far", "rewrite": { "strip_prefix": "/far", "add_prefix": "/moved" } },
+                { "name": "known", "match": { "path": "/known/**" }, "upstream": "far", "audit": "strict" },
+                { "name": "either", "match": { "path": "/either/**" }, "auth": "none", "upstream": "either" },
+                { "name": "talk", "match": { "path": "/talk" }, "auth": "none", "upstream": "far", "websocket": {} },
+            ],
+        })
+    }
+
+    fn region(&self, name: &str) -> &RegionReady {
+        self.dev.ready().regions.iter().find(|region| region.name == name).unwrap()
+    }
+
+    async fn get(&self, region: &RegionReady, path: &str) -> Response {
+        self.client.get(format!("{}{path}", region.data)).timeout(WITHIN).send().await.unwrap()
+    }
+
+    /// What the service saw last.
+    fn seen(&self) -> Seen {
+        self.far.seen().pop().unwrap()
+    }
+
+    async fn stop(mut self) {
+        for node in self.nodes.values_mut() {
+            node.stop().await.unwrap();
+        }
+        self.dev.stop().await.unwrap();
+    }
+}
+
+fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> &'a str {
+    headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+/// All that the service sees of a request, but what differs from exchange to exchange.
+fn shape(seen: &Seen) -> (String, String, BTreeMap<String, Vec<String>>, Vec<u8>) {
+    let mut fields: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (name, value) in seen.headers.iter().filter(|(name, _)| !OWN.contains(&name.as_str())) {
+        // A token that says who calls has its own number.
+        let text = if name == "causeway-principal" { "a token" } else { value.to_str().unwrap() };
+        fields.entry(name.to_string()).or_default().push(text.to_owned());
+    }
+    (seen.method.to_string(), seen.target.clone(), fields, seen.body.clone().unwrap().to_vec())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_crosses_reaches_the_service_as_if_its_client_had_called_the_other_region() {
+    let place = Place::start().await;
+    let key = place.calls.issue("crossing").await.unwrap();
+    let (eu, us) = (place.region("eu-west").clone(), place.region("us-east").clone());
+    for (path, is_known) in [("/far/a%20b/c?x=1&y=%2F", false), ("/known/thing", true)] {
+        let mut shapes = Vec::new();
+        for region in [&eu, &us] {
+            let request = place.client.post(format!("{}{path}", region.data)).header("cookie", "a=1; b=2").header("x-mine", "yes");
+            let request = request.header("causeway-crossing", "from=\"eu-west\"").header("x-forwarded-for", "203.0.113.1").body("some text");
+            let request = if is_known { request.header("x-api-key", &key.secret) } else { request };
+            let answer = request.timeout(WITHIN).send().await.unwrap();
+            let headers = answer.headers().clone();
+            assert_eq!((answer.status(), header(&headers, "causeway-region")), (StatusCode::OK, "eu-west"), "{headers:?}");
+            assert_eq!((answer.text().await.unwrap().as_str(), header(&headers, "causeway-crossing")), ("far", ""));
+            let seen = place.seen();
+            let id = header(&seen.headers, "x-request-id").to_owned();
+            assert_eq!(id, header(&headers, "x-request-id"), "one id from end to end");
+            let vias: Vec<&str> = seen.headers.get_all("via").iter().map(|via| via.to_str().unwrap()).collect();
+            assert_eq!(
+                vias.iter().map(|via| via.contains("causeway-us-east")).collect::<Vec<_>>(),
+                if region.name == "us-east" { vec![true, false] } else { vec![false] }
+            );
+            assert_eq!(seen.headers.contains_key("causeway-principal"), is_known, "the service asks who calls");
+            let of_both = if region.name == "us-east" { "eu-west us-east" } else { "eu-west" };
+            wait::until("the records", WITHIN, async || recorded(&place, &id).await == of_both).await.unwrap();
+            shapes.push(shape(&seen));
+        }
+        assert_eq!(shapes[0], shapes[1]);
+    }
+    place.stop().await;
+}
+
+/// The regions whose gateways have recorded what became of a request.
+async fn recorded(place: &Place, id: &str) -> String {
+    let database = Sql::open(place.dev.writer().unwrap().postgres_port, &place.dev.reader().unwrap().postgres_data_dir).unwrap();
+    let select = format!("select distinct region from audit_event where phase = 'outcome' and request_id = '{id}' order by region");
+    database.ask("causeway", &select).await.unwrap_or_default().join(" ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_but_another_regions_gateway_hands_requests_over() {
+    let place = Place::start().await;
+    let address = place.region("eu-west").data_address().unwrap();
+    let (ours, others) = (gateway(&place.ca, &name_of("us-east")), Ca::root("others"));
+    let call = async |holder: Option<&Holder>, field: &str| {
+        let roots = [place.ca.pem()].map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).unwrap());
+        let builder = Client::builder().tls_certs_only(roots).no_proxy().resolve(&name_of("eu-west"), address);
+        let builder = holder.into_iter().fold(builder, |builder, holder| builder.identity(holder.identity()));
+        let url = format!("https://{}:{}/known/thing", name_of("eu-west"), address.port());
+        let before = place.far.seen().len();
+        let answer = builder.build().unwrap().get(url).header("causeway-crossing", field).timeout(WITHIN).send().await.unwrap();
+        let told = header(answer.headers(), "causeway-crossing").to_owned();
+        (answer.status().as_u16(), told, place.far.seen().len() - before)
+    };
+    let said = |from: &str, route: &str| format!("from=\"{from}\", client=\"203.0.113.7\", route=\"{route}\", service=\"far\"");
+    let right = said("us-east", "known");
+
+    assert_eq!(call(Some(&ours), &right).await, (200, "served".to_owned(), 1));
+    assert_eq!(header(&place.seen().headers, "x-forwarded-for"), "203.0.113.7");
+    // A host that no tenant has: to everybody else that is all there is.
+    let stranger = (421, String::new(), 0);
+    assert_eq!(call(None, &right).await, stranger, "without a certificate");
+    assert_eq!(call(Some(&gateway(&others, &name_of("us-east"))), &right).await, stranger, "of another authority");
+    assert_eq!(call(Some(&gateway(&place.ca, "client.internal")), &right).await, stranger, "under another name");
+    assert_eq!(call(Some(&gateway(&place.ca, &name_of("ap-south"))), &said("ap-south", "known")).await, stranger, "of no region");
+    assert_eq!(call(Some(&gateway(&place.ca, &name_of("eu-west"))), &right).await, stranger, "one region's in another one's name");
+    assert_eq!(call(Some(&ours), "from=\"us-east\"").await, stranger, "without saying what it is about");
+    // Gateways are told why.
+    let refused = |status, code: &str| (status, format!("refused=\"{code}\""), 0);
+    assert_eq!(call(Some(&ours), &said("us-east", "gone")).await, refused(503, "region-unavailable"));
+    assert_eq!(call(Some(&ours), &right.replace("\"far\"", "\"either\"")).await, refused(503, "region-unavailable"), "no service of the route");
+    let own = gateway(&place.ca, &name_of("eu-west"));
+    assert_eq!(call(Some(&own), &said("eu-west", "known")).await, (508, "refused=\"loop-detected\";sent".to_owned(), 0));
+    place.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_behind_a_gateway_that_fails_is_refused_or_served_elsewhere() {
+    let mut place = Place::start().await;
+    let us = place.region("us-east").clone();
+    let code = async |place: &Place, path: &str| {
+        let answer = place.get(&us, path).await;
+        let (status, region) = (answer.status().as_u16(), header(answer.headers(), "causeway-region").to_owned());
+        let body: Value = answer.json().await.unwrap_or_default();
+        (status, body["code"].as_str().unwrap_or_default().to_owned(), region)
+    };
+    let [far, nobody] = [(200, String::new(), "eu-west".to_owned()), (502, "upstream-unreachable".to_owned(), String::new())];
+    assert_eq!(code(&place, "/far/").await, far);
+    assert_eq!(code(&place, "/either/").await, (200, String::new(), "us-east".to_owned()), "it runs here, too");
+    assert_eq!(code(&place, "/talk").await, far, "a request that asks for no WebSocket");
+    let handshake = client::http(&place.dev.ready().ca, Version::Http1).unwrap().get(format!("{}/talk", us.data));
+    let handshake = handshake.header("connection", "upgrade").header("upgrade", "websocket").header("sec-websocket-version", "13");
+    let refused = handshake.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==").timeout(WITHIN).send().await.unwrap();
+    assert_eq!(refused.json::<Value>().await.unwrap()["code"], "region-unavailable");
+
+    // The service closes without an answer: its own gateway says so, and this one passes on what it says.
+    place.far.behave(Behavior::close_early());
+    assert_eq!(code(&place, "/far/").await.1, nobody.1);
+    place.far.behave(Behavior::ok("far"));
+    wait::until("the service again", WITHIN, async || code(&place, "/far/").await == far).await.unwrap();
+
+    place.nodes.get_mut("eu-west").unwrap().kill().await.unwrap();
+    assert_eq!(code(&place, "/far/").await, nobody);
+    place.nodes.get_mut("eu-west").unwrap().start(Under::Bare).await.unwrap();
+    wait::until("the gateway again", WITHIN, async || code(&place, "/far/").await == far).await.unwrap();
+    place.stop().await;
+}
