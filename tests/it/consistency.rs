@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::site::apply_text;
 
+mod cookie;
 mod newness;
 mod servers;
 

@@ -23,6 +23,7 @@ use crate::{
     trail::Trail,
 };
 
+pub(crate) mod cookie;
 mod newness;
 pub mod own_writes;
 
@@ -121,21 +122,28 @@ enum Found {
     Nobody,
 }
 
-/// This region if it has the position; else it is waited for; else the nearest other one that has it. With `only` that region, wherever it is.
+/// This region if it has the position; else it is waited for; else the first other one that has it in the operator's order, or the nearest
+/// where there is none. With `only` that region, wherever it is.
 fn place(view: &View, position: Position, only: Option<&str>, places: Places<'_>, core: &Core, left: Duration) -> Found {
     let here = &*core.edge.region;
-    let mut found = None;
+    let mut found: Option<(u64, &Arc<str>)> = None;
+    let away = |region: &str| if places.group.is_ordered { 0 } else { view.rtt_us(region) };
     let may = |cluster: &&Cluster| only.is_none_or(|only| *cluster.region == *only) && places.may(cluster, core);
     for cluster in places.group.clusters.iter().filter(may) {
         let is_here = *cluster.region == *here;
         match view.standing(&cluster.region, position) {
             Standing::Has if is_here => return Found::Region { region: Arc::clone(&cluster.region), is_here },
             Standing::Behind if (is_here || only.is_some()) && !left.is_zero() => return Found::Later,
-            Standing::Has if found.is_none() => found = Some(Arc::clone(&cluster.region)),
-            Standing::Has | Standing::Behind | Standing::Unknown => {}
+            Standing::Has => {
+                let rtt_us = away(&cluster.region);
+                if found.is_none_or(|(known, _)| rtt_us < known) {
+                    found = Some((rtt_us, &cluster.region));
+                }
+            }
+            Standing::Behind | Standing::Unknown => {}
         }
     }
-    found.map_or(Found::Nobody, |region| Found::Region { region, is_here: false })
+    found.map_or(Found::Nobody, |(_, region)| Found::Region { region: Arc::clone(region), is_here: false })
 }
 
 impl Places<'_> {

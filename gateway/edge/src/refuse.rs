@@ -6,6 +6,7 @@ use model::problem::{Blame, Challenge, Denial, ProblemKind};
 
 use crate::{
     body::ReplyBody,
+    consistency::cookie,
     fields,
     grpc::{self, Form},
 };
@@ -44,6 +45,9 @@ pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, lim
         if let Ok(value) = HeaderValue::from_str(&text) {
             headers.insert(header::ALLOW, value);
         }
+    }
+    if denial.forgets_token {
+        headers.append(header::SET_COOKIE, cookie::CLEARED);
     }
     headers.insert(PROXY_STATUS, HeaderValue::from_static(proxy_status(denial.kind)));
     limits(headers);

@@ -123,11 +123,14 @@ pub struct ReadsDoc {
     /// What happens when waiting did not help.
     #[serde(rename = "else", skip_serializing_if = "Option::is_none")]
     pub otherwise: Option<ElseDoc>,
+    /// For `read_your_writes`: browsers keep the token in a cookie.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cookie: bool,
 }
 
 impl Default for ReadsDoc {
     fn default() -> Self {
-        Self { mode: ReadModeDoc::Eventual, max: None, wait: None, otherwise: None }
+        Self { mode: ReadModeDoc::Eventual, max: None, wait: None, otherwise: None, cookie: false }
     }
 }
 

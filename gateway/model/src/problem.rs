@@ -198,6 +198,8 @@ pub struct Denial {
     pub allow: Vec<http::Method>,
     /// How a 401 asks for a credential.
     pub challenge: Challenge,
+    /// The browser is to forget the consistency token that it keeps.
+    pub forgets_token: bool,
 }
 
 /// How a 401 asks for a credential (RFC 9110 section 11.6.1).
@@ -225,6 +227,7 @@ impl Denial {
             is_retryable: kind.retry() == Retry::AfterDelay,
             allow: Vec::new(),
             challenge: Challenge::Bearer,
+            forgets_token: false,
         }
     }
 
@@ -232,6 +235,13 @@ impl Denial {
     #[must_use]
     pub const fn challenging(mut self, challenge: Challenge) -> Self {
         self.challenge = challenge;
+        self
+    }
+
+    /// Says whether the browser is to forget the consistency token that it keeps.
+    #[must_use]
+    pub const fn forgetting_token(mut self, forgets: bool) -> Self {
+        self.forgets_token = forgets;
         self
     }
 

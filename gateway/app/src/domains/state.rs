@@ -19,6 +19,9 @@ mod tests;
 /// How long a node that cannot say what a new primary has of the epoch before waits for one that can.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// So much, in microseconds, is no difference between distances.
+const JITTER_US: u64 = 1_000;
+
 /// A domain's state, shared by the tasks that ask its servers.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -51,6 +54,8 @@ struct Server {
     before: Option<Position>,
     /// Its last position as a standby, and the connection that it was shown over.
     followed: Option<(Position, u64)>,
+    /// A moving average of how long questions to it took, in microseconds.
+    rtt_us: Option<u64>,
     shown: Shown,
 }
 
@@ -109,6 +114,7 @@ impl Shared {
         let mut state = self.state.lock();
         let server = state.server_mut(id)?;
         (server.sample, server.before) = (sample, before);
+        server.timed();
         state.choose();
         state.forget_replaced();
         state.show(id);
@@ -199,8 +205,20 @@ impl Server {
             position: None,
             is_held: false,
             connection: 0,
+            rtt_us: None,
         };
-        Self { sample: None, before: None, followed: None, shown }
+        Self { sample: None, before: None, followed: None, rtt_us: None, shown }
+    }
+
+    /// Notes how long the last question took. What is shown moves when the average has moved by a quarter and more: each move is news to
+    /// everybody.
+    fn timed(&mut self) {
+        let Some(took) = self.sample.map(|sample| sample.rtt_us) else { return };
+        let average = self.rtt_us.map_or(took, |average| average - average / 8 + took / 8);
+        self.rtt_us = Some(average);
+        if self.shown.rtt_us.is_none_or(|shown| average.abs_diff(shown) > shown / 4 + JITTER_US) {
+            self.shown.rtt_us = Some(average);
+        }
     }
 
     /// The epoch that it writes.

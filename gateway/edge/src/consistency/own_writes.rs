@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, header::SET_COOKIE};
 use model::{
     consistency_token::{DomainMark, Positions as Told, Rejected, TenantMark},
     policy::{ElseDoc, ReadModeDoc},
@@ -14,7 +14,7 @@ use model::{
     structure::{Route, Upstream},
 };
 
-use super::{Found, LOOK_WITHIN, Places, TOKEN, Wish, known_place, look_again, place};
+use super::{Found, LOOK_WITHIN, Places, TOKEN, Wish, cookie, known_place, look_again, place};
 use crate::{
     head::Head,
     positions::{Domain, Event, Pin, View},
@@ -44,6 +44,20 @@ pub(crate) struct OwnWrites {
     /// The client has sent a token.
     has_token: bool,
     is_lost: bool,
+    cookie: Cookie,
+    /// What the cookie stood for.
+    kept: Option<Box<Told>>,
+}
+
+/// Whether the client keeps its token in a cookie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cookie {
+    /// The route has none.
+    None,
+    /// It may, and has sent none.
+    Empty,
+    /// It does.
+    Sent,
 }
 
 #[derive(Debug)]
@@ -62,17 +76,40 @@ enum Kind {
 pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &Core) -> Result<Option<OwnWrites>, Denial> {
     let Some(mark) = upstream.tracked.filter(|_| core.edge.consistency_keys.can_sign()) else { return Ok(None) };
     let is_read = head.is_read() && !route.get_writes;
+    let crumb = if route.reads.cookie { cookie::take(&mut head.parts.headers) } else { None };
+    let cookie = match crumb {
+        Some(_) => Cookie::Sent,
+        None if route.reads.cookie => Cookie::Empty,
+        None => Cookie::None,
+    };
     let token = only(head.parts.headers.get_all(&TOKEN).iter());
-    let (has_token, mut is_lost) = (!matches!(token, Ok(None)), false);
+    let (mut has_token, mut is_lost, mut kept) = (!matches!(token, Ok(None)), false, None);
     let told = match token {
         // No part of the promise, whatever it is.
         _ if is_read && route.reads.mode != ReadModeDoc::ReadYourWrites => None,
-        Ok(None) => Some(Told::default()),
+        // What a script sends is newer than what the browser keeps, or the same.
+        Ok(None) => match crumb.map(|crumb| core.edge.consistency_keys.read(&crumb, route.tenant_mark)) {
+            None => Some(Told::default()),
+            Some(Ok(told)) => {
+                (has_token, kept) = (true, Some(Box::new(told)));
+                Some(told)
+            }
+            Some(Err(Rejected::KeyUnknown)) => {
+                lost(core, route.reads.otherwise, cookie)?;
+                is_lost = true;
+                Some(Told::default())
+            }
+            // Nobody can take a cookie out of a browser by hand: it is counted, and replaced.
+            Some(Err(_)) => {
+                core.edge.positions.count(Event::Rejected);
+                Some(Told::default())
+            }
+        },
         Ok(Some(token)) => match core.edge.consistency_keys.read(token.as_bytes(), route.tenant_mark) {
             Ok(told) => Some(told),
             // Of a key that was taken out of use: what it stood for is not known any more.
             Err(Rejected::KeyUnknown) => {
-                lost(core, route.reads.otherwise)?;
+                lost(core, route.reads.otherwise, cookie)?;
                 is_lost = true;
                 Some(Told::default())
             }
@@ -92,6 +129,8 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
         wait: route.reads.wait,
         has_token,
         is_lost,
+        cookie,
+        kept,
     }))
 }
 
@@ -221,7 +260,7 @@ impl OwnWrites {
         if !self.told.get(self.mark).is_some_and(|position| view.has_lost(position)) {
             return Ok(());
         }
-        lost(core, self.otherwise)?;
+        lost(core, self.otherwise, self.cookie)?;
         self.is_lost = true;
         let _there = self.told.set(self.mark, None);
         Ok(())
@@ -264,13 +303,27 @@ impl OwnWrites {
             && let Some(token) = core.edge.consistency_keys.mint(self.tenant, &self.told, core.edge.clock.now().wall)
             && let Ok(value) = HeaderValue::from_maybe_shared(bytes::Bytes::from(token))
         {
+            self.keep_in_cookie(&value, headers);
             headers.insert(TOKEN, value);
+        } else if self.cookie == Cookie::Sent {
+            headers.append(SET_COOKIE, cookie::CLEARED);
         }
         if self.is_lost {
             headers.insert(refuse::STALENESS, HeaderValue::from_static("lost"));
             trail.consistency("an earlier position of the client has not provably survived a promotion; it was told");
         }
         Ok(())
+    }
+
+    /// Gives a browser the token to keep, unless it has it.
+    fn keep_in_cookie(&self, token: &HeaderValue, headers: &mut HeaderMap) {
+        let is_known = self.kept.as_deref() == Some(&self.told);
+        if self.cookie != Cookie::None
+            && !is_known
+            && let Some(field) = token.to_str().ok().and_then(cookie::field)
+        {
+            headers.append(SET_COOKIE, field);
+        }
     }
 
     /// Takes a position into the token; where there is no room, in the place of a domain that is not watched any more. A document has no
@@ -355,11 +408,11 @@ fn require(head: &mut Head, domain: &str, position: Position) {
 ///
 /// # Errors
 /// `position-lost` where the route refuses.
-fn lost(core: &Core, otherwise: ElseDoc) -> Result<(), Denial> {
+fn lost(core: &Core, otherwise: ElseDoc, cookie: Cookie) -> Result<(), Denial> {
     core.edge.positions.count(Event::Lost);
     if otherwise == ElseDoc::Refuse {
         let detail = "what you have written or read may have been lost when another database server took over; begin again without the token";
-        return Err(Denial::new(ProblemKind::PositionLost, detail));
+        return Err(Denial::new(ProblemKind::PositionLost, detail).forgetting_token(cookie == Cookie::Sent));
     }
     Ok(())
 }

@@ -30,6 +30,8 @@ pub struct Shown {
     pub is_held: bool,
     /// Tells its connections apart; 0 while there is none.
     pub connection: u64,
+    /// How long a question to it takes, in microseconds, about; `None` before its first answer.
+    pub rtt_us: Option<u64>,
 }
 
 /// All servers of a domain at one moment.
@@ -188,6 +190,13 @@ impl View {
             }
         }
         regions
+    }
+
+    /// How far away a region is: how long a question to the nearest of its servers takes, in microseconds, about. The greatest number while
+    /// that is not known.
+    pub fn rtt_us(&self, region: &str) -> u64 {
+        let of_region = self.servers.iter().filter(|shown| *shown.region == *region);
+        of_region.filter_map(|shown| shown.rtt_us).min().unwrap_or(u64::MAX)
     }
 
     /// How far the servers that a region reads are behind the primary, in bytes of the log.

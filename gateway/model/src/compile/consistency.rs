@@ -32,6 +32,9 @@ pub(super) fn policy(doc: &ConsistencyDoc, at: &str, errors: &mut Errors) -> (Ke
     if (full.reads.mode == ReadModeDoc::Bounded) != full.reads.max.is_some() {
         errors.add(format!("{at}.consistency.reads"), "`max` belongs to `mode: bounded`, and that mode needs it");
     }
+    if full.reads.cookie && full.reads.mode != ReadModeDoc::ReadYourWrites {
+        errors.add(format!("{at}.consistency.reads.cookie"), "a cookie carries the token of `mode: read_your_writes`, and no other mode has one");
+    }
     if full.reads.wait.is_some_and(|wait| wait.0 > WAIT_MAX) {
         errors.add(format!("{at}.consistency.reads.wait"), "a read waits for a replica for at most 10s");
     }
@@ -49,6 +52,7 @@ pub(super) fn policy(doc: &ConsistencyDoc, at: &str, errors: &mut Errors) -> (Ke
         max: full.reads.max.map_or(Duration::MAX, |span| span.0),
         wait: full.reads.wait.map_or(Duration::from_millis(100), |span| span.0),
         otherwise: full.reads.otherwise.unwrap_or(ElseDoc::Primary),
+        cookie: full.reads.cookie,
     };
     (keys, reads, full.get_writes)
 }
@@ -86,7 +90,7 @@ fn preset_policy(preset: PresetDoc) -> ConsistencyFullDoc {
     };
     ConsistencyFullDoc {
         keys: KeysDoc { max_staleness: seconds(keys), on_stale },
-        reads: ReadsDoc { mode, max, wait: None, otherwise: Some(otherwise) },
+        reads: ReadsDoc { mode, max, wait: None, otherwise: Some(otherwise), cookie: false },
         get_writes: false,
     }
 }

@@ -46,6 +46,7 @@ fn each_kind_of_mistake_is_named_with_its_place() {
     check("- { name: a, match: { path: /a }, consistency: { reads: { mode: bounded } }, upstream: shop }", "`max` belongs to");
     check("- { name: a, match: { path: /a }, consistency: { reads: { mode: bounded, max: 200ms } }, upstream: shop }", "at least 250ms");
     check("- { name: a, match: { path: /a }, consistency: { reads: { mode: bounded, max: 2h } }, upstream: shop }", "at most 1h");
+    check("- { name: a, match: { path: /a }, consistency: { reads: { mode: strong, cookie: true } }, upstream: shop }", "no other mode has one");
     check("- { name: a, match: { path: /a }, consistency: health, upstream: shop }", "nobody writes heartbeats into its domain `shop`");
     check("- { name: a, match: { path: /a }, allow: {}, upstream: shop }", "would refuse everybody");
     check("- { name: a, match: { path: /a/b }, rewrite: { strip_prefix: /x }, upstream: shop }", "does not start with this prefix");
@@ -205,6 +206,62 @@ fn what_is_written_about_endpoints_is_what_is_compiled() {
         assert_eq!(route.diversions.as_ref().unwrap().shares[0].of_ten_thousand, 25);
         let names: Vec<_> = upstream.regions[0].targets.iter().map(|target| target.name.clone()).collect();
         assert_eq!(names, [Some(("shop.internal".into(), 80)), None]);
+    }
+}
+
+/// A CA of nobody's, made for tests of documents.
+fn ca() -> String {
+    let mut params = rcgen::CertificateParams::default();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    params.key_usages = vec![rcgen::KeyUsagePurpose::KeyCertSign];
+    params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap().pem()
+}
+
+#[test]
+fn a_service_is_behind_the_gateways_of_its_region_and_nobody_elses() {
+    let ca = ca();
+    let of = |eu: &str, us: &str, service: &str| {
+        let region = |text: &str| text.replace("CA", &format!("{ca:?}"));
+        let base = BASE.replace("{ name: eu }, { name: us }", &format!("{{ name: eu{} }}, {{ name: us{} }}", region(eu), region(us))).replace(
+            "- { name: shop, domain: shop,",
+            &format!("- {{ name: far, regions: {{ eu: {{ targets: [ \"http://10.0.0.2:1\" ]{service} }} }} }}\n- {{ name: shop, domain: shop,"),
+        );
+        let (document, _) = source::read::<Document>(&format!("{base}- {{ name: a, match: {{ path: /a }}, upstream: far }}")).unwrap();
+        let sentence = |error: ConfigError| format!("{}: {}", error.path, error.message);
+        compile(&document).map_err(|errors| errors.into_iter().map(sentence).collect::<Vec<_>>().join("\n"))
+    };
+    let forwarding = |more: &str| format!(", forwarding: {{ ca: CA, client_certificate: gateway, {more} }}");
+    let eu = forwarding("targets: [ \"https://GW.eu:8443\" ]");
+    let us = forwarding("targets: [ \"https://10.0.0.9:8443\" ], server_name: gw.us");
+    let behind = ", reach: gateway";
+
+    let structure = of(&eu, &us, behind).unwrap();
+    let region = &structure.upstreams[0].regions[0];
+    assert!(region.is_behind_gateway("us") && !region.is_behind_gateway("eu"));
+    let from = |here: &str| region.targets_from(here).iter().map(|target| (&*target.address, target.is_gateway)).collect::<Vec<_>>();
+    assert_eq!((from("eu"), from("us")), (vec![("10.0.0.2:1", false)], vec![("gw.eu:8443", true)]));
+    assert_eq!(structure.forwarding["eu"].server_names, ["gw.eu".into()]);
+    assert!(!of(&eu, &us, "").unwrap().upstreams[0].regions[0].is_behind_gateway("us"));
+
+    let other = |text: &str| forwarding(&format!("targets: [ {text} ]"));
+    for (eu, us, expected) in [
+        ("", us.as_str(), "upstreams[0].regions.eu.reach: it is not said how the gateways of eu are reached"),
+        (&other(""), "", "regions[0].forwarding.targets: write 1 to 64 gateways"),
+        (&other("\"http://gw.eu:80\""), "", "regions[0].forwarding.targets[0]: `http://gw.eu:80`: gateways are reached over TLS"),
+        (&other("\"https://gw.eu/v1\""), "", "a gateway has no path"),
+        (&other("\"https://10.0.0.9:1\""), "", "`10.0.0.9` is an address; the certificates of gateways say a name"),
+        (&eu, &forwarding("targets: [ \"https://10.0.0.9:1\" ], server_name: gw.eu"), "`gw.eu` is the name of another region's gateways, too"),
+        (&other("\"https://api.example\""), "", "`api.example` is a host of tenant `acme`"),
+        (&other("\"https://gw.acme.example\""), "", "`gw.acme.example` is a host of tenant `acme`"),
+        (&eu.replace("CA", "nobody"), "", "regions[0].forwarding.ca: "),
+        (
+            &eu.replace("client_certificate: gateway", "client_certificate: \"a b\""),
+            "",
+            "regions[0].forwarding.client_certificate: it is not the name of an identity",
+        ),
+    ] {
+        let errors = of(eu, us, behind).unwrap_err();
+        assert!(errors.contains(expected), "{expected}: {errors}");
     }
 }
 

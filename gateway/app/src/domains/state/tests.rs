@@ -251,6 +251,24 @@ fn a_silent_primary_is_none_once_another_servers_epoch_is_known() {
 }
 
 #[test]
+fn how_far_away_a_region_is_follows_what_its_nearest_server_takes_and_not_each_tremble() {
+    let place = Place::settled();
+    let ask = |rtt_us| place.record(1, Sample { rtt_us, ..standby(Some(1), 90, 2) });
+    let away = || ["eu", "us", "ap"].map(|region| place.view.borrow().rtt_us(region));
+    assert_eq!(away(), [10, 10, u64::MAX], "of the last nobody knows");
+    (0..100).for_each(|_| ask(80_000));
+    let [_, settled, _] = away();
+    assert!((60_000..=80_000).contains(&settled), "{settled}");
+    let before = Arc::clone(&place.view.borrow());
+    for rtt_us in [75_000, 90_000, 70_000, 85_000] {
+        ask(rtt_us);
+    }
+    assert!(Arc::ptr_eq(&before, &place.view.borrow()), "nobody is woken by that");
+    place.record(2, Sample { rtt_us: 300, ..standby(Some(1), 90, 3) });
+    assert_eq!(away()[1], 300, "the nearest of its servers");
+}
+
+#[test]
 fn servers_come_and_go_and_what_is_known_of_the_others_stays() {
     let place = Place::settled();
     let before = Arc::clone(&place.view.borrow());

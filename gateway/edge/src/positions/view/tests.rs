@@ -16,7 +16,7 @@ fn epochs() -> Arc<Epochs> {
 
 fn shown(id: u32, region: &str, is_read: bool, position: Option<Position>) -> Shown {
     let address = format!("{id}:5432").into();
-    Shown { id: ServerId(id), address, region: region.into(), is_read, is_primary: id == 0, position, is_held: false, connection: 5 }
+    Shown { id: ServerId(id), address, region: region.into(), is_read, is_primary: id == 0, position, is_held: false, connection: 5, rtt_us: None }
 }
 
 /// The primary and its idle standby in `eu`, two standbys in `us`, none in `ap`.
@@ -109,6 +109,16 @@ fn a_merge_takes_the_newer_position_and_hides_no_loss() {
     }
     assert!(view.has_lost(at(1, 61)) && !view.has_lost(at(1, 60)) && !view.has_lost(at(2, u64::MAX)) && !view.has_lost(at(3, 1)));
     assert!(!View::default().has_lost(at(1, 1)), "nothing is known, and nothing is lost");
+}
+
+/// `ap` is nearest by name, `us` in truth.
+#[test]
+fn of_others_that_have_it_the_nearest_is_the_one_that_answers_soonest() {
+    let mut view = view(100, None, Some(at(2, 80)), Some(at(2, 90)));
+    assert_eq!(view.rtt_us("us"), u64::MAX);
+    view.servers[2].rtt_us = Some(80_000);
+    view.servers[3].rtt_us = Some(70_000);
+    assert_eq!((view.rtt_us("us"), view.rtt_us("eu"), view.rtt_us("mars")), (70_000, u64::MAX, u64::MAX));
 }
 
 #[test]
