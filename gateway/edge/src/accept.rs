@@ -42,7 +42,7 @@ use self::{
 };
 use crate::{
     coalesce::Coalesced,
-    deadline,
+    crossing, deadline,
     intake::Intake,
     listener::BACKLOG,
     runtime::{Core, Edge},
@@ -315,8 +315,8 @@ fn tls_required(core: &Core) -> String {
 /// Who a request on a connection comes from.
 pub(crate) fn client(edge: &Edge, peer: &Arc<Peer>, headers: &HeaderMap) -> Arc<Peer> {
     match &edge.settings.trusted_hops {
-        None => Arc::clone(peer),
-        Some(hops) => hops.client(peer, headers),
+        Some(hops) if !crossing::is_from_gateway(edge, peer, headers) => hops.client(peer, headers),
+        Some(_) | None => Arc::clone(peer),
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
 use model::{
     problem::{Denial, ProblemKind},
-    structure::{Route, Upstream},
+    structure::{Route, Structure, Upstream},
 };
 
 use crate::{
@@ -76,20 +76,30 @@ pub(crate) struct Crossed {
     kept: HeaderMap,
 }
 
+/// What a gateway of a region says; `None` for whoever is none, or says nothing.
+fn said<'h>(edge: &Edge, structure: &Structure, peer: &Peer, headers: &'h HeaderMap) -> Option<Said<'h>> {
+    // Nearly everybody has shown none. What others say about themselves goes with the fields that clients may not send.
+    let certificate = peer.shown.certificate()?;
+    let mut values = headers.get_all(CROSSING).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let said = Said::parse(value.to_str().ok()?)?;
+    let forwarding = structure.forwarding.get(said.from)?;
+    let holder = certificate.judge(&forwarding.authority, edge.clock.now()).ok()?;
+    (*holder.application == *said.from).then_some(said)
+}
+
+/// Whether a request comes from a gateway. What that says about its client counts, and not what is made of the fields that trusted hops set.
+pub(crate) fn is_from_gateway(edge: &Edge, peer: &Peer, headers: &HeaderMap) -> bool {
+    let is_asked = peer.shown.certificate().is_some() && headers.contains_key(CROSSING);
+    is_asked && edge.current.load().is_some_and(|snapshot| said(edge, &snapshot.structure, peer, headers).is_some())
+}
+
 /// Sees whether a request comes from another region's gateway: its certificate says so, and it says what it is about.
 ///
 /// # Errors
 /// `loop-detected`, where it says that it comes from this region.
-pub(crate) fn take(edge: &Edge, snapshot: Option<&Held>, peer: &Peer, parts: &mut Parts) -> Result<Option<Crossed>, Denial> {
-    // Nearly everybody has shown none. What others say about themselves goes with the fields that clients may not send.
-    let Some(certificate) = peer.shown.certificate() else { return Ok(None) };
-    let (Some(value), Some(snapshot)) = (parts.headers.get(CROSSING), snapshot) else { return Ok(None) };
-    let Some(said) = value.to_str().ok().and_then(Said::parse) else { return Ok(None) };
-    let Some(forwarding) = snapshot.structure.forwarding.get(said.from) else { return Ok(None) };
-    let is_gateways = certificate.judge(&forwarding.authority, edge.clock.now()).is_ok_and(|holder| *holder.application == *said.from);
-    if !is_gateways {
-        return Ok(None);
-    }
+pub(crate) fn take(edge: &Edge, snapshot: Option<&Held>, peer: &Peer, parts: &Parts) -> Result<Option<Crossed>, Denial> {
+    let Some(said) = snapshot.and_then(|snapshot| said(edge, &snapshot.structure, peer, &parts.headers)) else { return Ok(None) };
     if *said.from == *edge.region {
         let detail = "this region's gateways send requests for other regions to themselves; see `forwarding` of the regions";
         return Err(Denial::new(ProblemKind::LoopDetected, detail));
@@ -171,12 +181,16 @@ fn refusal(text: &str) -> Option<Denial> {
         _ => return None,
     };
     let kind = *ProblemKind::ALL.iter().find(|kind| kind.code() == code)?;
-    let denial = Denial::new(kind, "the gateway of the service's region did not get an answer from it");
+    let denial = Denial::new(kind, "a gateway of the service's region refused it, or got no answer from the service");
     Some(if is_sent { denial.maybe_processed() } else { denial.retry_after(1) })
 }
 
 fn strange() -> Denial {
-    Denial::new(ProblemKind::UpstreamMalformed, "what answered in the service's region is not a gateway of this deployment").maybe_processed()
+    Denial::new(
+        ProblemKind::UpstreamMalformed,
+        "what answered in the service's region is not a gateway of this deployment, or does not know this region's gateways yet",
+    )
+    .maybe_processed()
 }
 
 #[cfg(test)]

@@ -250,11 +250,11 @@ pub(crate) enum Answer {
 ///
 /// # Cancel
 /// Dropping the future (the client hung up) records an abort.
-pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, mut parts: Box<Parts>, body: Intake) -> Result<Response<ReplyBody>, Infallible> {
+pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: Intake) -> Result<Response<ReplyBody>, Infallible> {
     let now = core.edge.clock.now();
     let form = Form::of(&parts);
     let snapshot = core.snapshot();
-    let crossed = crossing::take(&core.edge, snapshot.as_deref(), &peer, &mut parts);
+    let crossed = crossing::take(&core.edge, snapshot.as_deref(), &peer, &parts);
     let is_crossed = !matches!(crossed, Ok(None));
     let peer = crossed.as_ref().ok().and_then(Option::as_ref).map_or(peer, |crossed| Arc::clone(&crossed.client));
     // The gateway that the client has called has its own.
