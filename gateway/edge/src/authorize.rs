@@ -6,6 +6,7 @@ use model::{
     certificate::ClientCertificate,
     policy::OnStaleDoc,
     problem::{Denial, ProblemKind},
+    residency::Within,
     restriction::{Facts, Restricted, Restrictions},
     snapshot::Snapshot,
     structure::{Plan, Route},
@@ -41,6 +42,16 @@ impl<'s> Permit<'s> {
     /// Who calls; `None` on routes without authentication.
     pub const fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
+    }
+
+    /// The regions in which the caller's data may lie; any where nobody is asked who calls.
+    pub fn within(&self) -> Within<'s> {
+        self.principal.as_ref().map_or_else(Within::default, |principal| principal.within(self.matched.snapshot()))
+    }
+
+    /// Whether responses to the caller may be kept in a region.
+    pub fn may_keep_in(&self, region: &str) -> bool {
+        self.route().may_lie_in(region) && self.within().allows(region)
     }
 
     /// The caller's plan.

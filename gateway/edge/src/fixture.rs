@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use model::{
-    authority::{Application, Consumer},
-    change::{Environment, KeyRow, KeyState, SecretRow},
+    authority::{Application, Authority, Consumer},
+    change::{ApplicationRow, ConsumerRow, Environment, KeyRow, KeyState, Revisions, SecretRow},
+    compile::compile,
+    document::Document,
     id::{ApplicationId, ConsumerId},
     key::KeyId,
     restriction::Restrictions,
     snapshot::Snapshot,
     time::UtcMicros,
 };
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::{
@@ -52,8 +55,39 @@ pub(crate) fn principal(scopes: &[&str], proof: Proof, also: Vec<Proof>) -> Prin
         application_id: ApplicationId::new(Uuid::nil()),
         application: Arc::new(application),
         consumer_id: ConsumerId::new(Uuid::nil()),
-        consumer: Arc::new(Consumer { name: "customer".into(), tenant: "acme".into() }),
+        consumer: Arc::new(Consumer { name: "customer".into(), tenant: "acme".into(), residency: None }),
         scopes: scopes.iter().map(|scope| (*scope).into()).collect(),
+    }
+}
+
+/// A key's consumer that asks for labels, with the routes `key` and `open` to a service in two regions. `more` says who asks for `eu` besides:
+/// the `route`s or the `service`; or that the `regions` have changed their labels.
+pub(crate) fn labeled(asked: Option<&[&str]>, more: &str) -> Snapshot {
+    let asks = |what: &str| (more == what).then_some(["eu"]);
+    let labels = if more == "regions" { ["us", "eu"] } else { ["eu", "us"] };
+    let target = json!({ "targets": ["http://10.0.0.1:80"] });
+    let writer = json!({ "targets": ["http://10.0.0.2:80"], "role": "writer" });
+    let route = |name: &str, auth: &str| {
+        json!({ "name": name, "match": { "path": format!("/{name}"), "methods": ["GET"] }, "upstream": "shop", "auth": auth, "residency": asks("route"),
+            "consistency": { "keys": { "max_staleness": "5m", "on_stale": "allow" } } })
+    };
+    let document = json!({
+        "version": 1, "tenants": [{ "name": "acme", "hosts": ["api.example"] }],
+        "regions": [{ "name": "eu-west", "residency": [labels[0]] }, { "name": "us-east", "residency": [labels[1]] }],
+        "upstreams": [{ "name": "shop", "regions": { "eu-west": writer, "us-east": target }, "residency": asks("service") }],
+        "routes": [route("key", "api_key"), route("open", "none")],
+    });
+    let document: Document = serde_json::from_value(document).unwrap();
+    let residency = asked.map(|labels| labels.iter().map(|label| (*label).to_owned()).collect());
+    let consumer = ConsumerRow { id: ConsumerId::new(Uuid::nil()), name: "customer".to_owned(), tenant: "acme".to_owned(), residency };
+    let application =
+        ApplicationRow { id: ApplicationId::new(Uuid::nil()), consumer: consumer.id, name: "web".to_owned(), plan: None, scopes: Vec::new() };
+    Snapshot {
+        revisions: Revisions::default(),
+        structure: Arc::new(compile(&document).unwrap()),
+        authority: Arc::new(Authority::from_rows([consumer], [application], [key_row()], [])),
+        writers: Arc::default(),
+        booted_from: None,
     }
 }
 

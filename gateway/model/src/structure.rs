@@ -17,7 +17,7 @@ use crate::{
     limit::Quota,
     openapi::Api,
     policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
-    residency::Residency,
+    residency::{RegionLabels, Residency},
     rewrite::Rewrite,
     signature::key::Signer,
     structure::{
@@ -58,6 +58,8 @@ pub struct Structure {
     pub failover: HashMap<Arc<str>, Vec<Arc<str>>>,
     /// What tells its gateways apart from those of others, in `Via`.
     pub deployment: Box<str>,
+    /// Where the regions lie, as consumers ask for it.
+    pub labels: RegionLabels,
     /// Domains by name, for the monitors.
     pub domains: Vec<Domain>,
 }
@@ -218,8 +220,12 @@ pub struct KeyFreshness {
 impl Route {
     /// Whether responses of this route may be kept in a region, whichever of its services they come from.
     pub fn may_lie_in(&self, region: &str) -> bool {
-        let mut services = std::iter::once(&self.upstream).chain(self.diversions.iter().flat_map(|diversions| diversions.services()));
-        self.residency.allows(region) && services.all(|service| service.residency.allows(region))
+        self.residency.allows(region) && self.services().all(|service| service.residency.allows(region))
+    }
+
+    /// Every service that takes its requests, or copies of them.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        std::iter::once(&self.upstream).chain(self.diversions.iter().flat_map(|diversions| diversions.services()))
     }
 }
 

@@ -98,3 +98,35 @@ fn what_may_not_be_kept_is_not_waited_for_and_leaves_the_rest() {
     cache.pass(key("/a"), Some(&old), BootNanos(0));
     assert!(!is_stored(&cache, "/a", Place(0), &none), "a newer response that may not be kept takes its place");
 }
+
+/// What is kept for a consumer with labels may have come from where another one's data may not lie, and the other way round.
+#[test]
+fn responses_of_consumers_with_other_labels_are_kept_apart_even_where_they_are_shared() {
+    let now = model::time::Now { boot: BootNanos(0), wall: UtcMicros(1) };
+    let told = |asked: Option<&[&str]>, path: &str| {
+        let snapshot = crate::fixture::labeled(asked, "");
+        let edge = crate::fixture::edge(snapshot.clone());
+        let parts = http::Request::get(path).header("host", "api.example").body(()).unwrap().into_parts().0;
+        let head = crate::head::check(Box::new(parts), 100).unwrap();
+        let matched = crate::route::find(&snapshot, &head).unwrap();
+        let proof = crate::fixture::key();
+        let caller = crate::authenticate::again(&snapshot, &crate::fixture::principal(&[], proof, Vec::new()), "acme", now).unwrap().0;
+        let caller = (path == "/key").then_some(caller);
+        let known = crate::authenticate::follow(matched, caller.as_ref(), true, &edge, now).unwrap();
+        let usage = crate::authorize::Use { method: "GET", address: [192, 0, 2, 1].into(), shown: &crate::certificate::Shown::NotAsked, now };
+        let permit = crate::authorize::check(known, usage).unwrap();
+        let may_keep = ["eu-west", "us-east"].map(|region| permit.may_keep_in(region));
+        ([true, false].map(|is_shared| owner(&permit, is_shared)), may_keep)
+    };
+    let lists: [Option<&[&str]>; 5] = [None, Some(&["eu"]), Some(&["us"]), Some(&["eu", "us"]), Some(&["mars"])];
+    let kept: Vec<_> = lists.into_iter().map(|asked| told(asked, "/key")).collect();
+
+    assert_eq!(kept.iter().map(|(_, may_keep)| *may_keep).collect::<Vec<_>>(), [[true; 2], [true, false], [false, true], [true; 2], [false; 2]]);
+    for is_shared in [0, 1] {
+        let owners: std::collections::HashSet<_> = kept.iter().map(|(owners, _)| owners[is_shared]).collect();
+        assert_eq!(owners.len(), lists.len(), "no two lists of labels have one owner");
+    }
+    assert_eq!(kept[0].0, [None, Some(Uuid::nil())], "without labels it is as it was");
+    assert_eq!(told(Some(&["us", "eu"]), "/key").0, kept[3].0, "the order says nothing");
+    assert_eq!(told(Some(&["eu"]), "/open"), ([None; 2], [true; 2]), "nobody has asked who calls");
+}
