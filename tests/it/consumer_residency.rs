@@ -10,6 +10,7 @@ use harness::dev::{Dev, RegionReady};
 use harness::node::{Node, Under};
 use harness::upstream::{Behavior, Ending, Recorder};
 use harness::wait;
+use harness::websocket::{self, Echo, Session};
 use model::secret::SecretKey;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ use crate::calls::{Answer, Calls, Issued};
 use crate::open_streams::{cut, ticking};
 use crate::program::causeway_at;
 use crate::site::apply;
+use crate::wire::Wire;
 
 const SOON: Duration = Duration::from_secs(20);
 /// From the answer to a change to when every node goes by it.
@@ -33,6 +35,7 @@ struct Place {
     services: [Recorder; 2],
     events: u16,
     _ticking: JoinSet<()>,
+    echo: (Echo, u16),
 }
 
 impl Place {
@@ -42,7 +45,8 @@ impl Place {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let events = listener.local_addr().unwrap().port();
         let services = [Recorder::start(says("eu-west")).await.unwrap(), Recorder::start(says("us-east")).await.unwrap()];
-        let place = Self { dev, calls, services, events, _ticking: ticking(listener) };
+        let (echo, address) = Echo::anywhere().await.unwrap();
+        let place = Self { dev, calls, services, events, _ticking: ticking(listener), echo: (echo, address.port()) };
         place.apply(&place.document());
         let first = place.calls.first_key().to_owned();
         for door in place.doors() {
@@ -72,10 +76,12 @@ impl Place {
             "upstreams": [
                 { "name": "both", "regions": { "eu-west": writer, "us-east": us } },
                 { "name": "events", "regions": { "us-east": target(self.events) } },
+                { "name": "echo", "regions": { "us-east": target(self.echo.1) } },
             ],
             "routes": [
                 route("both", "both", json!({})), route("kept", "both", json!({ "cache": { "shared": true } })),
                 route("events", "events", json!({ "match": { "path": "/events/**", "methods": ["GET"] } })),
+                route("echo", "echo", json!({ "match": { "path": "/echo/**", "methods": ["GET"] }, "websocket": {} })),
             ],
         })
     }
@@ -134,6 +140,16 @@ impl Place {
         let changed = self.send(Method::PATCH, &format!("/v1/consumers/{name}"), &json!({ "residency": labels })).await;
         assert_eq!((&changed["status"], &changed["residency"]), (&json!(200), &labels), "{changed}");
         changed
+    }
+
+    /// Waits until a node has in force what a change was answered with.
+    async fn reached(&self, door: &RegionReady, changed: &Value) {
+        let revision = changed["revision"]["authority"].as_u64().unwrap();
+        let is_there = async || {
+            let status = self.calls.control(door, "/status").await.unwrap().json();
+            status["node"]["authority_revision"].as_u64().is_some_and(|there| there >= revision)
+        };
+        wait::until("the revision", SOON, is_there).await.unwrap();
     }
 
     /// Waits until both doors answer so; how long that took.
@@ -316,6 +332,20 @@ async fn kept_responses_and_open_streams_obey_a_consumers_labels() {
     place.dev.stop().await.unwrap();
 }
 
+/// A WebSocket through the node of us-east.
+async fn opened(place: &Place, version: Version, key: &Issued) -> websocket::Client {
+    let alpn = if version == Version::Http1 { "http/1.1" } else { "h2" };
+    let address = place.doors()[1].data_address().unwrap();
+    let stream = Box::new(Wire::connect(address, &place.dev.ready().ca, alpn, None).await.into_stream());
+    let fields = [("x-api-key", key.secret.as_str())];
+    let mut client = match version {
+        Version::Http1 => websocket::open_http1(stream, "/echo/a", &fields).await.unwrap().unwrap(),
+        Version::Http2 => Session::start(stream).await.unwrap().open("/echo/a", &fields).await.unwrap().unwrap(),
+    };
+    client.echo("hello").await.unwrap();
+    client
+}
+
 /// What has begun to stream from a region ends when that region may not serve any more.
 async fn streams(place: &Place, stays: &Issued) {
     let moves = place.consumer("moves", json!({ "residency": ["us", "eu"] })).await;
@@ -331,9 +361,15 @@ async fn streams(place: &Place, stays: &Issued) {
         };
         let id = format!("residency-{version:?}");
         let (doomed, other) = (begun(&moves, &id).await, begun(stays, "residency-stays").await);
-        place.change("moves", json!(["us", "hipaa"])).await;
+        let (mut socket, mut others) = (opened(place, version, &moves).await, opened(place, version, stays).await);
+        let both = place.change("moves", json!(["us", "hipaa"])).await;
+        place.reached(door, &both).await;
+        socket.echo("it may stay").await.unwrap();
         place.change("moves", json!(["eu"])).await;
-        let (took, other) = tokio::join!(cut(doomed, SOON), cut(other, WITHIN));
+        let closed = tokio::time::timeout(WITHIN, socket.closed());
+        let (took, other, code) = tokio::join!(cut(doomed, SOON), cut(other, WITHIN), closed);
+        assert_eq!(code.expect("within a second").unwrap(), Some(1013), "{version:?}: a new one may be served elsewhere");
+        others.echo("another consumer's goes on").await.unwrap();
         assert!(took.is_some_and(|took| took < WITHIN), "{version:?}: {took:?} from the answer to the change to the end");
         assert_eq!(other, None, "{version:?}: another consumer's goes on");
         let refused = place.get(door, "/events/a", &moves.secret).await;

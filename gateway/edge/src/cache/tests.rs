@@ -102,21 +102,13 @@ fn what_may_not_be_kept_is_not_waited_for_and_leaves_the_rest() {
 /// What is kept for a consumer with labels may have come from where another one's data may not lie, and the other way round.
 #[test]
 fn responses_of_consumers_with_other_labels_are_kept_apart_even_where_they_are_shared() {
-    let now = model::time::Now { boot: BootNanos(0), wall: UtcMicros(1) };
     let told = |asked: Option<&[&str]>, path: &str| {
         let snapshot = crate::fixture::labeled(asked, "");
-        let edge = crate::fixture::edge(snapshot.clone());
-        let parts = http::Request::get(path).header("host", "api.example").body(()).unwrap().into_parts().0;
-        let head = crate::head::check(Box::new(parts), 100).unwrap();
-        let matched = crate::route::find(&snapshot, &head).unwrap();
-        let proof = crate::fixture::key();
-        let caller = crate::authenticate::again(&snapshot, &crate::fixture::principal(&[], proof, Vec::new()), "acme", now).unwrap().0;
-        let caller = (path == "/key").then_some(caller);
-        let known = crate::authenticate::follow(matched, caller.as_ref(), true, &edge, now).unwrap();
-        let usage = crate::authorize::Use { method: "GET", address: [192, 0, 2, 1].into(), shown: &crate::certificate::Shown::NotAsked, now };
-        let permit = crate::authorize::check(known, usage).unwrap();
-        let may_keep = ["eu-west", "us-east"].map(|region| permit.may_keep_in(region));
-        ([true, false].map(|is_shared| owner(&permit, is_shared)), may_keep)
+        crate::fixture::admitted(&snapshot, &crate::fixture::edge(snapshot.clone()), path, |admitted| {
+            let permit = admitted.permit();
+            let may_keep = ["eu-west", "us-east"].map(|region| permit.may_keep_in(region));
+            ([true, false].map(|is_shared| owner(permit, is_shared)), may_keep)
+        })
     };
     let lists: [Option<&[&str]>; 5] = [None, Some(&["eu"]), Some(&["us"]), Some(&["eu", "us"]), Some(&["mars"])];
     let kept: Vec<_> = lists.into_iter().map(|asked| told(asked, "/key")).collect();
