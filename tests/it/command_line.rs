@@ -293,7 +293,7 @@ async fn wrong_usage_ends_with_2_and_every_verb_has_examples() {
         assert!(!told.stderr.is_empty(), "{arguments:?}");
     }
     let verbs = "|check|apply|diff|keys create|keys list|keys show|keys revoke|keys propagation|nodes list|nodes remove|keys approve|keys refuse|keys import|accounts list|accounts approve|accounts refuse|\
-                 accounts disable|accounts enable|accounts reset-password|accounts reset-second-factor|accounts link|accounts invite|applications list|\
+                 accounts disable|accounts enable|accounts reset-password|accounts reset-second-factor|accounts link|accounts invite|consumers list|consumers show|consumers create|consumers change|consumers delete|applications list|\
                  applications show|applications create|applications delete|my|my webhook|my set-webhook|my test-webhook|my remove-webhook|my mails|my set-mails|notifications list|notifications retry|operators create|\
                  operators list|operators revoke|audit query|status|openapi|policy|serve|migrate|admin init|admin invite|admin rotate-pepper|admin begin-epoch|\
                  certs dev|dev";

@@ -16,6 +16,7 @@ mod client_certificates;
 mod closing;
 mod command_line;
 mod consistency;
+mod consumer_residency;
 mod credentials;
 mod curl;
 mod deployment;

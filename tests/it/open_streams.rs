@@ -9,6 +9,7 @@ use harness::wait;
 use reqwest::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 use tonic::{Code, Request, Response};
@@ -20,8 +21,7 @@ use crate::site::{Key, SOON, Site, site};
 const WITHIN: Duration = Duration::from_secs(1);
 
 /// A service that answers each request with a stream of events, or of bytes, that ends with its connection.
-fn ticking(site: &Site) -> JoinSet<()> {
-    let listener = site.listener("events");
+pub(crate) fn ticking(listener: TcpListener) -> JoinSet<()> {
     let mut task = JoinSet::new();
     task.spawn(async move {
         let mut served = JoinSet::new();
@@ -53,7 +53,7 @@ async fn begun(site: &Site, version: Version, path: &str, key: &Key, id: &str) -
 }
 
 /// Reads until the response breaks off; how long that took. `None` when it goes on for all of that time.
-async fn cut(mut answer: reqwest::Response, within: Duration) -> Option<Duration> {
+pub(crate) async fn cut(mut answer: reqwest::Response, within: Duration) -> Option<Duration> {
     let began = Instant::now();
     let broken = async {
         loop {
@@ -70,7 +70,7 @@ async fn cut(mut answer: reqwest::Response, within: Duration) -> Option<Duration
 #[tokio::test]
 async fn events_of_a_revoked_key_break_off_within_a_second_and_nobody_elses() {
     let site = site().await;
-    let _service = ticking(site);
+    let _service = ticking(site.listener("events"));
     for version in [Version::Http1, Version::Http2] {
         let (gone, stays) = (site.key(json!({ "name": "events-gone" })).await, site.key(json!({ "name": "events-stays" })).await);
         let id = format!("events-{version:?}");

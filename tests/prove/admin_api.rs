@@ -132,7 +132,7 @@ async fn populate(dev: &Dev) -> Result<()> {
     });
     let document = json!({
         "version": 1,
-        "regions": [{ "name": "eu-west" }, { "name": "us-east" }, { "name": "demo" }],
+        "regions": [{ "name": "eu-west", "residency": ["demo"] }, { "name": "us-east" }, { "name": "demo" }],
         "domains": [{ "name": "demo", "servers": [{ "address": format!("127.0.0.1:{}", dev.writer()?.postgres_port), "region": "eu-west" }] }],
         "tenants": [{ "name": "demo", "hosts": ["127.0.0.1"], "portal": { "sign_up": "approval" } }],
         "plans": [{ "name": "demo", "limits": { "burst": { "rate": "20/s" } } }],

@@ -15,6 +15,7 @@ pub mod audit;
 pub mod cache;
 pub mod check;
 pub mod client;
+mod consumers;
 pub mod diagnostics;
 pub mod keys;
 mod my;
@@ -66,6 +67,8 @@ enum Verb {
     Diff(apply::DiffArgs),
     /// Issue, roll, change, pause and revoke API keys; find leaked ones
     Keys(keys::KeysArgs),
+    /// List, make, change and remove consumers: who calls, and where their data may lie
+    Consumers(consumers::ConsumersArgs),
     /// List, make and remove applications
     Applications(applications::ApplicationsArgs),
     /// Your teams, their people and requests, by a token of your own
@@ -189,6 +192,7 @@ async fn run(verb: Verb) -> Result<ExitCode> {
         Verb::Usage(args) => return usage::run(args).await,
         Verb::Tokens(args) => return tokens::run(args).await,
         Verb::Accounts(args) => return accounts::run(args).await,
+        Verb::Consumers(args) => return consumers::run(args).await,
         Verb::Applications(args) => return applications::run(args).await,
         Verb::My(args) => return my::run(args).await,
         Verb::Notifications(args) => return notifications::run(args).await,

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use aws_lc_rs::rand::SecureRandom;
 use model::{
     authority::Authority,
-    change::{ApplicationRow, ConsumerRow, Revisions},
+    change::{ApplicationRow, Revisions},
     document::Document,
     seal,
     secret::SecretKey,
@@ -208,11 +208,7 @@ pub fn image(snapshot: &Snapshot, document: &Document, sealed_at: UtcMicros) -> 
         sealed_at,
         document: document.clone(),
         writers: (*snapshot.writers).clone(),
-        consumers: authority
-            .consumers
-            .iter()
-            .map(|(id, consumer)| ConsumerRow { id: *id, name: consumer.name.to_string(), tenant: consumer.tenant.to_string() })
-            .collect(),
+        consumers: authority.consumers.iter().map(|(id, consumer)| consumer.to_row(*id)).collect(),
         applications: authority
             .applications
             .iter()

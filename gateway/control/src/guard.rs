@@ -134,6 +134,7 @@ async fn within_deadline(action: Action, work: impl Future<Output = Response>) -
         | Action::StructureRead
         | Action::ConsumerRead
         | Action::ConsumerCreate
+        | Action::ConsumerChange
         | Action::ConsumerDelete
         | Action::ApplicationRead
         | Action::ApplicationCreate

@@ -115,6 +115,8 @@ actions! {
     ConsumerRead = "consumer.read", None;
     /// Makes a consumer.
     ConsumerCreate = "consumer.create", Required;
+    /// Changes where the data of a consumer may lie.
+    ConsumerChange = "consumer.change", Required;
     /// Removes a consumer.
     ConsumerDelete = "consumer.delete", Required;
     /// Reads applications.
@@ -185,15 +187,15 @@ actions! {
 pub const fn allows(role: Role, action: Action) -> bool {
     use Action::{
         AccountDecide, AccountDisable, AccountEnable, AccountInvite, AccountLink, AccountRead, AccountReset, AccountResetFactor, ApplicationCreate,
-        ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply, DocumentCheck,
-        KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyImport, KeyRead, KeyRefuse, KeyRevoke, KeyRoll, NodeRead, NodeRemove,
-        NotificationRead, NotificationRetry, OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny, TokenRead,
-        UsageRead,
+        ApplicationDelete, ApplicationRead, AuditRead, CachePurge, ConsumerChange, ConsumerCreate, ConsumerDelete, ConsumerRead, DocumentApply,
+        DocumentCheck, KeyApprove, KeyChange, KeyCreate, KeyDisable, KeyEnable, KeyImport, KeyRead, KeyRefuse, KeyRevoke, KeyRoll, NodeRead,
+        NodeRemove, NotificationRead, NotificationRetry, OperatorCreate, OperatorRead, OperatorRevoke, StatusRead, StructureRead, TokenDeny,
+        TokenRead, UsageRead,
     };
     match action {
         StatusRead | NodeRead | StructureRead | DocumentCheck | ConsumerRead | ApplicationRead | KeyRead | UsageRead => true,
-        DocumentApply | ConsumerCreate | ConsumerDelete | ApplicationCreate | ApplicationDelete | KeyImport | NodeRemove | OperatorCreate
-        | AccountEnable | AccountInvite | AccountLink | AccountReset | AccountResetFactor => {
+        DocumentApply | ConsumerCreate | ConsumerChange | ConsumerDelete | ApplicationCreate | ApplicationDelete | KeyImport | NodeRemove
+        | OperatorCreate | AccountEnable | AccountInvite | AccountLink | AccountReset | AccountResetFactor => {
             matches!(role, Role::Operator)
         }
         KeyCreate | KeyRoll | KeyChange | KeyEnable => matches!(role, Role::Developer | Role::Operator),

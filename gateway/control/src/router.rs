@@ -175,6 +175,7 @@ fn caller_paths() -> Vec<Entry> {
         Entry::get("/v1/consumers", Action::ConsumerRead, consumer::list, consumer::list_doc()),
         Entry::post("/v1/consumers", Action::ConsumerCreate, consumer::create, consumer::create_doc()),
         Entry::get("/v1/consumers/{id}", Action::ConsumerRead, consumer::show, consumer::show_doc()),
+        Entry::patch("/v1/consumers/{id}", Action::ConsumerChange, consumer::change, consumer::change_doc()),
         Entry::delete("/v1/consumers/{id}", Action::ConsumerDelete, consumer::remove, consumer::remove_doc()),
         Entry::get("/v1/applications", Action::ApplicationRead, application::list, application::list_doc()),
         Entry::post("/v1/applications", Action::ApplicationCreate, application::create, application::create_doc()),

@@ -5,4 +5,5 @@ mod credentials;
 pub(crate) mod fixture;
 mod purge;
 mod records;
+mod residency;
 mod strict;

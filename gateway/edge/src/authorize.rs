@@ -7,6 +7,7 @@ use model::{
     certificate::ClientCertificate,
     policy::OnStaleDoc,
     problem::{Denial, ProblemKind},
+    residency::Within,
     restriction::{Facts, Restricted, Restrictions},
     snapshot::Snapshot,
     structure::{Plan, Route},
@@ -62,6 +63,16 @@ impl<'s> Permit<'s> {
     /// Who calls; `None` on routes without authentication.
     pub const fn principal(&self) -> Option<&Principal> {
         self.principal.as_ref()
+    }
+
+    /// The regions in which the caller's data may lie; any where nobody is asked who calls.
+    pub fn within(&self) -> Within<'s> {
+        self.principal.as_ref().map_or_else(Within::default, |principal| principal.within(self.matched.snapshot()))
+    }
+
+    /// Whether responses to the caller may be kept in a region.
+    pub fn may_keep_in(&self, region: &str) -> bool {
+        self.route().may_lie_in(region) && self.within().allows(region)
     }
 
     /// The caller's plan.
@@ -140,7 +151,8 @@ fn within(bound: &Restrictions, route: &Route, usage: Use<'_>) -> Result<(), Den
 /// Checks again, just before dispatch, that the authority behind the decision is still fresh: a slow body must not outlive it.
 ///
 /// # Errors
-/// `authority-stale`; `credentials-invalid` when the key was revoked while the body came in.
+/// `authority-stale`; `credentials-invalid` when the key was revoked while the body came in, `residency-mismatch` when the caller has got other
+/// labels: the region was chosen by those before.
 pub fn still_fresh(admitted: &Admitted<'_>, edge: &Edge, is_read: bool, now: Now) -> Result<(), Denial> {
     let permit = admitted.permit();
     if permit.route().auth.is_none() {
@@ -152,11 +164,22 @@ pub fn still_fresh(admitted: &Admitted<'_>, edge: &Edge, is_read: bool, now: Now
     if is_over {
         return Err(Denial::new(ProblemKind::CredentialsInvalid, "the token expired while the request came in"));
     }
-    // Only `deny` routes promise this bound; the others would pay a look-up for nothing.
-    if permit.route().keys.on_stale != OnStaleDoc::Deny {
+    // Only `deny` routes promise this bound, and whoever asks for regions is promised them; the others would pay a look-up for nothing.
+    let is_strict = permit.route().keys.on_stale == OnStaleDoc::Deny;
+    if !is_strict && principal.consumer.residency.is_none() {
         return Ok(());
     }
-    let current = edge.current.load();
-    let still = current.is_none_or(|snapshot| authenticate::is_still_valid(&snapshot, principal, now));
-    if still { Ok(()) } else { Err(Denial::new(ProblemKind::CredentialsInvalid, "the credential was revoked while the request came in")) }
+    let Some(current) = edge.current.load() else { return Ok(()) };
+    if is_strict && !authenticate::is_still_valid(&current, principal, now) {
+        return Err(Denial::new(ProblemKind::CredentialsInvalid, "the credential was revoked while the request came in"));
+    }
+    let consumer = current.authority.consumers.get(&principal.consumer_id);
+    if consumer.is_some_and(|consumer| consumer.residency != principal.consumer.residency) {
+        let text = "where these data may lie has changed while the request came in; try again";
+        return Err(Denial::new(ProblemKind::ResidencyMismatch, text).retry_after(1));
+    }
+    Ok(())
 }
+
+#[cfg(test)]
+mod tests;

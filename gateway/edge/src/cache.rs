@@ -17,7 +17,7 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderName, StatusCode};
-use model::{path, structure::Route, time::BootNanos};
+use model::{path, residency::Labels, structure::Route, time::BootNanos};
 use quick_cache::{Weighter, sync::Cache as Map};
 use uuid::Uuid;
 
@@ -240,13 +240,18 @@ enum Found {
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// Whose response it is: the consumer's for a key, the subject's for a token; of each signer and each certificate apart, because the service
-/// may see whose they are.
+/// may see whose they are. What comes to a consumer that asks for labels of regions is for none that asks for others, and not for itself
+/// once it asks for others: it may have come from where those are not.
 /// `None` where everybody's is the same.
 fn owner(permit: &Permit<'_>, is_shared: bool) -> Option<Uuid> {
-    let principal = permit.principal().filter(|_| !is_shared)?;
+    let principal = permit.principal()?;
+    let labels = principal.consumer.residency.as_ref().map(Labels::number);
+    if is_shared {
+        return labels.map(Uuid::from_u128);
+    }
     let owner = principal.token().map_or_else(|| principal.consumer_id.uuid(), |token| token.subject_id);
     let signer = principal.signed().map_or(0, |signed| signed.subject_id.as_u128());
-    let owner = Uuid::from_u128(owner.as_u128() ^ signer);
+    let owner = Uuid::from_u128(owner.as_u128() ^ signer ^ labels.unwrap_or_default());
     let Some(certified) = principal.certified() else { return Some(owner) };
     Some(Uuid::from_u128(owner.as_u128() ^ certified.subject_id.as_u128() ^ certified.certificate.facts().thumbprint().number()))
 }

@@ -132,12 +132,12 @@ pub(crate) async fn respond(
     trail.matched(&matched)?;
     let route = matched.route();
     let upstream = route.services().find(|upstream| *upstream.name == *crossed.service).ok_or_else(|| unknown("service"))?;
-    let target = region::here(route, upstream, &head, core, snapshot, trail)?;
     let body = validate::unchecked(route, body, edge.settings.stall_timeout).await?;
-    let vouched = crossed.kept.get(PRINCIPAL).cloned();
+    let permit = Permit::crossed(matched, crossed.kept.get(PRINCIPAL).cloned());
+    let target = region::here(&permit, upstream, &head, core, snapshot, trail)?;
     let travels = crossed.kept.into_iter().filter_map(|(name, value)| Some((name.filter(|name| *name != PRINCIPAL)?, value)));
     head.parts.headers.extend(travels);
-    let admitted = limit::readmit(Permit::crossed(matched, vouched));
+    let admitted = limit::readmit(permit);
     let mut exchange = forward::send(&admitted, &target, head, body, core, trail).await?;
     exchange.response.headers_mut().insert(CROSSING, SERVED);
     Ok(Answer::Service(exchange, Bytes::new()))

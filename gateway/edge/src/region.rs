@@ -6,7 +6,7 @@ use http::header;
 use model::{
     policy::{ElseDoc, ReadModeDoc},
     problem::{Denial, ProblemKind},
-    residency::Residency,
+    residency::{Residency, Within},
     structure::{
         Route, Upstream,
         resilience::{Balance, HashOn},
@@ -15,6 +15,7 @@ use model::{
 };
 
 use crate::{
+    authorize::Permit,
     balance::{
         cluster::{Cluster, Peer},
         fleet::Group,
@@ -47,20 +48,21 @@ pub struct Target<'s> {
 pub(crate) struct Lawful<'s> {
     route: &'s Residency,
     upstream: &'s Residency,
+    caller: Within<'s>,
 }
 
 impl<'s> Lawful<'s> {
-    pub(crate) const fn of(route: &'s Route, upstream: &'s Upstream) -> Self {
-        Self { route: &route.residency, upstream: &upstream.residency }
+    pub(crate) fn of(permit: &Permit<'s>, upstream: &'s Upstream) -> Self {
+        Self { route: &permit.route().residency, upstream: &upstream.residency, caller: permit.within() }
     }
 
     /// Whether a region may serve.
     pub(crate) fn allows(self, region: &str) -> bool {
-        self.route.allows(region) && self.upstream.allows(region)
+        self.route.allows(region) && self.upstream.allows(region) && self.caller.allows(region)
     }
 
     const fn is_any(self) -> bool {
-        self.route.is_any() && self.upstream.is_any()
+        self.route.is_any() && self.upstream.is_any() && self.caller.is_any()
     }
 }
 
@@ -137,8 +139,8 @@ pub(crate) fn choose<'s>(
     let group = core.group(snapshot, upstream).ok_or_else(unknown)?;
     let now = trail.started().boot;
     let hash = hash(upstream, head, trail.client_address());
-    let mirror = mirror(route, core, snapshot, now);
-    let lawful = Lawful::of(route, upstream);
+    let mirror = mirror(admitted.permit(), core, snapshot, now);
+    let lawful = Lawful::of(admitted.permit(), upstream);
     let target = |first, may_go_elsewhere, may_be_stale| Target { upstream, group, first, may_go_elsewhere, may_be_stale, hash, mirror, lawful };
     let nearest = || nearest(upstream, group, lawful, edge, now);
     match wish {
@@ -172,7 +174,7 @@ pub(crate) fn choose<'s>(
 /// # Errors
 /// `region-unavailable` when the service is not here; `residency-mismatch`.
 pub(crate) fn here<'s>(
-    route: &'s Route,
+    permit: &Permit<'s>,
     upstream: &'s Arc<Upstream>,
     head: &Head,
     core: &Core,
@@ -182,7 +184,7 @@ pub(crate) fn here<'s>(
     let group = core.group(snapshot, upstream).ok_or_else(unknown)?;
     let own = group.clusters.iter().find(|cluster| cluster.region == core.edge.region);
     let first = own.ok_or_else(|| unavailable("the service does not run in the region of the gateway that was asked"))?;
-    let lawful = Lawful::of(route, upstream);
+    let lawful = Lawful::of(permit, upstream);
     let first = checked(first, lawful)?;
     let hash = hash(upstream, head, trail.client_address());
     Ok(Target { upstream, group, first, may_go_elsewhere: false, may_be_stale: false, hash, mirror: None, lawful })
@@ -219,10 +221,10 @@ fn nearest<'s>(upstream: &Upstream, group: &'s Group, lawful: Lawful<'_>, edge: 
 }
 
 /// Where a copy of the request goes, if the route has a mirror and this request is one of its share.
-fn mirror<'s>(route: &'s Route, core: &Core, held: &'s Held, now: BootNanos) -> Option<(&'s Arc<Upstream>, &'s Cluster)> {
-    let mirror = route.diversions.as_ref()?.mirror.as_ref().filter(|mirror| core.dice.hits(mirror.of_ten_thousand))?;
+fn mirror<'s>(permit: &Permit<'s>, core: &Core, held: &'s Held, now: BootNanos) -> Option<(&'s Arc<Upstream>, &'s Cluster)> {
+    let mirror = permit.route().diversions.as_ref()?.mirror.as_ref().filter(|mirror| core.dice.hits(mirror.of_ten_thousand))?;
     let group = core.group(held, &mirror.upstream)?;
-    let cluster = nearest(&mirror.upstream, group, Lawful::of(route, &mirror.upstream), &core.edge, now).ok()?;
+    let cluster = nearest(&mirror.upstream, group, Lawful::of(permit, &mirror.upstream), &core.edge, now).ok()?;
     // A copy is not worth a way round.
     Some((&mirror.upstream, cluster)).filter(|_| !cluster.is_behind_gateway())
 }

@@ -108,7 +108,7 @@ async fn respond(
     }
     let route = admitted.permit().route();
     // A copy lies where the node is.
-    let may_keep = route.may_lie_in(&edge.region);
+    let may_keep = admitted.permit().may_keep_in(&edge.region);
     let Some(rules) = route.filters.as_ref().and_then(|filters| filters.cache).filter(|_| may_keep) else {
         let place = if is_read { None } else { edge.cache.place(&head) };
         let exchange = fetch(core, snapshot, &admitted, head, body, trail).await?;
@@ -199,7 +199,7 @@ async fn fetch_once<'s>(
         None => Wish::Usual,
         Some(promise) => {
             let group = core.group(snapshot, upstream).ok_or_else(region::unknown)?;
-            let places = Places { upstream, group, lawful: Lawful::of(route, upstream) };
+            let places = Places { upstream, group, lawful: Lawful::of(admitted.permit(), upstream) };
             Box::pin(promise.choose(places, &mut head, core, trail)).await?
         }
     };
@@ -216,7 +216,7 @@ async fn fetch_once<'s>(
     let mut exchange = forward::send(admitted, &target, head, body, core, trail).await?;
     if !route.auth.is_none() && streams::lasts(trail.form(), exchange.response.headers()) {
         let source = Source { address: trail.client_address(), shown: trail.peer().shown.clone() };
-        let stay = Stay::new(route, admitted.permit().principal().cloned(), source, method);
+        let stay = Stay::new(route, admitted.permit().principal().cloned(), source, method, trail.server());
         // Before the snapshot, as whoever looks again does.
         let generation = edge.current.generation();
         let is_current = edge.current.load().is_some_and(|current| std::ptr::eq(&raw const *current, &raw const **snapshot));

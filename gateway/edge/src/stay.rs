@@ -16,8 +16,9 @@ use std::{
 use http::Method;
 use model::{
     problem::{Denial, ProblemKind},
+    residency::Within,
     snapshot::Snapshot,
-    structure::Route,
+    structure::{Route, Upstream},
     time::Now,
 };
 use parking_lot::Mutex;
@@ -36,6 +37,7 @@ pub(crate) struct Stay {
     principal: Option<Principal>,
     source: Source,
     method: Method,
+    server: Option<Server>,
     /// The generation of the snapshot that the caller was last looked up in; 0 before the first time.
     checked: AtomicU64,
     expires_at: AtomicI64,
@@ -50,6 +52,15 @@ pub(crate) struct Source {
     pub(crate) shown: Shown,
 }
 
+/// Where what a caller gets comes from.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    /// The region.
+    pub(crate) region: Arc<str>,
+    /// The name of the service.
+    pub(crate) upstream: Arc<str>,
+}
+
 /// Why a caller may not stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -60,10 +71,12 @@ pub(crate) enum Over {
     Withdrawn,
     /// Keys cannot be confirmed.
     Stale,
+    /// The region that it comes from may not serve it any more.
+    Misplaced,
 }
 
 impl Over {
-    const ALL: [Self; 3] = [Self::Revoked, Self::Withdrawn, Self::Stale];
+    const ALL: [Self; 4] = [Self::Revoked, Self::Withdrawn, Self::Stale, Self::Misplaced];
 
     fn of(number: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|over| *over as u8 == number)
@@ -75,6 +88,10 @@ impl Over {
             Self::Revoked => Denial::new(ProblemKind::CredentialsInvalid, "the credential was revoked, or is over, while the response streamed"),
             Self::Withdrawn => Denial::new(ProblemKind::RouteForbidden, "the caller may not use the route any more"),
             Self::Stale => Denial::new(ProblemKind::AuthorityStale, "this region cannot confirm right now that keys are still valid; try again"),
+            Self::Misplaced => Denial::new(
+                ProblemKind::ResidencyMismatch,
+                "the region that the response comes from is none any more in which these data may lie; try again",
+            ),
         }
     }
 }
@@ -92,8 +109,9 @@ impl<'s> Routes<'s> {
 
 impl Stay {
     /// What has to be remembered of whoever is let in.
-    pub(crate) fn new(route: &Arc<Route>, principal: Option<Principal>, source: Source, method: Method) -> Self {
-        Self { route: Mutex::new(Arc::clone(route)), principal, source, method, checked: AtomicU64::new(0), expires_at: AtomicI64::new(i64::MAX) }
+    pub(crate) fn new(route: &Arc<Route>, principal: Option<Principal>, source: Source, method: Method, server: Option<Server>) -> Self {
+        let (checked, expires_at) = (AtomicU64::new(0), AtomicI64::new(i64::MAX));
+        Self { route: Mutex::new(Arc::clone(route)), principal, source, method, server, checked, expires_at }
     }
 
     /// Says that the snapshot of this generation is the one that let the caller in.
@@ -143,7 +161,7 @@ impl Stay {
     /// The caller, by a route of this snapshot.
     fn judge(&self, route: &Arc<Route>, snapshot: &Snapshot, now: Now) -> Option<Over> {
         match &self.principal {
-            _ if route.auth.is_none() => None,
+            _ if route.auth.is_none() => self.misplaced(route, Within::default()),
             None => Some(Over::Withdrawn),
             Some(principal) => {
                 if !authenticate::is_taken(route, principal) {
@@ -156,9 +174,19 @@ impl Stay {
                 let certificate = self.source.shown.certificate().filter(|_| is_bound).map(|shown| shown.facts().ends_after(now.wall));
                 self.expires_at.store(certificate.map_or(expires_at, |end| end.min(expires_at)).0, Ordering::Relaxed);
                 let usage = Use { method: self.method.as_str(), address: self.source.address, shown: &self.source.shown, now };
-                authorize::may_use(route, &principal, usage).err().map(|_| Over::Withdrawn)
+                let withdrawn = authorize::may_use(route, &principal, usage).err().map(|_| Over::Withdrawn);
+                withdrawn.or_else(|| self.misplaced(route, principal.within(snapshot)))
             }
         }
+    }
+
+    /// Whether the region that serves may serve still: by the route, by its service of that name, and by the caller.
+    fn misplaced(&self, route: &Route, within: Within<'_>) -> Option<Over> {
+        let Server { region, upstream } = self.server.as_ref()?;
+        let is_lawful = route.residency.allows(region) && within.allows(region);
+        let serves = |service: &&Arc<Upstream>| service.name == *upstream;
+        let by_service = || route.services().find(serves).is_none_or(|service| service.residency.allows(region));
+        (!is_lawful || !by_service()).then_some(Over::Misplaced)
     }
 
     /// What the lease on the knowledge about keys says, by the route's policy.
@@ -168,3 +196,6 @@ impl Stay {
         (!is_open).then_some(Over::Stale)
     }
 }
+
+#[cfg(test)]
+mod tests;

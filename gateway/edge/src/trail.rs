@@ -30,6 +30,7 @@ use crate::{
     head, health,
     route::Matched,
     runtime::{Core, Edge},
+    stay::Server,
     tls::Peer,
     validate::Findings,
 };
@@ -219,6 +220,12 @@ impl Trail {
     /// The region that the request went to.
     pub fn target_region(&self) -> Option<&str> {
         self.facts.target.as_ref().map(|(region, _)| &**region)
+    }
+
+    /// Who answered, and where.
+    pub(crate) fn server(&self) -> Option<Server> {
+        let (region, _) = self.facts.target.as_ref()?;
+        Some(Server { region: Arc::clone(region), upstream: Arc::clone(&self.facts.upstream()?.name) })
     }
 
     /// The longest wait for a piece of the service's body.

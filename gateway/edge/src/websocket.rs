@@ -130,7 +130,7 @@ pub(crate) async fn release(
     *response.headers_mut() = parts.headers;
     // A route that takes none has no handshake.
     let Some(rules) = &route.websocket else { return response };
-    let seat = core.websockets.seat(&route, rules, principal, source, now);
+    let seat = core.websockets.seat(&route, rules, principal, source, trail.server(), now);
     let tunnel = Box::new(Tunnel::new(core, seat, trail, service, &early, (slot, place)));
     match handshake.stream.take() {
         None => drop(response.extensions_mut().insert(Carried::new(tunnel))),

@@ -11,6 +11,7 @@ use crate::{
     denial::{DenialRow, Denials},
     id::{ApplicationId, ConsumerId},
     key::{Digest, KeyId, Stored, Which},
+    residency::Labels,
     restriction::Restrictions,
     shard::ShardMap,
     time::UtcMicros,
@@ -165,6 +166,16 @@ pub struct Consumer {
     pub name: Arc<str>,
     /// The name of its tenant.
     pub tenant: Arc<str>,
+    /// In which regions its data may lie; `None` when in any.
+    pub residency: Option<Labels>,
+}
+
+impl Consumer {
+    /// The row that it was made from.
+    pub fn to_row(&self, id: ConsumerId) -> ConsumerRow {
+        let residency = self.residency.as_ref().map(Labels::to_texts);
+        ConsumerRow { id, name: self.name.to_string(), tenant: self.tenant.to_string(), residency }
+    }
 }
 
 /// All callers, at one authority revision.
@@ -298,7 +309,7 @@ fn application(row: ApplicationRow) -> Arc<Application> {
 }
 
 fn consumer(row: ConsumerRow) -> Arc<Consumer> {
-    Arc::new(Consumer { name: row.name.into(), tenant: row.tenant.into() })
+    Arc::new(Consumer { name: row.name.into(), tenant: row.tenant.into(), residency: row.residency.map(Labels::new) })
 }
 
 fn scopes(texts: Vec<String>) -> Arc<[Box<str>]> {

@@ -281,6 +281,9 @@ pub struct ConsumerRow {
     pub name: String,
     /// The name of its tenant.
     pub tenant: String,
+    /// Labels of regions, one of which a region must have in which its data lie; any region will do when absent, and none when empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<Vec<String>>,
 }
 
 mod hex {

@@ -16,6 +16,7 @@ use crate::{
     host::HostPattern,
     limit::Quota,
     openapi::Api,
+    residency::RegionLabels,
     source::nearest,
     structure::{HostTable, Plan, Route, RouteTable, Structure, Upstream},
     trie::{Pattern, Trie},
@@ -126,6 +127,7 @@ pub fn compile(document: &Document) -> Result<Structure, Vec<ConfigError>> {
         failover: failover(document, &regions),
         forwarding,
         deployment: crate::hops::deployment(document),
+        labels: RegionLabels::of(&document.regions),
         regions,
         domains,
     })
@@ -261,6 +263,7 @@ fn callers(document: &Document, tenants: &Tenants, errors: &mut Errors) {
             None if tenants.len() == 1 => {}
             None => errors.add(path, "say which tenant the consumer belongs to: there is not exactly one"),
         }
+        residency::consumer(doc, &format!("consumers[{index}].residency"), &document.regions, errors);
     }
     for (index, doc) in document.applications.iter().enumerate() {
         if !document.consumers.iter().any(|consumer| consumer.name == doc.consumer) {

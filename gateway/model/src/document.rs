@@ -80,7 +80,7 @@ pub struct RegionDoc {
     /// Where the region's gateways answer, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gateway: Option<url::Url>,
-    /// Labels of where it lies, that routes and services may ask for: `eu`, `hipaa`.
+    /// Labels of where it lies, that routes, services and consumers may ask for: `eu`, `hipaa`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub residency: Vec<String>,
     /// The regions that serve in its place, best first; those that are not named come behind, by name.
@@ -146,6 +146,9 @@ pub struct ConsumerDoc {
     /// The tenant it belongs to; needed when there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+    /// Labels of regions: its requests go to regions alone that have one of these; any when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub residency: Option<Vec<String>>,
 }
 
 /// An application.

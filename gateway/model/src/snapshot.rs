@@ -9,6 +9,8 @@ use crate::{
     change::{ApplicationRow, ConsumerRow, KeyRow, Revisions},
     denial::DenialRow,
     document::Document,
+    id::ConsumerId,
+    residency::{Labels, Within},
     structure::{Structure, Upstream},
     time::UtcMicros,
 };
@@ -29,6 +31,16 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// The regions in which the data of a consumer may lie: none when nobody knows it.
+    pub fn within(&self, consumer: ConsumerId) -> Within<'_> {
+        const NOWHERE: &[Box<str>] = &[];
+        let asks = match self.authority.consumers.get(&consumer) {
+            Some(consumer) => consumer.residency.as_ref().map(Labels::names),
+            None => Some(NOWHERE),
+        };
+        Within::new(asks, &self.structure.labels)
+    }
+
     /// The region that takes a service's writes, if it is known.
     pub fn writer_region<'s>(&'s self, upstream: &'s Upstream) -> Option<&'s Arc<str>> {
         match &upstream.domain {

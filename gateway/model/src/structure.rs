@@ -17,7 +17,7 @@ use crate::{
     limit::Quota,
     openapi::Api,
     policy::{AuditDoc, ElseDoc, OnStaleDoc, ReadModeDoc},
-    residency::Residency,
+    residency::{RegionLabels, Residency},
     rewrite::Rewrite,
     signature::key::Signer,
     structure::{
@@ -62,6 +62,8 @@ pub struct Structure {
     pub forwarding: HashMap<Arc<str>, Arc<Forwarding>>,
     /// What tells its gateways apart from those of others, in `Via`.
     pub deployment: Box<str>,
+    /// Where the regions lie, as consumers ask for it.
+    pub labels: RegionLabels,
     /// Domains by name, for the monitors.
     pub domains: Vec<Domain>,
 }

@@ -314,7 +314,7 @@ async fn insert(connection: &mut PgConnection, new: NewAccount<'_>, state: Accou
 
 /// Makes the team of an account.
 async fn found(write: &mut ControlWrite, owner: AccountId, team: Team<'_>) -> Result<ConsumerId, StoreError> {
-    let made = consumer::add(write, NewConsumer { name: team.consumer, tenant: Some(team.tenant) }).await?;
+    let made = consumer::add(write, NewConsumer { name: team.consumer, tenant: Some(team.tenant), residency: None }).await?;
     team::join(&mut write.tx, made.id, owner, TeamRole::Owner).await?;
     Ok(made.id)
 }

@@ -7,10 +7,14 @@ use model::{change::Revisions, document::Document, key::KeyId};
 
 use crate::{
     actor::Actor,
+    consumer,
     error::StoreError,
     pool::Primary,
     write::{ControlWrite, Lanes},
 };
+
+/// Consumers that a report names: whoever sees so many knows that a label was taken away.
+pub const ADRIFT_MAX: u32 = 100;
 
 /// Whether an apply is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +113,8 @@ pub struct ApplyReport {
     pub unchanged: Vec<ResourceName>,
     /// Keys that ended because their application was deleted.
     pub keys_revoked: Vec<KeyId>,
+    /// Consumers that no region may serve afterwards, because none has a label that they ask for; at most [`ADRIFT_MAX`] of them.
+    pub consumers_adrift: Vec<String>,
     /// The heads afterwards; after a dry run, the heads as they are.
     pub revisions: Revisions,
 }
@@ -137,6 +143,7 @@ pub async fn apply(primary: &Primary, document: &Document, mode: Mode, actor: &A
     callers::put(&mut write, document, &mut report).await?;
     callers::prune(&mut write, document, &mut report).await?;
     resources::prune(&mut write, &wanted, &mut report).await?;
+    report.consumers_adrift = consumer::adrift(&mut write.tx, ADRIFT_MAX).await?;
     match mode {
         Mode::Commit => report.revisions = write.commit().await?,
         Mode::DryRun => {

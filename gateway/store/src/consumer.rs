@@ -7,13 +7,15 @@ use model::{
     time::UtcMicros,
 };
 use serde::Serialize;
-use sqlx::{PgConnection, query_file, query_file_as};
+use sqlx::{PgConnection, query_file, query_file_as, query_file_scalar};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
     actor::Actor,
+    commit,
     error::StoreError,
+    key::life::Patch,
     page::{Page, PageRequest, Place},
     pool::{Primary, Reader},
     tenant::ManagedBy,
@@ -30,6 +32,8 @@ pub struct ConsumerInfo {
     pub name: String,
     /// The name of its tenant.
     pub tenant: String,
+    /// Labels of regions, one of which a region must have that serves it; any may when absent.
+    pub residency: Option<Vec<String>>,
     /// Who rules it.
     pub managed_by: ManagedBy,
     /// When it was made.
@@ -43,6 +47,8 @@ pub struct NewConsumer<'a> {
     pub name: &'a str,
     /// The name of its tenant; the only one when absent.
     pub tenant: Option<&'a str>,
+    /// Labels of regions, each of which a region has.
+    pub residency: Option<&'a [String]>,
 }
 
 /// What a deletion took with it.
@@ -88,7 +94,7 @@ pub async fn by_name(reader: &impl Reader, name: &str) -> Result<ConsumerInfo, S
 ///
 /// # Errors
 /// [`StoreError::Conflict`] when the name is taken, [`StoreError::NotFound`] without such a tenant,
-/// [`StoreError::Invalid`] when no tenant is named and there is not exactly one.
+/// [`StoreError::Invalid`] when no tenant is named and there is not exactly one; [`StoreError::NotFound`] of a `label` that no region has.
 pub async fn create(primary: &Primary, new: NewConsumer<'_>, actor: &Actor) -> Result<Written<ConsumerInfo>, StoreError> {
     let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
     let item = add(&mut write, new).await?;
@@ -105,10 +111,61 @@ pub(crate) async fn add(write: &mut ControlWrite, new: NewConsumer<'_>) -> Resul
         (_, _) => return Err(StoreError::invalid("say which tenant the consumer belongs to: there are several")),
     };
     let id = Uuid::now_v7();
-    query_file!("queries/consumer/insert.sql", id, new.name, tenant.tenant_id).execute(&mut *write.tx).await?;
-    let row = ConsumerRow { id: ConsumerId::new(id), name: new.name.to_owned(), tenant: tenant.name.clone() };
+    known_labels(&mut write.tx, new.residency.unwrap_or_default()).await?;
+    query_file!("queries/consumer/insert.sql", id, new.name, tenant.tenant_id, new.residency).execute(&mut *write.tx).await?;
+    let residency = new.residency.map(<[String]>::to_vec);
+    let row = ConsumerRow { id: ConsumerId::new(id), name: new.name.to_owned(), tenant: tenant.name.clone(), residency };
     write.authority(&AuthorityChange::Consumer(row))?;
     find(&mut write.tx, Some(id), None).await?.ok_or_else(|| StoreError::not_found("consumer", new.name))
+}
+
+/// Changes where the data of a consumer may lie. One that is so already gets no revision.
+///
+/// # Errors
+/// [`StoreError::NotFound`], also of a `label` that no region has; [`StoreError::Conflict`] with the constraint `managed_by` when it belongs to
+/// the file.
+pub async fn change(primary: &Primary, id: ConsumerId, residency: Patch<Vec<String>>, actor: &Actor) -> Result<Written<ConsumerInfo>, StoreError> {
+    let mut write = ControlWrite::begin(primary, Lanes::Authority, actor).await?;
+    let before = find(&mut write.tx, Some(id.uuid()), None).await?.ok_or_else(|| StoreError::not_found("consumer", id.to_string()))?;
+    refuse_file("consumer", &before.name, before.managed_by)?;
+    if let Patch::Set(labels) = &residency {
+        known_labels(&mut write.tx, labels).await?;
+    }
+    let residency = residency.apply(before.residency.clone());
+    if residency == before.residency {
+        let revisions = write.heads().await?;
+        write.rollback().await?;
+        // The one before may have been cut short while it waited for its standby, and this may be its repetition (T6).
+        commit::barrier(primary).await?;
+        return Ok(Written { item: before, revisions });
+    }
+    query_file!("queries/consumer/change.sql", id.uuid(), residency.as_deref()).execute(&mut *write.tx).await?;
+    let row = ConsumerRow { id, name: before.name.clone(), tenant: before.tenant.clone(), residency: residency.clone() };
+    write.authority(&AuthorityChange::Consumer(row))?;
+    Ok(Written { item: ConsumerInfo { residency, ..before }, revisions: write.commit().await? })
+}
+
+/// The labels that regions have.
+///
+/// # Errors
+/// [`StoreError`].
+pub async fn labels(reader: &impl Reader) -> Result<Vec<String>, StoreError> {
+    Ok(query_file_scalar!("queries/gateway_resource/labels.sql").fetch_all(reader.reader_pool()).await?)
+}
+
+/// Refuses a label that no region has.
+async fn known_labels(connection: &mut PgConnection, labels: &[String]) -> Result<(), StoreError> {
+    if labels.is_empty() {
+        return Ok(());
+    }
+    let known = query_file_scalar!("queries/gateway_resource/labels.sql").fetch_all(connection).await?;
+    let unknown = labels.iter().find(|label| !known.contains(label));
+    unknown.map_or(Ok(()), |label| Err(StoreError::not_found("label", label)))
+}
+
+/// Names of consumers that ask for labels of which no region has one, `most` of them: nothing can serve them.
+pub(crate) async fn adrift(connection: &mut PgConnection, most: u32) -> Result<Vec<String>, StoreError> {
+    Ok(query_file_scalar!("queries/consumer/adrift.sql", i64::from(most)).fetch_all(connection).await?)
 }
 
 /// Deletes a consumer that the API rules, with its applications; their keys end.
@@ -154,6 +211,7 @@ struct Row {
     id: Uuid,
     name: String,
     tenant: String,
+    residency: Option<Vec<String>>,
     managed_by: String,
     created_at: OffsetDateTime,
 }
@@ -164,6 +222,7 @@ impl Row {
             id: ConsumerId::new(self.id),
             name: self.name,
             tenant: self.tenant,
+            residency: self.residency,
             managed_by: wire::managed_by(&self.managed_by)?,
             created_at: UtcMicros::from_datetime(self.created_at),
         })

@@ -16,6 +16,7 @@ mod lists;
 mod notification;
 mod position;
 mod purge;
+mod residency;
 mod revision;
 mod servers;
 mod usage;

@@ -46,7 +46,7 @@ expected-statuses = ["2xx", "304", "403", "404", "409"]
 
 [[operations]]
 include-operation-id = [
-  "createKey", "importKeys", "changeKey", "createConsumer", "createApplication", "denyTokens", "purgeCache", "checkDocument", "applyDocument",
+  "createKey", "importKeys", "changeKey", "createConsumer", "changeConsumer", "createApplication", "denyTokens", "purgeCache", "checkDocument", "applyDocument",
   "listKeys", "listConsumers", "listApplications", "listTenants", "listPlans", "listDeniedTokens", "listAuditEvents", "getUsage",
   "listRegions", "listDomains", "listIssuers", "listCertificateAuthorities", "listSigners", "listOperators", "listAccounts", "listNotifications", "listApis", "listUpstreams", "listRoutes",
 ]

@@ -128,6 +128,8 @@ fn tell(report: &Value, dry_run: bool, format: Format) -> anyhow::Result<()> {
         lines.extend(shown.map(|item| format!("{sign} {} {}", text_of(item, "kind"), output::clean(&text_of(item, "name")))));
     }
     lines.extend(list(report, "keys_revoked").iter().map(|key| format!("- key {}", key.as_str().unwrap_or("?"))));
+    let adrift = list(report, "consumers_adrift").iter().filter_map(Value::as_str);
+    lines.extend(adrift.map(|name| format!("! consumer {}: no region has a label that it asks for, so nothing can serve it", output::clean(name))));
     let would = if dry_run { "would be " } else { "" };
     let counts = ["created", "updated", "deleted"].map(|member| format!("{} {would}{member}, ", list(report, member).len())).concat();
     let unchanged = list(report, "unchanged").len();

@@ -25,7 +25,7 @@ fn place(folder: &tempfile::TempDir) -> Place {
 
 fn consumer(number: u64) -> AuthorityChange {
     let id = ConsumerId::new(Uuid::from_u128(u128::from(number)));
-    AuthorityChange::Consumer(ConsumerRow { id, name: format!("consumer {number}"), tenant: "acme".to_owned() })
+    AuthorityChange::Consumer(ConsumerRow { id, name: format!("consumer {number}"), tenant: "acme".to_owned(), residency: None })
 }
 
 /// The delta between two revisions of epoch 1.

@@ -1,12 +1,19 @@
 use std::collections::HashMap;
 
-use model::{change::Revisions, id::ConsumerId};
+use model::{
+    change::{ConsumerRow, Revisions},
+    id::ConsumerId,
+};
 
 use super::*;
 
 fn image_of(consumers: u128) -> Image {
-    let consumer =
-        |number| ConsumerRow { id: ConsumerId::new(uuid::Uuid::from_u128(number)), name: format!("consumer {number}"), tenant: "acme".to_owned() };
+    let consumer = |number| ConsumerRow {
+        id: ConsumerId::new(uuid::Uuid::from_u128(number)),
+        name: format!("consumer {number}"),
+        tenant: "acme".to_owned(),
+        residency: None,
+    };
     Image {
         revisions: Revisions::default(),
         sealed_at: UtcMicros(7),
@@ -35,6 +42,31 @@ fn each_snapshot_is_read_as_it_was_written_whatever_the_size_of_the_one_before_t
         assert_eq!(std::fs::metadata(&sealed.path).unwrap().len(), length);
         assert_eq!(sealed.read().unwrap().unwrap().consumers.len() as u128, consumers);
     }
+}
+
+#[test]
+fn where_the_data_of_a_consumer_may_lie_is_sealed_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let sealed = Sealed::in_folder(folder.path(), SecretKey::new([7; 32])).unwrap();
+    let mut rows = image_of(2).consumers;
+    rows[1].residency = Some(vec!["eu".to_owned(), "ch".to_owned()]);
+    let snapshot = Snapshot {
+        revisions: Revisions::default(),
+        structure: Arc::default(),
+        authority: Arc::new(Authority::from_rows(rows.clone(), [], [], [])),
+        writers: Arc::default(),
+        booted_from: None,
+    };
+    let document = Document { version: 1, ..Document::default() };
+
+    sealed.hold_next().unwrap().expect("nobody else writes").write(&image(&snapshot, &document, UtcMicros(7))).unwrap();
+
+    let read = sealed.read().unwrap().unwrap().into_snapshot().unwrap();
+    for row in rows {
+        let within = read.within(row.id);
+        assert_eq!((within.is_any(), within.allows("anywhere")), (row.residency.is_none(), row.residency.is_none()), "{row:?}");
+    }
+    assert!(!read.within(ConsumerId::new(uuid::Uuid::from_u128(99))).allows("anywhere"), "of one that nobody knows nothing is known");
 }
 
 #[test]

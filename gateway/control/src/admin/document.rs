@@ -142,6 +142,8 @@ pub(crate) struct Applied {
     /// Keys that ended with their applications.
     #[schema(value_type = Vec<form::KeyId>)]
     keys_revoked: Vec<KeyId>,
+    /// Names of consumers that no region may serve, because none has a label that they ask for: the first hundred.
+    consumers_adrift: Vec<String>,
     revisions: LaneRevisions,
 }
 
@@ -156,9 +158,9 @@ struct Resource {
 impl Applied {
     fn new(report: ApplyReport, dry_run: bool) -> Self {
         let changed = !report.is_empty();
-        let ApplyReport { created, updated, deleted, unchanged, keys_revoked, revisions } = report;
+        let ApplyReport { created, updated, deleted, unchanged, keys_revoked, consumers_adrift, revisions } = report;
         let [created, updated, deleted, unchanged] = [created, updated, deleted, unchanged].map(resources);
-        Self { dry_run, changed, created, updated, deleted, unchanged, keys_revoked, revisions: revisions.into() }
+        Self { dry_run, changed, created, updated, deleted, unchanged, keys_revoked, consumers_adrift, revisions: revisions.into() }
     }
 }
 

@@ -7,6 +7,7 @@ use model::{
     id::{AccountId, ApplicationId, ConsumerId, NotificationId, PlanId, TenantId},
     problem::ProblemKind,
     purge::{PURGE_TAGS_MAX, TAG_BYTES_MAX},
+    residency::LABELS_MAX,
     restriction::ENTRIES_MAX,
 };
 use serde::Serialize;
@@ -220,6 +221,8 @@ macro_rules! lists {
 lists! {
     /// Scopes, each once.
     Scopes = Scope, 0, SCOPES_MAX, true;
+    /// Labels of regions, each once.
+    Labels = Name, 1, LABELS_MAX, true;
     /// Names of routes.
     Routes = Name, 0, ENTRIES_MAX, false;
     /// Request methods.

@@ -38,7 +38,7 @@ async fn a_wrong_method_is_405_and_says_which_are_right() {
     check("PUT", "/v1/keys", &["GET", "HEAD", "POST"]).await;
     check("DELETE", "/v1/keys/0123456789ab", &["GET", "HEAD", "PATCH"]).await;
     check("GET", "/v1/keys/0123456789ab/revoke", &["POST"]).await;
-    check("PATCH", "/v1/consumers/acme", &["DELETE", "GET", "HEAD"]).await;
+    check("PUT", "/v1/consumers/acme", &["DELETE", "GET", "HEAD", "PATCH"]).await;
     check("POST", "/livez", &["GET", "HEAD"]).await;
     check("POST", "/v1/audit/events", &["GET", "HEAD"]).await;
 }

@@ -22,6 +22,7 @@ const GUARDED: &[(&str, &str)] = &[
     ("GET", "/v1/consumers"),
     ("POST", "/v1/consumers"),
     ("GET", "/v1/consumers/acme"),
+    ("PATCH", "/v1/consumers/acme"),
     ("DELETE", "/v1/consumers/acme"),
     ("GET", "/v1/applications"),
     ("POST", "/v1/applications"),

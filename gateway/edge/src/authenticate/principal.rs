@@ -10,6 +10,7 @@ use model::{
     id::{ApplicationId, ConsumerId},
     jwt::issuer::{Confirmation, Rules},
     key::KeyId,
+    residency::Within,
     snapshot::Snapshot,
     structure::identity::{Holder, Issuer},
     time::{Now, UtcMicros},
@@ -153,6 +154,11 @@ impl Principal {
     /// Whether the secret was one that has been replaced already.
     pub fn used_old_secret(&self) -> bool {
         self.key().is_some_and(|proof| proof.secret_number != proof.key.secret_number)
+    }
+
+    /// The regions in which the caller's data may lie. One that asks for no labels is looked up nowhere.
+    pub fn within<'s>(&self, snapshot: &'s Snapshot) -> Within<'s> {
+        if self.consumer.residency.is_none() { Within::default() } else { snapshot.within(self.consumer_id) }
     }
 
     /// The name of the plan whose limits apply.

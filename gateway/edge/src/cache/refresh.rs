@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use model::problem::Denial;
+use model::problem::{Denial, ProblemKind};
 
 use super::ticket::Ticket;
 use crate::{
@@ -46,6 +46,10 @@ async fn run(core: &Arc<Core>, peer: &Arc<Peer>, mut head: Head, caller: Option<
         let usage = Use { method: head.method().as_str(), address: trail.client_address(), shown: &peer.shown, now };
         let admitted = limit::readmit(authorize::check(authenticated, usage)?);
         let route = Arc::clone(admitted.permit().route());
+        if !ticket.is_for(admitted.permit(), &core.edge.region) {
+            let text = "what is kept here is not for this caller any more, because of where its data may lie";
+            return Err(Denial::new(ProblemKind::ResidencyMismatch, text));
+        }
         trail.consistency("refreshes the cache");
         ticket.ask(&mut head);
         let fetched = serve::fetch(core, &snapshot, &admitted, head, ValidBody::Empty, &mut trail).await;

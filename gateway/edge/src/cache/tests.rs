@@ -98,3 +98,27 @@ fn what_may_not_be_kept_is_not_waited_for_and_leaves_the_rest() {
     cache.pass(key("/a"), Some(&old), BootNanos(0));
     assert!(!is_stored(&cache, "/a", Place(0), &none), "a newer response that may not be kept takes its place");
 }
+
+/// What is kept for a consumer with labels may have come from where another one's data may not lie, and the other way round.
+#[test]
+fn responses_of_consumers_with_other_labels_are_kept_apart_even_where_they_are_shared() {
+    let told = |asked: Option<&[&str]>, path: &str| {
+        let snapshot = crate::fixture::labeled(asked, "");
+        crate::fixture::admitted(&snapshot, &crate::fixture::edge(snapshot.clone()), path, |admitted| {
+            let permit = admitted.permit();
+            let may_keep = ["eu-west", "us-east"].map(|region| permit.may_keep_in(region));
+            ([true, false].map(|is_shared| owner(permit, is_shared)), may_keep)
+        })
+    };
+    let lists: [Option<&[&str]>; 5] = [None, Some(&["eu"]), Some(&["us"]), Some(&["eu", "us"]), Some(&["mars"])];
+    let kept: Vec<_> = lists.into_iter().map(|asked| told(asked, "/key")).collect();
+
+    assert_eq!(kept.iter().map(|(_, may_keep)| *may_keep).collect::<Vec<_>>(), [[true; 2], [true, false], [false, true], [true; 2], [false; 2]]);
+    for is_shared in [0, 1] {
+        let owners: std::collections::HashSet<_> = kept.iter().map(|(owners, _)| owners[is_shared]).collect();
+        assert_eq!(owners.len(), lists.len(), "no two lists of labels have one owner");
+    }
+    assert_eq!(kept[0].0, [None, Some(Uuid::nil())], "without labels it is as it was");
+    assert_eq!(told(Some(&["us", "eu"]), "/key").0, kept[3].0, "the order says nothing");
+    assert_eq!(told(Some(&["eu"]), "/open"), ([None; 2], [true; 2]), "nobody has asked who calls");
+}

@@ -26,7 +26,7 @@ use super::{
     refresh,
     stored::Stored,
 };
-use crate::{forward::Exchange, head::Head, limit::Admitted, runtime::Core, serve::Answer, trail::Trail, validate::ValidBody};
+use crate::{authorize::Permit, forward::Exchange, head::Head, limit::Admitted, runtime::Core, serve::Answer, trail::Trail, validate::ValidBody};
 
 /// How long the whole of a response that may be kept is waited for before it goes on as a stream and is not kept.
 const COLLECT_WITHIN: Duration = Duration::from_secs(2);
@@ -204,6 +204,11 @@ impl Ticket {
             keys: permit.route().keys,
             why: "miss",
         }
+    }
+
+    /// Whether what comes for a permit may be kept here, and is for whom this asks: labels may have changed since.
+    pub(super) fn is_for(&self, permit: &Permit<'_>, region: &str) -> bool {
+        permit.may_keep_in(region) && self.key.consumer == owner(permit, self.rules.shared)
     }
 
     /// Makes the request ask for all of it, or for a confirmation of what is stored: the client's own condition is evaluated

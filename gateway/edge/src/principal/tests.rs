@@ -173,7 +173,7 @@ fn no_two_callers_share_a_token() {
     let (proof, _) = certificate();
     let mut seen = std::collections::HashSet::new();
     let mut other_tenant = principal(&["read"], key(), Vec::new());
-    other_tenant.consumer = Arc::new(Consumer { name: "customer".into(), tenant: "else".into() });
+    other_tenant.consumer = Arc::new(Consumer { name: "customer".into(), tenant: "else".into(), residency: None });
     for (audience, caller) in [
         ("shop", principal(&["read"], token("accounts", "alice"), Vec::new())),
         ("till", principal(&["read"], token("accounts", "alice"), Vec::new())),

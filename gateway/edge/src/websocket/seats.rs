@@ -21,7 +21,7 @@ use super::{pipe::Turn, tally::End};
 use crate::{
     authenticate::Principal,
     runtime::{Core, Edge},
-    stay::{Routes, Source, Stay},
+    stay::{Routes, Server, Source, Stay},
 };
 
 /// Between two looks: a revocation that is published takes effect within it.
@@ -63,7 +63,15 @@ pub(super) struct Seat {
 
 impl Seats {
     /// Seats a WebSocket that was just opened.
-    pub(super) fn seat(&self, route: &Arc<Route>, rules: &WebSocketRules, principal: Option<Principal>, source: Source, now: Now) -> Arc<Seat> {
+    pub(super) fn seat(
+        &self,
+        route: &Arc<Route>,
+        rules: &WebSocketRules,
+        principal: Option<Principal>,
+        source: Source,
+        server: Option<Server>,
+        now: Now,
+    ) -> Arc<Seat> {
         let opened_at = now.boot.0 / 1_000_000;
         let seat = Arc::new(Seat {
             waker: AtomicWaker::new(),
@@ -74,7 +82,7 @@ impl Seats {
             is_half_open: AtomicBool::new(false),
             idle: millis(rules.idle),
             lifetime: millis(rules.lifetime),
-            stay: Stay::new(route, principal, source, Method::GET),
+            stay: Stay::new(route, principal, source, Method::GET, server),
         });
         let mut buffer = self.buffer.lock();
         if buffer.is_empty() {

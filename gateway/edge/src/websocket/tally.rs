@@ -28,6 +28,8 @@ pub enum End {
     Withdrawn,
     /// Keys cannot be confirmed.
     Stale,
+    /// The region that it comes from may not serve it any more.
+    Misplaced,
     /// The node stops.
     Drain,
 }
@@ -38,13 +40,14 @@ impl From<Over> for End {
             Over::Revoked => Self::Revoked,
             Over::Withdrawn => Self::Withdrawn,
             Over::Stale => Self::Stale,
+            Over::Misplaced => Self::Misplaced,
         }
     }
 }
 
 impl End {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Client,
         Self::Service,
         Self::Broken,
@@ -54,6 +57,7 @@ impl End {
         Self::Revoked,
         Self::Withdrawn,
         Self::Stale,
+        Self::Misplaced,
         Self::Drain,
     ];
 
@@ -74,6 +78,7 @@ impl End {
             Self::Revoked => "revoked",
             Self::Withdrawn => "withdrawn",
             Self::Stale => "stale",
+            Self::Misplaced => "misplaced",
             Self::Drain => "drain",
         }
     }
@@ -86,7 +91,7 @@ impl End {
             Self::Idle | Self::Lifetime | Self::Drain => Some(1001),
             Self::Revoked | Self::Withdrawn => Some(1008),
             // Try again later: in the registry of RFC 6455 section 11.7.
-            Self::Stale => Some(1013),
+            Self::Stale | Self::Misplaced => Some(1013),
         }
     }
 
@@ -96,6 +101,7 @@ impl End {
             Self::Revoked => Some(ProblemKind::CredentialsInvalid),
             Self::Withdrawn => Some(ProblemKind::RouteForbidden),
             Self::Stale => Some(ProblemKind::AuthorityStale),
+            Self::Misplaced => Some(ProblemKind::ResidencyMismatch),
             Self::Client | Self::Service | Self::Broken | Self::Idle | Self::Lifetime | Self::Stalled | Self::Drain => None,
         }
     }

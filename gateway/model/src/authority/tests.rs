@@ -34,3 +34,25 @@ fn applications_are_found_by_name_whatever_order_their_changes_have() {
         assert_eq!(found, expected.map(|id| id.map(application_id)), "{changes:?}");
     }
 }
+
+/// What nodes have sealed to their disks before consumers had labels, and what they seal now.
+#[test]
+fn a_consumers_labels_are_in_its_row_and_a_row_without_them_is_read() {
+    let id = ConsumerId::new(Uuid::from_u128(9));
+    let before = format!(r#"{{"kind":"consumer","id":"{id}","name":"acme","tenant":"main"}}"#);
+    let change: AuthorityChange = serde_json::from_str(&before).unwrap();
+    let labels = |authority: &Authority| authority.consumers.get(&id).unwrap().residency.as_ref().map(Labels::to_texts);
+    let start = Authority::default().with([change]);
+    assert_eq!(labels(&start), None);
+    let written = serde_json::to_string(&AuthorityChange::Consumer(start.consumers.get(&id).unwrap().to_row(id))).unwrap();
+    assert_eq!(written, before, "a version that knows no labels reads what has none");
+
+    for asked in [vec![], vec!["eu".to_owned()], vec!["us".to_owned(), "eu".to_owned()]] {
+        let row = ConsumerRow { id, name: "acme".to_owned(), tenant: "main".to_owned(), residency: Some(asked.clone()) };
+        let after = start.with([AuthorityChange::Consumer(row)]);
+        assert_eq!(labels(&after), Some(asked.clone()));
+        let sealed = serde_json::to_vec(&after.consumers.get(&id).unwrap().to_row(id)).unwrap();
+        let read = Authority::from_rows([serde_json::from_slice(&sealed).unwrap()], [], [], []);
+        assert_eq!(labels(&read), Some(asked));
+    }
+}

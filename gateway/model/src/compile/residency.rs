@@ -4,13 +4,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::Errors;
 use crate::{
-    document::{Document, RegionDoc},
-    residency::Residency,
+    document::{ConsumerDoc, Document, RegionDoc},
+    residency::{self, LABELS_MAX, Residency},
     structure::{Domain, Upstream},
 };
-
-/// Labels that a region may have.
-const LABELS_MAX: usize = 32;
 
 /// Checks the labels of regions, and where their requests go when they cannot serve them.
 pub(super) fn regions(document: &Document, errors: &mut Errors) {
@@ -39,6 +36,24 @@ pub(super) fn regions(document: &Document, errors: &mut Errors) {
     }
 }
 
+/// Checks the labels that a consumer asks for.
+pub(super) fn consumer(doc: &ConsumerDoc, path: &str, docs: &[RegionDoc], errors: &mut Errors) {
+    let Some(labels) = &doc.residency else { return };
+    if let Err(mistake) = residency::check(labels) {
+        errors.add(path, mistake);
+    }
+    for (position, label) in labels.iter().enumerate() {
+        known(label, format!("{path}[{position}]"), docs, errors);
+    }
+}
+
+fn known(label: &str, path: String, docs: &[RegionDoc], errors: &mut Errors) {
+    if !docs.iter().any(|doc| doc.residency.iter().any(|known| known == label)) {
+        let known = docs.iter().flat_map(|doc| &doc.residency).map(String::as_str);
+        errors.unknown(path, "label of a region", label, known);
+    }
+}
+
 /// The regions that have one of the labels.
 pub(super) fn lawful(labels: Option<&[String]>, at: &str, docs: &[RegionDoc], errors: &mut Errors) -> Residency {
     let Some(labels) = labels else { return Residency::default() };
@@ -46,10 +61,7 @@ pub(super) fn lawful(labels: Option<&[String]>, at: &str, docs: &[RegionDoc], er
         errors.add(format!("{at}.residency"), "an empty list lets no region serve; leave it out where any may");
     }
     for (position, label) in labels.iter().enumerate() {
-        if !docs.iter().any(|doc| doc.residency.contains(label)) {
-            let known = docs.iter().flat_map(|doc| &doc.residency).map(String::as_str);
-            errors.unknown(format!("{at}.residency[{position}]"), "label of a region", label, known);
-        }
+        known(label, format!("{at}.residency[{position}]"), docs, errors);
     }
     let lawful = docs.iter().filter(|doc| doc.residency.iter().any(|label| labels.contains(label)));
     Residency::only(lawful.map(|doc| Arc::from(doc.name.as_str())).collect())

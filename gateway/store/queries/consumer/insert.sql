@@ -1,2 +1,2 @@
-insert into consumer (consumer_id, name, tenant_id, managed_by)
-values ($1, $2, $3, 'api')
+insert into consumer (consumer_id, name, tenant_id, residency, managed_by)
+values ($1, $2, $3, $4, 'api')

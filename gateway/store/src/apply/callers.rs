@@ -21,11 +21,10 @@ pub(super) async fn put(write: &mut ControlWrite, document: &Document, report: &
 async fn put_consumers(write: &mut ControlWrite, document: &Document, report: &mut ApplyReport) -> Result<(), StoreError> {
     // Compiled: a consumer without a tenant means the only one.
     let only = document.tenants.first().map(|tenant| tenant.name.as_str());
-    let rows = document
-        .consumers
-        .iter()
-        .enumerate()
-        .map(|(position, doc)| json!({ "id": Uuid::now_v7(), "name": doc.name, "tenant": doc.tenant.as_deref().or(only), "position": position }));
+    let rows = document.consumers.iter().enumerate().map(|(position, doc)| {
+        let tenant = doc.tenant.as_deref().or(only);
+        json!({ "id": Uuid::now_v7(), "name": doc.name, "tenant": tenant, "residency": doc.residency, "position": position })
+    });
     let rows: Vec<Value> = rows.collect();
     let found = query_file!("queries/consumer/compare.sql", Value::Array(rows.clone())).fetch_all(&mut *write.tx).await?;
     let found = found.into_iter().map(|row| Comparison {
@@ -37,7 +36,7 @@ async fn put_consumers(write: &mut ControlWrite, document: &Document, report: &m
     });
     let Some(rows) = sort(rows, found, report)? else { return Ok(()) };
     for row in query_file!("queries/consumer/put.sql", rows).fetch_all(&mut *write.tx).await? {
-        let row = ConsumerRow { id: ConsumerId::new(row.consumer_id), name: row.name, tenant: row.tenant };
+        let row = ConsumerRow { id: ConsumerId::new(row.consumer_id), name: row.name, tenant: row.tenant, residency: row.residency };
         write.authority(&AuthorityChange::Consumer(row))?;
     }
     Ok(())

@@ -73,7 +73,10 @@ fn add<T: DeserializeOwned>(section: &mut Vec<T>, body: &str) -> Result<(), Stri
 
 async fn consumers(connection: &mut PgConnection) -> Result<Vec<ConsumerRow>, StoreError> {
     let rows = query_file!("queries/consumer/all.sql").fetch_all(connection).await?;
-    Ok(rows.into_iter().map(|row| ConsumerRow { id: ConsumerId::new(row.id), name: row.name, tenant: row.tenant }).collect())
+    Ok(rows
+        .into_iter()
+        .map(|row| ConsumerRow { id: ConsumerId::new(row.id), name: row.name, tenant: row.tenant, residency: row.residency })
+        .collect())
 }
 
 async fn applications(connection: &mut PgConnection) -> Result<Vec<ApplicationRow>, StoreError> {

@@ -123,7 +123,11 @@ async fn keys_end_with_the_application_that_the_file_drops() {
 async fn what_the_api_still_uses_is_not_pruned_and_nothing_else_changes_either() {
     let database = Database::new().await;
     database.apply(&document(WHOLE)).await;
-    let consumer = consumer::create(&database.primary, NewConsumer { name: "api-made", tenant: None }, &operator()).await.expect("made").item.id;
+    let consumer = consumer::create(&database.primary, NewConsumer { name: "api-made", tenant: None, residency: None }, &operator())
+        .await
+        .expect("made")
+        .item
+        .id;
     let new = NewApplication { name: "api-app", consumer, plan: Some("gold"), scopes: &[], at_most: None };
     application::create(&database.primary, new, &operator()).await.expect("made");
     let before = heads(&database.primary).await.expect("there are heads");

@@ -24,7 +24,7 @@ async fn with_tenant() -> Database {
 }
 
 async fn write(primary: &Primary, name: &str) -> Result<Revisions, StoreError> {
-    consumer::create(primary, NewConsumer { name, tenant: None }, &operator()).await.map(|written| written.revisions)
+    consumer::create(primary, NewConsumer { name, tenant: None, residency: None }, &operator()).await.map(|written| written.revisions)
 }
 
 async fn at(database: &Database) -> Revisions {

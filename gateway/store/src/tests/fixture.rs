@@ -120,7 +120,7 @@ impl Database {
     /// A tenant, and a consumer and an application of the API.
     pub(crate) async fn with_application(&self) -> (ConsumerId, ApplicationId) {
         self.apply(&document("tenants: [{ name: acme, hosts: [api.example.com] }]")).await;
-        let new = NewConsumer { name: "made", tenant: None };
+        let new = NewConsumer { name: "made", tenant: None, residency: None };
         let consumer = consumer::create(&self.primary, new, &operator()).await.expect("a consumer is made").item.id;
         let scopes = ["read".to_owned()];
         let new = NewApplication { name: "made-app", consumer, plan: None, scopes: &scopes, at_most: None };
@@ -161,11 +161,12 @@ async fn make_template() {
             "0017_key_decisions",
             "0018_epochs",
             "0019_heartbeats",
-            "0020_domain_epochs"
+            "0020_domain_epochs",
+            "0021_consumer_residency"
         ]
     );
     let applied = migrate::migrate(&primary).await.expect("the schema is made");
-    assert_eq!((applied.now, applied.version), (before, 20));
+    assert_eq!((applied.now, applied.version), (before, 21));
     assert!(migrate::migrate(&primary).await.expect("nothing is left to do").now.is_empty());
     // A database in use cannot be copied.
     pool.close().await;

@@ -107,7 +107,8 @@ async fn a_commit_that_was_cut_short_while_it_waited_for_its_standby_is_not_take
     let server = Server::start(&["primary"]);
     let primary = migrated(&server).await;
     apply(&primary, &document("tenants: [{ name: acme, hosts: [api.example.com] }]"), Mode::Commit, &file()).await.expect("it applies");
-    let consumer = consumer::create(&primary, NewConsumer { name: "made", tenant: None }, &operator()).await.expect("it is made").item.id;
+    let consumer =
+        consumer::create(&primary, NewConsumer { name: "made", tenant: None, residency: None }, &operator()).await.expect("it is made").item.id;
     let application = crate::application::NewApplication { name: "app", consumer, plan: None, scopes: &[], at_most: None };
     let application = crate::application::create(&primary, application, &operator()).await.expect("it is made").item.id;
     let key = issued(Purpose::Live);

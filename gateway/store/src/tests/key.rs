@@ -200,6 +200,6 @@ async fn pages_show_every_key_once_newest_first_and_filter() {
     let foreign = PageRequest { cursor: Some("x".to_owned()), limit: 1 };
     let refused = consumer::list(&database.primary, None, &foreign).await;
     assert!(matches!(&refused, Err(StoreError::Invalid { .. })), "{refused:?}");
-    let unnamed = consumer::create(&database.primary, NewConsumer { name: "made", tenant: None }, &operator()).await;
+    let unnamed = consumer::create(&database.primary, NewConsumer { name: "made", tenant: None, residency: None }, &operator()).await;
     assert!(matches!(&unnamed, Err(StoreError::Conflict { constraint, .. }) if constraint == "consumer_name_unique"), "{unnamed:?}");
 }

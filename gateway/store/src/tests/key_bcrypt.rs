@@ -127,7 +127,7 @@ async fn keys_of_another_tenant_take_no_place_whatever_they_begin_with() {
     database.apply(&document("tenants: [{ name: acme, hosts: [api.example.com] }, { name: rival, hosts: [rival.example.com] }]")).await;
     let mut applications = Vec::new();
     for (name, tenant) in [("sibling", "acme"), ("stranger", "rival")] {
-        let new = NewConsumer { name, tenant: Some(tenant) };
+        let new = NewConsumer { name, tenant: Some(tenant), residency: None };
         let consumer = consumer::create(&database.primary, new, &operator()).await.expect("a consumer is made").item.id;
         let new = NewApplication { name, consumer, plan: None, scopes: &[], at_most: None };
         applications.push(application::create(&database.primary, new, &operator()).await.expect("an application is made").item.id);

@@ -25,7 +25,8 @@ const WRITES: u64 = 12;
 async fn write(database: &Database, writer: u64) -> u64 {
     let mut committed = 0;
     for number in 0..WRITES {
-        let row = ConsumerRow { id: ConsumerId::new(Uuid::now_v7()), name: format!("c{writer}-{number}"), tenant: "acme".to_owned() };
+        let row =
+            ConsumerRow { id: ConsumerId::new(Uuid::now_v7()), name: format!("c{writer}-{number}"), tenant: "acme".to_owned(), residency: None };
         let mut write = ControlWrite::begin(&database.primary, Lanes::Authority, &operator()).await.expect("it begins");
         for _ in 0..=number % 3 {
             write.authority(&AuthorityChange::Consumer(row.clone())).expect("it is noted");
@@ -166,7 +167,7 @@ async fn a_whole_load_is_what_the_changes_add_up_to() {
         key::create(&database.primary, new, &operator()).await.expect("a key is made");
     }
     key::revoke(&database.primary, &ended.id, RevokedReason::Asked, &operator()).await.expect("it is revoked");
-    consumer::create(&database.primary, NewConsumer { name: "other", tenant: Some("acme") }, &operator()).await.expect("one more");
+    consumer::create(&database.primary, NewConsumer { name: "other", tenant: Some("acme"), residency: None }, &operator()).await.expect("one more");
 
     let load = full(&database.primary).await.expect("everything loads");
 
@@ -227,7 +228,7 @@ async fn a_commit_is_refused_or_unknown_and_never_mistaken() {
                     for each row execute function at_commit();"
             ))
             .await;
-        consumer::create(&database.primary, NewConsumer { name: "late", tenant: None }, &operator()).await.map(drop)
+        consumer::create(&database.primary, NewConsumer { name: "late", tenant: None, residency: None }, &operator()).await.map(drop)
     };
 
     let refused = at_commit("raise exception 'no' using errcode = 'check_violation';").await;

@@ -88,7 +88,7 @@ async fn the_primary_is_found_before_and_after_a_promotion_and_a_standby_takes_n
         timeout(SOON, topology.changed().wait_for(promoted)).await.expect("the newer timeline wins").expect("it is polled");
         assert_eq!(primary_of(&mut probes).await, Some(1));
         let primary = topology.primary().expect("the promoted one");
-        let made = consumer::create(&primary, NewConsumer { name: "c", tenant: None }, &operator()).await;
+        let made = consumer::create(&primary, NewConsumer { name: "c", tenant: None, residency: None }, &operator()).await;
         assert!(matches!(made, Err(StoreError::Invalid { .. })), "it writes, but there is no tenant: {made:?}");
     };
     tokio::select! {

@@ -112,7 +112,7 @@ fn whoever_is_followed_could_still_come_and_is_looked_up_again() {
         ],
     });
     let document: Document = serde_json::from_value(document).unwrap();
-    let consumer = ConsumerRow { id: ConsumerId::new(Uuid::nil()), name: "customer".to_owned(), tenant: "acme".to_owned() };
+    let consumer = ConsumerRow { id: ConsumerId::new(Uuid::nil()), name: "customer".to_owned(), tenant: "acme".to_owned(), residency: None };
     let id = ApplicationId::new(Uuid::nil());
     let application = ApplicationRow { id, consumer: consumer.id, name: "web".to_owned(), plan: None, scopes: Vec::new() };
     let with_key = Authority::from_rows([consumer], [application], [key_row()], []);

@@ -39,7 +39,7 @@ fn world() -> World {
     let rows = [row(ids[0], consumers[0], "web"), row(ids[1], consumers[0], "app"), row(ids[2], consumers[1], "other")];
     let key = KeyRow { application: ids[0], expires_at: UtcMicros(2_000_000_000), ..key_row() };
     let id = key.id;
-    let consumer = |id, name: &str| ConsumerRow { id, name: name.to_owned(), tenant: "acme".to_owned() };
+    let consumer = |id, name: &str| ConsumerRow { id, name: name.to_owned(), tenant: "acme".to_owned(), residency: None };
     let authority = Authority::from_rows([consumer(consumers[0], "acme"), consumer(consumers[1], "rival")], rows, [key], []);
     let key = Proof::Key(KeyProof { id, key: Arc::clone(authority.keys.get(&id).unwrap()), secret_number: 1, lent: None });
     let snapshot = Snapshot {
@@ -65,6 +65,29 @@ fn token(world: &World, client: Option<&str>, until: i64) -> Proof {
         until: UtcMicros(until),
         confirmation: None,
     }))
+}
+
+/// Whatever proves who calls: where the caller's data may lie is a matter of the consumer.
+#[test]
+fn a_consumers_labels_hold_for_its_keys_and_for_its_tokens_and_for_nobody_elses() {
+    let mut world = world();
+    let row = |residency| ConsumerRow { id: ConsumerId::new(Uuid::from_u128(1)), name: "acme".to_owned(), tenant: "acme".to_owned(), residency };
+    let set = |world: &mut World, residency| {
+        let authority = world.snapshot.authority.with([model::change::AuthorityChange::Consumer(row(residency))]);
+        world.snapshot.authority = Arc::new(authority);
+    };
+    let is_anywhere = |world: &World, proof: Proof, also| of(&world.snapshot, proof, also, NOW).unwrap().within(&world.snapshot).allows("eu");
+    let all = |world: &World| {
+        let token = |client| token(world, Some(client), 1_500_000_000);
+        let by_one = [world.key.clone(), token("web"), token("app"), token("other")].map(|proof| is_anywhere(world, proof, Vec::new()));
+        (by_one, is_anywhere(world, token("app"), vec![world.key.clone()]))
+    };
+
+    assert_eq!(all(&world), ([true; 4], true));
+    set(&mut world, Some(vec!["mars".to_owned()]));
+    assert_eq!(all(&world), ([false, false, false, true], false));
+    set(&mut world, None);
+    assert_eq!(all(&world), ([true; 4], true));
 }
 
 #[test]

@@ -18,7 +18,7 @@ async fn a_consumer_gets_no_more_applications_than_it_may_have() {
     let (consumer, first) = database.with_application().await;
     let (names, by): (Vec<String>, _) = ((0..8).map(|n| format!("app-{n}")).collect(), operator());
     let new = |name, at_most| NewApplication { name, consumer, plan: None, scopes: &[], at_most };
-    let other = consumer::create(&database.primary, NewConsumer { name: "other", tenant: None }, &by).await.expect("made").item.id;
+    let other = consumer::create(&database.primary, NewConsumer { name: "other", tenant: None, residency: None }, &by).await.expect("made").item.id;
     let of_other = NewApplication { consumer: other, ..new("others", Some(1)) };
     application::create(&database.primary, of_other, &by).await.expect("another's do not count");
 
@@ -57,7 +57,7 @@ async fn keys_are_listed_by_consumer() {
     let database = Database::new().await;
     let (consumer, application) = database.with_application().await;
     let by = operator();
-    let other = consumer::create(&database.primary, NewConsumer { name: "other", tenant: None }, &by).await.expect("made").item.id;
+    let other = consumer::create(&database.primary, NewConsumer { name: "other", tenant: None, residency: None }, &by).await.expect("made").item.id;
     let new = NewApplication { name: "others", consumer: other, plan: None, scopes: &[], at_most: None };
     let others = application::create(&database.primary, new, &by).await.expect("made").item.id;
     for application in [application, others, others] {
