@@ -143,7 +143,7 @@ async fn a_request_that_crosses_reaches_the_service_as_if_its_client_had_called_
         let mut shapes = Vec::new();
         for region in [&eu, &us] {
             let request = place.client.post(format!("{}{path}", region.data)).header("cookie", "a=1; b=2").header("x-mine", "yes");
-            let request = request.header("causeway-crossing", "from=\"eu-west\"").header("x-forwarded-for", "203.0.113.1").body("some text");
+            let request = request.header("causeway-service", "mine").header("x-forwarded-for", "203.0.113.1").body("some text");
             let request = if is_known { request.header("x-api-key", &key.secret) } else { request };
             let answer = request.timeout(WITHIN).send().await.unwrap();
             let headers = answer.headers().clone();
@@ -179,23 +179,26 @@ async fn nobody_but_another_regions_gateway_hands_requests_over() {
     let place = Place::start().await;
     let address = place.region("eu-west").data_address().unwrap();
     let (ours, others) = (gateway(&place.ca, &name_of("us-east")), Ca::root("others"));
-    let call = async |holder: Option<&Holder>, field: &str| {
+    let call_for = async |holder: Option<&Holder>, field: &str, path: &str| {
         let roots = [place.ca.pem()].map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).unwrap());
         let builder = Client::builder().tls_certs_only(roots).no_proxy().resolve(&name_of("eu-west"), address);
         let builder = holder.into_iter().fold(builder, |builder, holder| builder.identity(holder.identity()));
-        let url = format!("https://{}:{}/known/thing", name_of("eu-west"), address.port());
+        let url = format!("https://{}:{}{path}", name_of("eu-west"), address.port());
         let before = place.far.seen().len();
-        let answer = builder.build().unwrap().get(url).header("causeway-crossing", field).timeout(WITHIN).send().await.unwrap();
+        // As a gateway does: for the host that its client has named, on a connection to the gateway's.
+        let request = builder.build().unwrap().get(url).header("host", "localhost").header("causeway-crossing", field);
+        let answer = request.timeout(WITHIN).send().await.unwrap();
         let told = header(answer.headers(), "causeway-crossing").to_owned();
         (answer.status().as_u16(), told, place.far.seen().len() - before)
     };
+    let call = async |holder: Option<&Holder>, field: &str| call_for(holder, field, "/known/thing").await;
     let said = |from: &str, route: &str| format!("from=\"{from}\", client=\"203.0.113.7\", route=\"{route}\", service=\"far\"");
     let right = said("us-east", "known");
 
     assert_eq!(call(Some(&ours), &right).await, (200, "served".to_owned(), 1));
     assert_eq!(header(&place.seen().headers, "x-forwarded-for"), "203.0.113.7");
-    // A host that no tenant has: to everybody else that is all there is.
-    let stranger = (421, String::new(), 0);
+    // Whoever is no gateway that this one knows is not served as if it were a client: its connection may be one that was made too early.
+    let stranger = (421, "refused=\"certificate-not-asked\";sent".to_owned(), 0);
     assert_eq!(call(None, &right).await, stranger, "without a certificate");
     assert_eq!(call(Some(&gateway(&others, &name_of("us-east"))), &right).await, stranger, "of another authority");
     assert_eq!(call(Some(&gateway(&place.ca, "client.internal")), &right).await, stranger, "under another name");
@@ -206,6 +209,7 @@ async fn nobody_but_another_regions_gateway_hands_requests_over() {
     let refused = |status, code: &str| (status, format!("refused=\"{code}\""), 0);
     assert_eq!(call(Some(&ours), &said("us-east", "gone")).await, refused(503, "region-unavailable"));
     assert_eq!(call(Some(&ours), &right.replace("\"far\"", "\"either\"")).await, refused(503, "region-unavailable"), "no service of the route");
+    assert_eq!(call_for(Some(&ours), &right, "/far/thing").await, refused(503, "region-unavailable"), "the route is not one for this path");
     let own = gateway(&place.ca, &name_of("eu-west"));
     assert_eq!(call(Some(&own), &said("eu-west", "known")).await, (508, "refused=\"loop-detected\";sent".to_owned(), 0));
     place.stop().await;

@@ -27,6 +27,7 @@ mod jwt;
 mod key_timing;
 mod keys;
 mod limit_headers;
+mod many_keys;
 mod memory;
 mod models;
 mod neighbor;
@@ -96,7 +97,7 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 30] = [
+const CLAIMS: [Claim; 31] = [
     models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
@@ -127,6 +128,7 @@ const CLAIMS: [Claim; 30] = [
     slow_clients::CLAIM,
     reload::CLAIM,
     memory::CLAIM,
+    many_keys::CLAIM,
 ];
 
 /// Claims whose deployment can have more regions than two, with the number that it has when none is given.

@@ -420,6 +420,9 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         let in_flight = own_watch.enter(Protocol::Http2);
         let tell = Arc::clone(&tell);
         let request = request.map(Intake::of_stream);
+        if crossing::is_from_gateway(&owned.edge, &peer, request.headers()) {
+            own_watch.share();
+        }
         let peer = client(&owned.edge, &peer, request.headers());
         #[cfg(feature = "http3")]
         let (core, told) = (Arc::clone(&owned), Arc::clone(&peer));

@@ -96,12 +96,12 @@ impl Promise {
 }
 
 /// Looks at a set again over the same connections: what its servers have now, if they are the same still and their region reads no other.
-async fn look_again(domain: &Domain, set: &[Pin], core: &Core) -> Option<Vec<Position>> {
-    let asked = domain.view().with_others(set);
+async fn look_again(domain: &Domain, region: &str, set: &[Pin], core: &Core) -> Option<Vec<Position>> {
+    let asked = domain.view().with_others(region, set);
     let shown = core.within(LOOK_WITHIN, domain.ask(&asked)).await.unwrap_or_default();
     let still = set.iter().enumerate().map(|(index, pin)| pin.still(shown.get(index)?.as_ref()));
     // One that stood by may have been promoted, and be read since.
-    let is_same_set = !shown.iter().skip(set.len()).flatten().any(|shown| shown.is_primary) && domain.view().is_set(set);
+    let is_same_set = !shown.iter().skip(set.len()).flatten().any(|shown| shown.is_primary) && domain.view().is_set(region, set);
     still.collect::<Option<Vec<Position>>>().filter(|_| is_same_set)
 }
 

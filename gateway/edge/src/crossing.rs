@@ -7,7 +7,7 @@
 use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, request::Parts};
 use model::{
     problem::{Denial, ProblemKind},
     structure::{Route, Structure, Upstream},
@@ -24,6 +24,7 @@ use crate::{
     intake::Intake,
     limit,
     principal::PRINCIPAL,
+    refuse::Refused,
     region,
     route::Matched,
     runtime::{Core, Edge},
@@ -37,6 +38,8 @@ use crate::{
 pub(crate) const CROSSING: HeaderName = HeaderName::from_static("causeway-crossing");
 /// The answer is the service's.
 const SERVED: HeaderValue = HeaderValue::from_static("served");
+/// So many fields a gateway adds to a request at most.
+pub(crate) const FIELDS_MAX: usize = 16;
 /// What only a gateway may set towards a service, and the first one has set.
 const KEPT: [HeaderName; 3] = [CLIENT_CERT, REQUIRE, PRINCIPAL];
 
@@ -78,7 +81,6 @@ pub(crate) struct Crossed {
 
 /// What a gateway of a region says; `None` for whoever is none, or says nothing.
 fn said<'h>(edge: &Edge, structure: &Structure, peer: &Peer, headers: &'h HeaderMap) -> Option<Said<'h>> {
-    // Nearly everybody has shown none. What others say about themselves goes with the fields that clients may not send.
     let certificate = peer.shown.certificate()?;
     let mut values = headers.get_all(CROSSING).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
@@ -97,14 +99,20 @@ pub(crate) fn is_from_gateway(edge: &Edge, peer: &Peer, headers: &HeaderMap) -> 
 /// Sees whether a request comes from another region's gateway: its certificate says so, and it says what it is about.
 ///
 /// # Errors
-/// `loop-detected`, where it says that it comes from this region.
+/// `certificate-not-asked` (421) where it says so and does not prove it; `loop-detected`, where it says that it comes from this region.
 pub(crate) fn take(edge: &Edge, snapshot: Option<&Held>, peer: &Peer, parts: &Parts) -> Result<Option<Crossed>, Denial> {
-    let Some(said) = snapshot.and_then(|snapshot| said(edge, &snapshot.structure, peer, &parts.headers)) else { return Ok(None) };
+    if !parts.headers.contains_key(CROSSING) {
+        return Ok(None);
+    }
+    // Not served as if its sender were the client: a gateway whose connection is older than what this node knows of it makes another one.
+    let said = snapshot.and_then(|snapshot| said(edge, &snapshot.structure, peer, &parts.headers)).ok_or_else(misdirected)?;
     if *said.from == *edge.region {
         let detail = "this region's gateways send requests for other regions to themselves; see `forwarding` of the regions";
         return Err(Denial::new(ProblemKind::LoopDetected, detail));
     }
-    let crossed = Crossed { route: said.route.into(), service: said.service.into(), client: Arc::new(peer.at(said.client)), kept: HeaderMap::new() };
+    // Its certificate stays in the record: it tells whose gateway this was.
+    let client = Peer::new(said.client, peer.protocol, peer.tls.clone(), peer.shown.clone());
+    let crossed = Crossed { route: said.route.into(), service: said.service.into(), client: Arc::new(client), kept: HeaderMap::new() };
     let kept = KEPT.into_iter().filter_map(|name| Some((name.clone(), parts.headers.get(name)?.clone()))).collect();
     Ok(Some(Crossed { kept, ..crossed }))
 }
@@ -127,8 +135,7 @@ pub(crate) async fn respond(
         return Err(no_websocket());
     }
     hops::check(&head, &snapshot.structure, &edge.region)?;
-    trail.crossed("a gateway of another region has decided over this request, and handed it over");
-    let matched = Matched::named(snapshot, &crossed.route).ok_or_else(|| unknown("route"))?;
+    let matched = Matched::named(snapshot, &head, &crossed.route).ok_or_else(|| unknown("route"))?;
     trail.matched(&matched)?;
     let route = matched.route();
     let upstream = route.services().find(|upstream| *upstream.name == *crossed.service).ok_or_else(|| unknown("service"))?;
@@ -148,30 +155,68 @@ pub(crate) fn no_websocket() -> Denial {
     Denial::new(ProblemKind::RegionUnavailable, "the service runs in other regions alone, and WebSockets do not go there by way of their gateways")
 }
 
+/// 421: the next connection may be another one's.
+fn misdirected() -> Denial {
+    let detail = "only gateways of other regions that this one knows may hand requests over, on connections that were asked for their certificate";
+    Denial::new(ProblemKind::CertificateNotAsked, detail)
+}
+
 fn unknown(what: &str) -> Denial {
     Denial::new(ProblemKind::RegionUnavailable, format!("the gateway of the service's region does not know the {what} yet")).retry_after(1)
 }
 
-/// Tells the other gateway that an answer is not the service's, unless it is marked as that, and whether the request may be sent again.
-pub(crate) fn mark(headers: &mut HeaderMap, kind: ProblemKind, is_retryable: bool) {
-    if headers.contains_key(CROSSING) {
-        return;
-    }
+/// Tells the other gateway of a refusal: that it is not the service's answer, and whether the request may be sent again.
+pub(crate) fn mark<B>(response: &mut Response<B>) {
+    let Some(Refused { kind, is_retryable }) = response.extensions().get().copied() else { return };
     let sent = if is_retryable { "" } else { ";sent" };
     let value = HeaderValue::from_maybe_shared(Bytes::from(format!("refused=\"{}\"{sent}", kind.code())));
-    headers.extend(value.ok().map(|value| (CROSSING, value)));
+    if let Ok(value) = value {
+        response.headers_mut().insert(CROSSING, value);
+    }
 }
 
 /// What an answer of another gateway is: the service's, or a refusal.
 ///
 /// # Errors
 /// What it refused by; `upstream-malformed` where the answer does not say what it is: whoever answered is no gateway of this deployment.
-pub(crate) fn read(headers: &mut HeaderMap) -> Result<(), Denial> {
-    match headers.remove(CROSSING) {
-        Some(value) if value == SERVED => Ok(()),
-        Some(value) => Err(value.to_str().ok().and_then(refusal).unwrap_or_else(strange)),
-        None => Err(strange()),
+pub(crate) fn read(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Denial> {
+    match (headers.remove(CROSSING), status) {
+        (Some(value), _) if value == SERVED => Ok(()),
+        (Some(value), _) => Err(value.to_str().ok().and_then(refusal).unwrap_or_else(strange)),
+        // Said before anything was looked at, by whoever knows less than this node, or has come to know more.
+        (None, StatusCode::MISDIRECTED_REQUEST) => Err(not_yet()),
+        // The other one has no more room for fields than this one, and gets some more: what is too much is the client's.
+        (None, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
+            Err(Denial::new(ProblemKind::HeadersTooLarge, "the request has more header fields than a gateway takes"))
+        }
+        (None, _) => Err(strange()),
     }
+}
+
+/// What a gateway may say of its own: others would be taken for what this one has found out about the client.
+const SAID: [ProblemKind; 16] = [
+    ProblemKind::RegionUnavailable,
+    ProblemKind::ResidencyMismatch,
+    ProblemKind::LoopDetected,
+    ProblemKind::UpstreamUnreachable,
+    ProblemKind::UpstreamMalformed,
+    ProblemKind::UpstreamTimeout,
+    ProblemKind::CircuitOpen,
+    ProblemKind::Overloaded,
+    ProblemKind::BodyTooLarge,
+    ProblemKind::HeadersTooLarge,
+    ProblemKind::RequestMalformed,
+    ProblemKind::PathInvalid,
+    ProblemKind::RequestTimeout,
+    ProblemKind::AuditUnavailable,
+    ProblemKind::Internal,
+    ProblemKind::NotReady,
+];
+
+fn not_yet() -> Denial {
+    let detail =
+        "the gateway of the service's region does not know this region's gateways by the certificate that was shown; another connection may help";
+    Denial::new(ProblemKind::RegionUnavailable, detail).retry_after(1)
 }
 
 fn refusal(text: &str) -> Option<Denial> {
@@ -180,7 +225,10 @@ fn refusal(text: &str) -> Option<Denial> {
         (code, ";sent") => (code, true),
         _ => return None,
     };
-    let kind = *ProblemKind::ALL.iter().find(|kind| kind.code() == code)?;
+    if code == ProblemKind::CertificateNotAsked.code() {
+        return Some(not_yet());
+    }
+    let kind = *SAID.iter().find(|kind| kind.code() == code)?;
     let denial = Denial::new(kind, "a gateway of the service's region refused it, or got no answer from the service");
     Some(if is_sent { denial.maybe_processed() } else { denial.retry_after(1) })
 }
@@ -217,25 +265,31 @@ mod tests {
     fn an_answer_that_does_not_say_what_it_is_is_no_answer() {
         let read_of = |value: Option<&'static str>| {
             let mut headers: HeaderMap = value.into_iter().map(|value| (CROSSING, HeaderValue::from_static(value))).collect();
-            let read = read(&mut headers);
+            let read = read(StatusCode::OK, &mut headers);
             assert!(headers.is_empty());
             read.map_err(|denial| (denial.kind, denial.is_retryable))
         };
         assert_eq!(read_of(Some("served")), Ok(()));
-        for strange in [None, Some("refused"), Some("refused=\"no-such-problem\""), Some("refused=\"overloaded\";other")] {
+        let not_its_to_say = Some("refused=\"credentials-invalid\"");
+        for strange in [None, Some("refused"), Some("refused=\"no-such-problem\""), Some("refused=\"overloaded\";other"), not_its_to_say] {
             assert_eq!(read_of(strange), Err((ProblemKind::UpstreamMalformed, false)), "{strange:?}");
         }
         for (denial, expected) in [
             (unknown("route"), (ProblemKind::RegionUnavailable, true)),
             (Denial::new(ProblemKind::UpstreamTimeout, "").maybe_processed(), (ProblemKind::UpstreamTimeout, false)),
         ] {
-            let mut headers = HeaderMap::new();
-            mark(&mut headers, denial.kind, denial.is_retryable);
-            assert_eq!(read(&mut headers).map_err(|denial| (denial.kind, denial.is_retryable)), Err(expected));
+            let mut response = Response::new(());
+            response.extensions_mut().insert(Refused { kind: denial.kind, is_retryable: denial.is_retryable });
+            // Whatever a service has said before.
+            response.headers_mut().insert(CROSSING, SERVED);
+            mark(&mut response);
+            let read = read(StatusCode::OK, response.headers_mut());
+            assert_eq!(read.map_err(|denial| (denial.kind, denial.is_retryable)), Err(expected));
         }
-        let mut headers = HeaderMap::new();
-        headers.insert(CROSSING, SERVED);
-        mark(&mut headers, ProblemKind::AuditUnavailable, false);
-        assert_eq!(read(&mut headers).map_err(|denial| denial.kind), Ok(()));
+        for (status, expected) in [(421, ProblemKind::RegionUnavailable), (431, ProblemKind::HeadersTooLarge), (401, ProblemKind::UpstreamMalformed)]
+        {
+            let read = read(StatusCode::from_u16(status).unwrap(), &mut HeaderMap::new());
+            assert_eq!(read.map_err(|denial| denial.kind), Err(expected));
+        }
     }
 }

@@ -92,7 +92,7 @@ async fn exchange(
     if !is_streaming {
         meter.complete_at_once(body.whole_len());
     }
-    let mut message = Message::new(route, head, body, &target.group().via, trail)?;
+    let mut message = Message::new(route, head, body, target.group(), trail)?;
     if permit.is_crossed() {
         message.hide_nothing();
     }
@@ -108,6 +108,9 @@ async fn exchange(
         mirror::copy(core, permit, upstream, cluster, &message);
     }
     let mut tries = Tries::new(core, route, target, deadline, &message).ok_or_else(unreachable)?;
+    if permit.is_crossed() {
+        tries.leave_repeating_to_the_first();
+    }
     loop {
         let turn = tries.next(trail).await?;
         // For each try, because one may come long after another.
@@ -157,13 +160,18 @@ async fn attempt(
             },
         };
         let is_repeatable = message.is_repeatable();
+        let again = candidate.target.is_gateway.then(|| message.body.copied()).flatten();
         message.begin(core.edge.clock);
         let failure = match head_within(core, candidate.upstream.response_timeout, meter, carry(opened, message, candidate.target)).await {
             Some(Ok(mut answered)) => {
                 let took = core.edge.clock.boot().nanos_since(now) / 1_000;
                 trail.upstream_answered(answered.status().as_u16(), took);
                 if candidate.target.is_gateway {
-                    crossing::read(answered.headers_mut()).map_err(Attempt::Failed)?;
+                    crossing::read(answered.status(), answered.headers_mut()).map_err(|denial| match again {
+                        // It has sent nothing, and the body is here: another gateway may know more, or another region serve.
+                        Some(body) if denial.is_retryable => Attempt::NotSent { body, denial },
+                        _ => Attempt::Failed(denial),
+                    })?;
                 }
                 if answered.version() == Version::HTTP_2 {
                     fields::strip_from_response(answered.headers_mut());

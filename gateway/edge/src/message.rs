@@ -12,7 +12,16 @@ use model::{
 };
 
 use crate::{
-    body::RequestBody, clock::Clock, crossing::CROSSING, fields, grpc, head::Head, hops::Via, principal::PRINCIPAL, refuse, tls::Peer, trail::Trail,
+    balance::{cluster::Cluster, fleet::Group},
+    body::RequestBody,
+    clock::Clock,
+    crossing::CROSSING,
+    fields, grpc,
+    head::Head,
+    principal::PRINCIPAL,
+    refuse,
+    tls::Peer,
+    trail::Trail,
     transform,
 };
 
@@ -37,6 +46,8 @@ pub struct Message {
     via: HeaderValue,
     /// What `Host` says, unless it is the target's own name.
     host: Option<HeaderValue>,
+    /// What the client has written there, with its port.
+    client_authority: Option<HeaderValue>,
     /// When the client of a call stops waiting, if it has said so.
     ends: Option<BootNanos>,
     /// The `grpc-timeout` of the try that begins.
@@ -54,9 +65,11 @@ impl Message {
     ///
     /// # Errors
     /// `internal`, when the rewritten path is not valid.
-    pub fn new(route: &Route, head: Head, body: RequestBody, via: &Via, trail: &Trail) -> Result<Self, Denial> {
+    pub fn new(route: &Route, head: Head, body: RequestBody, target: &Group, trail: &Trail) -> Result<Self, Denial> {
+        let crosses = target.clusters.iter().any(Cluster::is_behind_gateway);
         let path = transform::path_and_query(route, &head)?;
         let host = transform::upstream_host(route, &head);
+        let client_authority = if crosses { transform::client_authority(&head) } else { None };
         let cookie = joined_cookies(&head.parts.headers);
         Ok(Self {
             ends: head.call.and_then(|call| call.ends(trail.started().boot)),
@@ -71,8 +84,9 @@ impl Message {
             hides_signatures: route.auth.takes_signature(),
             forwards_token: trail.forwards_token(),
             cookie,
-            via: via.of(head.parts.version).clone(),
+            via: target.via.of(head.parts.version).clone(),
             host,
+            client_authority,
             head,
             body,
         })
@@ -129,6 +143,7 @@ impl Message {
             cookie: self.cookie.clone(),
             via: self.via.clone(),
             host: self.host.clone(),
+            client_authority: None,
             timeout: self.timeout.clone(),
             principal: None,
             crossing: None,
@@ -240,7 +255,7 @@ impl Message {
 
     fn authority<'m>(&'m self, target: &'m Target) -> &'m [u8] {
         match (&self.crossing, &self.host) {
-            (Some(_), _) => self.head.host.as_bytes(),
+            (Some(_), _) => self.client_authority.as_ref().map_or(self.head.host.as_bytes(), HeaderValue::as_bytes),
             (None, Some(host)) => host.as_bytes(),
             (None, None) => target.authority.as_bytes(),
         }

@@ -20,6 +20,13 @@ pub const STALENESS: HeaderName = HeaderName::from_static("causeway-staleness");
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 
+/// In a refusal's extensions: what it says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Refused {
+    pub(crate) kind: ProblemKind,
+    pub(crate) is_retryable: bool,
+}
+
 /// The response for a denial. `limits` are the rate-limit fields that the request had earned before.
 pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, limits: impl FnOnce(&mut HeaderMap)) -> Response<ReplyBody> {
     let mut response = match form {
@@ -27,6 +34,7 @@ pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, lim
         Form::OAuth => problem(denial, request_id, region, Some(oauth_error(denial.kind))),
         Form::Grpc => grpc::refusal(denial),
     };
+    response.extensions_mut().insert(Refused { kind: denial.kind, is_retryable: denial.is_retryable });
     let headers = response.headers_mut();
     if let Some(value) = fields::unrepeated(request_id) {
         headers.insert(REQUEST_ID, value);

@@ -100,6 +100,11 @@ impl<'s> Target<'s> {
         self.mirror
     }
 
+    /// No copy of this request goes anywhere.
+    pub(crate) const fn copy_nowhere(&mut self) {
+        self.mirror = None;
+    }
+
     /// True when the route's policy lets a replica answer that may be behind, where its usual promise could not be kept.
     pub const fn may_be_stale(&self) -> bool {
         self.may_be_stale

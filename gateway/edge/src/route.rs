@@ -19,9 +19,12 @@ pub struct Matched<'s> {
 }
 
 impl<'s> Matched<'s> {
-    /// The route that another region's gateway has matched, by its name.
-    pub(crate) fn named(snapshot: &'s Snapshot, name: &str) -> Option<Self> {
-        snapshot.structure.routes.iter().find(|route| *route.name == *name).map(|route| Self { snapshot, route })
+    /// The route that another region's gateway has matched, if it is one for this host, path and method here, too: that one may know another
+    /// document. Fields that it matched by are not looked at, because its filters may have changed them.
+    pub(crate) fn named(snapshot: &'s Snapshot, head: &Head, name: &str) -> Option<Self> {
+        let is_it = |route: &Route| *route.name == *name && (route.methods.is_empty() || route.methods.contains(head.method()));
+        let route = snapshot.structure.hosts.find(&head.host)?.trie.find(head.path(), |route| is_it(route))?;
+        Some(Self { snapshot, route })
     }
 
     /// The snapshot that the whole request is decided over.

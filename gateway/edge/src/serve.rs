@@ -12,6 +12,7 @@ use model::{
     policy::{AuditDoc, ReadModeDoc},
     problem::{Denial, ProblemKind},
     signature::rule::Content,
+    structure::Upstream,
 };
 
 use crate::{
@@ -148,14 +149,31 @@ pub(crate) async fn fetch<'s>(
     if let Some(field) = trail.client_cert() {
         head.parts.headers.insert(CLIENT_CERT, field);
     }
-    // A read may be sent twice; where its intent is recorded, it is not.
     let route = admitted.permit().route();
-    let may_repeat = route.reads.mode != ReadModeDoc::Eventual && head.is_read() && matches!(body, ValidBody::Empty);
-    let spare = (may_repeat && trail.durability() != AuditDoc::Strict).then(|| head.clone());
-    match (fetch_once(core, snapshot, admitted, head, body, trail).await, spare) {
-        (Err(Unfetched::HeldBack(_)), Some(head)) => Ok(Box::pin(fetch_once(core, snapshot, admitted, head, ValidBody::Empty, trail)).await?),
+    let upstream = divert::choose(route, &head, &core.dice);
+    if !Arc::ptr_eq(upstream, &route.upstream) {
+        trail.diverted(upstream);
+    }
+    // A read may be sent twice; where its intent is recorded, and where reads are what others call writes, it is not.
+    let is_promised = route.reads.mode != ReadModeDoc::Eventual && !route.get_writes && head.is_read() && matches!(body, ValidBody::Empty);
+    let spare = (is_promised && trail.durability() != AuditDoc::Strict).then(|| head.clone());
+    let whole = Wanted { upstream, copies: true };
+    match (fetch_once(core, snapshot, admitted, &whole, head, body, trail).await, spare) {
+        (Err(Unfetched::HeldBack(denial)), Some(head)) => {
+            trail.hold(None);
+            let again = Wanted { copies: false, ..whole };
+            let again = Box::pin(fetch_once(core, snapshot, admitted, &again, head, ValidBody::Empty, trail)).await;
+            again.map_err(|_| denial)
+        }
         (fetched, _) => Ok(fetched?),
     }
+}
+
+/// What a request is sent to.
+struct Wanted<'s> {
+    upstream: &'s Arc<Upstream>,
+    /// Also to the route's mirror.
+    copies: bool,
 }
 
 /// Why there is no answer.
@@ -183,17 +201,14 @@ async fn fetch_once<'s>(
     core: &Core,
     snapshot: &'s Held,
     admitted: &Admitted<'s>,
+    wanted: &Wanted<'s>,
     mut head: Head,
     body: ValidBody,
     trail: &mut Trail,
 ) -> Result<Exchange, Unfetched> {
     let edge = &*core.edge;
     let is_read = head.is_read();
-    let route = admitted.permit().route();
-    let upstream = divert::choose(route, &head, &core.dice);
-    if !Arc::ptr_eq(upstream, &route.upstream) {
-        trail.diverted(upstream);
-    }
+    let (route, upstream) = (admitted.permit().route(), wanted.upstream);
     let mut promise = consistency::take(route, upstream, &mut head, core)?;
     let wish = match &mut promise {
         None => Wish::Usual,
@@ -203,7 +218,10 @@ async fn fetch_once<'s>(
             Box::pin(promise.choose(places, &mut head, core, trail)).await?
         }
     };
-    let target = region::choose(admitted, upstream, &head, core, snapshot, trail, &wish)?;
+    let mut target = region::choose(admitted, upstream, &head, core, snapshot, trail, &wish)?;
+    if !wanted.copies {
+        target.copy_nowhere();
+    }
     if target.may_be_stale() && matches!(wish, Wish::Usual) {
         trail.consistency("writer region down, served by a replica that may be behind");
     }
@@ -270,17 +288,22 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
         Ok(trail) => trail,
         Err(denial) => {
             core.counters.refused(denial.kind);
-            return Ok(refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |headers| {
-                if is_crossed {
-                    crossing::mark(headers, denial.kind, denial.is_retryable);
-                }
-            }));
+            let mut response = refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |_| {});
+            if is_crossed {
+                crossing::mark(&mut response);
+            }
+            return Ok(response);
         }
     };
     trail.in_form(form);
     let mut limits = LimitFacts::default();
     let mut after = None;
-    let head = head::check(parts, core.edge.settings.headers_max).and_then(|head| head.in_form(form));
+    // Another gateway adds fields of its own.
+    let headers_max = core.edge.settings.headers_max + if is_crossed { crossing::FIELDS_MAX } else { 0 };
+    let head = head::check(parts, headers_max).and_then(|head| head.in_form(form));
+    if is_crossed {
+        trail.crossed("a gateway of another region has handed it over");
+    }
     let outcome = match (head, crossed, snapshot) {
         (Err(denial), _, _) | (_, Err(denial), _) => Err(denial),
         (Ok(_), _, None) => Err(Denial::new(ProblemKind::NotReady, "this node has no configuration yet").retry_after(2)),
@@ -293,7 +316,6 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
             AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked(&trail)))
         }
     };
-    let refused = outcome.as_ref().map_or_else(|denial| (denial.kind, denial.is_retryable), |_| (ProblemKind::AuditUnavailable, false));
     let mut response = match outcome {
         Ok(Answer::Service(exchange, prefix)) => release(&core, exchange, prefix, trail, &limits, after.as_deref_mut()).await,
         Ok(Answer::Switched(opening)) => Box::pin(websocket::release(&core, *opening, trail, &limits, after.take())).await,
@@ -304,7 +326,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
         response = after.finish(response);
     }
     if is_crossed {
-        crossing::mark(response.headers_mut(), refused.0, refused.1);
+        crossing::mark(&mut response);
     }
     if is_head {
         // HTTP/2 would send the bytes of a problem, and clients take that for a broken stream (RFC 9110 section 9.3.2).
@@ -403,7 +425,8 @@ async fn refuse_recorded(core: &Arc<Core>, denial: &Denial, mut trail: Trail, li
             | ProblemKind::CertificateNotAsked
             | ProblemKind::HostUnknown
             | ProblemKind::RouteNotFound
-    ) {
+    ) && !trail.is_crossed()
+    {
         core.edge.gate.failed(trail.client_address(), trail.started().boot);
     }
     core.counters.refused(denial.kind);

@@ -313,6 +313,11 @@ impl Trail {
         (self.facts.is_crossed, self.facts.note) = (true, Some(note));
     }
 
+    /// Whether another gateway has decided over it.
+    pub(crate) const fn is_crossed(&self) -> bool {
+        self.facts.is_crossed
+    }
+
     /// Notes what the service answered.
     pub const fn upstream_answered(&mut self, status: u16, took_us: u64) {
         self.facts.upstream_status = Some(status);

@@ -132,9 +132,12 @@ pub fn upstream_host(route: &Route, head: &Head) -> Option<HeaderValue> {
     match &route.upstream_host {
         UpstreamHost::Target => None,
         UpstreamHost::Name(name) => Some(name.clone()),
-        UpstreamHost::Preserve => {
-            let authority = head.parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
-            authority.or_else(|| head.parts.headers.get(header::HOST).cloned())
-        }
+        UpstreamHost::Preserve => client_authority(head),
     }
+}
+
+/// Host and port as the client wrote them.
+pub fn client_authority(head: &Head) -> Option<HeaderValue> {
+    let authority = head.parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+    authority.or_else(|| head.parts.headers.get(header::HOST).cloned())
 }

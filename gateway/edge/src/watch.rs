@@ -39,6 +39,8 @@ pub struct Watch {
     is_ambiguous: AtomicBool,
     /// HTTP/1.1: the body of the request that runs was not read to its end.
     is_unread: AtomicBool,
+    /// Many clients' requests come over it.
+    is_shared: AtomicBool,
     /// HTTP/1.1: requests that have begun, and those that have come whole.
     begun: AtomicU32,
     whole: AtomicU32,
@@ -111,6 +113,11 @@ impl Watch {
         self.in_flight.load(Ordering::Relaxed) == 0
     }
 
+    /// Notes that many clients' requests come over the connection.
+    pub fn share(&self) {
+        self.is_shared.store(true, Ordering::Relaxed);
+    }
+
     /// Notes whether a request's body is still to be read.
     pub fn body_unread(&self, is_unread: bool) {
         self.is_unread.store(is_unread, Ordering::Relaxed);
@@ -132,7 +139,9 @@ impl Watch {
     pub fn sweep(&self, now: u64, settings: &Settings) -> bool {
         let is_over = |since: u64, limit: std::time::Duration| since != 0 && now.saturating_sub(since) > limit.as_secs();
         let is_stuck = is_over(self.stalled_since.load(Ordering::Relaxed), settings.stall_timeout)
-            || self.waiting.lock().iter().any(|since| is_over(since.load(Ordering::Relaxed), settings.stall_timeout));
+            // Over a gateway's connection go many clients' requests: the gateway ends those that stand still.
+            || !self.is_shared.load(Ordering::Relaxed)
+                && self.waiting.lock().iter().any(|since| is_over(since.load(Ordering::Relaxed), settings.stall_timeout));
         let is_quiet = self.is_quiet();
         let is_late = is_quiet && is_over(self.head_since.load(Ordering::Relaxed), settings.head_timeout);
         let is_idle = is_quiet && is_over(self.active_at.load(Ordering::Relaxed), settings.idle_timeout);

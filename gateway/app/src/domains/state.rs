@@ -91,8 +91,8 @@ impl Shared {
         let is_gone = |id: ServerId| state.server(id).is_none();
         let (no_primary, no_unknown) = (state.primary.is_some_and(is_gone), state.unknown.as_ref().is_some_and(|unknown| is_gone(unknown.server)));
         if no_primary {
-            // Whoever is left may be what the operator has gone back to.
-            (state.primary, state.newest) = (None, None);
+            // What was replaced stays replaced: it may be left, and answer.
+            state.primary = None;
         }
         if no_unknown {
             state.unknown = None;

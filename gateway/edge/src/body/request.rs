@@ -56,6 +56,15 @@ impl RequestBody {
         Some(replay)
     }
 
+    /// A body that is at hand, once more.
+    pub fn copied(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Whole(Some(bytes)) => Some(Self::Whole(Some(bytes.clone()))),
+            Self::Whole(None) | Self::Stream(_) => None,
+        }
+    }
+
     /// The length of a body that is at hand; zero for one that streams.
     pub fn whole_len(&self) -> u64 {
         self.whole_len_if_known().unwrap_or(0)

@@ -40,6 +40,8 @@ pub(crate) struct Newness {
     goes_to_writer: bool,
     /// The servers that were chosen; none where nothing is promised after all.
     set: Vec<Pin>,
+    /// Theirs.
+    region: Option<Arc<str>>,
 }
 
 #[derive(Debug)]
@@ -61,7 +63,7 @@ pub(super) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
     head.parts.headers.remove(&TOKEN);
     let domain = core.edge.positions.domain(mark);
     let Reads { otherwise, wait, .. } = route.reads;
-    Some(Newness { domain, bound, otherwise, wait, goes_to_writer: route.get_writes, set: Vec::new() })
+    Some(Newness { domain, bound, otherwise, wait, goes_to_writer: route.get_writes, set: Vec::new(), region: None })
 }
 
 impl Newness {
@@ -95,7 +97,7 @@ impl Newness {
                         (true, true) => Event::Waited,
                         (true, false) => Event::Local,
                     });
-                    self.set = set;
+                    (self.set, self.region) = (set, Some(Arc::clone(&region)));
                     return Ok(Wish::Region(region));
                 }
                 Found::Nobody if left.is_zero() => return self.otherwise(core, trail),
@@ -165,7 +167,7 @@ impl Newness {
     /// `position-unreached`.
     pub(super) async fn keep(self, headers: &mut HeaderMap, core: &Core, trail: &mut Trail) -> Result<(), Denial> {
         let Some(domain) = self.domain.filter(|_| !self.set.is_empty()) else { return Ok(()) };
-        let is_still = look_again(&domain, &self.set, core).await.is_some()
+        let is_still = look_again(&domain, self.region.as_deref().unwrap_or_default(), &self.set, core).await.is_some()
             && match self.bound {
                 Bound::Within(_) => true,
                 Bound::Strong { .. } => leased(&domain, &domain.view(), core).is_some_and(|(writer, _)| self.set.contains(&writer)),

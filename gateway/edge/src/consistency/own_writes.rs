@@ -45,8 +45,6 @@ pub(crate) struct OwnWrites {
     has_token: bool,
     is_lost: bool,
     cookie: Cookie,
-    /// What the cookie stood for.
-    kept: Option<Box<Told>>,
 }
 
 /// Whether the client keeps its token in a cookie.
@@ -66,7 +64,7 @@ enum Kind {
     /// `epoch` is what its place counts for if it cannot be had; none while nothing is known.
     Write { before: Option<Pin>, epoch: Option<u32> },
     /// The servers that were chosen; none for one without a token, or without a promise.
-    Read { set: Vec<Pin> },
+    Read { region: Arc<str>, set: Vec<Pin> },
 }
 
 /// Takes the client's token out of a request; `None` where it plays no part.
@@ -83,15 +81,14 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
         None => Cookie::None,
     };
     let token = only(head.parts.headers.get_all(&TOKEN).iter());
-    let (mut has_token, mut is_lost, mut kept) = (!matches!(token, Ok(None)), false, None);
+    let (mut has_token, mut is_lost) = (!matches!(token, Ok(None)), false);
     let told = match token {
         // No part of the promise, whatever it is.
         _ if is_read && route.reads.mode != ReadModeDoc::ReadYourWrites => None,
-        // What a script sends is newer than what the browser keeps, or the same.
         Ok(None) => match crumb.map(|crumb| core.edge.consistency_keys.read(&crumb, route.tenant_mark)) {
             None => Some(Told::default()),
             Some(Ok(told)) => {
-                (has_token, kept) = (true, Some(Box::new(told)));
+                has_token = true;
                 Some(told)
             }
             Some(Err(Rejected::KeyUnknown)) => {
@@ -106,7 +103,17 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
             }
         },
         Ok(Some(token)) => match core.edge.consistency_keys.read(token.as_bytes(), route.tenant_mark) {
-            Ok(told) => Some(told),
+            Ok(mut told) => {
+                // Another page may have written since, without a script. Which of two epochs' positions has survived is not looked at here:
+                // then the field's counts.
+                let by_browser = crumb.and_then(|crumb| core.edge.consistency_keys.read(&crumb, route.tenant_mark).ok()).unwrap_or_default();
+                for (mark, position) in by_browser.iter() {
+                    if told.get(mark).is_none_or(|known| known.epoch == position.epoch && known.lsn < position.lsn) {
+                        let _has_room = told.set(mark, Some(position));
+                    }
+                }
+                Some(told)
+            }
             // Of a key that was taken out of use: what it stood for is not known any more.
             Err(Rejected::KeyUnknown) => {
                 lost(core, route.reads.otherwise, cookie)?;
@@ -118,7 +125,8 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
         Err(TwoOfThem) => return Err(rejected(core, Rejected::Malformed)),
     };
     head.parts.headers.remove(&TOKEN);
-    let kind = if is_read { Kind::Read { set: Vec::new() } } else { Kind::Write { before: None, epoch: None } };
+    let kind =
+        if is_read { Kind::Read { region: Arc::clone(&core.edge.region), set: Vec::new() } } else { Kind::Write { before: None, epoch: None } };
     Ok(told.map(|told| OwnWrites {
         mark,
         tenant: route.tenant_mark,
@@ -130,7 +138,6 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
         has_token,
         is_lost,
         cookie,
-        kept,
     }))
 }
 
@@ -178,7 +185,7 @@ impl OwnWrites {
                         Event::Local
                     };
                     core.edge.positions.count(event);
-                    self.kind = Kind::Read { set };
+                    self.kind = Kind::Read { region: Arc::clone(&region), set };
                     require(head, &domain.name, position);
                     return Ok(Wish::Region(region));
                 }
@@ -200,7 +207,7 @@ impl OwnWrites {
         let is_well = places.group.clusters.iter().any(|cluster| cluster.region == *here && places.may(cluster, core));
         match view.pins(here).filter(|set| self.has_token && is_well && !set.is_empty()) {
             Some(set) => {
-                self.kind = Kind::Read { set };
+                self.kind = Kind::Read { region: Arc::clone(here), set };
                 Wish::Region(Arc::clone(here))
             }
             None => Wish::Any,
@@ -281,8 +288,8 @@ impl OwnWrites {
                     is_untold = position.is_none();
                     position
                 }
-                Kind::Read { set } if set.is_empty() => None,
-                Kind::Read { set } => self.read(&domain, set, headers, core, trail).await?,
+                Kind::Read { set, .. } if set.is_empty() => None,
+                Kind::Read { region, set } => self.read((&domain, region), set, headers, core, trail).await?,
             };
             if let Some(added) = added {
                 let merged = domain.view().merge(self.told.get(self.mark), added);
@@ -315,11 +322,12 @@ impl OwnWrites {
         Ok(())
     }
 
-    /// Gives a browser the token to keep, unless it has it.
+    /// Gives a browser the token of a write to keep. That of a read is not kept: an answer that was long under way would put an earlier one in
+    /// the place of what a write has set meanwhile.
     fn keep_in_cookie(&self, token: &HeaderValue, headers: &mut HeaderMap) {
-        let is_known = self.kept.as_deref() == Some(&self.told);
+        let is_news = matches!(self.kind, Kind::Write { .. }) || self.is_lost;
         if self.cookie != Cookie::None
-            && !is_known
+            && is_news
             && let Some(field) = token.to_str().ok().and_then(cookie::field)
         {
             headers.append(SET_COOKIE, field);
@@ -339,8 +347,15 @@ impl OwnWrites {
     }
 
     /// Looks at the set again over the same connections: what was read is not more than it has now, and was read of those servers.
-    async fn read(&self, domain: &Domain, set: &[Pin], headers: &mut HeaderMap, core: &Core, trail: &mut Trail) -> Result<Option<Position>, Denial> {
-        if let Some(positions) = look_again(domain, set, core).await {
+    async fn read(
+        &self,
+        (domain, region): (&Domain, &str),
+        set: &[Pin],
+        headers: &mut HeaderMap,
+        core: &Core,
+        trail: &mut Trail,
+    ) -> Result<Option<Position>, Denial> {
+        if let Some(positions) = look_again(domain, region, set, core).await {
             return Ok(positions.into_iter().max());
         }
         if self.told.get(self.mark).is_none() {
@@ -368,7 +383,8 @@ async fn written(domain: &Domain, before: Option<Pin>, epoch: Option<u32>, suppl
             (view.writer() == Some(pin)).then_some(Position { epoch: pin.epoch, lsn })
         } else {
             // Another server of the region may have been promoted, and the service have moved there before it was seen here.
-            let asked = view.with_others(&[pin]);
+            let region = view.server(pin.server).map(|shown| Arc::clone(&shown.region));
+            let asked = view.with_others(region.as_deref().unwrap_or_default(), &[pin]);
             let shown = core.within(LOOK_WITHIN, domain.ask(&asked)).await.unwrap_or_default();
             let is_alone = shown.iter().flatten().filter(|shown| shown.is_primary).count() == 1;
             pin.still(shown.first().and_then(Option::as_ref).filter(|shown| shown.is_primary && is_alone))

@@ -95,6 +95,11 @@ impl<'s> Tries<'s> {
         Some(Self { core, route, target, deadline, may_repeat, is_call, ends: message.ends(), is_at_hand, made, tried, cluster, failure })
     }
 
+    /// For a request that another gateway has handed over: that one tries again what may have been sent, by the same route.
+    pub(super) const fn leave_repeating_to_the_first(&mut self) {
+        self.may_repeat = false;
+    }
+
     /// Chooses the endpoint of the next try, and waits for a place there if the service has a cap.
     pub(super) async fn next(&mut self, trail: &mut Trail) -> Result<Turn<'s>, Denial> {
         let now = self.core.edge.clock.boot();

@@ -111,27 +111,17 @@ impl View {
         self.shown_by_primary().filter(|shown| shown.is_primary && shown.position.is_none()).map(|shown| shown.id)
     }
 
-    /// A set, and the other servers of its region that answer: one of them may be the primary by now.
-    pub fn with_others(&self, set: &[Pin]) -> Vec<Pin> {
-        set.iter().copied().chain(self.others(set).filter_map(answering)).collect()
+    /// A set of a region, and its other servers that answer: one of them may be the primary by now.
+    pub fn with_others(&self, region: &str, set: &[Pin]) -> Vec<Pin> {
+        let is_one = |shown: &&Shown| set.iter().any(|pin| pin.server == shown.id);
+        let others = self.servers.iter().filter(|shown| *shown.region == *region && !is_one(shown));
+        set.iter().copied().chain(others.filter_map(answering)).collect()
     }
 
-    /// The servers of a set's region that are not of it.
-    fn others<'v>(&'v self, set: &'v [Pin]) -> impl Iterator<Item = &'v Shown> {
-        let region = self.region(set);
-        self.servers.iter().filter(move |shown| Some(&*shown.region) == region && !set.iter().any(|pin| pin.server == shown.id))
-    }
-
-    /// The region of those of a set that are watched still.
-    fn region(&self, set: &[Pin]) -> Option<&str> {
-        set.iter().find_map(|pin| self.server(pin.server)).map(|shown| &*shown.region)
-    }
-
-    /// Whether their region reads none but these now, in the newest epoch. Some of them may not be read any more.
-    pub fn is_set(&self, set: &[Pin]) -> bool {
+    /// Whether a region reads none but these now, in the newest epoch. Some of them may not be read any more.
+    pub fn is_set(&self, region: &str, set: &[Pin]) -> bool {
         let is_one = |shown: &Shown| set.iter().any(|pin| pin.server == shown.id);
-        let is_of_newest = set.iter().all(|pin| Some(pin.epoch) == self.epoch());
-        self.region(set).is_some_and(|region| is_of_newest && self.set(region).all(is_one))
+        set.iter().all(|pin| Some(pin.epoch) == self.epoch()) && self.set(region).all(is_one)
     }
 
     /// The servers that services of a region read: standbys that are read, and the primary where it is.

@@ -13,7 +13,11 @@ use crate::{
     },
     document::{RegionDoc, forwarding::ForwardingDoc},
     host::HostPattern,
-    structure::{Target, forwarding::Forwarding, reach},
+    structure::{
+        Target,
+        forwarding::Forwarding,
+        reach::{self, ProtocolDoc},
+    },
 };
 
 /// Gateways of one region.
@@ -65,7 +69,8 @@ fn targets(doc: &ForwardingDoc, at: &str, errors: &mut Errors) -> Vec<Arc<Target
     let mut out = Vec::new();
     for (position, url) in doc.targets.iter().enumerate() {
         let spec = upstream::Spec {
-            protocol: None,
+            // Where it is not spoken, connecting fails: over HTTP/1.1 the answer would be lost when the service has acted.
+            protocol: Some(ProtocolDoc::Http2),
             server_name: doc.server_name.as_deref(),
             identity: Some(&doc.client_certificate),
             roots: ca.as_deref(),

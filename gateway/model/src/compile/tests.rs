@@ -250,6 +250,7 @@ fn a_service_is_behind_the_gateways_of_its_region_and_nobody_elses() {
         (&other("\"http://gw.eu:80\""), "", "regions[0].forwarding.targets[0]: `http://gw.eu:80`: gateways are reached over TLS"),
         (&other("\"https://gw.eu/v1\""), "", "a gateway has no path"),
         (&other("\"https://10.0.0.9:1\""), "", "`10.0.0.9` is an address; the certificates of gateways say a name"),
+        (&eu, "", "upstreams[0].regions.eu.reach: gateways prove from which region they call: write `forwarding` of us"),
         (&eu, &forwarding("targets: [ \"https://10.0.0.9:1\" ], server_name: gw.eu"), "`gw.eu` is the name of another region's gateways, too"),
         (&other("\"https://api.example\""), "", "`api.example` is a host of tenant `acme`"),
         (&other("\"https://gw.acme.example\""), "", "`gw.acme.example` is a host of tenant `acme`"),

@@ -59,7 +59,10 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, places: &
         }
         let gateways = match (spec.reach, forwarding.get(region)) {
             (RegionReachDoc::Direct, _) => Vec::new(),
-            (RegionReachDoc::Gateway, Some(known)) => known.targets.clone(),
+            (RegionReachDoc::Gateway, Some(known)) => {
+                callers(docs, forwarding, &path, errors);
+                known.targets.iter().map(|target| behind(target, &name)).collect()
+            }
             (RegionReachDoc::Gateway, None) => {
                 errors.add(
                     format!("{path}.reach"),
@@ -133,6 +136,21 @@ fn roots(doc: &UpstreamDoc, at: &str, errors: &mut Errors) -> Option<Box<[Certif
     })
 }
 
+/// Whoever has no gateways that others know can call none.
+fn callers(docs: &[RegionDoc], known: &forwarding::Known, path: &str, errors: &mut Errors) {
+    let strangers: Vec<&str> = docs.iter().map(|doc| doc.name.as_str()).filter(|name| !known.contains_key(*name)).collect();
+    if !strangers.is_empty() {
+        errors.add(format!("{path}.reach"), format!("gateways prove from which region they call: write `forwarding` of {}", strangers.join(", ")));
+    }
+}
+
+/// A gateway, for the requests of one service.
+fn behind(gateway: &Target, service: &str) -> Arc<Target> {
+    let reach = Reach { behind: Some(service.into()), ..Reach::clone(&gateway.reach) };
+    let (address, authority, base_path, name) = (gateway.address.clone(), gateway.authority.clone(), gateway.base_path.clone(), gateway.name.clone());
+    Arc::new(Target { address, authority, base_path, name, reach: Arc::new(reach), is_gateway: true })
+}
+
 /// What is said of all targets of a service, or of a region's gateways.
 pub(super) struct Spec<'d> {
     pub(super) protocol: Option<ProtocolDoc>,
@@ -186,7 +204,7 @@ pub(super) fn target(text: &str, spec: &Spec<'_>) -> Result<Target, String> {
         authority: authority.into(),
         base_path: url.path().trim_end_matches('/').into(),
         name: matches!(url.host(), Some(url::Host::Domain(_))).then(|| (host.into(), port)),
-        reach: Arc::new(Reach { version, tls }),
+        reach: Arc::new(Reach { version, tls, behind: None }),
         is_gateway: spec.is_gateway,
     })
 }

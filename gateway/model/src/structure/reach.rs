@@ -10,6 +10,8 @@ pub struct Reach {
     pub version: HttpVersion,
     /// TLS, for `https://` targets.
     pub tls: Option<ReachTls>,
+    /// For another region's gateway: the service behind it. Each has connections of its own, so that none waits for another's slow clients.
+    pub behind: Option<Box<str>>,
 }
 
 /// Which HTTP a service is spoken to with.

@@ -148,11 +148,19 @@ fn a_set_stays_one_while_others_come_and_go_and_none_joins_it() {
         ("the first is gone", with(&|servers| drop(servers.remove(2))), true),
         ("one came that is read: the answer may be its", with(&|servers| servers.push(shown(9, "us", true, up(100)))), false),
         ("none of them is read any more", with(&|servers| servers.iter_mut().for_each(|shown| shown.is_read = false)), true),
-        ("all of them are gone", with(&|servers| servers.retain(|shown| *shown.region == *"eu")), false),
+        (
+            "one moved away, and one came",
+            with(&|servers| {
+                servers[2].region = "ap".into();
+                servers.push(shown(9, "us", true, up(100)));
+            }),
+            false,
+        ),
+        ("all of them are gone", with(&|servers| servers.retain(|shown| *shown.region == *"eu")), true),
         ("an epoch began", View { epochs: Arc::new(Epochs::new(epochs().iter().take(1).cloned().collect())), ..chosen.clone() }, false),
     ] {
-        assert_eq!(view.is_set(&set), is_set, "{what}");
+        assert_eq!(view.is_set("us", &set), is_set, "{what}");
     }
-    let unread = with(&|servers| servers.insert(0, shown(9, "us", false, None))).with_others(&set);
+    let unread = with(&|servers| servers.insert(0, shown(9, "us", false, None))).with_others("us", &set);
     assert_eq!(unread.iter().map(|pin| pin.server.0).collect::<Vec<_>>(), [2, 3, 9], "it is asked, too: it may have been promoted");
 }
