@@ -181,7 +181,7 @@ async fn nobody_but_another_regions_gateway_hands_requests_over() {
     let (ours, others) = (gateway(&place.ca, &name_of("us-east")), Ca::root("others"));
     let call_for = async |holder: Option<&Holder>, field: &str, path: &str| {
         let roots = [place.ca.pem()].map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).unwrap());
-        let builder = Client::builder().tls_certs_only(roots).no_proxy().resolve(&name_of("eu-west"), address);
+        let builder = Client::builder().http1_only().tls_certs_only(roots).no_proxy().resolve(&name_of("eu-west"), address);
         let builder = holder.into_iter().fold(builder, |builder, holder| builder.identity(holder.identity()));
         let url = format!("https://{}:{}{path}", name_of("eu-west"), address.port());
         let before = place.far.seen().len();

@@ -1,5 +1,6 @@
 //! From a listening socket to requests: accepting, TLS, HTTP, and the end of all three.
 
+mod asking;
 mod corked;
 pub mod entrance;
 mod explain;
@@ -36,7 +37,6 @@ use self::{
     corked::Corked,
     entrance::{Acceptors, Arrival, Entered},
     explain::Explained,
-    handshake::Asked,
     linger::linger,
     proxy::Source,
 };
@@ -276,25 +276,8 @@ async fn open(core: &Core, mut stream: TcpStream, arrival: Arrival, acceptors: &
             }
         },
     };
-    let accepted = handshake::accept(stream, &acceptors.tls, |name| asks(core, name), || tls_required(core)).await?;
+    let accepted = handshake::accept(stream, &acceptors.tls, |name| asking::asks(core, name), || tls_required(core)).await?;
     Some((accepted, entered))
-}
-
-/// Whether a client that names this host, or none, is asked for a certificate. Without a name, where any host asks it is asked: the host
-/// is not known yet, and addresses may be hosts.
-fn asks(core: &Core, name: Asked<'_>) -> bool {
-    let Some(snapshot) = core.snapshot() else { return false };
-    let (hosts, forwarding) = (&snapshot.structure.hosts, snapshot.structure.forwarding.get(&core.edge.region));
-    match name {
-        Asked::Anybody => hosts.asks_certificate || forwarding.is_some(),
-        Asked::Unnamed => hosts.asks_certificate,
-        Asked::Host(name) => {
-            let name = name.to_ascii_lowercase();
-            // Gateways of other regions call this one by that name, and nobody else does.
-            let is_gateways = forwarding.is_some_and(|forwarding| forwarding.server_names.iter().any(|own| **own == *name));
-            is_gateways || hosts.find(&name).is_some_and(|table| table.asks_certificate)
-        }
-    }
 }
 
 /// Lets a connection in that a balancer passed on, or counts it as refused.
