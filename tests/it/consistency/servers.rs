@@ -15,6 +15,7 @@ const CLIENTS: usize = 4;
 #[tokio::test(flavor = "multi_thread")]
 async fn servers_of_a_domain_come_and_go_and_no_promise_under_way_is_broken() {
     let place = Arc::new(Place::start(READS).await);
+    let before = broken(&place).await;
     let is_over = Arc::new(AtomicBool::new(false));
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
@@ -39,7 +40,19 @@ async fn servers_of_a_domain_come_and_go_and_no_promise_under_way_is_broken() {
     let served = |told: &str| all.get(told).copied().unwrap_or_default();
     assert!(served("write 201 eu-west") > 100 && served("read 200 us-east") > 50 && served("read 200 eu-west") > 0, "{all:?}");
     assert_eq!(all.len(), 3, "whatever else was answered: {all:?}");
+    assert_eq!(broken(&place).await, before, "writes whose place was not told, and reads that had to be asked again");
     Arc::into_inner(place).unwrap().dev.stop().await.unwrap();
+}
+
+/// How many promises nodes have had to mend, in both regions.
+async fn broken(place: &Place) -> Vec<u64> {
+    let mut counts = Vec::new();
+    for region in &place.dev.ready().regions {
+        for event in ["untold", "held_back"] {
+            counts.push(place.event(region, event).await);
+        }
+    }
+    counts
 }
 
 /// Writes at one region and reads that at the other, and so on; what was answered, and how often.
