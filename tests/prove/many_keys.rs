@@ -56,6 +56,8 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let names = [["writer_load_ms", "writer_bytes_per_key"], ["reader_load_ms", "reader_bytes_per_key"]];
     for ((node, bare), [load, bytes]) in [&mut topology.writer, &mut topology.reader].into_iter().zip(bare).zip(names) {
         node.kill().await?;
+        // As a node that comes new: what lies on disk is of before, and no change says so.
+        std::fs::remove_dir_all(node.region().node_config.with_file_name("state")).context("the node's state")?;
         let began = Instant::now();
         node.start(Under::Bare).await?;
         loaded(node, &api, keys).await?;
