@@ -29,6 +29,7 @@ mod keys;
 mod limit_headers;
 mod memory;
 mod models;
+mod namespaces;
 mod neighbor;
 mod no_secrets;
 mod outage;
@@ -96,13 +97,14 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 30] = [
+const CLAIMS: [Claim; 31] = [
     models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
     propagation::REVOCATION,
     revocation::CLAIM,
     read_your_writes::CLAIM,
+    namespaces::CLAIM,
     bounded_staleness::CLAIM,
     residency::CLAIM,
     hop_guard::CLAIM,
