@@ -25,6 +25,9 @@ const LOST: u32 = 5;
 /// How long the nodes may take to serve again once no more packets are lost.
 const WELL_WITHIN: Duration = Duration::from_secs(20);
 
+/// Always.
+pub(crate) const REGIONS: u32 = 3;
+
 pub(crate) const CLAIM: Claim = Claim {
     slug: "namespaces",
     promise: "in regions with addresses of their own no revoked key is accepted beyond its bound while one is cut off by the kernel, and no read with a token is stale while packets are lost",
