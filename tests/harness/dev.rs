@@ -283,6 +283,25 @@ pub fn binary() -> Result<PathBuf> {
     found.with_context(|| format!("no `causeway` beside {}; build it first: cargo build --profile quick -p app", own.display()))
 }
 
+/// Applies a gateway document by a control listener, as an operator does.
+///
+/// # Errors
+/// When it is refused; the message says why.
+pub(crate) async fn apply(document: &Path, control: &str, ready: &Ready) -> Result<()> {
+    let done = tokio::process::Command::new(binary()?)
+        .args(["apply", "-f"])
+        .arg(document)
+        .env("CAUSEWAY_CONTROL", control)
+        .env("CAUSEWAY_TOKEN", &ready.operator_token)
+        .env("CAUSEWAY_CA", &ready.ca)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output()
+        .await?;
+    ensure!(done.status.success(), "apply: {}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    Ok(())
+}
+
 fn tail(log: &Path) -> String {
     let text = std::fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();

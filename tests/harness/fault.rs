@@ -5,13 +5,13 @@
 
 mod line;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -91,6 +91,22 @@ impl Plan {
     }
 }
 
+/// Where connections go on to, and from which address.
+#[derive(Debug, Clone, Copy)]
+struct Far {
+    target: SocketAddr,
+    from: Option<IpAddr>,
+}
+
+impl Far {
+    async fn dial(self) -> std::io::Result<TcpStream> {
+        let Some(from) = self.from else { return TcpStream::connect(self.target).await };
+        let socket = if from.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.bind((from, 0).into())?;
+        socket.connect(self.target).await
+    }
+}
+
 /// What passed so far.
 #[derive(Debug, Default)]
 struct Counts {
@@ -114,12 +130,20 @@ impl Proxy {
     /// # Errors
     /// When no port can be bound.
     pub async fn to(target: SocketAddr) -> Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("the fault proxy cannot bind a port")?;
+        Self::between(([127, 0, 0, 1], 0).into(), None, target).await
+    }
+
+    /// Listens on `near` and carries what comes to `target`, from the address `from` of this machine where one is given.
+    ///
+    /// # Errors
+    /// As [`Proxy::to`].
+    pub(crate) async fn between(near: SocketAddr, from: Option<IpAddr>, target: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(near).await.context("the fault proxy cannot bind a port")?;
         let port = listener.local_addr().context("no local address")?.port();
         let (plan, watched) = watch::channel(Plan::default());
         let counts = Arc::new(Counts::default());
         let mut tasks = JoinSet::new();
-        tasks.spawn(accept(listener, target, watched, Arc::clone(&counts)));
+        tasks.spawn(accept(listener, Far { target, from }, watched, Arc::clone(&counts)));
         Ok(Self { port, plan, counts, _tasks: tasks })
     }
 
@@ -223,7 +247,7 @@ impl Proxy {
 }
 
 /// Accepts for as long as the proxy lives, closing and opening the port as the plan says.
-async fn accept(listener: TcpListener, target: SocketAddr, mut plan: watch::Receiver<Plan>, counts: Arc<Counts>) {
+async fn accept(listener: TcpListener, far: Far, mut plan: watch::Receiver<Plan>, counts: Arc<Counts>) {
     let Ok(address) = listener.local_addr() else {
         return;
     };
@@ -247,7 +271,7 @@ async fn accept(listener: TcpListener, target: SocketAddr, mut plan: watch::Rece
             changed = plan.changed() => if changed.is_err() { return },
             accepted = next(listener.as_ref()) => {
                 counts.connections.fetch_add(1, Ordering::Relaxed);
-                connections.spawn(carry(accepted, target, plan.clone(), Arc::clone(&counts)));
+                connections.spawn(carry(accepted, far, plan.clone(), Arc::clone(&counts)));
             }
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
         }
@@ -267,7 +291,7 @@ async fn next(listener: Option<&TcpListener>) -> TcpStream {
 }
 
 /// Carries one connection until both sides have ended, one has failed, or a cut comes.
-async fn carry(mut near: TcpStream, target: SocketAddr, mut plan: watch::Receiver<Plan>, counts: Arc<Counts>) {
+async fn carry(mut near: TcpStream, far: Far, mut plan: watch::Receiver<Plan>, counts: Arc<Counts>) {
     let born = *plan.borrow();
     // Whatever ends a connection early must look like a reset, not like an orderly end.
     let reset = |stream: &TcpStream| drop(stream.set_zero_linger());
@@ -276,7 +300,7 @@ async fn carry(mut near: TcpStream, target: SocketAddr, mut plan: watch::Receive
         reset(&near);
         return;
     }
-    let Ok(mut far) = TcpStream::connect(target).await else {
+    let Ok(mut far) = far.dial().await else {
         reset(&near);
         return;
     };

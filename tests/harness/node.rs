@@ -89,6 +89,28 @@ impl Node {
         Ok(node)
     }
 
+    /// Starts a node of no `causeway dev`, by the words of its command line, and waits until `/livez` answers 200.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub(crate) async fn launched(region: RegionReady, ca: &Path, words: &[String], environment: &[&str]) -> Result<Self> {
+        let mut node = Self {
+            original: region.node_config.clone(),
+            config: region.node_config.clone(),
+            region,
+            ca: ca.to_owned(),
+            arguments: words.iter().map(OsString::from).collect(),
+            environment: environment.iter().map(OsString::from).collect(),
+            // Until the start: there is none before it.
+            process: Process::of(std::process::id())?,
+            child: None,
+            trace: None,
+            starts: 0,
+        };
+        node.launch(Under::Bare).await?;
+        Ok(node)
+    }
+
     /// Its region, as the ready file describes it; the process id there is the first one.
     pub fn region(&self) -> &RegionReady {
         &self.region

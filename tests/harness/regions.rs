@@ -13,7 +13,7 @@ mod services;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use app::postgres::{Binaries, Cluster, Fsync, Stop, Upstream};
 use edge::listener::{self, Reserved};
 use futures_util::future::try_join_all;
@@ -81,7 +81,14 @@ pub struct Member {
     pub region: usize,
     /// The process.
     pub node: Node,
-    _ports: [Reserved; 2],
+    _ports: Vec<Reserved>,
+}
+
+impl Member {
+    /// A node that has its ports to itself.
+    pub(crate) fn of(name: String, region: usize, node: Node) -> Self {
+        Self { name, region, node, _ports: Vec::new() }
+    }
 }
 
 /// A database server, by its place.
@@ -190,18 +197,7 @@ impl Regions {
         let ready = self.dev.ready();
         // The nodes of `causeway dev` are gone once there are others.
         let node = self.members.first().map_or(self.dev.writer()?, |member| member.node.region());
-        let done = tokio::process::Command::new(dev::binary()?)
-            .args(["apply", "-f"])
-            .arg(&file)
-            .env("CAUSEWAY_CONTROL", &node.control)
-            .env("CAUSEWAY_TOKEN", &ready.operator_token)
-            .env("CAUSEWAY_CA", &ready.ca)
-            .stdin(std::process::Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await?;
-        ensure!(done.status.success(), "apply: {}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        Ok(())
+        dev::apply(&file, &node.control, ready).await
     }
 
     /// Waits until every node serves the first key where confirmed keys are demanded.
@@ -280,7 +276,7 @@ impl Regions {
         let [model, ..] = models.as_slice() else { anyhow::bail!("there is no node") };
         let started = made.into_iter().map(async |(name, region, place, ports)| {
             let node = model.beside(place).await.with_context(|| name.clone())?;
-            anyhow::Ok(Member { name, region, node, _ports: ports })
+            anyhow::Ok(Member { name, region, node, _ports: ports.into() })
         });
         self.members = try_join_all(started).await?;
         self.wait_serving().await

@@ -1,5 +1,6 @@
 //! Questions to a private `PostgreSQL` past the product: what the database itself says.
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -10,6 +11,7 @@ use app::postgres::{Binaries, SUPERUSER};
 #[derive(Clone)]
 pub struct Sql {
     psql: PathBuf,
+    host: IpAddr,
     port: u16,
     password: String,
 }
@@ -23,7 +25,15 @@ impl Sql {
         let conf = std::fs::read_to_string(standby_data_dir.join("postgresql.conf"))
             .with_context(|| format!("cannot read the configuration in {}", standby_data_dir.display()))?;
         let password = conninfo(&conf).and_then(password).context("the standby's configuration names no password")?;
-        Ok(Self { psql: Binaries::find(None)?.program("psql"), port, password })
+        Self::at(Ipv4Addr::LOCALHOST.into(), port, &password)
+    }
+
+    /// A way into the server at an address, with the superuser's password.
+    ///
+    /// # Errors
+    /// When no binaries are installed.
+    pub(crate) fn at(host: IpAddr, port: u16, password: &str) -> Result<Self> {
+        Ok(Self { psql: Binaries::find(None)?.program("psql"), host, port, password: password.to_owned() })
     }
 
     /// The same for another server of the deployment.
@@ -43,7 +53,7 @@ impl Sql {
     /// When the server does not answer or refuses a statement.
     pub async fn ask(&self, database: &str, statements: &str) -> Result<Vec<String>> {
         let output = tokio::process::Command::new(&self.psql)
-            .args(["-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1"])
+            .args(["-X", "-q", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-h", &self.host.to_string()])
             .args(["-U", SUPERUSER, "-d", database, "-p", &self.port.to_string()])
             .args(["-c", statements])
             .env("PGPASSWORD", &self.password)
@@ -64,7 +74,7 @@ impl Sql {
     /// When `pg_dump` is not there, or the server refuses.
     pub async fn dump(&self, database: &str) -> Result<Vec<u8>> {
         let output = tokio::process::Command::new(self.psql.with_file_name("pg_dump"))
-            .args(["--format", "plain", "--no-password", "-h", "127.0.0.1", "-U", SUPERUSER, "-p", &self.port.to_string(), database])
+            .args(["--format", "plain", "--no-password", "-h", &self.host.to_string(), "-U", SUPERUSER, "-p", &self.port.to_string(), database])
             .env("PGPASSWORD", &self.password)
             .env("PGCONNECT_TIMEOUT", "5")
             .stdin(Stdio::null())

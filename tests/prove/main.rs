@@ -30,6 +30,7 @@ mod limit_headers;
 mod many_keys;
 mod memory;
 mod models;
+mod namespaces;
 mod neighbor;
 mod no_secrets;
 mod outage;
@@ -104,6 +105,7 @@ const CLAIMS: [Claim; 31] = [
     propagation::REVOCATION,
     revocation::CLAIM,
     read_your_writes::CLAIM,
+    namespaces::CLAIM,
     bounded_staleness::CLAIM,
     residency::CLAIM,
     hop_guard::CLAIM,
@@ -138,6 +140,11 @@ const REGIONS: [(&str, u32); 3] = [
     (bounded_staleness::CLAIM.slug, bounded_staleness::REGIONS),
 ];
 
+/// The regions of a claim whose number is fixed.
+fn own_regions(claim: &Claim) -> u32 {
+    if claim.slug == namespaces::CLAIM.slug { namespaces::REGIONS } else { 2 }
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match run(&arguments) {
@@ -154,7 +161,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<bool> {
     if arguments.list {
         for claim in &CLAIMS {
-            let regions = REGIONS.iter().find(|(slug, _)| *slug == claim.slug).map_or(2, |(_, regions)| *regions);
+            let regions = REGIONS.iter().find(|(slug, _)| *slug == claim.slug).map_or(own_regions(claim), |(_, regions)| *regions);
             println!("{:<24} n={:<4} regions={regions} mutants={:<18} {}", claim.slug, claim.trials, claim.mutants.join(","), claim.promise);
         }
         return Ok(true);
@@ -165,8 +172,9 @@ fn run(arguments: &Arguments) -> Result<bool> {
     let mut held = true;
     for claim in chosen {
         let takes_regions = REGIONS.iter().any(|(slug, _)| *slug == claim.slug);
-        if let Some(regions) = arguments.regions.filter(|regions| *regions != 2 && !takes_regions) {
-            println!("claim={} skipped=\"its deployment has 2 regions, not {regions}\"", claim.slug);
+        let own = own_regions(claim);
+        if let Some(regions) = arguments.regions.filter(|regions| *regions != own && !takes_regions) {
+            println!("claim={} skipped=\"its deployment has {own} regions, not {regions}\"", claim.slug);
             continue;
         }
         if let Some(reason) = (claim.obstacle)() {

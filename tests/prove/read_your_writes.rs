@@ -15,7 +15,10 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use harness::regions::{Distance, Plan, Quorum, Regions};
+use harness::dev::Ready;
+use harness::regions::{Distance, Member, Plan, Quorum, Regions};
+use harness::site::Site;
+use harness::sql::Sql;
 use tokio::time::Instant;
 
 use self::document::Falsehood;
@@ -33,7 +36,7 @@ const CONTROL_MIN: u64 = 500;
 /// Of so many reads with a token, the control run must show one that is stale.
 const STALE_EACH: u64 = 1_000;
 /// The mutant: clients do not send the token that they have got.
-const TOKEN_DROPPED: &str = "token-dropped";
+pub(crate) const TOKEN_DROPPED: &str = "token-dropped";
 /// The mutant: the document names a server that has everything at once as the one that a region reads.
 const CAUGHT_UP: &str = "replica-shown-as-caught-up";
 /// The mutant: a region's service reads two standbys, and the document names one of them.
@@ -58,13 +61,12 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let plan = Plan { regions: usize::try_from(context.regions.unwrap_or(REGIONS))?, quorum: Quorum::InRegion, distance: Distance::CONTINENTS };
     let mut regions = Box::pin(Regions::start(plan)).await?;
     apply(context, &regions).await?;
-    let ground = Arc::new(Ground::of(&regions)?);
+    let ground = Arc::new(Ground::of(regions.members(), regions.dev().ready(), regions.names())?);
     ground.settled().await?;
 
     let workers = usize::try_from((context.trials / READS_PER_WORKER).clamp(WORKERS.0, WORKERS.1))?;
-    let reads = (context.trials / CONTROL_EACH).max(CONTROL_MIN);
-    let control = Arc::new(Course::new(Arc::clone(&ground), Sends::Nothing, reads, workers)).run(&mut context.random).await?;
-    let sends = if context.is_mutant(TOKEN_DROPPED) { Sends::Nothing } else { Sends::Token };
+    let control = control(context, &ground, context.trials, workers).await?;
+    let sends = sends(context);
     let course = Arc::new(Course::new(Arc::clone(&ground), sends, context.trials, workers));
     let began = Instant::now();
     let mut random = context.random.clone();
@@ -86,8 +88,8 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         judge::service(&with_tokens, verdict, &ground);
         judge::answers(&control, verdict, "without tokens");
     }
-    judge_control(context, verdict, &control);
-    verdict.figure("events", events(&regions).await?);
+    judge_control(context, verdict, &control, context.trials);
+    verdict.figure("events", events(regions.members(), regions.dev().ready()).await?);
     verdict.figure("regions", ground.regions.len());
     verdict.figure("nodes", ground.doors.len());
     verdict.figure("faults", faults?);
@@ -99,6 +101,59 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         std::io::Write::flush(&mut file)?;
     }
     regions.stop().await
+}
+
+/// The same sessions in regions that are there, with so many reads, while one of their standbys stands still after the other.
+pub(crate) async fn over(site: &Site, servers: (&Sql, &[Sql]), context: &mut Context, verdict: &mut Verdict, reads: u64) -> Result<()> {
+    let ground = Arc::new(Ground::of(site.members(), site.ready(), site.names())?);
+    ground.settled().await?;
+    let workers = usize::try_from((reads / READS_PER_WORKER).clamp(WORKERS.0, WORKERS.1))?;
+    // A write that crosses takes as long to be answered as to be replicated. So nothing is stale now and then, unless a standby stands still.
+    let control = Arc::new(Course::new(Arc::clone(&ground), Sends::Nothing, control_reads(reads), workers));
+    let (control, _) = while_standbys_stand_still(&control, servers, context).await?;
+    let course = Arc::new(Course::new(Arc::clone(&ground), sends(context), reads, workers));
+    let (with_tokens, paused) = while_standbys_stand_still(&course, servers, context).await?;
+    verdict.figure("paused", paused);
+    judge::history(&with_tokens, verdict, &ground);
+    if context.mutant.is_none() {
+        judge::answers(&with_tokens, verdict, "with tokens");
+        judge::service(&with_tokens, verdict, &ground);
+    }
+    judge_control(context, verdict, &control, reads);
+    verdict.figure("events", events(site.members(), site.ready()).await?);
+    Ok(())
+}
+
+/// The demo's document with the routes of the claim.
+pub(crate) fn document(text: &str) -> Result<String> {
+    document::with_routes(text, None)
+}
+
+/// Runs a course to its end, and one standby after the other stands still meanwhile. Answers how often, too.
+async fn while_standbys_stand_still(course: &Arc<Course>, servers: (&Sql, &[Sql]), context: &mut Context) -> Result<(Record, usize)> {
+    let mut random = context.random.clone();
+    let pausing = async {
+        course.hold_open(true);
+        let paused = faults::pauses(servers.0, servers.1, &mut random, || course.is_enough()).await;
+        course.hold_open(false);
+        paused
+    };
+    let (record, paused) = tokio::join!(course.run(&mut context.random), pausing);
+    Ok((record?, paused?))
+}
+
+/// How many reads the run without tokens has.
+fn control_reads(trials: u64) -> u64 {
+    (trials / CONTROL_EACH).max(CONTROL_MIN)
+}
+
+/// The run whose clients send no tokens.
+async fn control(context: &mut Context, ground: &Arc<Ground>, trials: u64, workers: usize) -> Result<Record> {
+    Arc::new(Course::new(Arc::clone(ground), Sends::Nothing, control_reads(trials), workers)).run(&mut context.random).await
+}
+
+fn sends(context: &Context) -> Sends {
+    if context.is_mutant(TOKEN_DROPPED) { Sends::Nothing } else { Sends::Token }
 }
 
 /// Applies the routes of the claim, and what is false in the document of a mutant.
@@ -121,10 +176,10 @@ async fn apply(context: &Context, regions: &Regions) -> Result<()> {
 }
 
 /// What the nodes that run have counted since they were started.
-async fn events(regions: &Regions) -> Result<String> {
-    let api = Api::of(regions.dev().ready())?;
+async fn events(members: &[Member], ready: &Ready) -> Result<String> {
+    let api = Api::of(ready)?;
     let mut counts = EVENTS.map(|event| (event, 0_u64));
-    for member in regions.members() {
+    for member in members {
         let text = api.control(member.node.region(), "/metrics").await?.body;
         for (event, count) in &mut counts {
             let start = format!("causeway_consistency_total{{event=\"{event}\"}} ");
@@ -135,9 +190,9 @@ async fn events(regions: &Regions) -> Result<String> {
 }
 
 /// Without tokens there must be stale reads: a testbed in which none can be seen shows nothing.
-fn judge_control(context: &Context, verdict: &mut Verdict, control: &Record) {
+fn judge_control(context: &Context, verdict: &mut Verdict, control: &Record, trials: u64) {
     let broken = control.broken();
-    let wanted = (context.trials / STALE_EACH).max(1);
+    let wanted = (trials / STALE_EACH).max(1);
     let stale = broken.stale.len() as u64;
     let is_lacking = stale < wanted && context.mutant.is_none();
     verdict.trials_of(0, u64::from(is_lacking), || format!("the control run shows {stale} stale reads and not {wanted}: this proves nothing"));

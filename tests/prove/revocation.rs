@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use harness::history::revocation::{Fault, History, Outcome, Receipt};
 use harness::regions::{Distance, Plan, Quorum, Regions};
+use harness::site::Site;
 use tokio::time::Instant;
 
 use self::bench::{Asking, Bench, Gate, Numbered, Seen};
@@ -30,7 +31,7 @@ const SWEPT_AT_ONCE: usize = 16;
 /// How often the nodes of other regions are asked how old what they know is.
 const ASKED_EVERY: Duration = Duration::from_millis(500);
 /// The mutant: the route takes keys that were not confirmed for five minutes, and the checker expects two seconds.
-const UNFENCED: &str = "unfenced";
+pub(crate) const UNFENCED: &str = "unfenced";
 /// The mutant: the nodes of the region that is cut off reach the primary all the same.
 const READ_PRIMARY: &str = "read-primary";
 /// The mutant: an answer that waited for nothing is taken for a receipt that says effective.
@@ -51,40 +52,41 @@ pub(crate) const CLAIM: Claim = Claim {
 async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
     let plan = Plan { regions: usize::try_from(context.regions.unwrap_or(REGIONS))?, quorum: Quorum::InRegion, distance: Distance::CONTINENTS };
     let mut regions = Box::pin(Regions::start(plan)).await?;
-    // A receipt waits for a silent node by the widest bound of its routes.
-    // And this is not about the disk, which ten servers share: a record that is late would cost its call.
-    let narrow = |text: &str| {
-        let text = text.replace("consistency: finance", "consistency: finance\n  audit: buffered");
-        let text = text.replace("consistency: social", "consistency: social\n  audit: buffered");
-        text.replace("consistency: health", "consistency: social").replace("token_endpoint: {}", "token_endpoint: {}\n  consistency: finance")
-    };
-    regions.apply(narrow).await?;
+    regions.apply(|text| document(text, false)).await?;
     if context.is_mutant(UNFENCED) {
-        let careless = "consistency: { keys: { max_staleness: 300s, on_stale: deny }, reads: { mode: eventual } }";
-        regions.apply(|text| text.replace("consistency: finance", careless)).await?;
+        regions.apply(|text| document(text, true)).await?;
     }
     if context.is_mutant(READ_PRIMARY) {
         regions.read_primary(partition::FIRST).await?;
     }
-    let mut proof = Proof::of(regions, context.is_mutant(RECEIPT_BEFORE_ACK))?;
-
-    verdict.figure("steady_after_ms", millis(proof.bench.steady().await?));
-    let trials = u32::try_from(context.trials)?;
-    // One in fifty is revoked while a region is cut off: each costs seconds.
-    let cut_off = (trials / 50).clamp(2, 96).min(trials);
-    let healthy = trials - cut_off;
-    let waiting = if receipt::GIVEN { healthy * 3 / 4 } else { 0 };
-    proof.healthy(0..healthy - waiting, Asking::Plainly).await?;
-    proof.healthy(healthy - waiting..healthy, Asking::ForTheEffect).await?;
-    proof.cut_off(verdict, healthy..trials).await?;
-    proof.sweep().await?;
-    proof.judge(verdict);
+    let mut proof = Proof::of(Site::Loopback(Box::new(regions)), context.is_mutant(RECEIPT_BEFORE_ACK))?;
+    proof.run(verdict, u32::try_from(context.trials)?).await?;
     if let Some(file) = &context.history {
         let mut file = std::io::BufWriter::new(std::fs::File::create(file).with_context(|| format!("cannot write {}", file.display()))?);
         proof.history.write(&mut file)?;
         std::io::Write::flush(&mut file)?;
     }
     proof.bench.regions.stop().await
+}
+
+/// The same in regions that are there, with keys of that number; answers the regions.
+pub(crate) async fn over(site: Site, verdict: &mut Verdict, trials: u32) -> Result<Site> {
+    let mut proof = Proof::of(site, false)?;
+    proof.run(verdict, trials).await?;
+    Ok(proof.bench.regions)
+}
+
+/// The demo's document as the claim needs it, or with the mutant [`UNFENCED`] in it.
+pub(crate) fn document(text: &str, is_unfenced: bool) -> String {
+    if is_unfenced {
+        let careless = "consistency: { keys: { max_staleness: 300s, on_stale: deny }, reads: { mode: eventual } }";
+        return text.replace("consistency: finance", careless);
+    }
+    // A receipt waits for a silent node by the widest bound of its routes.
+    // And this is not about the disk, which ten servers share: a record that is late would cost its call.
+    let text = text.replace("consistency: finance", "consistency: finance\n  audit: buffered");
+    let text = text.replace("consistency: social", "consistency: social\n  audit: buffered");
+    text.replace("consistency: health", "consistency: social").replace("token_endpoint: {}", "token_endpoint: {}\n  consistency: finance")
 }
 
 /// A run under way, and what was seen so far.
@@ -105,7 +107,7 @@ struct Proof {
 }
 
 impl Proof {
-    fn of(regions: Regions, takes_answers_for_receipts: bool) -> Result<Self> {
+    fn of(regions: Site, takes_answers_for_receipts: bool) -> Result<Self> {
         let bench = Bench::of(regions)?;
         let history = History { nodes: bench.nodes.clone(), ..History::default() };
         Ok(Self {
@@ -120,6 +122,20 @@ impl Proof {
             bystanders: (0, 0),
             healthy: 0,
         })
+    }
+
+    async fn run(&mut self, verdict: &mut Verdict, trials: u32) -> Result<()> {
+        verdict.figure("steady_after_ms", millis(self.bench.steady().await?));
+        // One in fifty is revoked while a region is cut off: each costs seconds.
+        let cut_off = (trials / 50).clamp(2, 96).min(trials);
+        let healthy = trials - cut_off;
+        let waiting = if receipt::GIVEN { healthy * 3 / 4 } else { 0 };
+        self.healthy(0..healthy - waiting, Asking::Plainly).await?;
+        self.healthy(healthy - waiting..healthy, Asking::ForTheEffect).await?;
+        self.cut_off(verdict, healthy..trials).await?;
+        self.sweep().await?;
+        self.judge(verdict);
+        Ok(())
     }
 
     /// Revokes keys while every line carries.

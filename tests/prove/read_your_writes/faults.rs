@@ -75,7 +75,7 @@ async fn hold(regions: &Regions, region: usize, still: Duration) -> Result<()> {
     let standby = regions.server(region)?;
     regions.hold_replication(region);
     sleep_until(Instant::now() + still).await;
-    let position = written(regions).await?;
+    let position = written(regions.primary()).await?;
     let has_all = has(&standby, &position).await?;
     regions.release_replication(region);
     ensure!(!has_all, "its standby has everything");
@@ -83,19 +83,34 @@ async fn hold(regions: &Regions, region: usize, still: Duration) -> Result<()> {
 }
 
 async fn pause(regions: &Regions, region: usize, still: Duration) -> Result<()> {
-    let standby = regions.server(region)?;
+    stand_still(regions.primary(), &regions.server(region)?, still).await
+}
+
+/// Lets one standby after the other stand still, each once, and then on until it is enough. Answers how often.
+pub(crate) async fn pauses(primary: &Sql, standbys: &[Sql], random: &mut Random, is_enough: impl Fn() -> bool) -> Result<usize> {
+    for (number, standby) in standbys.iter().cycle().enumerate() {
+        if number >= standbys.len() && is_enough() {
+            return Ok(number);
+        }
+        stand_still(primary, standby, random.between(STILL.0, STILL.1)).await.context("a replay that is paused")?;
+        sleep_until(Instant::now() + BETWEEN).await;
+    }
+    Ok(0)
+}
+
+async fn stand_still(primary: &Sql, standby: &Sql, still: Duration) -> Result<()> {
     standby.ask("postgres", "select pg_wal_replay_pause()").await?;
     sleep_until(Instant::now() + still).await;
-    let position = written(regions).await?;
-    let has_all = has(&standby, &position).await?;
+    let position = written(primary).await?;
+    let has_all = has(standby, &position).await?;
     standby.ask("postgres", "select pg_wal_replay_resume()").await?;
     ensure!(!has_all, "its standby has everything");
-    catches_up(&standby, &position).await
+    catches_up(standby, &position).await
 }
 
 async fn restart_standby(regions: &mut Regions, region: usize) -> Result<()> {
     regions.restart_standby(region).await?;
-    let position = written(regions).await?;
+    let position = written(regions.primary()).await?;
     catches_up(&regions.server(region)?, &position).await
 }
 
@@ -104,8 +119,8 @@ async fn restart_node(regions: &mut Regions, node: usize) -> Result<()> {
 }
 
 /// The primary's position.
-async fn written(regions: &Regions) -> Result<String> {
-    Ok(regions.primary().ask("postgres", "select pg_current_wal_insert_lsn()").await?.concat())
+async fn written(primary: &Sql) -> Result<String> {
+    Ok(primary.ask("postgres", "select pg_current_wal_insert_lsn()").await?.concat())
 }
 
 async fn has(standby: &Sql, position: &str) -> Result<bool> {

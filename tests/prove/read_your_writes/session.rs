@@ -10,8 +10,9 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use futures_util::future::try_join_all;
 use harness::client::{RawAnswer, RawTls};
+use harness::dev::Ready;
 use harness::history::{Action, Op};
-use harness::regions::Regions;
+use harness::regions::Member;
 use harness::seed::Random;
 use harness::wait;
 use tokio::task::JoinSet;
@@ -56,6 +57,8 @@ pub(super) enum Sends {
 pub(super) struct Door {
     pub(super) name: String,
     address: SocketAddr,
+    /// Its address, as `Host` has it.
+    host: String,
     pub(super) region: usize,
 }
 
@@ -70,15 +73,14 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    pub(super) fn of(regions: &Regions) -> Result<Self> {
-        let doors = regions.members().iter().map(|member| {
+    pub(super) fn of(members: &[Member], ready: &Ready, regions: &[&'static str]) -> Result<Self> {
+        let doors = members.iter().map(|member| {
             let address = member.node.region().data_address()?;
-            Ok(Door { name: member.name.clone(), address, region: member.region })
+            Ok(Door { name: member.name.clone(), address, host: address.ip().to_string(), region: member.region })
         });
-        let ready = regions.dev().ready();
         Ok(Self {
             doors: doors.collect::<Result<_>>()?,
-            regions: regions.names().to_vec(),
+            regions: regions.to_vec(),
             key: ready.api_key.clone(),
             ca: ready.ca.clone(),
             began: Instant::now(),
@@ -101,7 +103,7 @@ impl Ground {
             let mut worker = Worker::of(&course, 0, 0);
             let what = format!("{route:?} of {}", self.doors.get(node).map_or("?", |door| &door.name));
             wait::until(&what, SERVED_WITHIN, async || {
-                worker.prepare(Request::Read(item), route, None);
+                worker.prepare(node, Request::Read(item), route, None);
                 worker.ask(node, Request::Read(item)).await.is_some_and(|answer| answer.status == 200)
             })
             .await
@@ -238,7 +240,7 @@ impl Worker {
     /// Writes an item. A write that was not answered promises nothing.
     async fn write(&mut self, session: &mut Session) {
         let node = self.node();
-        self.prepare(Request::Write, session.route, session.token.as_deref());
+        self.prepare(node, Request::Write, session.route, session.token.as_deref());
         let began = Instant::now();
         let answer = self.ask(node, Request::Write).await;
         let ended = Instant::now();
@@ -276,7 +278,7 @@ impl Worker {
     /// Reads an item.
     async fn read(&mut self, session: &mut Session) {
         let (node, item) = (self.node(), self.item(session));
-        self.prepare(Request::Read(item), session.route, session.token.as_deref());
+        self.prepare(node, Request::Read(item), session.route, session.token.as_deref());
         let began = Instant::now();
         let answer = self.ask(node, Request::Read(item)).await;
         let ended = Instant::now();
@@ -375,7 +377,7 @@ impl Worker {
     }
 
     /// Writes a request down.
-    fn prepare(&mut self, request: Request, route: Route, token: Option<&str>) {
+    fn prepare(&mut self, node: usize, request: Request, route: Route, token: Option<&str>) {
         let (line, path) = (&mut self.request, route.path());
         line.clear();
         let written = match request {
@@ -383,7 +385,7 @@ impl Worker {
             Request::Read(item) => write!(line, "GET {path}/items/{item} HTTP/1.1\r\n"),
         };
         debug_assert!(written.is_ok(), "a text takes whatever is written");
-        for part in ["host: 127.0.0.1\r\nx-api-key: ", &self.course.ground.key, "\r\n"] {
+        for part in ["host: ", self.course.ground.host(node), "\r\nx-api-key: ", &self.course.ground.key, "\r\n"] {
             line.push_str(part);
         }
         if let Some(token) = token.filter(|_| self.course.sends == Sends::Token) {
@@ -412,7 +414,7 @@ impl Worker {
         let mut connection = if let Some(kept) = kept {
             kept
         } else {
-            let opened = RawTls::connect(ground.doors.get(node)?.address, "127.0.0.1", &ground.ca, "http/1.1");
+            let opened = RawTls::connect(ground.doors.get(node)?.address, ground.host(node), &ground.ca, "http/1.1");
             timeout(ANSWER_WITHIN, opened).await.ok()?.ok()?
         };
         connection.send(self.request.as_bytes()).await.ok()?;
@@ -427,6 +429,10 @@ impl Worker {
 impl Ground {
     fn name(&self, node: usize) -> &str {
         self.doors.get(node).map_or("?", |door| &door.name)
+    }
+
+    fn host(&self, node: usize) -> &str {
+        self.doors.get(node).map_or("?", |door| &door.host)
     }
 }
 

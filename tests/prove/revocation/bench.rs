@@ -7,7 +7,8 @@ use futures_util::future::{join_all, try_join_all};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use harness::history::Served;
 use harness::history::revocation::{History, Look, Outcome, Revocation};
-use harness::regions::{Member, Regions};
+use harness::regions::Member;
+use harness::site::Site;
 use harness::wait;
 use serde_json::json;
 use tokio::sync::watch;
@@ -131,15 +132,15 @@ impl Gate {
 /// A deployment under the claim.
 #[derive(Debug)]
 pub(super) struct Bench {
-    pub(super) regions: Regions,
+    pub(super) regions: Site,
     pub(super) api: Api,
     pub(super) clock: Clock,
     pub(super) nodes: Vec<String>,
 }
 
 impl Bench {
-    pub(super) fn of(regions: Regions) -> Result<Self> {
-        let api = Api::of(regions.dev().ready())?;
+    pub(super) fn of(regions: Site) -> Result<Self> {
+        let api = Api::of(regions.ready())?;
         let nodes = regions.members().iter().map(|member| member.name.clone()).collect();
         Ok(Self { regions, api, clock: Clock::start(), nodes })
     }
