@@ -98,7 +98,7 @@ struct Arguments {
 }
 
 /// Every claim, in the order in which a whole run takes them.
-const CLAIMS: [Claim; 31] = [
+const CLAIMS: [Claim; 32] = [
     models::CLAIM,
     audit_crash::CLAIM,
     propagation::KEY,
