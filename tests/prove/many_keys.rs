@@ -27,6 +27,7 @@ const LOADED_WITHIN: Duration = Duration::from_mins(2);
 /// What a key may cost, once everything that a node allocates for all is paid for.
 const KEY_BYTES_MAX: u64 = 2_048;
 const NODE_BYTES: u64 = 64 << 20;
+const KEYS_JUDGED: u64 = 1_000_000;
 /// The mutant: a node that copies everything at each change would stand still about so long.
 const COPIED_WHOLE: &str = "copied-whole";
 const STILL: Duration = Duration::from_millis(1_500);
@@ -64,7 +65,9 @@ async fn run(context: &mut Context, verdict: &mut Verdict) -> Result<()> {
         let each = node.process().resident_bytes().saturating_sub(bare + NODE_BYTES) / keys;
         verdict.figure(load, millis(began.elapsed()));
         verdict.figure(bytes, each);
-        verdict.trials_of(1, u64::from(each > KEY_BYTES_MAX), || format!("a key costs {each} bytes in {}", node.region().name));
+        // With fewer, what a node allocates for all tells more than the keys.
+        let judged = u64::from(keys >= KEYS_JUDGED);
+        verdict.trials_of(judged, judged * u64::from(each > KEY_BYTES_MAX), || format!("a key costs {each} bytes in {}", node.region().name));
     }
 
     let mut many = Durations::default();

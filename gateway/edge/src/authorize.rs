@@ -164,12 +164,13 @@ pub fn still_fresh(admitted: &Admitted<'_>, edge: &Edge, is_read: bool, now: Now
     if is_over {
         return Err(Denial::new(ProblemKind::CredentialsInvalid, "the token expired while the request came in"));
     }
-    // Only `deny` routes promise this bound, and whoever asks for regions is promised them; the others would pay a look-up for nothing.
+    // Only `deny` routes promise this bound for keys.
     let is_strict = permit.route().keys.on_stale == OnStaleDoc::Deny;
-    if !is_strict && principal.consumer.residency.is_none() {
+    let Some(current) = edge.current.load() else { return Ok(()) };
+    // Labels are promised to everybody; while nothing was published there are no others.
+    if !is_strict && std::ptr::eq(&raw const *current, permit.snapshot()) {
         return Ok(());
     }
-    let Some(current) = edge.current.load() else { return Ok(()) };
     if is_strict && !authenticate::is_still_valid(&current, principal, now) {
         return Err(Denial::new(ProblemKind::CredentialsInvalid, "the credential was revoked while the request came in"));
     }

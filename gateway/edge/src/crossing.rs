@@ -168,7 +168,7 @@ fn unknown(what: &str) -> Denial {
 /// Tells the other gateway of a refusal: that it is not the service's answer, and whether the request may be sent again.
 pub(crate) fn mark<B>(response: &mut Response<B>) {
     let Some(Refused { kind, is_retryable }) = response.extensions().get().copied() else { return };
-    let sent = if is_retryable { "" } else { ";sent" };
+    let sent = if is_retryable && UNSENT.contains(&kind) { "" } else { ";sent" };
     let value = HeaderValue::from_maybe_shared(Bytes::from(format!("refused=\"{}\"{sent}", kind.code())));
     if let Ok(value) = value {
         response.headers_mut().insert(CROSSING, value);
@@ -211,6 +211,17 @@ const SAID: [ProblemKind; 16] = [
     ProblemKind::AuditUnavailable,
     ProblemKind::Internal,
     ProblemKind::NotReady,
+];
+
+/// By which nothing was sent, where the request may be repeated at all.
+const UNSENT: [ProblemKind; 7] = [
+    ProblemKind::RegionUnavailable,
+    ProblemKind::ResidencyMismatch,
+    ProblemKind::NotReady,
+    ProblemKind::Overloaded,
+    ProblemKind::CircuitOpen,
+    ProblemKind::UpstreamUnreachable,
+    ProblemKind::UpstreamTimeout,
 ];
 
 fn not_yet() -> Denial {
@@ -277,6 +288,8 @@ mod tests {
         for (denial, expected) in [
             (unknown("route"), (ProblemKind::RegionUnavailable, true)),
             (Denial::new(ProblemKind::UpstreamTimeout, "").maybe_processed(), (ProblemKind::UpstreamTimeout, false)),
+            // The service has had the request, and answered something.
+            (Denial::new(ProblemKind::UpstreamMalformed, ""), (ProblemKind::UpstreamMalformed, false)),
         ] {
             let mut response = Response::new(());
             response.extensions_mut().insert(Refused { kind: denial.kind, is_retryable: denial.is_retryable });

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Response, request::Parts};
 use hyper::body::{Body, Frame};
 use model::{
     policy::{AuditDoc, ReadModeDoc},
-    problem::{Denial, ProblemKind},
+    problem::{Blame, Denial, ProblemKind},
     signature::rule::Content,
     structure::Upstream,
 };
@@ -163,7 +163,10 @@ pub(crate) async fn fetch<'s>(
             trail.hold(None);
             let again = Wanted { copies: false, ..whole };
             let again = Box::pin(fetch_once(core, snapshot, admitted, &again, head, ValidBody::Empty, trail)).await;
-            again.map_err(|_| denial)
+            again.map_err(|again| match again {
+                Unfetched::Denied(denial) if denial.kind.blame() != Blame::Upstream => denial,
+                Unfetched::Denied(_) | Unfetched::HeldBack(_) => denial,
+            })
         }
         (fetched, _) => Ok(fetched?),
     }
@@ -232,7 +235,9 @@ async fn fetch_once<'s>(
     }
     let method = head.method().clone();
     let mut exchange = forward::send(admitted, &target, head, body, core, trail).await?;
-    if !route.auth.is_none() && streams::lasts(trail.form(), exchange.response.headers()) {
+    // What anybody may have from anywhere is looked at no more.
+    let is_anybodys = route.auth.is_none() && route.residency.is_any() && upstream.residency.is_any();
+    if !is_anybodys && streams::lasts(trail.form(), exchange.response.headers()) {
         let source = Source { address: trail.client_address(), shown: trail.peer().shown.clone() };
         let stay = Stay::new(route, admitted.permit().principal().cloned(), source, method, trail.server());
         // Before the snapshot, as whoever looks again does.
@@ -273,7 +278,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
     let form = Form::of(&parts);
     let snapshot = core.snapshot();
     let crossed = crossing::take(&core.edge, snapshot.as_deref(), &peer, &parts);
-    let is_crossed = !matches!(crossed, Ok(None));
+    let (says_crossed, is_crossed) = (!matches!(crossed, Ok(None)), matches!(crossed, Ok(Some(_))));
     let peer = crossed.as_ref().ok().and_then(Option::as_ref).map_or(peer, |crossed| Arc::clone(&crossed.client));
     // The gateway that the client has called has its own.
     let gate = if is_crossed { Ok(()) } else { core.edge.gate.check(peer.address, now.boot) };
@@ -289,7 +294,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
         Err(denial) => {
             core.counters.refused(denial.kind);
             let mut response = refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |_| {});
-            if is_crossed {
+            if says_crossed {
                 crossing::mark(&mut response);
             }
             return Ok(response);
@@ -325,7 +330,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
     if let Some(after) = after {
         response = after.finish(response);
     }
-    if is_crossed {
+    if says_crossed {
         crossing::mark(&mut response);
     }
     if is_head {

@@ -38,6 +38,8 @@ pub(crate) struct OwnWrites {
     /// `None` where this node does not watch the domain.
     domain: Option<Arc<Domain>>,
     told: Told,
+    /// Of a client that has sent two, of two epochs: the one that is not in `told`. It may be lost.
+    older: Option<Position>,
     kind: Kind,
     otherwise: ElseDoc,
     wait: Duration,
@@ -56,6 +58,8 @@ enum Cookie {
     Empty,
     /// It does.
     Sent,
+    /// It does, and has sent a field as well.
+    Beside,
 }
 
 #[derive(Debug)]
@@ -81,11 +85,14 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
         None => Cookie::None,
     };
     let token = only(head.parts.headers.get_all(&TOKEN).iter());
-    let (mut has_token, mut is_lost) = (!matches!(token, Ok(None)), false);
+    let (mut has_token, mut is_lost, mut older) = (!matches!(token, Ok(None)), false, None);
+    // A script can drop its field, and the cookie stays good.
+    let cookie = if has_token && cookie == Cookie::Sent { Cookie::Beside } else { cookie };
+    let by_browser = crumb.map(|crumb| core.edge.consistency_keys.read(&crumb, route.tenant_mark));
     let told = match token {
         // No part of the promise, whatever it is.
         _ if is_read && route.reads.mode != ReadModeDoc::ReadYourWrites => None,
-        Ok(None) => match crumb.map(|crumb| core.edge.consistency_keys.read(&crumb, route.tenant_mark)) {
+        Ok(None) => match by_browser {
             None => Some(Told::default()),
             Some(Ok(told)) => {
                 has_token = true;
@@ -104,13 +111,13 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
         },
         Ok(Some(token)) => match core.edge.consistency_keys.read(token.as_bytes(), route.tenant_mark) {
             Ok(mut told) => {
-                // Another page may have written since, without a script. Which of two epochs' positions has survived is not looked at here:
-                // then the field's counts.
-                let by_browser = crumb.and_then(|crumb| core.edge.consistency_keys.read(&crumb, route.tenant_mark).ok()).unwrap_or_default();
-                for (mark, position) in by_browser.iter() {
-                    if told.get(mark).is_none_or(|known| known.epoch == position.epoch && known.lsn < position.lsn) {
-                        let _has_room = told.set(mark, Some(position));
-                    }
+                // Another page may have written since, without a script.
+                let by_browser = by_browser.and_then(Result::ok).unwrap_or_default();
+                older = told.get(mark).zip(by_browser.get(mark)).filter(|(one, other)| one.epoch != other.epoch).map(|(one, other)| one.min(other));
+                for (mark, position) in
+                    by_browser.iter().filter(|(mark, position)| told.get(*mark).is_none_or(|known| known < *position)).collect::<Vec<_>>()
+                {
+                    let _has_room = told.set(mark, Some(position));
                 }
                 Some(told)
             }
@@ -118,7 +125,7 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
             Err(Rejected::KeyUnknown) => {
                 lost(core, route.reads.otherwise, cookie)?;
                 is_lost = true;
-                Some(Told::default())
+                Some(by_browser.and_then(Result::ok).unwrap_or_default())
             }
             Err(why) => return Err(rejected(core, why)),
         },
@@ -135,6 +142,7 @@ pub(crate) fn take(route: &Route, upstream: &Upstream, head: &mut Head, core: &C
         kind,
         otherwise: route.reads.otherwise,
         wait: route.reads.wait,
+        older,
         has_token,
         is_lost,
         cookie,
@@ -264,12 +272,16 @@ impl OwnWrites {
 
     /// A position that has not survived is told: strict routes refuse, others drop it and say so.
     fn look_for_loss(&mut self, view: &View, core: &Core) -> Result<(), Denial> {
-        if !self.told.get(self.mark).is_some_and(|position| view.has_lost(position)) {
+        let is_lost = |position: Option<Position>| position.is_some_and(|position| view.has_lost(position));
+        let (of_told, of_older) = (is_lost(self.told.get(self.mark)), is_lost(self.older));
+        if !of_told && !of_older {
             return Ok(());
         }
         lost(core, self.otherwise, self.cookie)?;
-        self.is_lost = true;
-        let _there = self.told.set(self.mark, None);
+        (self.is_lost, self.older) = (true, None);
+        if of_told {
+            let _there = self.told.set(self.mark, None);
+        }
         Ok(())
     }
 
@@ -325,7 +337,7 @@ impl OwnWrites {
     /// Gives a browser the token of a write to keep. That of a read is not kept: an answer that was long under way would put an earlier one in
     /// the place of what a write has set meanwhile.
     fn keep_in_cookie(&self, token: &HeaderValue, headers: &mut HeaderMap) {
-        let is_news = matches!(self.kind, Kind::Write { .. }) || self.is_lost;
+        let is_news = matches!(self.kind, Kind::Write { .. }) || self.is_lost && self.cookie != Cookie::Beside;
         if self.cookie != Cookie::None
             && is_news
             && let Some(field) = token.to_str().ok().and_then(cookie::field)
