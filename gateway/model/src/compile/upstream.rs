@@ -60,9 +60,11 @@ pub(super) fn compile(doc: &UpstreamDoc, name: Arc<str>, index: usize, places: &
         let gateways = match (spec.reach, forwarding.get(region)) {
             (RegionReachDoc::Direct, _) => Vec::new(),
             (RegionReachDoc::Gateway, Some(known)) => {
-                callers(docs, forwarding, &path, errors);
+                callers(docs, &path, errors);
                 known.targets.iter().map(|target| behind(target, &name)).collect()
             }
+            // One with mistakes of its own is told there.
+            (RegionReachDoc::Gateway, None) if says_how(docs, region) => Vec::new(),
             (RegionReachDoc::Gateway, None) => {
                 errors.add(
                     format!("{path}.reach"),
@@ -137,11 +139,16 @@ fn roots(doc: &UpstreamDoc, at: &str, errors: &mut Errors) -> Option<Box<[Certif
 }
 
 /// Whoever has no gateways that others know can call none.
-fn callers(docs: &[RegionDoc], known: &forwarding::Known, path: &str, errors: &mut Errors) {
-    let strangers: Vec<&str> = docs.iter().map(|doc| doc.name.as_str()).filter(|name| !known.contains_key(*name)).collect();
+fn callers(docs: &[RegionDoc], path: &str, errors: &mut Errors) {
+    let strangers: Vec<&str> = docs.iter().filter(|doc| doc.forwarding.is_none()).map(|doc| doc.name.as_str()).collect();
     if !strangers.is_empty() {
         errors.add(format!("{path}.reach"), format!("gateways prove from which region they call: write `forwarding` of {}", strangers.join(", ")));
     }
+}
+
+/// Whether a region's document says how its gateways are reached, rightly or not.
+fn says_how(docs: &[RegionDoc], region: &str) -> bool {
+    docs.iter().any(|doc| doc.name == *region && doc.forwarding.is_some())
 }
 
 /// A gateway, for the requests of one service.
