@@ -24,6 +24,7 @@ mod notifications;
 mod openapi;
 mod operators;
 pub mod output;
+mod page;
 mod policy;
 pub mod status;
 mod tokens;

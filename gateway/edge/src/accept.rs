@@ -325,12 +325,13 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         if watch.is_ambiguous() {
             request.extensions_mut().insert(AmbiguousFraming);
         }
-        let peer = client(&core.edge, &peer, request.headers());
+        let caller = client(&core.edge, &peer, request.headers());
+        let is_own = Arc::ptr_eq(&caller, &peer);
         #[cfg(feature = "http3")]
-        let told = Arc::clone(&peer);
+        let told = Arc::clone(&caller);
         let (parts, body) = request.into_parts();
         // Boxed, the future and the head as well: they are large, and moved several times.
-        let served = Box::pin(serve::handle(Arc::clone(core), peer, Box::new(parts), body));
+        let served = Box::pin(serve::handle(Arc::clone(core), caller, Box::new(parts), body));
         let (is_closing, watch, tunnel) = (&is_closing, &watch, &tunnel);
         async move {
             let mut response = served.await?;
@@ -341,8 +342,8 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
             } else if watch.is_ambiguous()
                 || is_closing.load(Ordering::Relaxed)
                 || watch.is_left_unread(number, is_chunked)
-                // Another request here would be misdirected, too (RFC 9110 section 15.5.20).
-                || response.status() == StatusCode::MISDIRECTED_REQUEST
+                // Another request here would be misdirected, too (RFC 9110 section 15.5.20). A trusted hop's connection carries others', and goes on.
+                || is_own && response.status() == StatusCode::MISDIRECTED_REQUEST
             {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -406,15 +407,16 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         if crossing::is_from_gateway(&owned.edge, &peer, request.headers()) {
             own_watch.share();
         }
-        let peer = client(&owned.edge, &peer, request.headers());
+        let caller = client(&owned.edge, &peer, request.headers());
+        let is_own = Arc::ptr_eq(&caller, &peer);
         #[cfg(feature = "http3")]
-        let (core, told) = (Arc::clone(&owned), Arc::clone(&peer));
+        let (core, told) = (Arc::clone(&owned), Arc::clone(&caller));
         let (parts, body) = request.into_parts();
-        let served = Box::pin(serve::handle(Arc::clone(&owned), peer, Box::new(parts), body));
+        let served = Box::pin(serve::handle(Arc::clone(&owned), caller, Box::new(parts), body));
         async move {
             let response = served.await?;
-            // The next request for this host would be misdirected, too: the client makes another connection after GOAWAY.
-            if response.status() == StatusCode::MISDIRECTED_REQUEST {
+            // The next request would be misdirected, too: the client makes another connection after GOAWAY. A trusted hop's carries others'.
+            if is_own && response.status() == StatusCode::MISDIRECTED_REQUEST {
                 tell.notify_one();
             }
             #[cfg(feature = "http3")]

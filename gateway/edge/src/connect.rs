@@ -26,7 +26,8 @@ use crate::{
 pub struct Connector {
     address: Box<str>,
     reach: Arc<Reach>,
-    identities: Arc<Identities>,
+    /// By which the node proves itself; `None` also where it lacks the one that is asked for.
+    identity: Option<Arc<Identity>>,
     /// Made at the first connection: most services have none.
     tls: OnceLock<Result<Arc<ClientConfig>, String>>,
     /// The same without HTTP/2, for connections that are switched.
@@ -42,16 +43,32 @@ pub enum Opened {
     Http2(Session),
 }
 
+impl Opened {
+    /// The connection that others share, too.
+    pub fn session(&self) -> Option<Session> {
+        match self {
+            Self::Http1(_) => None,
+            Self::Http2(session) => Some(session.clone()),
+        }
+    }
+}
+
 impl Connector {
     /// A connector for an address. `identities` are those of the node.
     pub fn new(address: &str, reach: &Arc<Reach>, identities: &Arc<Identities>) -> Self {
-        let (reach, identities) = (Arc::clone(reach), Arc::clone(identities));
-        Self { address: address.into(), reach, identities, tls: OnceLock::new(), tls_http1: OnceLock::new() }
+        let name = reach.tls.as_ref().and_then(|tls| tls.identity.as_deref());
+        let identity = name.and_then(|name| identities.get(name)).map(Arc::clone);
+        Self { address: address.into(), reach: Arc::clone(reach), identity, tls: OnceLock::new(), tls_http1: OnceLock::new() }
     }
 
     /// How the service is spoken to.
     pub const fn reach(&self) -> &Arc<Reach> {
         &self.reach
+    }
+
+    /// What a connection that is opened now shows of the node's identity at least: how often that was replaced. 0 without one.
+    pub fn shows(&self) -> u64 {
+        self.identity.as_ref().map_or(0, |identity| identity.changes())
     }
 
     /// Opens a connection.
@@ -82,12 +99,13 @@ impl Connector {
     }
 
     async fn open_as(&self, version: HttpVersion, kept: &OnceLock<Result<Arc<ClientConfig>, String>>) -> io::Result<Opened> {
+        let shown = self.shows(); // before the handshake: a chain that changes meanwhile costs one more connection, and none is kept too long
         let stream = TcpStream::connect(&*self.address).await?;
         stream.set_nodelay(true)?;
         let Some(tls) = &self.reach.tls else {
-            return Self::begin(Stream::Plain(stream), version == HttpVersion::Http2).await;
+            return Self::begin(Stream::Plain(stream), version == HttpVersion::Http2, shown).await;
         };
-        let config = kept.get_or_init(|| client_config(tls, version, &self.identities)).clone();
+        let config = kept.get_or_init(|| client_config(tls, version, self.identity.as_ref())).clone();
         let config = config.map_err(|text| io::Error::new(io::ErrorKind::InvalidInput, text))?;
         let name = ServerName::try_from(&*tls.server_name).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let stream = TlsConnector::from(config).connect(name.to_owned(), Ahead::new(stream)).await?;
@@ -96,11 +114,15 @@ impl Connector {
             (HttpVersion::Http2, _) => return Err(io::Error::new(io::ErrorKind::InvalidData, "the service does not speak HTTP/2 over TLS")),
             (HttpVersion::Http1 | HttpVersion::Negotiated, _) => false,
         };
-        Self::begin(Stream::Tls(Box::new(stream)), is_http2).await
+        Self::begin(Stream::Tls(Box::new(stream)), is_http2, shown).await
     }
 
-    async fn begin(stream: Stream, is_http2: bool) -> io::Result<Opened> {
-        if is_http2 { Session::start(stream).await.map(Opened::Http2).map_err(io::Error::other) } else { Ok(Opened::Http1(Link::new(stream))) }
+    async fn begin(stream: Stream, is_http2: bool, shown: u64) -> io::Result<Opened> {
+        if is_http2 {
+            Session::start(stream, shown).await.map(Opened::Http2).map_err(io::Error::other)
+        } else {
+            Ok(Opened::Http1(Link::new(stream, shown)))
+        }
     }
 }
 
@@ -129,12 +151,12 @@ pub(crate) fn roots(ca: Option<&[CertificateDer<'static>]>) -> Result<RootCertSt
 
 /// The TLS towards a service: its own roots or the system's, the name checked, TLS 1.2 or 1.3; with an identity of the node
 /// where the service wants to know who calls.
-fn client_config(tls: &ReachTls, version: HttpVersion, identities: &Identities) -> Result<Arc<ClientConfig>, String> {
+fn client_config(tls: &ReachTls, version: HttpVersion, identity: Option<&Arc<Identity>>) -> Result<Arc<ClientConfig>, String> {
     let builder = ClientConfig::builder().with_root_certificates(roots(tls.ca.as_deref())?);
     let mut config = match &tls.identity {
         None => builder.with_no_client_auth(),
         Some(name) => {
-            let identity = identities.get(name).ok_or_else(|| format!("the node file has no identity named `{name}`"))?;
+            let identity = identity.ok_or_else(|| format!("the node file has no identity named `{name}`"))?;
             let mut config = builder.with_client_cert_resolver(Arc::<Identity>::clone(identity));
             // A session that is resumed shows no certificate: after a renewal the service would still see the old one.
             config.resumption = Resumption::disabled();

@@ -11,13 +11,16 @@ use model::{
     position::Position,
     problem::Denial,
     structure::{Route, Upstream},
+    time::BootNanos,
 };
 
 use self::{newness::Newness, own_writes::OwnWrites};
+use tokio::sync::watch;
+
 use crate::{
     balance::{cluster::Cluster, fleet::Group},
     head::Head,
-    positions::{Domain, Pin, Standing, View},
+    positions::{Domain, Event, Pin, Standing, View},
     region::Lawful,
     runtime::Core,
     trail::Trail,
@@ -110,6 +113,55 @@ async fn known_place(domain: &Domain, view: &View, position: Position, core: &Co
     let pin = view.writer().filter(|pin| pin.epoch == position.epoch)?;
     let shown = core.within(LOOK_WITHIN, domain.ask(&[pin])).await?.pop()?;
     pin.still(shown.as_ref().filter(|shown| shown.is_primary))
+}
+
+/// The wait of one read for a region that has enough.
+struct Waiting {
+    changes: watch::Receiver<Arc<View>>,
+    began: BootNanos,
+    longest: Duration,
+    has_waited: bool,
+}
+
+/// The domain is not watched any more.
+struct Unwatched;
+
+impl Waiting {
+    fn begin(domain: &Domain, longest: Duration, core: &Core) -> Self {
+        Self { changes: domain.changes(), began: core.edge.clock.boot(), longest, has_waited: false }
+    }
+
+    /// The domain as it is known now; the next change is waited for from here on.
+    fn view(&mut self) -> Arc<View> {
+        Arc::clone(&self.changes.borrow_and_update())
+    }
+
+    /// The whole time again: what is waited for is known only now.
+    fn begin_again(&mut self, core: &Core) {
+        self.began = core.edge.clock.boot();
+    }
+
+    fn left(&self, core: &Core) -> Duration {
+        self.longest.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(self.began)))
+    }
+
+    /// Counts how the region was found.
+    fn found(&self, is_here: bool, core: &Core) {
+        core.edge.positions.count(match (is_here, self.has_waited) {
+            (false, _) => Event::Elsewhere,
+            (true, true) => Event::Waited,
+            (true, false) => Event::Local,
+        });
+    }
+
+    /// Waits for a change, as long as there is time. Whether it has changed or the time is over, it is to be looked at again.
+    async fn changed(&mut self, core: &Core) -> Result<(), Unwatched> {
+        self.has_waited = true;
+        match core.within(self.left(core), self.changes.changed()).await {
+            Some(Err(_)) => Err(Unwatched),
+            Some(Ok(())) | None => Ok(()),
+        }
+    }
 }
 
 enum Found {

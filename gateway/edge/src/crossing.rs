@@ -69,6 +69,35 @@ pub(crate) fn field(edge: &Edge, client: &Peer, route: &Route, upstream: &Upstre
     HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
 }
 
+/// Who a request comes from.
+#[derive(Debug)]
+pub(crate) enum Sender {
+    /// The client.
+    Client,
+    /// Another region's gateway.
+    Gateway(Crossed),
+    /// Somebody who says so and does not prove it, or has lost the way.
+    Doubtful(Denial),
+}
+
+impl Sender {
+    /// It reads [`CROSSING`] of the answer.
+    pub(crate) const fn is_told(&self) -> bool {
+        match self {
+            Self::Client => false,
+            Self::Gateway(_) | Self::Doubtful(_) => true,
+        }
+    }
+
+    /// What another gateway has handed over.
+    pub(crate) const fn crossed(&self) -> Option<&Crossed> {
+        match self {
+            Self::Gateway(crossed) => Some(crossed),
+            Self::Client | Self::Doubtful(_) => None,
+        }
+    }
+}
+
 /// A request that another region's gateway has decided over.
 #[derive(Debug)]
 pub(crate) struct Crossed {
@@ -98,23 +127,25 @@ pub(crate) fn is_from_gateway(edge: &Edge, peer: &Peer, headers: &HeaderMap) -> 
 
 /// Sees whether a request comes from another region's gateway: its certificate says so, and it says what it is about.
 ///
-/// # Errors
-/// `certificate-not-asked` (421) where it says so and does not prove it; `loop-detected`, where it says that it comes from this region.
-pub(crate) fn take(edge: &Edge, snapshot: Option<&Held>, peer: &Peer, parts: &Parts) -> Result<Option<Crossed>, Denial> {
+/// Doubtful are `certificate-not-asked` (421) where it says so and does not prove it, and `loop-detected`, where it says that it comes from
+/// this region.
+pub(crate) fn sender(edge: &Edge, snapshot: Option<&Held>, peer: &Peer, parts: &Parts) -> Sender {
     if !parts.headers.contains_key(CROSSING) {
-        return Ok(None);
+        return Sender::Client;
     }
     // Not served as if its sender were the client: a gateway whose connection is older than what this node knows of it makes another one.
-    let said = snapshot.and_then(|snapshot| said(edge, &snapshot.structure, peer, &parts.headers)).ok_or_else(misdirected)?;
+    let Some(said) = snapshot.and_then(|snapshot| said(edge, &snapshot.structure, peer, &parts.headers)) else {
+        return Sender::Doubtful(misdirected());
+    };
     if *said.from == *edge.region {
         let detail = "this region's gateways send requests for other regions to themselves; see `forwarding` of the regions";
-        return Err(Denial::new(ProblemKind::LoopDetected, detail));
+        return Sender::Doubtful(Denial::new(ProblemKind::LoopDetected, detail));
     }
     // Its certificate stays in the record: it tells whose gateway this was.
     let client = Peer::new(said.client, peer.protocol, peer.tls.clone(), peer.shown.clone());
     let crossed = Crossed { route: said.route.into(), service: said.service.into(), client: Arc::new(client), kept: HeaderMap::new() };
     let kept = KEPT.into_iter().filter_map(|name| Some((name.clone(), parts.headers.get(name)?.clone()))).collect();
-    Ok(Some(Crossed { kept, ..crossed }))
+    Sender::Gateway(Crossed { kept, ..crossed })
 }
 
 /// Sends a request that was decided over elsewhere to this region's service.
@@ -168,7 +199,7 @@ fn unknown(what: &str) -> Denial {
 /// Tells the other gateway of a refusal: that it is not the service's answer, and whether the request may be sent again.
 pub(crate) fn mark<B>(response: &mut Response<B>) {
     let Some(Refused { kind, is_retryable }) = response.extensions().get().copied() else { return };
-    let sent = if is_retryable && UNSENT.contains(&kind) { "" } else { ";sent" };
+    let sent = if is_retryable { "" } else { ";sent" };
     let value = HeaderValue::from_maybe_shared(Bytes::from(format!("refused=\"{}\"{sent}", kind.code())));
     if let Ok(value) = value {
         response.headers_mut().insert(CROSSING, value);
@@ -193,36 +224,32 @@ pub(crate) fn read(status: StatusCode, headers: &mut HeaderMap) -> Result<(), De
     }
 }
 
-/// What a gateway may say of its own: others would be taken for what this one has found out about the client.
-const SAID: [ProblemKind; 16] = [
-    ProblemKind::RegionUnavailable,
-    ProblemKind::ResidencyMismatch,
-    ProblemKind::LoopDetected,
-    ProblemKind::UpstreamUnreachable,
-    ProblemKind::UpstreamMalformed,
-    ProblemKind::UpstreamTimeout,
-    ProblemKind::CircuitOpen,
-    ProblemKind::Overloaded,
-    ProblemKind::BodyTooLarge,
-    ProblemKind::HeadersTooLarge,
-    ProblemKind::RequestMalformed,
-    ProblemKind::PathInvalid,
-    ProblemKind::RequestTimeout,
-    ProblemKind::AuditUnavailable,
-    ProblemKind::Internal,
-    ProblemKind::NotReady,
-];
-
-/// By which nothing was sent, where the request may be repeated at all.
-const UNSENT: [ProblemKind; 7] = [
-    ProblemKind::RegionUnavailable,
-    ProblemKind::ResidencyMismatch,
-    ProblemKind::NotReady,
-    ProblemKind::Overloaded,
-    ProblemKind::CircuitOpen,
-    ProblemKind::UpstreamUnreachable,
-    ProblemKind::UpstreamTimeout,
-];
+/// What a refusal by the gateway at the other end says here. What it has no reason to refuse by is not believed: clients would take it for
+/// something that was found out about them.
+#[expect(clippy::wildcard_enum_match_arm, reason = "a kind that is new says nothing until it is told here what it says")]
+fn told(kind: ProblemKind) -> Option<Denial> {
+    match kind {
+        ProblemKind::RegionUnavailable
+        | ProblemKind::ResidencyMismatch
+        | ProblemKind::LoopDetected
+        | ProblemKind::UpstreamUnreachable
+        | ProblemKind::UpstreamMalformed
+        | ProblemKind::UpstreamTimeout
+        | ProblemKind::CircuitOpen
+        | ProblemKind::Overloaded
+        | ProblemKind::BodyTooLarge
+        | ProblemKind::HeadersTooLarge
+        | ProblemKind::RequestMalformed
+        | ProblemKind::PathInvalid
+        | ProblemKind::RequestTimeout
+        | ProblemKind::AuditUnavailable
+        | ProblemKind::Internal
+        | ProblemKind::NotReady => Some(Denial::new(kind, "a gateway of the service's region refused it, or got no answer from the service")),
+        // It took this gateway for a client.
+        ProblemKind::CertificateNotAsked | ProblemKind::PeerLimited => Some(not_yet()),
+        _ => None,
+    }
+}
 
 fn not_yet() -> Denial {
     let detail =
@@ -236,11 +263,9 @@ fn refusal(text: &str) -> Option<Denial> {
         (code, ";sent") => (code, true),
         _ => return None,
     };
-    if code == ProblemKind::CertificateNotAsked.code() {
-        return Some(not_yet());
-    }
-    let kind = *SAID.iter().find(|kind| kind.code() == code)?;
-    let denial = Denial::new(kind, "a gateway of the service's region refused it, or got no answer from the service");
+    let denial = told(*ProblemKind::ALL.iter().find(|kind| kind.code() == code)?)?;
+    // Who takes this gateway for a client has sent nothing; it says so only of refusals that a client may repeat.
+    let is_sent = is_sent && denial.kind.code() == code;
     Some(if is_sent { denial.maybe_processed() } else { denial.retry_after(1) })
 }
 

@@ -161,17 +161,30 @@ async fn attempt(
         };
         let is_repeatable = message.is_repeatable();
         let again = candidate.target.is_gateway.then(|| message.body.copied()).flatten();
+        let session = opened.session().filter(|_| candidate.target.is_gateway);
         message.begin(core.edge.clock);
         let failure = match head_within(core, candidate.upstream.response_timeout, meter, carry(opened, message, candidate.target)).await {
             Some(Ok(mut answered)) => {
                 let took = core.edge.clock.boot().nanos_since(now) / 1_000;
                 trail.upstream_answered(answered.status().as_u16(), took);
-                if candidate.target.is_gateway {
-                    crossing::read(answered.status(), answered.headers_mut()).map_err(|denial| match again {
+                if candidate.target.is_gateway
+                    && let Err(denial) = crossing::read(answered.status(), answered.headers_mut())
+                {
+                    let is_misdirected = answered.status() == StatusCode::MISDIRECTED_REQUEST;
+                    if let Some(session) = session.filter(|_| is_misdirected) {
+                        session.retire();
+                    }
+                    match again {
+                        // What its connection showed is not good any more (RFC 9110 section 15.5.20).
+                        Some(body) if is_misdirected && is_reused => {
+                            may_reuse = false;
+                            message.body = body;
+                            continue;
+                        }
                         // It has sent nothing, and the body is here: another gateway may know more, or another region serve.
-                        Some(body) if denial.is_retryable => Attempt::NotSent { body, denial },
-                        _ => Attempt::Failed(denial),
-                    })?;
+                        Some(body) if denial.is_retryable => return Err(Attempt::NotSent { body, denial }),
+                        _ => return Err(Attempt::Failed(denial)),
+                    }
                 }
                 if answered.version() == Version::HTTP_2 {
                     fields::strip_from_response(answered.headers_mut());
@@ -270,7 +283,7 @@ fn broke_off() -> Denial {
 }
 
 fn malformed() -> Denial {
-    Denial::new(ProblemKind::UpstreamMalformed, "the service's response is not valid HTTP")
+    Denial::new(ProblemKind::UpstreamMalformed, "the service's response is not valid HTTP; the request may have been processed").maybe_processed()
 }
 
 fn unreachable() -> Denial {

@@ -45,6 +45,8 @@ pub struct Link {
     /// Read and not yet taken.
     input: BytesMut,
     spans: Spans,
+    /// What it showed of its pool's identity: its number of changes.
+    pub(crate) shown: u64,
 }
 
 /// A response whose body may still come.
@@ -102,9 +104,9 @@ pub enum Cause {
 }
 
 impl Link {
-    /// A link over an open connection.
-    pub fn new(stream: Stream) -> Self {
-        Self { stream, input: BytesMut::new(), spans: Spans::default() }
+    /// A link over an open connection. `shown` is the number of changes of the identity that it showed.
+    pub fn new(stream: Stream, shown: u64) -> Self {
+        Self { stream, input: BytesMut::new(), spans: Spans::default(), shown }
     }
 
     /// True when the service closed the idle link, or spoke unasked: what it said would be taken for the next answer. The

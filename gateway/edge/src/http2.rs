@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -38,7 +38,16 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone)]
 pub struct Session {
     sender: SendRequest<RequestBody>,
-    streams: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+    /// What it showed of its pool's identity: its number of changes.
+    pub(crate) shown: u64,
+}
+
+/// What the clones of a session have in common.
+#[derive(Debug, Default)]
+struct Shared {
+    streams: AtomicUsize,
+    is_retired: AtomicBool,
 }
 
 /// A response's body, which counts as a stream of its session until it is over.
@@ -50,20 +59,21 @@ pub struct Reply {
 
 /// A stream's place on its connection.
 #[derive(Debug)]
-struct Place(Arc<AtomicUsize>);
+struct Place(Arc<Shared>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.streams.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Session {
-    /// Begins HTTP/2 on an open connection: the service is known to speak it, or has said so by ALPN.
+    /// Begins HTTP/2 on an open connection: the service is known to speak it, or has said so by ALPN. `shown` is the number of changes of
+    /// the identity that the connection showed.
     ///
     /// # Errors
     /// When the connection breaks at once.
-    pub async fn start(stream: Stream) -> Result<Self, hyper::Error> {
+    pub async fn start(stream: Stream, shown: u64) -> Result<Self, hyper::Error> {
         let io = TokioIo::new(Coalesced::new(stream));
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -80,17 +90,27 @@ impl Session {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a connection to a service ended");
             }
         });
-        Ok(Self { sender, streams: Arc::default() })
+        Ok(Self { sender, shared: Arc::default(), shown })
     }
 
     /// True while it can carry one more request.
     pub fn has_room(&self) -> bool {
-        !self.sender.is_closed() && self.streams.load(Ordering::Relaxed) < STREAMS_MAX
+        !self.is_closed() && !self.is_retired() && self.shared.streams.load(Ordering::Relaxed) < STREAMS_MAX
+    }
+
+    /// Gives it no more requests; those that it carries go on.
+    pub fn retire(&self) {
+        self.shared.is_retired.store(true, Ordering::Relaxed);
+    }
+
+    /// True after [`Self::retire`].
+    pub fn is_retired(&self) -> bool {
+        self.shared.is_retired.load(Ordering::Relaxed)
     }
 
     /// True when it carries none and may be closed.
     pub fn is_idle(&self) -> bool {
-        self.streams.load(Ordering::Relaxed) == 0
+        self.shared.streams.load(Ordering::Relaxed) == 0
     }
 
     /// True once the service or the network has ended it.
@@ -106,8 +126,8 @@ impl Session {
     /// # Cancel
     /// Dropping the future resets the stream (RFC 9113 section 5.4.2); the connection goes on.
     pub async fn exchange(mut self, request: Request<RequestBody>) -> Result<Response<Reply>, Failure> {
-        self.streams.fetch_add(1, Ordering::Relaxed);
-        let place = Place(Arc::clone(&self.streams));
+        self.shared.streams.fetch_add(1, Ordering::Relaxed);
+        let place = Place(Arc::clone(&self.shared));
         if let Err(error) = self.sender.ready().await {
             return Err(failure(&error, Some(request.into_body())));
         }

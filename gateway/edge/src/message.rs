@@ -12,17 +12,8 @@ use model::{
 };
 
 use crate::{
-    balance::{cluster::Cluster, fleet::Group},
-    body::RequestBody,
-    clock::Clock,
-    crossing::CROSSING,
-    fields, grpc,
-    head::Head,
-    principal::PRINCIPAL,
-    refuse,
-    tls::Peer,
-    trail::Trail,
-    transform,
+    balance::fleet::Group, body::RequestBody, clock::Clock, crossing::CROSSING, fields, grpc, head::Head, principal::PRINCIPAL, refuse, tls::Peer,
+    trail::Trail, transform,
 };
 
 const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -66,10 +57,9 @@ impl Message {
     /// # Errors
     /// `internal`, when the rewritten path is not valid.
     pub fn new(route: &Route, head: Head, body: RequestBody, target: &Group, trail: &Trail) -> Result<Self, Denial> {
-        let crosses = target.clusters.iter().any(Cluster::is_behind_gateway);
         let path = transform::path_and_query(route, &head)?;
         let host = transform::upstream_host(route, &head);
-        let client_authority = if crosses { transform::client_authority(&head) } else { None };
+        let client_authority = if target.may_cross { transform::client_authority(&head) } else { None };
         let cookie = joined_cookies(&head.parts.headers);
         Ok(Self {
             ends: head.call.and_then(|call| call.ends(trail.started().boot)),

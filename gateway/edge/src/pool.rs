@@ -95,6 +95,13 @@ struct Idle {
     since: BootNanos,
 }
 
+impl Idle {
+    /// Open as far as is known, young, and it has shown what the node's identity is now.
+    fn may_be_used(&mut self, shows: u64, now: BootNanos) -> bool {
+        self.link.shown == shows && now.nanos_since(self.since) < IDLE_NANOS_MAX && !self.link.is_stale()
+    }
+}
+
 /// A place among the exchanges in flight; dropping it without [`Slot::keep`] keeps no connection.
 #[derive(Debug)]
 pub struct Slot(Arc<TargetPool>);
@@ -139,9 +146,10 @@ impl TargetPool {
 
     /// A connection that looks open and can take one more request, the most recently used first.
     pub fn take_idle(&self, now: BootNanos) -> Option<Opened> {
+        let shows = self.connector.shows();
         let mut idle = self.idle.lock();
         while let Some(mut candidate) = idle.pop() {
-            if !candidate.link.is_stale() && now.nanos_since(candidate.since) < IDLE_NANOS_MAX {
+            if candidate.may_be_used(shows, now) {
                 return Some(Opened::Http1(candidate.link));
             }
         }
@@ -152,7 +160,8 @@ impl TargetPool {
     /// A shared connection with room for one more request.
     fn session(&self, now: BootNanos) -> Option<Session> {
         let mut sessions = self.sessions.lock();
-        let (session, since) = sessions.iter_mut().find(|(session, _)| session.has_room())?;
+        let shows = self.connector.shows();
+        let (session, since) = sessions.iter_mut().find(|(session, _)| session.has_room() && session.shown == shows)?;
         *since = now;
         Some(session.clone())
     }
@@ -188,10 +197,12 @@ impl TargetPool {
 
     /// Drops what is closed or idle for too long; false when nothing is left.
     fn sweep(&self, now: BootNanos) -> bool {
+        let shows = self.connector.shows();
         let mut idle = self.idle.lock();
-        idle.retain_mut(|idle| now.nanos_since(idle.since) < IDLE_NANOS_MAX && !idle.link.is_stale());
+        idle.retain_mut(|idle| idle.may_be_used(shows, now));
         let mut sessions = self.sessions.lock();
-        sessions.retain(|(session, since)| !(session.is_closed() || session.is_idle() && now.nanos_since(*since) >= IDLE_NANOS_MAX));
+        let is_useless = |session: &Session, since| session.is_retired() || session.shown != shows || now.nanos_since(since) >= IDLE_NANOS_MAX;
+        sessions.retain(|(session, since)| !(session.is_closed() || session.is_idle() && is_useless(session, *since)));
         !idle.is_empty() || !sessions.is_empty()
     }
 }

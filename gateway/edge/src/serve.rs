@@ -22,7 +22,7 @@ use crate::{
     cache::{self, ticket::Entry},
     certificate::CLIENT_CERT,
     consistency::{self, Places, Wish},
-    crossing,
+    crossing::{self, Sender},
     current::Held,
     divert, fields,
     filter::{self, After},
@@ -159,13 +159,13 @@ pub(crate) async fn fetch<'s>(
     let spare = (is_promised && trail.durability() != AuditDoc::Strict).then(|| head.clone());
     let whole = Wanted { upstream, copies: true };
     match (fetch_once(core, snapshot, admitted, &whole, head, body, trail).await, spare) {
-        (Err(Unfetched::HeldBack(denial)), Some(head)) => {
+        (Err(Unfetched::HeldBack(held_back)), Some(head)) => {
             trail.hold(None);
             let again = Wanted { copies: false, ..whole };
             let again = Box::pin(fetch_once(core, snapshot, admitted, &again, head, ValidBody::Empty, trail)).await;
             again.map_err(|again| match again {
                 Unfetched::Denied(denial) if denial.kind.blame() != Blame::Upstream => denial,
-                Unfetched::Denied(_) | Unfetched::HeldBack(_) => denial,
+                Unfetched::Denied(_) | Unfetched::HeldBack(_) => held_back,
             })
         }
         (fetched, _) => Ok(fetched?),
@@ -277,27 +277,21 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
     let now = core.edge.clock.now();
     let form = Form::of(&parts);
     let snapshot = core.snapshot();
-    let crossed = crossing::take(&core.edge, snapshot.as_deref(), &peer, &parts);
-    let (says_crossed, is_crossed) = (!matches!(crossed, Ok(None)), matches!(crossed, Ok(Some(_))));
-    let peer = crossed.as_ref().ok().and_then(Option::as_ref).map_or(peer, |crossed| Arc::clone(&crossed.client));
+    let sender = crossing::sender(&core.edge, snapshot.as_deref(), &peer, &parts);
+    let (is_told, is_crossed) = (sender.is_told(), sender.crossed().is_some());
+    let peer = sender.crossed().map_or(peer, |crossed| Arc::clone(&crossed.client));
     // The gateway that the client has called has its own.
     let gate = if is_crossed { Ok(()) } else { core.edge.gate.check(peer.address, now.boot) };
     if let Err(denial) = gate {
         // The one exception to "each request makes a record": a flood is recorded as a number (see `accept::sweep`).
-        core.counters.refused(denial.kind);
-        return Ok(refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |_| {}));
+        return Ok(refuse_unrecorded(&core, form, &denial, is_told));
     }
     let revisions = snapshot.as_ref().map(|snapshot| snapshot.revisions).unwrap_or_default();
     let is_head = parts.method == Method::HEAD;
     let mut trail = match Trail::start(&core, &peer, &parts, revisions, now) {
         Ok(trail) => trail,
         Err(denial) => {
-            core.counters.refused(denial.kind);
-            let mut response = refuse::response(form, &denial, &core.uuid(now).to_string(), &core.edge.region, |_| {});
-            if says_crossed {
-                crossing::mark(&mut response);
-            }
-            return Ok(response);
+            return Ok(refuse_unrecorded(&core, form, &denial, is_told));
         }
     };
     trail.in_form(form);
@@ -309,14 +303,14 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
     if is_crossed {
         trail.crossed("a gateway of another region has handed it over");
     }
-    let outcome = match (head, crossed, snapshot) {
-        (Err(denial), _, _) | (_, Err(denial), _) => Err(denial),
+    let outcome = match (head, sender, snapshot) {
+        (Err(denial), _, _) | (_, Sender::Doubtful(denial), _) => Err(denial),
         (Ok(_), _, None) => Err(Denial::new(ProblemKind::NotReady, "this node has no configuration yet").retry_after(2)),
-        (Ok(head), Ok(None), Some(snapshot)) => {
+        (Ok(head), Sender::Client, Some(snapshot)) => {
             let stages = respond(&core, &snapshot, head, body, &mut trail, &mut limits, &mut after);
             AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked(&trail)))
         }
-        (Ok(head), Ok(Some(crossed)), Some(snapshot)) => {
+        (Ok(head), Sender::Gateway(crossed), Some(snapshot)) => {
             let stages = Box::pin(crossing::respond(&core, &snapshot, head, body, crossed, &mut trail));
             AssertUnwindSafe(stages).catch_unwind().await.unwrap_or_else(|_panic| Err(panicked(&trail)))
         }
@@ -330,7 +324,7 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
     if let Some(after) = after {
         response = after.finish(response);
     }
-    if says_crossed {
+    if is_told {
         crossing::mark(&mut response);
     }
     if is_head {
@@ -338,6 +332,16 @@ pub async fn handle(core: Arc<Core>, peer: Arc<Peer>, parts: Box<Parts>, body: I
         *response.body_mut() = ReplyBody::Whole(None);
     }
     Ok(response)
+}
+
+/// Refuses where there is no record.
+fn refuse_unrecorded(core: &Core, form: Form, denial: &Denial, is_told: bool) -> Response<ReplyBody> {
+    core.counters.refused(denial.kind);
+    let mut response = refuse::response(form, denial, &core.uuid(core.edge.clock.now()).to_string(), &core.edge.region, |_| {});
+    if is_told {
+        crossing::mark(&mut response);
+    }
+    response
 }
 
 fn panicked(trail: &Trail) -> Denial {

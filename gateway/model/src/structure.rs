@@ -336,7 +336,7 @@ impl UpstreamRegion {
 }
 
 /// One endpoint.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Target {
     /// `host:port` to connect to.
     pub address: Box<str>,

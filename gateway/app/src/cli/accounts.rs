@@ -4,11 +4,12 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use model::id::AccountId;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     client::{Client, Connection},
     output::{self, Format, text_of},
+    page::{self, Page},
 };
 
 /// People who sign in to the pages.
@@ -51,16 +52,8 @@ struct List {
     /// Only in this state.
     #[arg(long)]
     state: Option<State>,
-    /// How many at most.
-    #[arg(long, value_name = "N")]
-    limit: Option<u16>,
-    /// Where the page before ended.
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
     #[command(flatten)]
-    format: Format,
-    #[command(flatten)]
-    connection: Connection,
+    page: Page,
 }
 
 /// What an account is.
@@ -137,7 +130,7 @@ fn id(text: &str) -> Result<AccountId, String> {
 /// When nothing can be written.
 pub(crate) async fn run(args: AccountsArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::List(args) => output::finish(list(&args).await, args.format),
+        Verb::List(args) => output::finish(list(&args).await, args.page.format),
         Verb::Approve(args) => output::finish(act(&args, "approve").await, args.format),
         Verb::Refuse(args) => output::finish(act(&args, "refuse").await, args.format),
         Verb::Disable(args) => output::finish(act(&args, "disable").await, args.format),
@@ -150,21 +143,10 @@ pub(crate) async fn run(args: AccountsArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(args: &List) -> anyhow::Result<ExitCode> {
-    let mut query = Vec::new();
-    query.extend(args.limit.map(|limit| ("limit", limit.to_string())));
-    query.extend(args.cursor.iter().map(|cursor| ("cursor", cursor.clone())));
-    query.extend(args.state.and_then(|state| state.to_possible_value()).map(|state| ("state", state.get_name().to_owned())));
-    let page = Client::new(&args.connection)?.get("/v1/accounts", &query).await?;
-    if args.format.json {
-        output::json_out(&page)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let items = page.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let members = ["id", "email", "name", "organization", "role", "has_second_factor", "state", "created_at"];
-    let rows = items.iter().map(|item| members.iter().map(|member| text_of(item, member)).collect());
-    output::out(&output::table(&["ID", "MAIL", "NAME", "TEAM", "OPERATOR", "2ND FACTOR", "STATE", "MADE"], rows))?;
-    output::remark_on_rest(&page)?;
-    Ok(ExitCode::SUCCESS)
+    let state = args.state.and_then(|state| state.to_possible_value());
+    let header = ["ID", "MAIL", "NAME", "TEAM", "OPERATOR", "2ND FACTOR", "STATE", "MADE"];
+    let row = page::members(&["id", "email", "name", "organization", "role", "has_second_factor", "state", "created_at"]);
+    args.page.show("/v1/accounts", [("state", state.as_ref().map(clap::builder::PossibleValue::get_name))], &header, row).await
 }
 
 async fn act(args: &One, verb: &str) -> anyhow::Result<ExitCode> {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::{
     client::{Client, Connection},
     output::{self, Format, fields, text_of},
+    page::{self, Page},
 };
 
 /// Applications: they hold keys and a plan.
@@ -50,16 +51,8 @@ struct List {
     /// Only of this team, by id or name; with a personal token, for whoever belongs to several.
     #[arg(long, value_name = "TEAM")]
     team: Option<String>,
-    /// How many: 1 to 200.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: u32,
-    /// Where to go on: what the page before said.
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
     #[command(flatten)]
-    format: Format,
-    #[command(flatten)]
-    connection: Connection,
+    page: Page,
 }
 
 #[derive(Debug, Args)]
@@ -113,7 +106,7 @@ struct Create {
 /// When nothing can be written.
 pub(crate) async fn run(args: ApplicationsArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::List(args) => output::finish(list(&args).await, args.format),
+        Verb::List(args) => output::finish(list(&args).await, args.page.format),
         Verb::Show(args) => output::finish(show(&args).await, args.format),
         Verb::Create(args) => output::finish(create(&args).await, args.format),
         Verb::Delete(args) => output::finish(delete(&args).await, args.format),
@@ -121,20 +114,9 @@ pub(crate) async fn run(args: ApplicationsArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(args: &List) -> anyhow::Result<ExitCode> {
-    let mut query = vec![("limit", args.limit.to_string())];
-    let given = [("consumer", &args.consumer), ("team", &args.team), ("cursor", &args.cursor)];
-    query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
-    let page = Client::new(&args.connection)?.get("/v1/applications", &query).await?;
-    if args.format.json {
-        output::json_out(&page)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let items = page.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let members = ["id", "name", "consumer_name", "plan", "managed_by", "created_at"];
-    let rows = items.iter().map(|item| members.iter().map(|member| output::clean(&text_of(item, member))).collect());
-    output::out(&output::table(&["ID", "NAME", "CONSUMER", "PLAN", "RULED BY", "MADE"], rows))?;
-    output::remark_on_rest(&page)?;
-    Ok(ExitCode::SUCCESS)
+    let filters = [("consumer", args.consumer.as_deref()), ("team", args.team.as_deref())];
+    let row = page::members(&["id", "name", "consumer_name", "plan", "managed_by", "created_at"]);
+    args.page.show("/v1/applications", filters, &["ID", "NAME", "CONSUMER", "PLAN", "RULED BY", "MADE"], row).await
 }
 
 async fn show(args: &One) -> anyhow::Result<ExitCode> {

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{
-    client::{Client, Connection},
-    output::{self, Format, text_of},
+    output::{self, text_of},
+    page::Page,
 };
 
 /// Search the access log.
@@ -41,16 +41,8 @@ struct Query {
     /// What the records must be, as NAME:VALUE.
     #[arg(value_name = "QUALIFIER", value_parser = qualifier)]
     qualifiers: Vec<(&'static str, String)>,
-    /// How many: 1 to 200.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: u32,
-    /// Where to go on: what the page before said.
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
     #[command(flatten)]
-    format: Format,
-    #[command(flatten)]
-    connection: Connection,
+    page: Page,
 }
 
 /// What people write, and what the parameter is called.
@@ -87,24 +79,14 @@ fn qualifier(text: &str) -> Result<(&'static str, String), String> {
 /// When nothing can be written.
 pub(crate) async fn run(args: AuditArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::Query(args) => output::finish(query(&args).await, args.format),
+        Verb::Query(args) => output::finish(query(&args).await, args.page.format),
     }
 }
 
 async fn query(args: &Query) -> anyhow::Result<ExitCode> {
-    let mut parameters = args.qualifiers.clone();
-    parameters.push(("limit", args.limit.to_string()));
-    parameters.extend(args.cursor.clone().map(|cursor| ("cursor", cursor)));
-    let page = Client::new(&args.connection)?.get("/v1/audit/events", &parameters).await?;
-    if args.format.json {
-        output::json_out(&page)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let items = page.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let header = ["TIME", "CLASS", "PHASE", "STATUS", "DECISION", "WHAT", "ROUTE", "WHO", "REGION", "REASON", "REQUEST"];
-    output::out(&output::table(&header, items.iter().map(row)))?;
-    output::remark_on_rest(&page)?;
-    Ok(ExitCode::SUCCESS)
+    let filters = args.qualifiers.iter().map(|(name, value)| (*name, Some(value.as_str())));
+    args.page.show("/v1/audit/events", filters, &header, row).await
 }
 
 fn row(event: &Value) -> Vec<String> {

@@ -8,7 +8,11 @@ use serde_json::{Map, Value, json};
 use super::{
     client::{Client, Connection},
     output::{self, Format, fields, text_of},
+    page::Page,
 };
+
+/// What is shown of one.
+const MEMBERS: [&str; 6] = ["id", "name", "tenant", "residency", "managed_by", "created_at"];
 
 /// Consumers: the organizations and persons that call.
 #[derive(Debug, Args)]
@@ -49,16 +53,8 @@ struct List {
     /// Only of this tenant.
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
-    /// How many: 1 to 200.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: u32,
-    /// Where to go on: what the page before said.
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
     #[command(flatten)]
-    format: Format,
-    #[command(flatten)]
-    connection: Connection,
+    page: Page,
 }
 
 #[derive(Debug, Args)]
@@ -131,7 +127,7 @@ struct Change {
 /// When nothing can be written.
 pub(crate) async fn run(args: ConsumersArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::List(args) => output::finish(list(&args).await, args.format),
+        Verb::List(args) => output::finish(list(&args).await, args.page.format),
         Verb::Show(args) => output::finish(show(&args).await, args.format),
         Verb::Create(args) => output::finish(create(&args).await, args.format),
         Verb::Change(args) => output::finish(change(&args).await, args.format),
@@ -140,20 +136,8 @@ pub(crate) async fn run(args: ConsumersArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(args: &List) -> anyhow::Result<ExitCode> {
-    let mut query = vec![("limit", args.limit.to_string())];
-    let given = [("tenant", &args.tenant), ("cursor", &args.cursor)];
-    query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
-    let page = Client::new(&args.connection)?.get("/v1/consumers", &query).await?;
-    if args.format.json {
-        output::json_out(&page)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let items = page.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let members = ["id", "name", "tenant", "residency", "managed_by", "created_at"];
-    let rows = items.iter().map(|item| members.iter().map(|member| shown(item, member)).collect());
-    output::out(&output::table(&["ID", "NAME", "TENANT", "RESIDENCY", "RULED BY", "MADE"], rows))?;
-    output::remark_on_rest(&page)?;
-    Ok(ExitCode::SUCCESS)
+    let row = |item: &Value| MEMBERS.map(|member| shown(item, member)).to_vec();
+    args.page.show("/v1/consumers", [("tenant", args.tenant.as_deref())], &["ID", "NAME", "TENANT", "RESIDENCY", "RULED BY", "MADE"], row).await
 }
 
 async fn show(args: &One) -> anyhow::Result<ExitCode> {
@@ -193,8 +177,7 @@ fn print(consumer: &Value, format: Format) -> anyhow::Result<ExitCode> {
         output::json_out(consumer)?;
         return Ok(ExitCode::SUCCESS);
     }
-    let members = ["id", "name", "tenant", "residency", "managed_by", "created_at"];
-    output::out(&fields(&members.map(|member| (member, shown(consumer, member)))))?;
+    output::out(&fields(&MEMBERS.map(|member| (member, shown(consumer, member)))))?;
     Ok(ExitCode::SUCCESS)
 }
 

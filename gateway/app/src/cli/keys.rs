@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::{
     client::{Client, Connection},
     output::{self, Format, fields, text_of},
+    page::Page,
 };
 
 pub(super) mod create;
@@ -83,16 +84,8 @@ struct List {
     /// Only keys in this state.
     #[arg(long, value_parser = ["pending", "active", "disabled", "revoked"])]
     state: Option<String>,
-    /// How many: 1 to 200.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: u32,
-    /// Where to go on: what the page before said.
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
     #[command(flatten)]
-    format: Format,
-    #[command(flatten)]
-    connection: Connection,
+    page: Page,
 }
 
 #[derive(Debug, Args)]
@@ -135,7 +128,7 @@ pub(crate) async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Create(args) => output::finish(create::run(&args).await, args.format),
         Verb::Import(args) => output::finish(import::run(&args).await, args.format),
-        Verb::List(args) => output::finish(list(&args).await, args.format),
+        Verb::List(args) => output::finish(list(&args).await, args.page.format),
         Verb::Show(args) => output::finish(show(&args).await, args.format),
         Verb::Roll(args) => output::finish(life::roll(&args).await, args.one.format),
         Verb::EndOverlap(args) => output::finish(life::act(&args, "end-overlap").await, args.format),
@@ -151,25 +144,13 @@ pub(crate) async fn run(args: KeysArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(args: &List) -> anyhow::Result<ExitCode> {
-    let mut query = vec![("limit", args.limit.to_string())];
-    query.extend(args.application.clone().map(|application| ("application", application)));
-    query.extend(args.team.clone().map(|team| ("team", team)));
-    query.extend(args.state.clone().map(|state| ("state", state)));
-    query.extend(args.cursor.clone().map(|cursor| ("cursor", cursor)));
-    let page = Client::new(&args.connection)?.get("/v1/keys", &query).await?;
-    if args.format.json {
-        output::json_out(&page)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let items = page.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let rows = items.iter().map(|key| {
-        let hint = hint(key);
+    let filters = [("application", &args.application), ("team", &args.team), ("state", &args.state)];
+    let row = |key: &Value| {
         let shown = ["id", "name", "application_name", "state"].map(|member| text_of(key, member));
-        shown.into_iter().chain([hint, scopes(key), text_of(key, "expires_at")]).collect()
-    });
-    output::out(&output::table(&["ID", "NAME", "APPLICATION", "STATE", "KEY", "SCOPES", "EXPIRES"], rows))?;
-    output::remark_on_rest(&page)?;
-    Ok(ExitCode::SUCCESS)
+        shown.into_iter().chain([hint(key), scopes(key), text_of(key, "expires_at")]).collect()
+    };
+    let header = ["ID", "NAME", "APPLICATION", "STATE", "KEY", "SCOPES", "EXPIRES"];
+    args.page.show("/v1/keys", filters.map(|(name, value)| (name, value.as_deref())), &header, row).await
 }
 
 async fn show(args: &One) -> anyhow::Result<ExitCode> {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::{
     client::{Client, Connection, segment},
     output::{self, Format, text_of},
+    page::{self, Page},
 };
 
 /// Your teams, their people and requests, by a token of your own.
@@ -99,14 +100,8 @@ struct Requests {
     /// Until when.
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// How many: 1 to 200.
-    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=200))]
-    limit: u32,
-    /// Where to go on: what the page before said.
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
     #[command(flatten)]
-    plain: Plain,
+    page: Page,
 }
 
 #[derive(Debug, Args)]
@@ -178,7 +173,7 @@ pub(crate) async fn run(args: MyArgs) -> anyhow::Result<ExitCode> {
         Verb::Show(args) => output::finish(show(&args).await, args.format),
         Verb::Tokens(args) => output::finish(tokens(&args).await, args.format),
         Verb::RevokeToken(args) => output::finish(revoke_token(&args).await, args.plain.format),
-        Verb::Requests(args) => output::finish(requests(&args).await, args.plain.format),
+        Verb::Requests(args) => output::finish(requests(&args).await, args.page.format),
         Verb::Team(args) => output::finish(team(&args).await, args.plain.format),
         Verb::Invite(args) => output::finish(invite(&args).await, args.plain.format),
         Verb::Withdraw(args) => output::finish(withdraw(&args).await, args.plain.format),
@@ -234,26 +229,17 @@ async fn revoke_token(args: &RevokeToken) -> anyhow::Result<ExitCode> {
 }
 
 async fn requests(args: &Requests) -> anyhow::Result<ExitCode> {
-    let mut query = vec![("limit", args.limit.to_string())];
-    let given = [
+    let filters = [
         ("team", &args.team),
         ("request_id", &args.request_id),
         ("key", &args.key),
         ("status", &args.status),
         ("since", &args.since),
         ("until", &args.until),
-        ("cursor", &args.cursor),
     ];
-    query.extend(given.into_iter().filter_map(|(name, value)| Some((name, value.clone()?))));
-    let page = Client::new(&args.plain.connection)?.get("/v1/my/requests", &query).await?;
-    if args.plain.format.json {
-        return said(&page, args.plain.format, "");
-    }
-    let members = ["at", "request_id", "method", "path", "status", "reason", "application", "key_id", "duration_us"];
     let header = ["AT", "REQUEST", "METHOD", "PATH", "STATUS", "PROBLEM", "APPLICATION", "KEY", "US"];
-    output::out(&output::table(&header, rows(items(&page, "items"), &members)))?;
-    output::remark_on_rest(&page)?;
-    Ok(ExitCode::SUCCESS)
+    let row = page::members(&["at", "request_id", "method", "path", "status", "reason", "application", "key_id", "duration_us"]);
+    args.page.show("/v1/my/requests", filters.map(|(name, value)| (name, value.as_deref())), &header, row).await
 }
 
 fn of_team(team: &str, rest: &str) -> String {

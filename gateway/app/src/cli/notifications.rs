@@ -4,11 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 use model::id::NotificationId;
-use serde_json::Value;
 
 use super::{
     client::{Client, Connection},
     output::{self, Format, text_of},
+    page::{self, Page},
 };
 
 /// What people are told.
@@ -37,16 +37,8 @@ struct List {
     /// Only in this state.
     #[arg(long)]
     state: Option<State>,
-    /// How many at most.
-    #[arg(long, value_name = "N")]
-    limit: Option<u16>,
-    /// Where the page before ended.
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
     #[command(flatten)]
-    format: Format,
-    #[command(flatten)]
-    connection: Connection,
+    page: Page,
 }
 
 /// Where a notification is on its way.
@@ -83,27 +75,16 @@ fn id(text: &str) -> Result<NotificationId, String> {
 /// When nothing can be written.
 pub(crate) async fn run(args: NotificationsArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
-        Verb::List(args) => output::finish(list(&args).await, args.format),
+        Verb::List(args) => output::finish(list(&args).await, args.page.format),
         Verb::Retry(args) => output::finish(retry(&args).await, args.format),
     }
 }
 
 async fn list(args: &List) -> anyhow::Result<ExitCode> {
-    let mut query = Vec::new();
-    query.extend(args.limit.map(|limit| ("limit", limit.to_string())));
-    query.extend(args.cursor.iter().map(|cursor| ("cursor", cursor.clone())));
-    query.extend(args.state.and_then(|state| state.to_possible_value()).map(|state| ("state", state.get_name().to_owned())));
-    let page = Client::new(&args.connection)?.get("/v1/notifications", &query).await?;
-    if args.format.json {
-        output::json_out(&page)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let items = page.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let members = ["id", "type", "channel", "state", "attempts", "created_at", "fault"];
-    let rows = items.iter().map(|item| members.iter().map(|member| text_of(item, member)).collect());
-    output::out(&output::table(&["ID", "WHAT", "BY", "STATE", "ATTEMPTS", "WHEN", "LAST FAULT"], rows))?;
-    output::remark_on_rest(&page)?;
-    Ok(ExitCode::SUCCESS)
+    let state = args.state.and_then(|state| state.to_possible_value());
+    let header = ["ID", "WHAT", "BY", "STATE", "ATTEMPTS", "WHEN", "LAST FAULT"];
+    let row = page::members(&["id", "type", "channel", "state", "attempts", "created_at", "fault"]);
+    args.page.show("/v1/notifications", [("state", state.as_ref().map(clap::builder::PossibleValue::get_name))], &header, row).await
 }
 
 async fn retry(args: &Retry) -> anyhow::Result<ExitCode> {

@@ -10,6 +10,7 @@ use super::{
     client::{Client, Connection},
     keys::{create::seconds, given, key_id},
     output::{self, Format, text_of},
+    page::{self, Page},
 };
 
 /// Operators.
@@ -60,16 +61,8 @@ Examples:
 
 Exit codes: 0 shown, 1 refused or failed, 2 wrong usage.")]
 struct List {
-    /// How many at most.
-    #[arg(long, value_name = "N")]
-    limit: Option<u16>,
-    /// Where the page before ended.
-    #[arg(long, value_name = "CURSOR")]
-    cursor: Option<String>,
     #[command(flatten)]
-    format: Format,
-    #[command(flatten)]
-    connection: Connection,
+    page: Page,
 }
 
 #[derive(Debug, Args)]
@@ -96,7 +89,7 @@ struct Revoke {
 pub(crate) async fn run(args: OperatorsArgs) -> anyhow::Result<ExitCode> {
     match args.verb {
         Verb::Create(args) => output::finish(create(&args).await, args.format),
-        Verb::List(args) => output::finish(list(&args).await, args.format),
+        Verb::List(args) => output::finish(list(&args).await, args.page.format),
         Verb::Revoke(args) => output::finish(revoke(&args).await, args.format),
     }
 }
@@ -116,20 +109,8 @@ async fn create(args: &Create) -> anyhow::Result<ExitCode> {
 }
 
 async fn list(args: &List) -> anyhow::Result<ExitCode> {
-    let mut query = Vec::new();
-    query.extend(args.limit.map(|limit| ("limit", limit.to_string())));
-    query.extend(args.cursor.iter().map(|cursor| ("cursor", cursor.clone())));
-    let page = Client::new(&args.connection)?.get("/v1/operators", &query).await?;
-    if args.format.json {
-        output::json_out(&page)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let items = page.get("items").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let members = ["id", "name", "role", "created_at", "expires_at"];
-    let rows = items.iter().map(|item| members.iter().map(|member| text_of(item, member)).collect());
-    output::out(&output::table(&["ID", "NAME", "ROLE", "MADE", "ENDS"], rows))?;
-    output::remark_on_rest(&page)?;
-    Ok(ExitCode::SUCCESS)
+    let row = page::members(&["id", "name", "role", "created_at", "expires_at"]);
+    args.page.show("/v1/operators", [], &["ID", "NAME", "ROLE", "MADE", "ENDS"], row).await
 }
 
 async fn revoke(args: &Revoke) -> anyhow::Result<ExitCode> {

@@ -116,14 +116,3 @@ pub(crate) fn text_of(value: &Value, member: &str) -> String {
         Some(other) => other.to_string(),
     }
 }
-
-/// Says how to see the rest of a list.
-///
-/// # Errors
-/// As for [`remark`].
-pub(crate) fn remark_on_rest(page: &Value) -> anyhow::Result<()> {
-    match page.get("next_cursor").and_then(Value::as_str) {
-        Some(cursor) => remark(&format!("there are more: add --cursor {}", clean(cursor))),
-        None => Ok(()),
-    }
-}

@@ -35,6 +35,8 @@ pub struct Group {
     pub clusters: Box<[Cluster]>,
     /// The operator has said in which order other regions come.
     pub is_ordered: bool,
+    /// Some regions are reached by way of their gateways.
+    pub may_cross: bool,
     /// What retries may cost.
     pub budget: Arc<Budget>,
     /// What `Via` says to it.
@@ -110,14 +112,18 @@ fn make(upstream: &Upstream, structure: &Structure, edge: &Edge, pools: &Pools, 
     if let Some(order) = structure.failover.get(&edge.region) {
         elsewhere.sort_by_key(|region| order.iter().position(|name| *name == region.region).unwrap_or(usize::MAX));
     }
-    let clusters = here.chain(elsewhere).map(|region| {
-        let peers = edge.names.expand(region.targets_from(&edge.region)).into_iter().map(|target| {
-            let kept = kept.peer(&upstream.name, &target.address, edge, now);
-            Peer { pool: pools.of(&target), target, kept }
-        });
-        let breaker = upstream.resilience.breaker.map(|_| edge.breakers.of(&upstream.name, &region.region));
-        Cluster::new(Arc::clone(&region.region), peers.collect(), breaker, &upstream.resilience.balance)
-    });
+    let clusters: Box<[Cluster]> = here
+        .chain(elsewhere)
+        .map(|region| {
+            let peers = edge.names.expand(region.targets_from(&edge.region)).into_iter().map(|target| {
+                let kept = kept.peer(&upstream.name, &target.address, edge, now);
+                Peer { pool: pools.of(&target), target, kept }
+            });
+            let breaker = upstream.resilience.breaker.map(|_| edge.breakers.of(&upstream.name, &region.region));
+            Cluster::new(Arc::clone(&region.region), peers.collect(), breaker, &upstream.resilience.balance)
+        })
+        .collect();
+    let may_cross = clusters.iter().any(Cluster::is_behind_gateway);
     let is_ordered = structure.failover.contains_key(&edge.region);
-    Group { clusters: clusters.collect(), is_ordered, budget: kept.budget(&upstream.name), via: Via::new(&edge.region, &structure.deployment) }
+    Group { clusters, is_ordered, may_cross, budget: kept.budget(&upstream.name), via: Via::new(&edge.region, &structure.deployment) }
 }

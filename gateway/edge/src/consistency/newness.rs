@@ -15,7 +15,7 @@ use model::{
     time::BootNanos,
 };
 
-use super::{Found, LOOK_WITHIN, Places, TOKEN, Wish, known_place, look_again, place};
+use super::{Found, LOOK_WITHIN, Places, TOKEN, Unwatched, Waiting, Wish, known_place, look_again, place};
 use crate::{
     head::Head,
     lease::DRIFT,
@@ -74,17 +74,15 @@ impl Newness {
     pub(super) async fn choose(&mut self, places: Places<'_>, core: &Core, trail: &mut Trail) -> Result<Wish, Denial> {
         let Some(domain) = self.domain.clone() else { return self.otherwise(core, trail) };
         let came = trail.started().boot;
-        let mut began = core.edge.clock.boot();
-        let mut changes = domain.changes();
-        let mut has_waited = false;
+        let mut waiting = Waiting::begin(&domain, self.wait, core);
         loop {
-            let view = Arc::clone(&changes.borrow_and_update());
+            let view = waiting.view();
             if self.learn_place(&domain, &view, core).await {
                 // What was seen before is older than the place.
-                began = core.edge.clock.boot();
+                waiting.begin_again(core);
                 continue;
             }
-            let left = self.wait.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(began)));
+            let left = waiting.left(core);
             let found = match self.needed(&domain, &view, came, core) {
                 Some((position, only)) => place(&view, position, only.as_deref(), places, core, left),
                 None => Found::Nobody,
@@ -92,19 +90,13 @@ impl Newness {
             match found {
                 Found::Region { region, is_here } => {
                     let Some(set) = view.pins(&region) else { return self.otherwise(core, trail) };
-                    core.edge.positions.count(match (is_here, has_waited) {
-                        (false, _) => Event::Elsewhere,
-                        (true, true) => Event::Waited,
-                        (true, false) => Event::Local,
-                    });
+                    waiting.found(is_here, core);
                     (self.set, self.region) = (set, Some(Arc::clone(&region)));
                     return Ok(Wish::Region(region));
                 }
                 Found::Nobody if left.is_zero() => return self.otherwise(core, trail),
                 Found::Later | Found::Nobody => {
-                    has_waited = true;
-                    // Whether it has changed or the time is over, it is looked at again. Nobody tells any more: the domain is not watched now.
-                    if let Some(Err(_)) = core.within(left, changes.changed()).await {
+                    if let Err(Unwatched) = waiting.changed(core).await {
                         return self.otherwise(core, trail);
                     }
                 }

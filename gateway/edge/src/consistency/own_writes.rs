@@ -14,7 +14,7 @@ use model::{
     structure::{Route, Upstream},
 };
 
-use super::{Found, LOOK_WITHIN, Places, TOKEN, Wish, cookie, known_place, look_again, place};
+use super::{Found, LOOK_WITHIN, Places, TOKEN, Unwatched, Waiting, Wish, cookie, known_place, look_again, place};
 use crate::{
     head::Head,
     positions::{Domain, Event, Pin, View},
@@ -168,11 +168,9 @@ impl OwnWrites {
         if let Kind::Write { .. } = self.kind {
             return self.write(&domain, core).await;
         }
-        let began = core.edge.clock.boot();
-        let mut changes = domain.changes();
-        let mut has_waited = false;
+        let mut waiting = Waiting::begin(&domain, self.wait, core);
         loop {
-            let view = Arc::clone(&changes.borrow_and_update());
+            let view = waiting.view();
             self.look_for_loss(&view, core)?;
             let Some(position) = self.told.get(self.mark) else { return Ok(self.anywhere(&view, places, core)) };
             if position.lsn == Lsn::END
@@ -181,27 +179,18 @@ impl OwnWrites {
                 self.put(position, core);
                 continue;
             }
-            let left = self.wait.saturating_sub(Duration::from_nanos(core.edge.clock.boot().nanos_since(began)));
+            let left = waiting.left(core);
             match place(&view, position, None, places, core, left) {
                 Found::Region { region, is_here } => {
                     let Some(set) = view.pins(&region) else { return Err(unreached(core)) };
-                    let event = if !is_here {
-                        Event::Elsewhere
-                    } else if has_waited {
-                        Event::Waited
-                    } else {
-                        Event::Local
-                    };
-                    core.edge.positions.count(event);
+                    waiting.found(is_here, core);
                     self.kind = Kind::Read { region: Arc::clone(&region), set };
                     require(head, &domain.name, position);
                     return Ok(Wish::Region(region));
                 }
                 Found::Nobody if left.is_zero() => return self.otherwise(core, trail),
                 Found::Later | Found::Nobody => {
-                    has_waited = true;
-                    // Whether it has changed or the time is over, it is looked at again. Nobody tells any more: the domain is not watched now.
-                    if let Some(Err(_)) = core.within(left, changes.changed()).await {
+                    if let Err(Unwatched) = waiting.changed(core).await {
                         return self.otherwise(core, trail);
                     }
                 }

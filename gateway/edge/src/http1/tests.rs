@@ -21,7 +21,7 @@ const WITHIN: Duration = Duration::from_secs(10);
 async fn pair() -> (Link, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    (Link::new(Stream::Plain(near)), listener.accept().await.unwrap().0)
+    (Link::new(Stream::Plain(near), 0), listener.accept().await.unwrap().0)
 }
 
 fn get() -> Ask {

@@ -154,8 +154,7 @@ fn says_how(docs: &[RegionDoc], region: &str) -> bool {
 /// A gateway, for the requests of one service.
 fn behind(gateway: &Target, service: &str) -> Arc<Target> {
     let reach = Reach { behind: Some(service.into()), ..Reach::clone(&gateway.reach) };
-    let (address, authority, base_path, name) = (gateway.address.clone(), gateway.authority.clone(), gateway.base_path.clone(), gateway.name.clone());
-    Arc::new(Target { address, authority, base_path, name, reach: Arc::new(reach), is_gateway: true })
+    Arc::new(Target { reach: Arc::new(reach), ..gateway.clone() })
 }
 
 /// What is said of all targets of a service, or of a region's gateways.

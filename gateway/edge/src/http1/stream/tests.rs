@@ -30,7 +30,7 @@ async fn pair() -> (Link, server::TlsStream<TcpStream>) {
     };
     let far = async { TlsAcceptor::from(Arc::new(server)).accept(listener.accept().await.unwrap().0).await.unwrap() };
     let (near, far) = tokio::join!(near, far);
-    (Link::new(Stream::Tls(Box::new(near))), far)
+    (Link::new(Stream::Tls(Box::new(near)), 0), far)
 }
 
 /// Whether a link could be used again after this response, with these bytes behind it.
