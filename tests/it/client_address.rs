@@ -37,6 +37,7 @@ async fn client_behind_a_balancer_and_a_trusted_hop_is_the_one_that_is_recorded_
     let station = Station::start(|text| edited(&text)).await;
     let node = station.serve().await;
     recorded(&station).await;
+    misdirected(&station).await;
     refused(&station).await;
     counted(&station).await;
     assert!(node.process.is_alive());
@@ -75,6 +76,24 @@ async fn recorded(station: &Station) {
             wait::some("the record", SOON, async || sql.ask("causeway", &question).await.ok().filter(|rows| !rows.is_empty())).await.unwrap();
         let record: serde_json::Value = serde_json::from_str(&rows[0]).unwrap();
         assert_eq!(record["personal"]["data"]["client_address"], expected, "{id}");
+    }
+}
+
+/// A connection on which somebody says something of gateways ends; a trusted hop's, which carries others' requests, does not.
+async fn misdirected(station: &Station) {
+    let key = station.calls.first_key();
+    let request = |more: &str| format!("GET /demo/v1/social/echo HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: {key}\r\n{more}\r\n");
+    let cases: [(u8, &[u8], &str, bool); 3] = [
+        (STRANGER, b"", "", true),
+        (BALANCER, &header([198, 51, 100, 40]), "", true),
+        (BALANCER, &header([203, 0, 113, 5]), "x-forwarded-for: 198.51.100.41\r\n", false),
+    ];
+    for (net, first, fields, ends) in cases {
+        let mut stream = dial(station.address(), Some(source(net)), first, "127.0.0.1", tls(station.ca())).await.unwrap();
+        let answer = once(&mut stream, &request(&format!("{fields}causeway-crossing: served\r\n"))).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("connection: close") == ends, "{fields}: {answer}");
+        let next = once(&mut stream, &request(fields)).await;
+        assert_eq!(next.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")), !ends, "{fields}");
     }
 }
 

@@ -41,8 +41,8 @@ fn certificate(folder: &Path, name: &str, authority: &Authority) -> CertificateD
     leaf.der().clone()
 }
 
-/// Plays a service that takes only clients of an authority, and answers with the certificate that it was shown. It closes
-/// each connection behind its answer, and lets sessions be resumed.
+/// Plays a service that takes only clients of an authority, and answers with the certificate that it was shown. It keeps connections open, and
+/// lets sessions be resumed.
 async fn play(station: &Station, clients: &Authority) -> (u16, JoinSet<()>) {
     let mut roots = RootCertStore::empty();
     roots.add(clients.der().clone()).unwrap();
@@ -65,9 +65,9 @@ async fn play(station: &Station, clients: &Authority) -> (u16, JoinSet<()>) {
                 let shown = stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
                 let service = service_fn(move |_: Request<hyper::body::Incoming>| {
                     let body = http_body_util::Full::new(bytes::Bytes::from(shown.clone()));
-                    async move { Ok::<_, std::convert::Infallible>(Response::builder().header("connection", "close").body(body).unwrap()) }
+                    async move { Ok::<_, std::convert::Infallible>(Response::new(body)) }
                 });
-                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new()).http1_only();
+                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
                 drop(server.serve_connection(TokioIo::new(stream), service).await);
             });
         }
@@ -75,7 +75,7 @@ async fn play(station: &Station, clients: &Authority) -> (u16, JoinSet<()>) {
     (port, tasks)
 }
 
-fn document(station: &Station, port: u16, tls: &Value) -> Value {
+fn document(station: &Station, port: u16, protocol: &str, tls: &Value) -> Value {
     let mut tls = tls.clone();
     tls["ca"] = json!(std::fs::read_to_string(station.ca()).unwrap());
     json!({
@@ -84,7 +84,7 @@ fn document(station: &Station, port: u16, tls: &Value) -> Value {
         "tenants": [{ "name": "demo", "hosts": ["127.0.0.1", "localhost"] }],
         "upstreams": [{
             "name": "closed",
-            "protocol": "http1",
+            "protocol": protocol,
             "regions": { "eu-west": { "targets": [format!("https://127.0.0.1:{port}")] } },
             "tls": tls,
         }],
@@ -100,7 +100,7 @@ fn with_identity(text: &str) -> String {
 async fn service_gets_the_certificate_that_the_document_names_and_a_renewed_one_from_then_on() {
     let station = Station::start(|text| with_identity(&text)).await;
     let (clients, others) = (authority(), authority());
-    let first = certificate(station.folder(), "billing", &clients);
+    let before = certificate(station.folder(), "billing", &clients);
     let node = station.serve().await;
     let (port, _service) = play(&station, &clients).await;
     let http = station.http(Version::Http1);
@@ -108,7 +108,7 @@ async fn service_gets_the_certificate_that_the_document_names_and_a_renewed_one_
         let answer = http.get(format!("{}/closed", station.region.data)).send().await.unwrap();
         (answer.status().as_u16(), answer.bytes().await.unwrap())
     };
-    let apply = async |tls: Value| station.calls.change("/v1/apply", Some(&document(&station, port, &tls))).await.unwrap();
+    let apply = async |tls: Value| station.calls.change("/v1/apply", Some(&document(&station, port, "http1", &tls))).await.unwrap();
 
     // Without a certificate the service refuses: the route is there, and 502.
     assert_eq!(apply(json!({})).await.status, 200);
@@ -124,10 +124,23 @@ async fn service_gets_the_certificate_that_the_document_names_and_a_renewed_one_
 
     assert_eq!(apply(json!({ "client_certificate": "billing" })).await.status, 200);
     wait::until("the service to be reached", SOON, async || get().await.0 == 200).await.unwrap();
-    assert_eq!(get().await.1, first.as_ref());
+    assert_eq!(get().await.1, before.as_ref());
     assert!(station.metric("causeway_certificate_expiry_days{identity=\"billing\"}").await > 300.0);
 
-    // A renewed certificate is shown on new connections; one of a foreign authority is refused by the service, and so is ours of it.
+    // A renewed certificate is shown from then on: connections that have shown another one are used no more, whatever carries the requests.
+    let shown = |leaf: &CertificateDer<'static>| (200, leaf.as_ref().to_vec().into());
+    for protocol in ["http2", "http1"] {
+        let changed = document(&station, port, protocol, &json!({ "client_certificate": "billing" }));
+        assert_eq!(station.calls.change("/v1/apply", Some(&changed)).await.unwrap().status, 200);
+        for _ in 0..3 {
+            let next = certificate(station.folder(), "billing", &clients);
+            wait::until("the renewed certificate", SOON, async || get().await == shown(&next)).await.unwrap();
+            for _ in 0..20 {
+                assert_eq!(get().await, shown(&next), "{protocol}");
+            }
+        }
+    }
+    // One of a foreign authority is refused by the service.
     let second = certificate(station.folder(), "billing", &clients);
     wait::until("the renewed certificate", SOON, async || get().await == (200, second.as_ref().to_vec().into())).await.unwrap();
     let _foreign = certificate(station.folder(), "billing", &others);
@@ -157,7 +170,12 @@ async fn node_without_the_identity_refuses_the_document_and_says_so() {
     let http = station.http(Version::Http1);
     let get = async || http.get(format!("{}/closed", station.region.data)).send().await.map_or(0, |answer| answer.status().as_u16());
     assert_eq!(
-        station.calls.change("/v1/apply", Some(&document(&station, port, &json!({ "client_certificate": "billing" })))).await.unwrap().status,
+        station
+            .calls
+            .change("/v1/apply", Some(&document(&station, port, "http1", &json!({ "client_certificate": "billing" }))))
+            .await
+            .unwrap()
+            .status,
         200
     );
     wait::until("the service to be reached", SOON, async || get().await == 200).await.unwrap();

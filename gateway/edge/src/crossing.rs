@@ -314,7 +314,13 @@ mod tests {
             (unknown("route"), (ProblemKind::RegionUnavailable, true)),
             (Denial::new(ProblemKind::UpstreamTimeout, "").maybe_processed(), (ProblemKind::UpstreamTimeout, false)),
             // The service has had the request, and answered something.
-            (Denial::new(ProblemKind::UpstreamMalformed, ""), (ProblemKind::UpstreamMalformed, false)),
+            (Denial::new(ProblemKind::UpstreamMalformed, "").maybe_processed(), (ProblemKind::UpstreamMalformed, false)),
+            // Troubles of its own: another one may have none.
+            (Denial::new(ProblemKind::AuditUnavailable, ""), (ProblemKind::AuditUnavailable, true)),
+            (Denial::new(ProblemKind::AuditUnavailable, "").maybe_processed(), (ProblemKind::AuditUnavailable, false)),
+            // It has taken this one for a client.
+            (misdirected(), (ProblemKind::RegionUnavailable, true)),
+            (Denial::new(ProblemKind::PeerLimited, ""), (ProblemKind::RegionUnavailable, true)),
         ] {
             let mut response = Response::new(());
             response.extensions_mut().insert(Refused { kind: denial.kind, is_retryable: denial.is_retryable });

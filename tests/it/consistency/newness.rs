@@ -36,6 +36,20 @@ async fn a_bounded_read_goes_elsewhere_once_its_own_region_is_too_old_and_is_ref
     assert_eq!(place.read(reader, fourth, None).await.told(), (200, "eu-west", ""));
     place.resume().await;
 
+    // Only the primary's region can answer, and the data may not lie there.
+    let labeled = |region: &str, label: &str| (format!("{{ name: {region}, gateway"), format!("{{ name: {region}, residency: [ {label} ], gateway"));
+    let [(west, of_west), (east, of_east)] = [labeled("eu-west", "eu"), labeled("us-east", "us")];
+    let text = place
+        .text
+        .replace(&west, &of_west)
+        .replace(&east, &of_east)
+        .replace("- name: demo\n  domain: demo\n", "- name: demo\n  domain: demo\n  residency: [ us ]\n");
+    place.apply(&text, "{ mode: strong, wait: 10s }").await;
+    assert_eq!(place.read(reader, first, None).await.body["code"], "residency-mismatch");
+    place.apply(&text, "{ mode: strong, wait: 100ms, else: stale }").await;
+    assert_eq!(place.read(reader, first, None).await.told(), (200, "us-east", "unknown"));
+    place.policy("{ mode: strong }").await;
+
     // Nobody writes heartbeats any more: nothing that is read of the primary is confirmed.
     place.primary.ask("demo", "alter table causeway.heartbeat rename to hidden").await.unwrap();
     let refused = async || place.read(reader, first, None).await.body["code"] == "position-unreached";

@@ -84,6 +84,8 @@ impl Newness {
             }
             let left = waiting.left(core);
             let found = match self.needed(&domain, &view, came, core) {
+                // To wait would help nobody: the choice of the region refuses.
+                Some((_, Some(only))) if !places.lawful.allows(&only) && self.otherwise != ElseDoc::Stale => return Ok(Wish::Region(only)),
                 Some((position, only)) => place(&view, position, only.as_deref(), places, core, left),
                 None => Found::Nobody,
             };
