@@ -93,7 +93,8 @@ async fn misdirected(station: &Station) {
         let answer = once(&mut stream, &request(&format!("{fields}causeway-crossing: served\r\n"))).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 421 ") && answer.contains("connection: close") == ends, "{fields}: {answer}");
         let next = once(&mut stream, &request(fields)).await;
-        assert_eq!(next.is_ok_and(|answer| answer.starts_with("HTTP/1.1 200 ")), !ends, "{fields}");
+        // The rest of the first answer may stand before it.
+        assert_eq!(next.is_ok_and(|answer| answer.contains("HTTP/1.1 200 ")), !ends, "{fields}");
     }
 }
 

@@ -31,7 +31,7 @@ const PARTS: &str = "table ip probe {\n  chain lines {\n    type nat hook prerou
                      chain leaving {\n    type filter hook postrouting priority 300; policy accept;\n    numgen random mod 100 < 5 counter drop\n  }\n}\n";
 /// How often, and how long between, a killed process is looked for again.
 const GONE_LOOKS: u32 = 1_000;
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What the rules drop.
 #[derive(Debug, Default)]

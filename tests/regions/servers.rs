@@ -7,13 +7,18 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 use app::postgres::Binaries;
+use rustix::process::Signal;
 use tokio::net::TcpStream;
 
 use super::WITHIN;
 use super::files::{self, POSTGRES_PORT, SERVICE_PORT};
-use super::network::{Network, address};
+use super::network::{LOOK_EVERY, Network, address};
+use crate::process::Process;
 use crate::sql::Sql;
 use crate::wait;
+
+/// How often a process that was told to end is looked at before it is killed.
+const QUIT_LOOKS: u32 = 600;
 
 /// Where programs are looked for.
 pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -24,12 +29,22 @@ pub(super) struct Servers {
     _children: Vec<Daemon>,
 }
 
-/// A process that is killed with this value.
+/// A process that ends with this value.
 #[derive(Debug)]
 struct Daemon(Child);
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        // A server that is killed at once leaves its shared memory behind.
+        if let Ok(process) = Process::of(self.0.id()) {
+            process.signal(Signal::QUIT);
+        }
+        for _ in 0..QUIT_LOOKS {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::park_timeout(LOOK_EVERY);
+        }
         drop(self.0.kill());
         drop(self.0.wait());
     }

@@ -17,7 +17,6 @@ use model::{
 use crate::{
     authenticate::{self, Authenticated, Principal},
     certificate::Shown,
-    limit::Admitted,
     route::Matched,
     runtime::Edge,
 };
@@ -148,13 +147,13 @@ fn within(bound: &Restrictions, route: &Route, usage: Use<'_>) -> Result<(), Den
     Err(Denial::new(ProblemKind::KeyRestricted, text))
 }
 
-/// Checks again, just before dispatch, that the authority behind the decision is still fresh: a slow body must not outlive it.
+/// Checks again, just before dispatch and before each later try, that the authority behind the decision is still fresh: neither a slow body nor a
+/// slow service must outlive it.
 ///
 /// # Errors
 /// `authority-stale`; `credentials-invalid` when the key was revoked while the body came in, `residency-mismatch` when the caller has got other
 /// labels: the region was chosen by those before.
-pub fn still_fresh(admitted: &Admitted<'_>, edge: &Edge, is_read: bool, now: Now) -> Result<(), Denial> {
-    let permit = admitted.permit();
+pub fn still_fresh(permit: &Permit<'_>, edge: &Edge, is_read: bool, now: Now) -> Result<(), Denial> {
     if permit.route().auth.is_none() {
         return Ok(());
     }

@@ -10,7 +10,7 @@ use model::{
 };
 
 use crate::{
-    authorize::Permit,
+    authorize::{self, Permit},
     body::{BodyError, Meter, Progress, RequestBody, ServiceBody, Source},
     connect::Opened,
     crossing,
@@ -52,7 +52,8 @@ pub struct Exchange {
 /// closed before anything was written. After that only as the route's `retries` say, and only where it is safe: see `tries`.
 ///
 /// # Errors
-/// `upstream-unreachable`, `upstream-timeout`, `upstream-malformed`, `overloaded`; and what a streaming request body can
+/// `upstream-unreachable`, `upstream-timeout`, `upstream-malformed`, `overloaded`; before a later try those of
+/// [`authorize::still_fresh`]; and what a streaming request body can
 /// still turn out to be: `body-too-large`, `request-timeout`.
 ///
 /// # Cancel
@@ -113,6 +114,10 @@ async fn exchange(
     }
     loop {
         let turn = tries.next(trail).await?;
+        if tries.is_later() && !permit.is_crossed() {
+            // What was sent before may have been processed.
+            authorize::still_fresh(permit, &core.edge, message.is_read(), core.edge.clock.now()).map_err(Denial::maybe_processed)?;
+        }
         // For each try, because one may come long after another.
         message.vouch(principal::field(core, permit, target.upstream())?);
         let candidate = turn.candidate();

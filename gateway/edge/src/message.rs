@@ -145,6 +145,11 @@ impl Message {
         }
     }
 
+    /// True for a request that changes nothing.
+    pub fn is_read(&self) -> bool {
+        self.head.is_read()
+    }
+
     /// The method.
     pub const fn method(&self) -> &Method {
         &self.head.parts.method

@@ -93,7 +93,7 @@ async fn respond(
     let admitted = admitted?;
 
     if let (Some(endpoint), Some(wish)) = (endpoint, wish) {
-        authorize::still_fresh(&admitted, edge, is_read, edge.clock.now())?; // its form may have been slow
+        authorize::still_fresh(admitted.permit(), edge, is_read, edge.clock.now())?; // its form may have been slow
         return token_endpoint::answer(endpoint, &admitted, wish, &head.host, edge).map(Answer::Ready);
     }
     let mut findings = Findings::default();
@@ -119,7 +119,7 @@ async fn respond(
     let ticket = match cache::ticket::enter(core, &admitted, rules, &mut head, &body, trail).await? {
         Entry::Fetch(ticket) => ticket,
         Entry::Answer(response) => {
-            authorize::still_fresh(&admitted, edge, is_read, edge.clock.now())?; // it may have waited for another's response
+            authorize::still_fresh(admitted.permit(), edge, is_read, edge.clock.now())?; // it may have waited for another's response
             return Ok(Answer::Ready(response));
         }
     };
@@ -229,7 +229,7 @@ async fn fetch_once<'s>(
         trail.consistency("writer region down, served by a replica that may be behind");
     }
 
-    authorize::still_fresh(admitted, edge, is_read, edge.clock.now())?; // a slow body must not outlive its authority
+    authorize::still_fresh(admitted.permit(), edge, is_read, edge.clock.now())?; // a slow body must not outlive its authority
     if trail.durability() == AuditDoc::Strict {
         trail.intent().await?;
     }

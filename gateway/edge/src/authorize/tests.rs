@@ -11,7 +11,7 @@ fn whoever_gets_other_labels_while_the_request_comes_in_is_refused() {
     let lists: [Option<&[&str]>; 4] = [None, Some(&["eu"]), Some(&["us"]), Some(&["mars"])];
     let told = |before: Option<&[&str]>, after: Option<&[&str]>, path: &str| {
         let (edge, snapshot) = (edge(labeled(after, "")), labeled(before, ""));
-        admitted(&snapshot, &edge, path, |admitted| still_fresh(&admitted, &edge, true, NOW).map_err(|denial| denial.kind))
+        admitted(&snapshot, &edge, path, |admitted| still_fresh(admitted.permit(), &edge, true, NOW).map_err(|denial| denial.kind))
     };
 
     for (index, before) in lists.into_iter().enumerate() {

@@ -100,6 +100,11 @@ impl<'s> Tries<'s> {
         self.may_repeat = false;
     }
 
+    /// Whether a try was made before the one that was chosen last.
+    pub(super) const fn is_later(&self) -> bool {
+        self.made > 1
+    }
+
     /// Chooses the endpoint of the next try, and waits for a place there if the service has a cap.
     pub(super) async fn next(&mut self, trail: &mut Trail) -> Result<Turn<'s>, Denial> {
         let now = self.core.edge.clock.boot();
