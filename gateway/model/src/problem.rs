@@ -145,7 +145,7 @@ problems! {
     /// No connection to the service could be made, or it broke before a response.
     UpstreamUnreachable = "upstream-unreachable", 502, Upstream, AfterDelay, "The service cannot be reached";
     /// The service's response is not valid HTTP.
-    UpstreamMalformed = "upstream-malformed", 502, Upstream, AfterDelay, "The service sent an invalid response";
+    UpstreamMalformed = "upstream-malformed", 502, Upstream, Never, "The service sent an invalid response";
     /// Whether a token holds cannot be told without its issuer's keys, and they cannot be had.
     IssuerUnreachable = "issuer-unreachable", 503, Gateway, AfterDelay, "The issuer of the token cannot be reached";
     /// The authority of a client certificate has no current revocation list, so that it cannot be told whether the certificate holds.
