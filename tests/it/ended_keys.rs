@@ -18,7 +18,7 @@ use crate::wire::{Answer, Wire};
 
 const INVALID: &str = "credentials-invalid";
 /// What a request is told that was let in before its key ended.
-const MEANWHILE: &str = "the credential was revoked while the request came in";
+const MEANWHILE: &str = "the credential was revoked meanwhile";
 const THING: &str = "{\"name\":\"slow\",\"quantity\":1}";
 
 async fn post(site: &Site, path: &str, body: Value) -> Value {

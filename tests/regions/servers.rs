@@ -26,27 +26,44 @@ pub(super) const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/us
 /// All of them. They end with it.
 #[derive(Debug)]
 pub(super) struct Servers {
-    _children: Vec<Daemon>,
+    children: Vec<Daemon>,
 }
 
 /// A process that ends with this value.
 #[derive(Debug)]
-struct Daemon(Child);
+struct Daemon {
+    child: Child,
+    /// It has something to put in order before.
+    is_told: bool,
+}
+
+impl Daemon {
+    fn tell(&self) {
+        if let Some(process) = Process::of(self.child.id()).ok().filter(|_| self.is_told) {
+            process.signal(Signal::QUIT);
+        }
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        // Each is waited for when it is dropped.
+        self.children.iter().for_each(Daemon::tell);
+    }
+}
 
 impl Drop for Daemon {
     fn drop(&mut self) {
         // A server that is killed at once leaves its shared memory behind.
-        if let Ok(process) = Process::of(self.0.id()) {
-            process.signal(Signal::QUIT);
-        }
-        for _ in 0..QUIT_LOOKS {
-            if !matches!(self.0.try_wait(), Ok(None)) {
+        self.tell();
+        for _ in (0..QUIT_LOOKS).filter(|_| self.is_told) {
+            if !matches!(self.child.try_wait(), Ok(None)) {
                 return;
             }
             std::thread::park_timeout(LOOK_EVERY);
         }
-        drop(self.0.kill());
-        drop(self.0.wait());
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
@@ -70,7 +87,7 @@ impl Servers {
             let mut words = network.start_in(region, Some(user), "QUIT");
             words.extend([postgres.clone(), "-D".to_owned(), data.display().to_string()]);
             let log = root.join("logs").join(format!("postgres-{name}.log"));
-            children.push(spawn(&words, &log)?);
+            children.push(Daemon { child: spawn(&words, &log)?, is_told: true });
             if region == 0 {
                 let is_up = async || database.ask("postgres", "select 1").await.is_ok();
                 wait::until("the primary", WITHIN, is_up).await.with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
@@ -92,7 +109,8 @@ impl Servers {
             words.extend(["demo-service", "--listen", &listen, "--region", name, "--database"].map(str::to_owned));
             words.extend([format!("127.0.0.1:{POSTGRES_PORT}"), "--password".to_owned()]);
             words.push(format!("file:{}", root.join("secrets/demo-password").display()));
-            children.push(spawn(&words, &root.join("logs").join(format!("service-{name}.log")))?);
+            let child = spawn(&words, &root.join("logs").join(format!("service-{name}.log")))?;
+            children.push(Daemon { child, is_told: false });
         }
         for region in 0..names.len() {
             let listens = async || TcpStream::connect((address(region), SERVICE_PORT)).await.is_ok();
@@ -101,7 +119,7 @@ impl Servers {
         let streaming = "select count(*) from pg_stat_replication where state = 'streaming' and client_addr <<= '10.77.1.0/24'";
         let follow = async || database.ask("postgres", streaming).await.is_ok_and(|rows| rows.concat() == (names.len() - 1).to_string());
         wait::until("standbys that follow", WITHIN, follow).await.with_context(|| logs(root, names))?;
-        Ok(Self { _children: children })
+        Ok(Self { children })
     }
 }
 
@@ -139,7 +157,7 @@ fn furnish(root: &Path, primary: &Path, data: &Path, user: (u32, u32), follows: 
     Ok(())
 }
 
-fn spawn(words: &[String], log: &Path) -> Result<Daemon> {
+fn spawn(words: &[String], log: &Path) -> Result<Child> {
     let (program, rest) = words.split_first().context("a process without a name")?;
     let output = std::fs::File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let mut command = Command::new(program);
@@ -148,7 +166,7 @@ fn spawn(words: &[String], log: &Path) -> Result<Daemon> {
         command.env(name, value);
     }
     command.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
-    Ok(Daemon(command.spawn().with_context(|| format!("cannot start {}", words.join(" ")))?))
+    command.spawn().with_context(|| format!("cannot start {}", words.join(" ")))
 }
 
 /// What the servers have said, for messages.

@@ -22,7 +22,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Request, header};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use model::problem::{Denial, ProblemKind};
@@ -45,6 +45,7 @@ use crate::{
     crossing, deadline,
     intake::Intake,
     listener::BACKLOG,
+    refuse,
     runtime::{Core, Edge},
     serve,
     stay::streams::Streams,
@@ -326,7 +327,7 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
             request.extensions_mut().insert(AmbiguousFraming);
         }
         let caller = client(&core.edge, &peer, request.headers());
-        let is_own = Arc::ptr_eq(&caller, &peer);
+        let is_own = caller.address == peer.address;
         #[cfg(feature = "http3")]
         let told = Arc::clone(&caller);
         let (parts, body) = request.into_parts();
@@ -343,7 +344,7 @@ async fn serve_http1(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
                 || is_closing.load(Ordering::Relaxed)
                 || watch.is_left_unread(number, is_chunked)
                 // Another request here would be misdirected, too (RFC 9110 section 15.5.20). A trusted hop's connection carries others', and goes on.
-                || is_own && response.status() == StatusCode::MISDIRECTED_REQUEST
+                || is_own && refuse::is_misdirected(&response)
             {
                 response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
@@ -408,7 +409,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
             own_watch.share();
         }
         let caller = client(&owned.edge, &peer, request.headers());
-        let is_own = Arc::ptr_eq(&caller, &peer);
+        let is_own = caller.address == peer.address;
         #[cfg(feature = "http3")]
         let (core, told) = (Arc::clone(&owned), Arc::clone(&caller));
         let (parts, body) = request.into_parts();
@@ -416,7 +417,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         async move {
             let response = served.await?;
             // The next request would be misdirected, too: the client makes another connection after GOAWAY. A trusted hop's carries others'.
-            if is_own && response.status() == StatusCode::MISDIRECTED_REQUEST {
+            if is_own && refuse::is_misdirected(&response) {
                 tell.notify_one();
             }
             #[cfg(feature = "http3")]

@@ -161,7 +161,7 @@ pub fn still_fresh(permit: &Permit<'_>, edge: &Edge, is_read: bool, now: Now) ->
     let Some(principal) = permit.principal() else { return Ok(()) };
     let is_over = principal.tokens_until().is_some_and(|until| now.wall >= until);
     if is_over {
-        return Err(Denial::new(ProblemKind::CredentialsInvalid, "the token expired while the request came in"));
+        return Err(Denial::new(ProblemKind::CredentialsInvalid, "the token expired meanwhile"));
     }
     // Only `deny` routes promise this bound for keys.
     let is_strict = permit.route().keys.on_stale == OnStaleDoc::Deny;
@@ -171,11 +171,11 @@ pub fn still_fresh(permit: &Permit<'_>, edge: &Edge, is_read: bool, now: Now) ->
         return Ok(());
     }
     if is_strict && !authenticate::is_still_valid(&current, principal, now) {
-        return Err(Denial::new(ProblemKind::CredentialsInvalid, "the credential was revoked while the request came in"));
+        return Err(Denial::new(ProblemKind::CredentialsInvalid, "the credential was revoked meanwhile"));
     }
     let consumer = current.authority.consumers.get(&principal.consumer_id);
     if consumer.is_some_and(|consumer| consumer.residency != principal.consumer.residency) {
-        let text = "where these data may lie has changed while the request came in; try again";
+        let text = "where these data may lie has changed meanwhile; try again";
         return Err(Denial::new(ProblemKind::ResidencyMismatch, text).retry_after(1));
     }
     Ok(())

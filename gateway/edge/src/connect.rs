@@ -44,11 +44,11 @@ pub enum Opened {
 }
 
 impl Opened {
-    /// The connection that others share, too.
-    pub fn session(&self) -> Option<Session> {
+    /// The number of a shared connection, which is higher than those of older ones; 0 for another.
+    pub const fn serial(&self) -> u64 {
         match self {
-            Self::Http1(_) => None,
-            Self::Http2(session) => Some(session.clone()),
+            Self::Http1(_) => 0,
+            Self::Http2(session) => session.serial,
         }
     }
 }

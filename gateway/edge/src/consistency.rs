@@ -13,10 +13,9 @@ use model::{
     structure::{Route, Upstream},
     time::BootNanos,
 };
-
-use self::{newness::Newness, own_writes::OwnWrites};
 use tokio::sync::watch;
 
+use self::{newness::Newness, own_writes::OwnWrites};
 use crate::{
     balance::{cluster::Cluster, fleet::Group},
     head::Head,

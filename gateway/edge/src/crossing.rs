@@ -210,24 +210,38 @@ pub(crate) fn mark<B>(response: &mut Response<B>) {
 ///
 /// # Errors
 /// What it refused by; `upstream-malformed` where the answer does not say what it is: whoever answered is no gateway of this deployment.
-pub(crate) fn read(status: StatusCode, headers: &mut HeaderMap) -> Result<(), Denial> {
+pub(crate) fn read(status: StatusCode, headers: &mut HeaderMap) -> Result<(), NotServed> {
     match (headers.remove(CROSSING), status) {
         (Some(value), _) if value == SERVED => Ok(()),
-        (Some(value), _) => Err(value.to_str().ok().and_then(refusal).unwrap_or_else(strange)),
+        (Some(value), _) => Err(value.to_str().ok().and_then(refusal).unwrap_or_else(|| strange().into())),
         // Said before anything was looked at, by whoever knows less than this node, or has come to know more.
-        (None, StatusCode::MISDIRECTED_REQUEST) => Err(not_yet()),
+        (None, StatusCode::MISDIRECTED_REQUEST) => Err(misdirected_here()),
         // The other one has no more room for fields than this one, and gets some more: what is too much is the client's.
         (None, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE) => {
-            Err(Denial::new(ProblemKind::HeadersTooLarge, "the request has more header fields than a gateway takes"))
+            Err(Denial::new(ProblemKind::HeadersTooLarge, "the request has more header fields than a gateway takes").into())
         }
-        (None, _) => Err(strange()),
+        (None, _) => Err(strange().into()),
+    }
+}
+
+/// Why another gateway has not answered with what the service said.
+#[derive(Debug)]
+pub(crate) struct NotServed {
+    pub(crate) denial: Denial,
+    /// It does not take the connection for one of a gateway: another one may be.
+    pub(crate) is_misdirected: bool,
+}
+
+impl From<Denial> for NotServed {
+    fn from(denial: Denial) -> Self {
+        Self { denial, is_misdirected: false }
     }
 }
 
 /// What a refusal by the gateway at the other end says here. What it has no reason to refuse by is not believed: clients would take it for
 /// something that was found out about them.
 #[expect(clippy::wildcard_enum_match_arm, reason = "a kind that is new says nothing until it is told here what it says")]
-fn told(kind: ProblemKind) -> Option<Denial> {
+fn told(kind: ProblemKind) -> Option<NotServed> {
     match kind {
         ProblemKind::RegionUnavailable
         | ProblemKind::ResidencyMismatch
@@ -241,14 +255,20 @@ fn told(kind: ProblemKind) -> Option<Denial> {
         | ProblemKind::HeadersTooLarge
         | ProblemKind::RequestMalformed
         | ProblemKind::PathInvalid
+        | ProblemKind::UriTooLong
         | ProblemKind::RequestTimeout
         | ProblemKind::AuditUnavailable
         | ProblemKind::Internal
-        | ProblemKind::NotReady => Some(Denial::new(kind, "a gateway of the service's region refused it, or got no answer from the service")),
+        | ProblemKind::NotReady => Some(Denial::new(kind, "a gateway of the service's region refused it, or got no answer from the service").into()),
         // It took this gateway for a client.
-        ProblemKind::CertificateNotAsked | ProblemKind::PeerLimited => Some(not_yet()),
+        ProblemKind::CertificateNotAsked => Some(misdirected_here()),
+        ProblemKind::PeerLimited => Some(not_yet().into()),
         _ => None,
     }
+}
+
+fn misdirected_here() -> NotServed {
+    NotServed { denial: not_yet(), is_misdirected: true }
 }
 
 fn not_yet() -> Denial {
@@ -257,16 +277,17 @@ fn not_yet() -> Denial {
     Denial::new(ProblemKind::RegionUnavailable, detail).retry_after(1)
 }
 
-fn refusal(text: &str) -> Option<Denial> {
+fn refusal(text: &str) -> Option<NotServed> {
     let (code, is_sent) = match text.strip_prefix("refused=\"")?.split_once('"')? {
         (code, "") => (code, false),
         (code, ";sent") => (code, true),
         _ => return None,
     };
-    let denial = told(*ProblemKind::ALL.iter().find(|kind| kind.code() == code)?)?;
+    let NotServed { denial, is_misdirected } = told(*ProblemKind::ALL.iter().find(|kind| kind.code() == code)?)?;
     // Who takes this gateway for a client has sent nothing; it says so only of refusals that a client may repeat.
     let is_sent = is_sent && denial.kind.code() == code;
-    Some(if is_sent { denial.maybe_processed() } else { denial.retry_after(1) })
+    let denial = if is_sent { denial.maybe_processed() } else { denial.retry_after(1) };
+    Some(NotServed { denial, is_misdirected })
 }
 
 fn strange() -> Denial {
@@ -303,7 +324,7 @@ mod tests {
             let mut headers: HeaderMap = value.into_iter().map(|value| (CROSSING, HeaderValue::from_static(value))).collect();
             let read = read(StatusCode::OK, &mut headers);
             assert!(headers.is_empty());
-            read.map_err(|denial| (denial.kind, denial.is_retryable))
+            read.map_err(|refused| (refused.denial.kind, refused.denial.is_retryable))
         };
         assert_eq!(read_of(Some("served")), Ok(()));
         let not_its_to_say = Some("refused=\"credentials-invalid\"");
@@ -313,6 +334,8 @@ mod tests {
         for (denial, expected) in [
             (unknown("route"), (ProblemKind::RegionUnavailable, true)),
             (Denial::new(ProblemKind::UpstreamTimeout, "").maybe_processed(), (ProblemKind::UpstreamTimeout, false)),
+            // A part of the body has left.
+            (Denial::new(ProblemKind::RequestTimeout, "").maybe_processed(), (ProblemKind::RequestTimeout, false)),
             // The service has had the request, and answered something.
             (Denial::new(ProblemKind::UpstreamMalformed, "").maybe_processed(), (ProblemKind::UpstreamMalformed, false)),
             // Troubles of its own: another one may have none.
@@ -328,12 +351,16 @@ mod tests {
             response.headers_mut().insert(CROSSING, SERVED);
             mark(&mut response);
             let read = read(StatusCode::OK, response.headers_mut());
-            assert_eq!(read.map_err(|denial| (denial.kind, denial.is_retryable)), Err(expected));
+            let is_misdirected = denial.kind == ProblemKind::CertificateNotAsked;
+            assert_eq!(
+                read.map_err(|refused| ((refused.denial.kind, refused.denial.is_retryable), refused.is_misdirected)),
+                Err((expected, is_misdirected))
+            );
         }
         for (status, expected) in [(421, ProblemKind::RegionUnavailable), (431, ProblemKind::HeadersTooLarge), (401, ProblemKind::UpstreamMalformed)]
         {
             let read = read(StatusCode::from_u16(status).unwrap(), &mut HeaderMap::new());
-            assert_eq!(read.map_err(|denial| denial.kind), Err(expected));
+            assert_eq!(read.map_err(|refused| (refused.denial.kind, refused.is_misdirected)), Err((expected, status == 421)));
         }
     }
 }

@@ -112,11 +112,26 @@ async fn exchange(
     if permit.is_crossed() {
         tries.leave_repeating_to_the_first();
     }
+    let outcome = answer(&mut tries, permit, target, message, core, trail, meter).await;
+    // What the last try found out says nothing about those before it.
+    outcome.map_err(|denial| if tries.may_have_sent() { denial.maybe_processed() } else { denial })
+}
+
+/// Tries until there is an answer, or no other try may follow.
+async fn answer(
+    tries: &mut Tries<'_>,
+    permit: &Permit<'_>,
+    target: &Target<'_>,
+    mut message: Message,
+    core: &Core,
+    trail: &mut Trail,
+    meter: &Arc<Meter>,
+) -> Result<Exchange, Denial> {
+    let route = permit.route();
     loop {
         let turn = tries.next(trail).await?;
         if tries.is_later() && !permit.is_crossed() {
-            // What was sent before may have been processed.
-            authorize::still_fresh(permit, &core.edge, message.is_read(), core.edge.clock.now()).map_err(Denial::maybe_processed)?;
+            authorize::still_fresh(permit, &core.edge, message.is_read(), core.edge.clock.now())?;
         }
         // For each try, because one may come long after another.
         message.vouch(principal::field(core, permit, target.upstream())?);
@@ -166,29 +181,28 @@ async fn attempt(
         };
         let is_repeatable = message.is_repeatable();
         let again = candidate.target.is_gateway.then(|| message.body.copied()).flatten();
-        let session = opened.session().filter(|_| candidate.target.is_gateway);
+        let serial = opened.serial();
         message.begin(core.edge.clock);
         let failure = match head_within(core, candidate.upstream.response_timeout, meter, carry(opened, message, candidate.target)).await {
             Some(Ok(mut answered)) => {
                 let took = core.edge.clock.boot().nanos_since(now) / 1_000;
                 trail.upstream_answered(answered.status().as_u16(), took);
                 if candidate.target.is_gateway
-                    && let Err(denial) = crossing::read(answered.status(), answered.headers_mut())
+                    && let Err(refused) = crossing::read(answered.status(), answered.headers_mut())
                 {
-                    let is_misdirected = answered.status() == StatusCode::MISDIRECTED_REQUEST;
-                    if let Some(session) = session.filter(|_| is_misdirected) {
-                        session.retire();
+                    if refused.is_misdirected {
+                        candidate.pool.retire(serial);
                     }
                     match again {
                         // What its connection showed is not good any more (RFC 9110 section 15.5.20).
-                        Some(body) if is_misdirected && is_reused => {
+                        Some(body) if refused.is_misdirected && is_reused => {
                             may_reuse = false;
                             message.body = body;
                             continue;
                         }
                         // It has sent nothing, and the body is here: another gateway may know more, or another region serve.
-                        Some(body) if denial.is_retryable => return Err(Attempt::NotSent { body, denial }),
-                        _ => return Err(Attempt::Failed(denial)),
+                        Some(body) if refused.denial.is_retryable => return Err(Attempt::NotSent { body, denial: refused.denial }),
+                        _ => return Err(Attempt::Failed(refused.denial)),
                     }
                 }
                 if answered.version() == Version::HTTP_2 {
@@ -205,7 +219,7 @@ async fn attempt(
         };
         tracing::debug!(error = &failure.cause as &dyn Error, "the exchange with a service failed");
         let denial = match failure.cause {
-            Cause::Body(error) => return Err(Attempt::Failed(body_denial(route, error))),
+            Cause::Body(error) => return Err(Attempt::Failed(body_denial(route, error).maybe_processed())),
             // What stood on a kept connection may be older than this request, and unasked for: the answer is on a new one.
             Cause::Malformed(_) if is_reused && is_repeatable && failure.body.is_some() => {
                 may_reuse = false;
@@ -261,7 +275,7 @@ fn head_within<'c, F: Future>(core: &'c Core, limit: Duration, meter: &'c Meter,
 /// What a body that failed says; HTTP/2 reports it only as a broken stream.
 fn body_failed(route: &Route, meter: &Meter) -> Option<Denial> {
     match meter.progress() {
-        Progress::Failed(error) => Some(body_denial(route, error)),
+        Progress::Failed(error) => Some(body_denial(route, error).maybe_processed()),
         Progress::Running | Progress::Complete => None,
     }
 }

@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -41,7 +41,12 @@ pub struct Session {
     shared: Arc<Shared>,
     /// What it showed of its pool's identity: its number of changes.
     pub(crate) shown: u64,
+    /// Younger ones have higher numbers.
+    pub(crate) serial: u64,
 }
+
+/// Of the session that was started last.
+static SERIAL: AtomicU64 = AtomicU64::new(0);
 
 /// What the clones of a session have in common.
 #[derive(Debug, Default)]
@@ -74,6 +79,7 @@ impl Session {
     /// # Errors
     /// When the connection breaks at once.
     pub async fn start(stream: Stream, shown: u64) -> Result<Self, hyper::Error> {
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed) + 1;
         let io = TokioIo::new(Coalesced::new(stream));
         let (sender, connection) = Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -90,7 +96,7 @@ impl Session {
                 tracing::debug!(error = &error as &dyn std::error::Error, "a connection to a service ended");
             }
         });
-        Ok(Self { sender, shared: Arc::default(), shown })
+        Ok(Self { sender, shared: Arc::default(), shown, serial })
     }
 
     /// True while it can carry one more request.

@@ -195,6 +195,11 @@ impl TargetPool {
         self.shares.store(matches!(opened, Opened::Http2(_)), Ordering::Relaxed);
     }
 
+    /// Gives no more requests to shared connections up to the one with this number: what they showed is not good any more.
+    pub fn retire(&self, serial: u64) {
+        self.sessions.lock().iter().filter(|(session, _)| session.serial <= serial).for_each(|(session, _)| session.retire());
+    }
+
     /// Drops what is closed or idle for too long; false when nothing is left.
     fn sweep(&self, now: BootNanos) -> bool {
         let shows = self.connector.shows();

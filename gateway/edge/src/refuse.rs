@@ -1,7 +1,7 @@
 //! Turns a denial into a response: RFC 9457 problem+json, or gRPC's own form, with the fields that help the caller's next step.
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use model::problem::{Blame, Challenge, Denial, ProblemKind};
 
 use crate::{
@@ -27,6 +27,12 @@ pub(crate) struct Refused {
     pub(crate) is_retryable: bool,
 }
 
+/// Whether another connection may help: a response is a 421, or a refusal that would be one outside gRPC.
+pub(crate) fn is_misdirected<B>(response: &Response<B>) -> bool {
+    let refused = response.extensions().get::<Refused>().map(|refused| refused.kind.status());
+    [Some(response.status()), refused].contains(&Some(StatusCode::MISDIRECTED_REQUEST))
+}
+
 /// The response for a denial. `limits` are the rate-limit fields that the request had earned before.
 pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, limits: impl FnOnce(&mut HeaderMap)) -> Response<ReplyBody> {
     let mut response = match form {
@@ -42,7 +48,7 @@ pub fn response(form: Form, denial: &Denial, request_id: &str, region: &str, lim
     if let Some(seconds) = denial.retry_after_seconds {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    if denial.kind.status() == http::StatusCode::UNAUTHORIZED {
+    if denial.kind.status() == StatusCode::UNAUTHORIZED {
         let challenges: &[&str] = if form == Form::OAuth { &["Basic realm=\"causeway\""] } else { challenges(denial.challenge) };
         for challenge in challenges {
             headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));

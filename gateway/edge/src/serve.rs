@@ -441,7 +441,8 @@ async fn refuse_recorded(core: &Arc<Core>, denial: &Denial, mut trail: Trail, li
     core.counters.refused(denial.kind);
     let receipt = trail.outcome(denial.kind.status().as_u16(), Some(denial.kind), Some((0, 0)));
     if denial.kind != ProblemKind::AuditUnavailable && trail.durability() != AuditDoc::Buffered && !is_durable(core, receipt).await {
-        let denial = trail::unavailable();
+        let unavailable = trail::unavailable();
+        let denial = if denial.is_retryable { unavailable } else { unavailable.maybe_processed() };
         return refuse::response(trail.form(), &denial, trail.request_id(), &core.edge.region, |_| {});
     }
     refuse::response(trail.form(), denial, trail.request_id(), &core.edge.region, |headers| {

@@ -77,6 +77,12 @@ impl Newness {
         let mut waiting = Waiting::begin(&domain, self.wait, core);
         loop {
             let view = waiting.view();
+            // To wait would help nobody: the choice of the region refuses.
+            if self.otherwise != ElseDoc::Stale
+                && let Some(only) = self.only(&domain, &view, core).filter(|only| !places.lawful.allows(only))
+            {
+                return Ok(Wish::Region(only));
+            }
             if self.learn_place(&domain, &view, core).await {
                 // What was seen before is older than the place.
                 waiting.begin_again(core);
@@ -84,8 +90,6 @@ impl Newness {
             }
             let left = waiting.left(core);
             let found = match self.needed(&domain, &view, came, core) {
-                // To wait would help nobody: the choice of the region refuses.
-                Some((_, Some(only))) if !places.lawful.allows(&only) && self.otherwise != ElseDoc::Stale => return Ok(Wish::Region(only)),
                 Some((position, only)) => place(&view, position, only.as_deref(), places, core, left),
                 None => Found::Nobody,
             };
@@ -121,6 +125,15 @@ impl Newness {
             let _shown = core.within(LOOK_WITHIN, domain.ask(&set)).await;
         }
         place.is_some()
+    }
+
+    /// The region that alone may answer, if only one may and it is known.
+    fn only(&self, domain: &Domain, view: &View, core: &Core) -> Option<Arc<str>> {
+        match self.bound {
+            Bound::Within(_) if self.goes_to_writer => region_of(view, view.writer()?),
+            Bound::Within(_) => None,
+            Bound::Strong { .. } => leased(domain, view, core).map(|(_, region)| region),
+        }
     }
 
     /// What servers must have, and the region that they must be of if only one may answer; `None` while that cannot be said.
@@ -175,7 +188,8 @@ impl Newness {
             trail.consistency("a database server changed while it was read; the answer may be older than the route promises");
             return Ok(());
         }
-        Err(cannot_prove())
+        // What others call a write may have been done.
+        Err(if self.goes_to_writer { cannot_prove().maybe_processed() } else { cannot_prove() })
     }
 }
 

@@ -53,11 +53,21 @@ pub(super) struct Tries<'s> {
     ends: Option<BootNanos>,
     is_at_hand: bool,
     made: u32,
+    given_up: GivenUp,
     tried: Tried,
     /// The region that `tried` is about.
     cluster: &'s Cluster,
     /// Why the last try failed.
     failure: Option<Denial>,
+}
+
+/// What became of the tries that were given up.
+#[derive(Debug, Clone, Copy)]
+enum GivenUp {
+    /// No service has had anything of them.
+    Unsent,
+    /// A service may have done what was asked.
+    PerhapsSent,
 }
 
 /// One try, from the choice of its endpoint to what became of it. Dropped in between, it says nothing about the endpoint.
@@ -91,13 +101,19 @@ impl<'s> Tries<'s> {
         let is_call = message.is_call();
         let may_repeat = is_at_hand && is_idempotent(message.method()) || is_call && !route.retries.grpc.is_empty();
         let cluster = target.clusters().next()?;
-        let (made, tried, failure) = (0, Tried::default(), None);
-        Some(Self { core, route, target, deadline, may_repeat, is_call, ends: message.ends(), is_at_hand, made, tried, cluster, failure })
+        let (made, given_up, tried, failure) = (0, GivenUp::Unsent, Tried::default(), None);
+        let ends = message.ends();
+        Some(Self { core, route, target, deadline, may_repeat, is_call, ends, is_at_hand, made, given_up, tried, cluster, failure })
     }
 
     /// For a request that another gateway has handed over: that one tries again what may have been sent, by the same route.
     pub(super) const fn leave_repeating_to_the_first(&mut self) {
         self.may_repeat = false;
+    }
+
+    /// Whether a service may have done something for a try that has not been answered to the client.
+    pub(super) const fn may_have_sent(&self) -> bool {
+        matches!(self.given_up, GivenUp::PerhapsSent)
     }
 
     /// Whether a try was made before the one that was chosen last.
@@ -238,6 +254,10 @@ impl<'s> Tries<'s> {
         trail: &mut Trail,
     ) -> Result<Next, Denial> {
         let retries = &self.route.retries;
+        // What a client may send again nobody has sent.
+        if !matches!(&result, Some(Err(Attempt::NotSent { .. }))) && !matches!(&result, Some(Err(Attempt::Failed(denial))) if denial.is_retryable) {
+            self.given_up = GivenUp::PerhapsSent;
+        }
         let (denial, event, again) = match result {
             Some(Ok(exchange)) => {
                 let (place, wants_another) = self.answered(turn, &exchange, trail);
