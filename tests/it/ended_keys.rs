@@ -1,13 +1,18 @@
 //! Keys that end while a request is under way, and the last key of all: what was let in has to be let in still when it leaves.
 
+use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use harness::client::Version;
 use harness::wait;
 use reqwest::{Body, Method};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufStream};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::operation::Station;
 use crate::service::ok;
@@ -48,6 +53,47 @@ async fn slowly(site: &Site, path: &str, fields: &str, body: &str, meanwhile: im
 fn detail(answer: &Answer) -> String {
     let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     body["detail"].as_str().unwrap_or_default().to_owned()
+}
+
+/// A service that has refused is asked again, but not for a caller who has none to say for any more.
+#[tokio::test]
+async fn a_later_try_is_not_made_for_a_key_that_has_ended_meanwhile() {
+    let site = site().await;
+    let listener = site.listener("again");
+    let key = site.key(json!({ "name": "again", "application": "default" })).await;
+    for ends in [false, true] {
+        let mut wire = wire(site).await;
+        wire.send(format!("GET /again/x HTTP/1.1\r\nhost: 127.0.0.1\r\nx-api-key: {}\r\n\r\n", key.secret)).await;
+        let mut service = BufStream::new(timeout(SOON, listener.accept()).await.unwrap().unwrap().0);
+        asked(&mut service).await;
+        if ends {
+            reached(site, &post(site, &format!("/v1/keys/{}/revoke", key.id), json!({})).await).await;
+        }
+        service.write_all(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        service.flush().await.unwrap();
+        if ends {
+            let answer = wire.answer().await.unwrap();
+            assert_eq!((answer.status, answer.code().as_str(), detail(&answer).as_str()), (401, INVALID, MEANWHILE));
+            let told: Value = serde_json::from_slice(&answer.body).unwrap();
+            assert_eq!(told["retryable"], false, "the service has had the first one");
+            assert!(service.get_ref().try_read(&mut [0; 1]).is_err_and(|error| error.kind() == ErrorKind::WouldBlock), "asked again");
+            assert!(timeout(Duration::from_millis(1), listener.accept()).await.is_err(), "asked again, by another way");
+        } else {
+            asked(&mut service).await;
+            service.write_all(b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            service.flush().await.unwrap();
+            assert_eq!(wire.answer().await.unwrap().status, 200);
+        }
+    }
+}
+
+/// Waits for the head of a request.
+async fn asked(service: &mut BufStream<TcpStream>) {
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        assert!(timeout(SOON, service.read_line(&mut line)).await.unwrap().unwrap() > 0);
+    }
 }
 
 /// A body that has to be checked is held until all of it is there. Whoever was let in for it is looked at once more before it goes anywhere.

@@ -74,7 +74,8 @@ const OPEN: [&str; 49] = [
     "curl",
 ];
 /// Services behind a key.
-const KEYED: [&str; 17] = [
+const KEYED: [&str; 18] = [
+    "again",
     "events",
     "begun",
     "lent",
@@ -316,7 +317,8 @@ pub(crate) fn upstream(name: &str, port: u16) -> Value {
     json!({
         "name": name,
         "regions": { "eu-west": { "targets": [format!("http://127.0.0.1:{port}")], "role": "writer" } },
-        "timeouts": { "connect": "2s", "response": "2s", "idle": "3s" },
+        // Tests that play `again` do something before it answers.
+        "timeouts": { "connect": "2s", "response": if name == "again" { "20s" } else { "2s" }, "idle": "3s" },
     })
 }
 
@@ -377,6 +379,7 @@ fn special() -> Vec<Value> {
         route("lent", here, "/lent/**", "lent", json!({})),
         route("lent-scoped", here, "/lentscoped/**", "lentscoped", json!({ "scopes": ["items:read"] })),
         route("held", here, "/held/**", "held", json!({ "api": "things" })),
+        route("again", here, "/again/**", "again", json!({ "retries": { "on": ["503"] } })),
         route("begun", here, "/begun/**", "begun", json!({})),
         route("events", here, "/events/**", "events", json!({})),
         route("callers", here, "/callers/**", "calls", json!({})),

@@ -1,6 +1,9 @@
 //! How old an answer may be: a bounded read is answered where nothing older is missing, or refused; a strong one by the primary's region.
 
+use std::time::Duration;
+
 use harness::wait;
+use tokio::time::timeout;
 
 use super::{Place, WITHIN};
 
@@ -45,7 +48,8 @@ async fn a_bounded_read_goes_elsewhere_once_its_own_region_is_too_old_and_is_ref
         .replace(&east, &of_east)
         .replace("- name: demo\n  domain: demo\n", "- name: demo\n  domain: demo\n  residency: [ us ]\n");
     place.apply(&text, "{ mode: strong, wait: 10s }").await;
-    assert_eq!(place.read(reader, first, None).await.body["code"], "residency-mismatch");
+    let refused = timeout(Duration::from_secs(8), place.read(reader, first, None)).await.expect("nobody waits for what cannot come");
+    assert_eq!(refused.body["code"], "residency-mismatch");
     place.apply(&text, "{ mode: strong, wait: 100ms, else: stale }").await;
     assert_eq!(place.read(reader, first, None).await.told(), (200, "us-east", "unknown"));
     place.policy("{ mode: strong }").await;
