@@ -379,7 +379,7 @@ fn special() -> Vec<Value> {
         route("lent", here, "/lent/**", "lent", json!({})),
         route("lent-scoped", here, "/lentscoped/**", "lentscoped", json!({ "scopes": ["items:read"] })),
         route("held", here, "/held/**", "held", json!({ "api": "things" })),
-        route("again", here, "/again/**", "again", json!({ "retries": { "on": ["503"] } })),
+        route("again", here, "/again/**", "again", json!({ "retries": { "on": [503] } })),
         route("begun", here, "/begun/**", "begun", json!({})),
         route("events", here, "/events/**", "events", json!({})),
         route("callers", here, "/callers/**", "calls", json!({})),

@@ -396,7 +396,7 @@ pub struct MatchDoc {
 
 /// One value or a list of them.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected one value, or a list of them")]
 pub enum OneOrMany<T> {
     /// One.
     One(T),

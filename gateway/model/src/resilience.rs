@@ -248,7 +248,7 @@ impl Default for RetriesDoc {
 
 /// After what a request is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a status as a number (429, or 500 to 599), `reset`, `timeout` or one of gRPC's such as `grpc_unavailable`")]
 pub enum RetryOnDoc {
     /// A status of the service: 500 to 599, or 429.
     Status(u16),
@@ -317,5 +317,20 @@ pub struct MirrorDoc {
 impl MirrorDoc {
     const fn percent_default() -> f64 {
         100.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_retry_may_be_on_is_said_where_something_else_stands() {
+        assert_eq!(serde_json::from_str::<RetryOnDoc>("503").unwrap(), RetryOnDoc::Status(503));
+        assert_eq!(serde_json::from_str::<RetryOnDoc>("\"reset\"").unwrap(), RetryOnDoc::Failure(RetryFailureDoc::Reset));
+        for wrong in ["\"503\"", "\"rest\"", "-1", "[503]", "null"] {
+            let told = serde_json::from_str::<RetryOnDoc>(wrong).unwrap_err().to_string();
+            assert!(told.contains("a status as a number") && told.contains("`reset`"), "{wrong}: {told}");
+        }
     }
 }
