@@ -1,123 +1,26 @@
 //! A service that only its own region's gateways can reach: those of other regions hand requests to them.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use harness::client::{self, Version};
-use harness::dev::{Dev, RegionReady};
-use harness::node::{Node, Under};
-use harness::sql::Sql;
-use harness::upstream::{Behavior, Recorder, Seen};
+use harness::client::Version;
+use harness::node::Under;
+use harness::upstream::{Behavior, Seen};
 use harness::wait;
-use rcgen::ExtendedKeyUsagePurpose;
-use reqwest::{Client, Response, StatusCode};
-use serde_json::{Value, json};
+use reqwest::{Client, StatusCode};
+use serde_json::Value;
 
-use crate::calls::Calls;
 use crate::client_certificates::place::{Ca, Holder};
 
-const WITHIN: Duration = Duration::from_secs(20);
+mod beside;
+mod cut_off;
+mod place;
+mod rpc;
+mod stage;
+
+use place::{Place, WITHIN, gateway, name_of};
+
 /// What differs from exchange to exchange.
 const OWN: [&str; 2] = ["via", "x-request-id"];
-
-fn name_of(region: &str) -> String {
-    format!("gateway.{region}.internal")
-}
-
-/// Who serves as a gateway under a name, and calls as one.
-fn gateway(ca: &Ca, name: &str) -> Holder {
-    ca.holder_with(name, &|params| params.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth))
-}
-
-/// Two regions, and a service `far` in `eu-west` that nodes of `us-east` cannot reach; `near` runs in both.
-struct Place {
-    dev: Dev,
-    nodes: BTreeMap<String, Node>,
-    ca: Ca,
-    calls: Calls,
-    client: Client,
-    far: Recorder,
-    near: Recorder,
-}
-
-impl Place {
-    async fn start() -> Self {
-        let dev = Dev::start().await.unwrap();
-        let (calls, client) = (Calls::of(dev.ready()).unwrap(), client::http(&dev.ready().ca, Version::Http2).unwrap());
-        let ca = Ca::root("gateways");
-        let mut nodes = BTreeMap::new();
-        for region in dev.ready().regions.clone() {
-            let mut node = Node::adopt(&dev, &region).unwrap();
-            node.kill().await.unwrap();
-            let holder = gateway(&ca, &name_of(&region.name));
-            for (end, text) in ["pem", "key"].into_iter().zip(holder.pem()) {
-                std::fs::write(region.node_config.with_file_name(format!("gateway.{end}")), text).unwrap();
-            }
-            let pair = "certificate: gateway.pem, key: \"file:gateway.key\"";
-            let chain = format!("server.key\", certificates: [ {{ hosts: [ {} ], {pair} }} ] }}\ncontrol", name_of(&region.name));
-            let identity = format!("identities: {{ gateway: {{ {pair} }} }}\nlimits: {{ failures_per_prefix: 100000 }}\n");
-            node.reconfigure(|text| format!("{}{identity}", text.replacen("server.key\" }\ncontrol", &chain, 1))).unwrap();
-            node.start(Under::Bare).await.unwrap();
-            node.wait_ready(WITHIN).await.unwrap();
-            nodes.insert(region.name, node);
-        }
-        let [far, near] = [Recorder::start(Behavior::ok("far")).await.unwrap(), Recorder::start(Behavior::ok("near")).await.unwrap()];
-        let place = Self { dev, nodes, ca, calls, client, far, near };
-        assert_eq!(place.calls.change("/v1/apply", Some(&place.document())).await.unwrap().status, 200);
-        for region in &place.dev.ready().regions {
-            let served = wait::until("the route", WITHIN, async || place.get(region, "/far/").await.status() == StatusCode::OK).await;
-            assert!(served.is_ok(), "{}: {}", region.name, place.get(region, "/far/").await.text().await.unwrap());
-        }
-        place
-    }
-
-    fn document(&self) -> Value {
-        let region = |region: &RegionReady| {
-            json!({ "name": region.name, "forwarding": {
-                "targets": [region.data], "server_name": name_of(&region.name), "client_certificate": "gateway", "ca": self.ca.pem(),
-            } })
-        };
-        let (far, near) = (format!("http://{}/base", self.far.address()), format!("http://{}", self.near.address()));
-        let at_home = json!({ "targets": [far], "reach": "gateway", "role": "writer" });
-        json!({
-            "version": 1,
-            "regions": self.dev.ready().regions.iter().map(region).collect::<Vec<_>>(),
-            "tenants": [{ "name": "demo", "hosts": ["127.0.0.1", "localhost"] }],
-            "consumers": [{ "name": "demo" }],
-            "applications": [{ "name": "default", "consumer": "demo", "scopes": ["items:read", "items:write"] }],
-            "upstreams": [
-                { "name": "far", "principal": {}, "regions": { "eu-west": at_home } },
-                { "name": "either", "regions": { "eu-west": at_home, "us-east": { "targets": [near] } } },
-            ],
-            "routes": [
-                { "name": "far", "match": { "path": "/far/**" }, "auth": "none", "upstream": "far", "rewrite": { "strip_prefix": "/far", "add_prefix": "/moved" } },
-                { "name": "known", "match": { "path": "/known/**" }, "upstream": "far", "audit": "strict" },
-                { "name": "either", "match": { "path": "/either/**" }, "auth": "none", "upstream": "either" },
-                { "name": "talk", "match": { "path": "/talk" }, "auth": "none", "upstream": "far", "websocket": {} },
-            ],
-        })
-    }
-
-    fn region(&self, name: &str) -> &RegionReady {
-        self.dev.ready().regions.iter().find(|region| region.name == name).unwrap()
-    }
-
-    async fn get(&self, region: &RegionReady, path: &str) -> Response {
-        self.client.get(format!("{}{path}", region.data)).timeout(WITHIN).send().await.unwrap()
-    }
-
-    /// What the service saw last.
-    fn seen(&self) -> Seen {
-        self.far.seen().pop().unwrap()
-    }
-
-    async fn stop(mut self) {
-        for node in self.nodes.values_mut() {
-            node.stop().await.unwrap();
-        }
-        self.dev.stop().await.unwrap();
-    }
-}
 
 fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> &'a str {
     headers.get(name).map_or("", |value| value.to_str().unwrap())
@@ -169,9 +72,8 @@ async fn a_request_that_crosses_reaches_the_service_as_if_its_client_had_called_
 
 /// The regions whose gateways have recorded what became of a request.
 async fn recorded(place: &Place, id: &str) -> String {
-    let database = Sql::open(place.dev.writer().unwrap().postgres_port, &place.dev.reader().unwrap().postgres_data_dir).unwrap();
     let select = format!("select distinct region from audit_event where phase = 'outcome' and request_id = '{id}' order by region");
-    database.ask("causeway", &select).await.unwrap_or_default().join(" ")
+    place.ask(&select).await.join(" ")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -229,7 +131,7 @@ async fn a_service_behind_a_gateway_that_fails_is_refused_or_served_elsewhere() 
     assert_eq!(code(&place, "/far/").await, far);
     assert_eq!(code(&place, "/either/").await, (200, String::new(), "us-east".to_owned()), "it runs here, too");
     assert_eq!(code(&place, "/talk").await, far, "a request that asks for no WebSocket");
-    let handshake = client::http(&place.dev.ready().ca, Version::Http1).unwrap().get(format!("{}/talk", us.data));
+    let handshake = place.http(Version::Http1).get(format!("{}/talk", us.data));
     let handshake = handshake.header("connection", "upgrade").header("upgrade", "websocket").header("sec-websocket-version", "13");
     let refused = handshake.header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==").timeout(WITHIN).send().await.unwrap();
     assert_eq!(refused.json::<Value>().await.unwrap()["code"], "region-unavailable");
