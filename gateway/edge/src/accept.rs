@@ -43,6 +43,7 @@ use self::{
 use crate::{
     coalesce::Coalesced,
     crossing, deadline,
+    http2::STREAM_WINDOW_BYTES,
     intake::Intake,
     listener::BACKLOG,
     refuse,
@@ -399,6 +400,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let settings = &core.edge.settings;
     let owned = Arc::clone(core);
     let own_watch = Arc::clone(&watch);
+    let own_peer = Arc::clone(&peer);
     let misdirected = Arc::new(Notify::new());
     let tell = Arc::clone(&misdirected);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -429,7 +431,8 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
             Ok::<_, Infallible>(response.map(|body| WatchedBody::new(body, in_flight)))
         }
     });
-    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+    let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+    builder
         .timer(TokioTimer::new())
         // RFC 8441 section 3: clients may ask for WebSockets; each route decides.
         .enable_connect_protocol()
@@ -439,8 +442,13 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         .max_pending_accept_reset_streams(Some(32))
         .max_local_error_reset_streams(Some(256))
         .keep_alive_interval(Some(Duration::from_secs(30)))
-        .keep_alive_timeout(Duration::from_secs(15))
-        .serve_connection(TokioIo::new(Coalesced::new(io)), service);
+        .keep_alive_timeout(Duration::from_secs(15));
+    if crossing::is_gateways(&core.edge, &own_peer) {
+        // A body that a service does not take must not keep other clients' bodies back.
+        let all = STREAM_WINDOW_BYTES.saturating_mul(settings.streams_max);
+        builder.initial_stream_window_size(STREAM_WINDOW_BYTES).initial_connection_window_size(all);
+    }
+    let connection = builder.serve_connection(TokioIo::new(Coalesced::new(io)), service);
     let mut connection = std::pin::pin!(connection);
     let is_late = *phase.borrow() == NodePhase::Draining;
     tokio::select! {

@@ -25,7 +25,7 @@ pub use self::{
 };
 use crate::{
     compress::Compressed,
-    fields,
+    crossing, fields,
     grpc::{
         self,
         stream::{self, CallStream},
@@ -94,8 +94,12 @@ fn clean_trailers(mut frame: Frame<Bytes>, clean: impl FnOnce(&mut HeaderMap)) -
 }
 
 /// The body of a service's response, with its connection; the connection is kept as soon as both messages are over.
-#[derive(Debug)]
-pub struct ServiceBody(Option<(Source, Slot)>);
+#[derive(Debug, Default)]
+pub struct ServiceBody {
+    open: Option<(Source, Slot)>,
+    /// By which another region's gateway has ended a call whose answer had begun.
+    refused: Option<ProblemKind>,
+}
 
 /// Where a response's body comes from.
 #[derive(Debug)]
@@ -109,19 +113,19 @@ pub enum Source {
 impl ServiceBody {
     /// A body that may still come.
     pub fn new(source: Source, slot: Slot) -> Self {
-        let mut body = Self(Some((source, slot)));
+        let mut body = Self::switched(source, slot);
         body.settle();
         body
     }
 
     /// The end of an answer that switches the protocol: its connection goes on, and must not be settled.
     pub const fn switched(source: Source, slot: Slot) -> Self {
-        Self(Some((source, slot)))
+        Self { open: Some((source, slot)), refused: None }
     }
 
     /// The connection behind a switch, what was read of it already, and its place; `None` unless the request had left whole.
     pub fn into_switched(self) -> Option<(Stream, Bytes, Slot)> {
-        let (source, slot) = self.0?;
+        let (source, slot) = self.open?;
         match source {
             Source::Http1(download) => download.into_switched().map(|(stream, early)| (stream, early, slot)),
             Source::Http2(_) => None,
@@ -133,7 +137,7 @@ impl ServiceBody {
             Source::Http1(download) => download.is_over(),
             Source::Http2(reply) => reply.is_end_stream(),
         };
-        if let Some((Source::Http1(download), slot)) = self.0.take_if(is_over)
+        if let Some((Source::Http1(download), slot)) = self.open.take_if(is_over)
             && let Some(link) = download.into_link()
         {
             slot.keep(link);
@@ -146,21 +150,29 @@ impl Body for ServiceBody {
     type Error = BodyError;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = match &mut self.0 {
+        let frame = match &mut self.open {
             None => return Poll::Ready(None),
             Some((Source::Http1(download), _)) => ready!(Pin::new(&mut **download).poll_frame(cx)),
-            Some((Source::Http2(reply), _)) => ready!(Pin::new(&mut **reply).poll_frame(cx)),
+            Some((Source::Http2(reply), slot)) => {
+                let frame = ready!(Pin::new(&mut **reply).poll_frame(cx));
+                let trailers = frame.as_ref().and_then(|frame| frame.as_ref().ok()?.trailers_ref()).filter(|_| slot.is_of_gateway());
+                if let Some(kind) = trailers.and_then(crossing::ended) {
+                    self.refused = Some(kind);
+                    return Poll::Ready(Some(Err(BodyError::Broken)));
+                }
+                frame
+            }
         };
         self.settle();
         Poll::Ready(frame.map(|frame| Ok(clean_trailers(frame?, fields::strip_from_response))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_none()
+        self.open.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.0 {
+        match &self.open {
             None => SizeHint::with_exact(0),
             Some((Source::Http1(download), _)) => download.size_hint(),
             Some((Source::Http2(reply), _)) => reply.size_hint(),
@@ -231,9 +243,15 @@ impl ReplyStream {
         why: impl FnOnce() -> Denial,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.trail.close(outcome, self.bytes, self.request.bytes());
-        self.inner = ServiceBody(None);
+        self.inner = ServiceBody::default();
         let Some(call) = &mut self.call else { return Poll::Ready(Some(Err(error))) };
-        Poll::Ready(Some(Ok(call.end(&why()))))
+        let denial = why();
+        let mut end = call.end(&denial);
+        // The gateway that has handed the call over takes these trailers for what they are.
+        if let Some(trailers) = end.trailers_mut().filter(|_| self.trail.is_crossed()) {
+            trailers.extend(crossing::refused(denial.kind, false).map(|value| (crossing::CROSSING, value)));
+        }
+        Poll::Ready(Some(Ok(end)))
     }
 
     fn finish(&mut self) {
@@ -287,7 +305,7 @@ impl ReplyStream {
                 Poll::Ready(Some(Ok(frame)))
             }
             Some(Err(_)) => {
-                let (outcome, why) = stream::broke_off(self.request.progress());
+                let (outcome, why) = stream::broke_off(self.request.progress(), self.inner.refused);
                 if let Some(outcome) = outcome {
                     self.trail.call_ended(outcome);
                 }

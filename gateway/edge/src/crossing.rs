@@ -199,11 +199,30 @@ fn unknown(what: &str) -> Denial {
 /// Tells the other gateway of a refusal: that it is not the service's answer, and whether the request may be sent again.
 pub(crate) fn mark<B>(response: &mut Response<B>) {
     let Some(Refused { kind, is_retryable }) = response.extensions().get().copied() else { return };
-    let sent = if is_retryable { "" } else { ";sent" };
-    let value = HeaderValue::from_maybe_shared(Bytes::from(format!("refused=\"{}\"{sent}", kind.code())));
-    if let Ok(value) = value {
+    if let Some(value) = refused(kind, is_retryable) {
         response.headers_mut().insert(CROSSING, value);
     }
+}
+
+/// What the other gateway is told: the code, and whether the request may be sent again.
+pub(crate) fn refused(kind: ProblemKind, is_retryable: bool) -> Option<HeaderValue> {
+    let sent = if is_retryable { "" } else { ";sent" };
+    HeaderValue::from_maybe_shared(Bytes::from(format!("refused=\"{}\"{sent}", kind.code()))).ok()
+}
+
+/// By which another gateway has ended a call of gRPC, in trailers of its own.
+pub(crate) fn ended(trailers: &HeaderMap) -> Option<ProblemKind> {
+    Some(refusal(trailers.get(CROSSING)?.to_str().ok()?)?.denial.kind)
+}
+
+/// Whether a connection has shown the certificate of another region's gateway: such a one carries the requests of many clients.
+pub(crate) fn is_gateways(edge: &Edge, peer: &Peer) -> bool {
+    let Some(certificate) = peer.shown.certificate() else { return false };
+    let is_of = |structure: &Structure| {
+        let judged = |authority| certificate.judge(authority, edge.clock.now()).is_ok();
+        structure.forwarding.values().any(|forwarding| judged(&forwarding.authority))
+    };
+    edge.current.load().is_some_and(|snapshot| is_of(&snapshot.structure))
 }
 
 /// What an answer of another gateway is: the service's, or a refusal.

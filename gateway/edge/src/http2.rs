@@ -4,7 +4,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -26,10 +26,11 @@ use crate::{
 };
 
 /// Requests that one connection carries at once: what servers allow at least (RFC 9113 section 6.5.2).
-const STREAMS_MAX: usize = 100;
-/// What a service may send ahead on one stream and on all of them.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+const STREAMS_MAX: u32 = 100;
+/// What may be sent ahead on one stream: what a client that does not read costs at most.
+pub(crate) const STREAM_WINDOW_BYTES: u32 = 256 << 10;
+/// On all of them: as much as they may have together, so that those whose clients do not read keep no other back.
+const CONNECTION_WINDOW_BYTES: u32 = STREAM_WINDOW_BYTES * STREAMS_MAX;
 /// A connection over which nothing comes back is given up after this long.
 const PING_INTERVAL: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,7 +52,7 @@ static SERIAL: AtomicU64 = AtomicU64::new(0);
 /// What the clones of a session have in common.
 #[derive(Debug, Default)]
 struct Shared {
-    streams: AtomicUsize,
+    streams: AtomicU32,
     is_retired: AtomicBool,
 }
 

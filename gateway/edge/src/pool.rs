@@ -213,6 +213,11 @@ impl TargetPool {
 }
 
 impl Slot {
+    /// It is one of another region's gateway.
+    pub(crate) fn is_of_gateway(&self) -> bool {
+        self.0.connector.reach().behind.is_some()
+    }
+
     /// Ends the exchange and keeps its connection for the next one.
     pub fn keep(self, link: Link) {
         let mut idle = self.0.idle.lock();

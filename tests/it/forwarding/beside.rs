@@ -94,6 +94,39 @@ async fn a_client_that_does_not_read_its_large_answer_keeps_nobody_elses_back() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn several_clients_that_do_not_read_their_large_answers_keep_nobody_elses_back() {
+    slow_readers(16).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bodies_that_the_service_does_not_take_keep_nobody_elses_request_back() {
+    const BYTES: usize = 4 << 20;
+    let stage = Stage::start().await;
+    let place = Place::start_with(&[Other { name: "stage", address: stage.address, protocol: "http1" }]).await;
+    let clients = clients(&place);
+    let mut uploads = JoinSet::new();
+    let paths: Vec<String> = (0..16).map(|number| format!("/stage/{number}/untaken")).collect();
+    // Over connections of their own: what they do to their clients' is not the question.
+    for (path, version) in paths.iter().zip([Version::Http1, Version::Http2].into_iter().cycle()) {
+        let request = place.http(version).post(format!("{}{path}", place.region("us-east").data)).body(vec![b'x'; BYTES]);
+        uploads.spawn(request.timeout(WITHIN * 3).send());
+    }
+    wait::until("the uploads at the service", WITHIN, async || paths.iter().all(|path| stage.body(path) == Some(Body::Coming(0)))).await.unwrap();
+
+    for round in 0..5 {
+        quick_ones_are_answered(&place, &clients, &format!("round {round}")).await;
+    }
+
+    assert!(paths.iter().all(|path| stage.body(path) == Some(Body::Coming(0))), "they stand still all the while");
+    stage.cut();
+    for answer in uploads.join_all().await {
+        assert_eq!(answer.unwrap().text().await.unwrap(), format!("{BYTES} bytes"));
+    }
+    place.wait_idle().await;
+    place.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_come_byte_by_byte_keep_nobody_elses_request_back() {
     const BYTES: usize = 12;
     let stage = Stage::start().await;

@@ -201,3 +201,35 @@ async fn calls_that_cross_are_refused_and_broken_off_with_a_status() {
     place.wait_idle_in(place.region("us-east")).await;
     place.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_answer_breaks_off_says_why_whether_it_crosses_or_not() {
+    let (place, service) = place().await;
+    let (mut found, mut wanted) = (Vec::new(), Vec::new());
+    for region in ["eu-west", "us-east"] {
+        let mut client = client(&place, region).await;
+        let unreachable = (Code::Unavailable, Some("upstream-unreachable"));
+        for (path, (code, reason)) in [("/calls/Break", unreachable), ("/calls/Watch", (Code::DeadlineExceeded, Some("upstream-timeout")))] {
+            let mut request = Request::new(stream::empty());
+            if path == "/calls/Watch" {
+                request.set_timeout(Duration::from_millis(800));
+            }
+            let response = client.streaming(path, request).await.unwrap();
+            let id = response.metadata().get("x-request-id").unwrap().to_str().unwrap().to_owned();
+            let mut answers = response.into_inner();
+            assert!(answers.message().await.unwrap().is_some());
+            if path == "/calls/Break" {
+                service.cut();
+            }
+            let broken = answers.message().await.unwrap_err();
+            wait::until("the end of the call at the service", WITHIN, async || service.open() == 0).await.unwrap();
+            let closed = async || place.records(&id).await.into_iter().find(|record| record.starts_with(&format!("{region} close")));
+            let (closed, _) = wait::some("the record", WITHIN, closed).await.unwrap();
+            let (code_found, reason_found) = problem(&broken);
+            found.push(format!("{path} in {region}: {code_found:?} {reason_found:?}, {closed}"));
+            wanted.push(format!("{path} in {region}: {code:?} {reason:?}, {region} close error"));
+        }
+    }
+    assert_eq!(found, wanted);
+    place.stop().await;
+}

@@ -40,6 +40,7 @@ type Reply = Response<BoxBody<Bytes, std::io::Error>>;
 ///
 /// - `large`: [`LARGE`] bytes, as fast as they are taken;
 /// - `half-close`, `half-reset`: half of a body, and an end of the connection when it is told; with `?chunked` the body has no length;
+/// - `untaken`: how many bytes came, none of which it reads before it is told;
 /// - anything else: how many bytes came.
 pub(super) struct Stage {
     pub(super) address: SocketAddr,
@@ -100,6 +101,12 @@ async fn serve(stream: TcpStream, play: Play) {
 
 async fn answer(request: Request<Incoming>, play: Play, side_door: Arc<TcpStream>) -> Result<Reply, Infallible> {
     let (head, body) = request.into_parts();
+    if head.uri.path().ends_with("/untaken") {
+        note(&play.bodies, head.uri.path(), Body::Coming(0));
+        let mut cut = play.cut.clone();
+        // The stage is gone when this fails.
+        drop(cut.wait_for(|cut| *cut).await);
+    }
     let length = read(body, head.uri.path(), &play.bodies).await;
     let is_chunked = head.uri.query() == Some("chunked");
     Ok(match head.uri.path().rsplit('/').next() {
@@ -119,8 +126,12 @@ struct Reading<'b> {
 
 impl Reading<'_> {
     fn note(&self, body: Body) {
-        self.bodies.lock().unwrap_or_else(PoisonError::into_inner).insert(self.path.to_owned(), body);
+        note(self.bodies, self.path, body);
     }
+}
+
+fn note(bodies: &Bodies, path: &str, body: Body) {
+    bodies.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), body);
 }
 
 impl Drop for Reading<'_> {

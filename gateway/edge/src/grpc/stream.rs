@@ -106,14 +106,19 @@ impl Drop for CallStream {
     }
 }
 
-/// Why an answer broke off, and what that says about its endpoint: nothing, when the request broke off before it.
-pub fn broke_off(request: Progress) -> (Option<Outcome>, Denial) {
+/// Why an answer broke off, and what that says about its endpoint: nothing, when the request broke off before it. `refused` is what another
+/// region's gateway has said at its end.
+pub fn broke_off(request: Progress, refused: Option<ProblemKind>) -> (Option<Outcome>, Denial) {
     let (outcome, kind, detail) = match request {
         Progress::Failed(BodyError::TooLarge) => (None, ProblemKind::BodyTooLarge, "the messages of the call are larger than the route allows"),
         Progress::Failed(BodyError::Stalled) => (None, ProblemKind::RequestTimeout, "the messages of the call stopped arriving"),
         Progress::Failed(BodyError::Broken) => (None, ProblemKind::RequestMalformed, "the call's request ended before it was complete"),
         Progress::Running | Progress::Complete => {
-            (Some(Outcome::GatewayFailure), ProblemKind::UpstreamUnreachable, "the service broke off its answer")
+            let kind = refused.unwrap_or(ProblemKind::UpstreamUnreachable);
+            // That a call has lasted too long is as much its client's doing.
+            let outcome = (kind == ProblemKind::UpstreamUnreachable).then_some(Outcome::GatewayFailure);
+            let detail = if refused.is_some() { "a gateway of the service's region has ended the call" } else { "the service broke off its answer" };
+            (outcome, kind, detail)
         }
     };
     (outcome, Denial::new(kind, detail))
