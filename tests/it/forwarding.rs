@@ -13,6 +13,7 @@ use crate::client_certificates::place::{Ca, Holder};
 
 mod beside;
 mod cut_off;
+mod misdirected;
 mod place;
 mod rpc;
 mod stage;

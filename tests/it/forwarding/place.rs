@@ -82,7 +82,7 @@ impl Place {
         place
     }
 
-    fn document(&self, others: &[Other]) -> Value {
+    pub(super) fn document(&self, others: &[Other]) -> Value {
         let region = |region: &RegionReady| {
             json!({ "name": region.name, "forwarding": {
                 "targets": [region.data], "server_name": name_of(&region.name), "client_certificate": "gateway", "ca": self.ca.pem(),
