@@ -100,15 +100,17 @@ async fn several_clients_that_do_not_read_their_large_answers_keep_nobody_elses_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_the_service_does_not_take_keep_nobody_elses_request_back() {
-    const BYTES: usize = 4 << 20;
+    // More than all buffers on the way hold.
+    const BYTES: usize = 9 << 20;
     let stage = Stage::start().await;
     let place = Place::start_with(&[Other { name: "stage", address: stage.address, protocol: "http1" }]).await;
     let clients = clients(&place);
+    let body = bytes::Bytes::from(vec![b'x'; BYTES]);
     let mut uploads = JoinSet::new();
     let paths: Vec<String> = (0..16).map(|number| format!("/stage/{number}/untaken")).collect();
     // Over connections of their own: what they do to their clients' is not the question.
     for (path, version) in paths.iter().zip([Version::Http1, Version::Http2].into_iter().cycle()) {
-        let request = place.http(version).post(format!("{}{path}", place.region("us-east").data)).body(vec![b'x'; BYTES]);
+        let request = place.http(version).post(format!("{}{path}", place.region("us-east").data)).body(body.clone());
         uploads.spawn(request.timeout(WITHIN * 3).send());
     }
     wait::until("the uploads at the service", WITHIN, async || paths.iter().all(|path| stage.body(path) == Some(Body::Coming(0)))).await.unwrap();

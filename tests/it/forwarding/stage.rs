@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -52,7 +52,11 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        // What it does not read must not lie here.
+        socket.set_recv_buffer_size(64 << 10).unwrap();
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = socket.listen(256).unwrap();
         let address = listener.local_addr().unwrap();
         let (bodies, sent, cut) = (Bodies::default(), Arc::<AtomicU64>::default(), watch::Sender::new(false));
         let mut tasks = JoinSet::new();
