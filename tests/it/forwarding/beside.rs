@@ -64,7 +64,7 @@ async fn unread(place: &Place, version: Version, number: usize) -> Vec<Response>
 }
 
 async fn slow_readers(number: usize) {
-    let stage = Stage::start().await;
+    let stage = Stage::start();
     let place = Place::start_with(&[Other { name: "stage", address: stage.address, protocol: "http1" }]).await;
     let clients = clients(&place);
     quick_ones_are_answered(&place, &clients, "before").await;
@@ -102,7 +102,7 @@ async fn several_clients_that_do_not_read_their_large_answers_keep_nobody_elses_
 async fn bodies_that_the_service_does_not_take_keep_nobody_elses_request_back() {
     // More than all buffers on the way hold.
     const BYTES: usize = 9 << 20;
-    let stage = Stage::start().await;
+    let stage = Stage::start();
     let place = Place::start_with(&[Other { name: "stage", address: stage.address, protocol: "http1" }]).await;
     let clients = clients(&place);
     let body = bytes::Bytes::from(vec![b'x'; BYTES]);
@@ -131,7 +131,7 @@ async fn bodies_that_the_service_does_not_take_keep_nobody_elses_request_back() 
 #[tokio::test(flavor = "multi_thread")]
 async fn bodies_that_come_byte_by_byte_keep_nobody_elses_request_back() {
     const BYTES: usize = 12;
-    let stage = Stage::start().await;
+    let stage = Stage::start();
     let place = Place::start_with(&[Other { name: "stage", address: stage.address, protocol: "http1" }]).await;
     let clients = clients(&place);
     let mut uploads = Vec::new();

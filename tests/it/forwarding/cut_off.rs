@@ -74,7 +74,7 @@ const BOTH: [Version; 2] = [Version::Http1, Version::Http2];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_its_client_cuts_off_is_no_shorter_one_for_the_service_and_ends_no_other_request() {
-    let stage = Stage::start().await;
+    let stage = Stage::start();
     let place = place(&stage).await;
     let kept = BOTH.map(|version| (version, format!("/stage/kept-{version:?}")));
     let mut going = Vec::new();
@@ -157,7 +157,7 @@ async fn all_break_off(place: &Place, halves: Vec<Half>, regions: &[&str]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_its_service_breaks_off_is_no_whole_one_on_the_other_side_of_the_crossing() {
-    let stage = Stage::start().await;
+    let stage = Stage::start();
     let place = place(&stage).await;
     let halves = halves(&place, &["half-close", "half-reset"]).await;
     assert_eq!(text(&place, "/stage/quick").await.0, StatusCode::OK);
@@ -172,7 +172,7 @@ async fn an_answer_that_its_service_breaks_off_is_no_whole_one_on_the_other_side
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_dies_in_the_middle_of_answers_leaves_broken_ones_and_refusals_until_it_is_back() {
-    let stage = Stage::start().await;
+    let stage = Stage::start();
     let mut place = place(&stage).await;
     let halves = halves(&place, &["half-close"]).await;
     let mut going = Vec::new();

@@ -51,7 +51,7 @@ pub(super) struct Stage {
 }
 
 impl Stage {
-    pub(super) async fn start() -> Self {
+    pub(super) fn start() -> Self {
         let socket = TcpSocket::new_v4().unwrap();
         // What it does not read must not lie here.
         socket.set_recv_buffer_size(64 << 10).unwrap();
