@@ -10,7 +10,7 @@ use futures_util::stream::FuturesUnordered;
 use harness::seed::Random;
 use tokio::time::{Instant, sleep_until};
 
-use super::gate::{Gate, Heard};
+use super::gate::{Gate, Heard, Sends};
 use super::record::{Entry, Mode, NODES, Said, Stake, Way};
 
 /// How long a promotion may take to be told, and a write to be acknowledged.
@@ -78,11 +78,12 @@ impl<'a> Clients<'a> {
     }
 
     /// The same stake, with a token that says where the write is: one that was told without its place stands for all of its epoch, and is
-    /// lost with the next promotion whether it has survived or not. The first read finds the place.
+    /// lost with the next promotion whether it has survived or not. The first read finds the place; it belongs to the ground, and sends its
+    /// token whatever is spoiled.
     pub(super) async fn placed(&self, stake: Stake) -> Result<Stake> {
         let until = Instant::now() + SERVED_WITHIN;
         while Instant::now() < until {
-            if let Heard { entry, stake: Some(read) } = self.read(self.way(), &stake).await
+            if let Heard { entry, stake: Some(read) } = self.keep(self.gate.read_as(Sends::Token, &self.domain, self.way(), &stake).await)
                 && entry.said == Said::Served
             {
                 return Ok(read);

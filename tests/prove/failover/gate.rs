@@ -43,7 +43,7 @@ impl Gate {
         let url = self.url(domain, way, "items");
         let request = self.client.post(url).json(&json!({ "name": name, "quantity": 1 }));
         let name: Arc<str> = name.into();
-        let mut heard = self.send(request, way, Act::Write(Arc::clone(&name)), has).await;
+        let mut heard = self.send(request, self.sends, way, Act::Write(Arc::clone(&name)), has).await;
         if let Some(stake) = heard.stake.as_mut().filter(|_| heard.entry.status == 201) {
             stake.name = name;
         } else {
@@ -54,8 +54,13 @@ impl Gate {
 
     /// Reads the item that a token stands for.
     pub(super) async fn read(&self, domain: &str, way: Way, has: &Stake) -> Heard {
+        self.read_as(self.sends, domain, way, has).await
+    }
+
+    /// The same, by a client that may send its token where others do not.
+    pub(super) async fn read_as(&self, sends: Sends, domain: &str, way: Way, has: &Stake) -> Heard {
         let request = self.client.get(self.url(domain, way, &format!("items/{}", has.id)));
-        let mut heard = self.send(request, way, Act::Read, Some(has)).await;
+        let mut heard = self.send(request, sends, way, Act::Read, Some(has)).await;
         // What was read stands for the same write, if it shows it, and may for more.
         heard.stake = heard.stake.filter(|_| heard.entry.shows_own()).map(|stake| Stake { name: Arc::clone(&has.name), ..stake });
         heard
@@ -71,8 +76,8 @@ impl Gate {
         format!("{node}{}/{rest}", document::path(domain, way.mode))
     }
 
-    async fn send(&self, request: reqwest::RequestBuilder, way: Way, act: Act, has: Option<&Stake>) -> Heard {
-        let token = has.filter(|_| self.sends == Sends::Token);
+    async fn send(&self, request: reqwest::RequestBuilder, sends: Sends, way: Way, act: Act, has: Option<&Stake>) -> Heard {
+        let token = has.filter(|_| sends == Sends::Token);
         let request = token.into_iter().fold(request, |request, has| request.header(TOKEN, &*has.token));
         let began_us = self.now_us();
         let answer = answer(request).await;
