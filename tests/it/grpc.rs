@@ -115,17 +115,22 @@ async fn calls_of_all_kinds_pass_with_their_messages_and_metadata() {
     let response = client.streaming("/grpckinds/Many", Request::new(stream::iter(many.clone()))).await.unwrap();
     let back: Vec<Bytes> = response.into_inner().map(Result::unwrap).collect().await;
     assert_eq!(back, many);
+    take_turns(&mut client, "/grpckinds/Chat").await;
+
+    assert!(kinds.seen().iter().all(|seen| seen["te"] == "trailers" && seen["content-type"] == "application/grpc"), "{:?}", kinds.seen());
+    assert!(kinds.seen().iter().all(|seen| !seen.contains_key("grpc-timeout")), "a client that sets no deadline has none");
+}
+
+/// A call whose service answers each message with the same: each is back before the next one is sent.
+pub(crate) async fn take_turns(client: &mut Client, path: &'static str) {
     let (sender, receiver) = turns();
-    let mut answers = client.streaming("/grpckinds/Chat", Request::new(receiver)).await.unwrap().into_inner();
+    let mut answers = client.streaming(path, Request::new(receiver)).await.unwrap().into_inner();
     for turn in 0..20_u8 {
         sender.send(Bytes::from(vec![turn; 10])).await.unwrap();
         assert_eq!(answers.message().await.unwrap().unwrap(), vec![turn; 10]);
     }
     drop(sender);
     assert!(answers.message().await.unwrap().is_none());
-
-    assert!(kinds.seen().iter().all(|seen| seen["te"] == "trailers" && seen["content-type"] == "application/grpc"), "{:?}", kinds.seen());
-    assert!(kinds.seen().iter().all(|seen| !seen.contains_key("grpc-timeout")), "a client that sets no deadline has none");
 }
 
 /// Messages that a test sends when it likes.

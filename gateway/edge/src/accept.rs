@@ -400,7 +400,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
     let settings = &core.edge.settings;
     let owned = Arc::clone(core);
     let own_watch = Arc::clone(&watch);
-    let own_peer = Arc::clone(&peer);
+    let is_gateways = crossing::is_gateways(&core.edge, &peer);
     let misdirected = Arc::new(Notify::new());
     let tell = Arc::clone(&misdirected);
     let service = service_fn(move |request: Request<Incoming>| {
@@ -443,7 +443,7 @@ async fn serve_http2(core: &Arc<Core>, peer: Arc<Peer>, io: Io, watch: Arc<Watch
         .max_local_error_reset_streams(Some(256))
         .keep_alive_interval(Some(Duration::from_secs(30)))
         .keep_alive_timeout(Duration::from_secs(15));
-    if crossing::is_gateways(&core.edge, &own_peer) {
+    if is_gateways {
         // A body that a service does not take must not keep other clients' bodies back.
         let all = STREAM_WINDOW_BYTES.saturating_mul(settings.streams_max);
         builder.initial_stream_window_size(STREAM_WINDOW_BYTES).initial_connection_window_size(all);

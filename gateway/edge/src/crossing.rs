@@ -260,7 +260,7 @@ impl From<Denial> for NotServed {
 /// What a refusal by the gateway at the other end says here. What it has no reason to refuse by is not believed: clients would take it for
 /// something that was found out about them.
 #[expect(clippy::wildcard_enum_match_arm, reason = "a kind that is new says nothing until it is told here what it says")]
-fn told(kind: ProblemKind) -> Option<NotServed> {
+fn told(kind: ProblemKind, is_sent: bool) -> Option<NotServed> {
     match kind {
         ProblemKind::RegionUnavailable
         | ProblemKind::ResidencyMismatch
@@ -278,8 +278,11 @@ fn told(kind: ProblemKind) -> Option<NotServed> {
         | ProblemKind::RequestTimeout
         | ProblemKind::AuditUnavailable
         | ProblemKind::Internal
-        | ProblemKind::NotReady => Some(Denial::new(kind, "a gateway of the service's region refused it, or got no answer from the service").into()),
-        // It took this gateway for a client.
+        | ProblemKind::NotReady => {
+            let denial = Denial::new(kind, "a gateway of the service's region refused it, or got no answer from the service");
+            Some(if is_sent { denial.maybe_processed() } else { denial.retry_after(1) }.into())
+        }
+        // It took this gateway for a client: it has sent nothing, and says only that a client would be refused again.
         ProblemKind::CertificateNotAsked => Some(misdirected_here()),
         ProblemKind::PeerLimited => Some(not_yet().into()),
         _ => None,
@@ -302,11 +305,7 @@ fn refusal(text: &str) -> Option<NotServed> {
         (code, ";sent") => (code, true),
         _ => return None,
     };
-    let NotServed { denial, is_misdirected } = told(*ProblemKind::ALL.iter().find(|kind| kind.code() == code)?)?;
-    // Who takes this gateway for a client has sent nothing; it says so only of refusals that a client may repeat.
-    let is_sent = is_sent && denial.kind.code() == code;
-    let denial = if is_sent { denial.maybe_processed() } else { denial.retry_after(1) };
-    Some(NotServed { denial, is_misdirected })
+    told(*ProblemKind::ALL.iter().find(|kind| kind.code() == code)?, is_sent)
 }
 
 fn strange() -> Denial {

@@ -8,12 +8,12 @@ use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, stream};
 use harness::wait;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tonic::metadata::{KeyAndValueRef, MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
 use super::place::{Other, Place, WITHIN};
 use crate::grpc::play::{Answer, Asked, Client, Service, messages, play};
+use crate::grpc::take_turns;
 use crate::wire::{self, DATA, END_STREAM, Frames, RST_STREAM, frame};
 
 /// What differs from call to call, and `via`, which tells of the crossing.
@@ -138,16 +138,7 @@ async fn calls_that_cross_end_as_those_that_do_not() {
     let vias = |seen: &http::HeaderMap| seen.get_all("via").iter().count();
     assert_eq!(service.seen().last().map(vias), Some(2), "it has crossed");
 
-    // In turns: each message is there before the next one is sent.
-    let (sender, receiver) = mpsc::channel(1);
-    let turns = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
-    let mut answers = us.streaming("/calls/Echo", Request::new(turns)).await.unwrap().into_inner();
-    for turn in 0..20_u8 {
-        sender.send(Bytes::from(vec![turn; 10])).await.unwrap();
-        assert_eq!(answers.message().await.unwrap().unwrap(), vec![turn; 10]);
-    }
-    drop(sender);
-    assert!(answers.message().await.unwrap().is_none());
+    take_turns(&mut us, "/calls/Echo").await;
     place.wait_idle().await;
     place.stop().await;
 }
